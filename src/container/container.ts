@@ -1,0 +1,54 @@
+import type * as pb from "../gen/runtime/v1/api_pb.ts";
+import type { ImageId } from "../image/image.ts";
+import type { ContainerId, SandboxId } from "../lib/id.ts";
+
+/**
+ * A container is in exactly one of these; each carries only what is true of it.
+ * created → running → exited; a container that never started goes from created to exited when start fails.
+ */
+export type ContainerState =
+  | { readonly name: "created"; readonly pid: number }
+  | { readonly name: "running"; readonly pid: number; readonly startedAtNs: bigint }
+  | {
+      readonly name: "exited";
+      readonly startedAtNs: bigint | undefined;
+      readonly finishedAtNs: bigint;
+      readonly exitCode: number;
+      /** What kubelets and people look for: Completed, Error, OOMKilled, StartError, Unknown. */
+      readonly reason: "Completed" | "Error" | "OOMKilled" | "StartError" | "Unknown";
+      readonly message: string;
+    };
+
+/** User and groups that the container's first process runs with. */
+export interface ContainerUser {
+  readonly uid: number;
+  readonly gid: number;
+  readonly supplementalGroups: readonly number[];
+}
+
+/** A container as the runtime knows it: what was asked for, what came of it, and its state now. */
+export interface Container {
+  readonly id: ContainerId;
+  readonly sandboxId: SandboxId;
+  /** As the client sent it: labels, annotations, mounts and metadata are given back unchanged. */
+  readonly config: pb.ContainerConfig;
+  readonly createdAtNs: bigint;
+  readonly imageId: ImageId;
+  /** Absolute path of the log file; empty when the client asked for none. */
+  readonly logPath: string;
+  readonly user: ContainerUser;
+  /** What the cgroup has now, also after UpdateContainerResources. */
+  readonly resources: pb.LinuxContainerResources | undefined;
+  readonly stopSignal: number;
+  /** Name of the runtime handler; the sandbox's. */
+  readonly handler: string;
+  /** Where the OCI runtime put it: relative to the controllers' roots. */
+  readonly cgroupPath: string;
+  /** Boot in which it was created; a container of another boot has no process. */
+  readonly bootId: string;
+  /** The monitor that owns its stdio. */
+  readonly monitorId: string;
+  /** Start time of the first process, in ticks since boot: with the pid it names that process. */
+  readonly pidStartTime: number;
+  readonly state: ContainerState;
+}

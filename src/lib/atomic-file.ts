@@ -1,0 +1,40 @@
+import { randomBytes } from "node:crypto";
+import { closeSync, fsyncSync, openSync, renameSync, rmSync, writeSync } from "node:fs";
+import { dirname } from "node:path";
+
+/**
+ * Writes a whole file so that a reader, or a power cut, sees either the old or the new content.
+ * The file and its directory are on disk when this returns.
+ */
+export function writeFileAtomically(
+  path: string,
+  content: string | Uint8Array,
+  options: { readonly mode?: number } = {},
+): void {
+  const temporary = `${path}.${randomBytes(6).toString("hex")}.tmp`;
+  try {
+    const fd = openSync(temporary, "wx", options.mode ?? 0o600);
+    try {
+      const bytes = typeof content === "string" ? Buffer.from(content) : content;
+      for (let at = 0; at < bytes.byteLength; ) at += writeSync(fd, bytes, at);
+      fsyncSync(fd);
+    } finally {
+      closeSync(fd);
+    }
+    renameSync(temporary, path);
+  } catch (err) {
+    rmSync(temporary, { force: true });
+    throw err;
+  }
+  syncDirectory(dirname(path));
+}
+
+/** Makes renames and new entries in `path` durable. */
+export function syncDirectory(path: string): void {
+  const fd = openSync(path, "r");
+  try {
+    fsyncSync(fd);
+  } finally {
+    closeSync(fd);
+  }
+}

@@ -1,0 +1,91 @@
+/**
+ * What an expected failure means to a caller. The set is gRPC's; `cri/status-code.ts` is the one place that
+ * turns a kind into a status. An error without a kind is a bug and becomes `internal`.
+ */
+export type ErrorKind =
+  | "cancelled"
+  | "invalid-argument"
+  | "deadline-exceeded"
+  | "not-found"
+  | "already-exists"
+  | "permission-denied"
+  | "unauthenticated"
+  | "resource-exhausted"
+  | "failed-precondition"
+  | "aborted"
+  | "unimplemented"
+  | "unavailable"
+  | "data-loss"
+  | "internal";
+
+/** The four message prefixes that the kubelet looks for (k8s.io/cri-api pkg/errors). */
+export type ErrorReason =
+  | "RegistryUnavailable"
+  | "SignatureValidationFailed"
+  | "RROUnsupported"
+  | "ImageVolumeMountFailed";
+
+/** An expected failure. Its message names this layer's step only; `cause` says why. */
+export class AppError extends Error {
+  override readonly name: string = "AppError";
+  readonly kind: ErrorKind;
+  readonly reason: ErrorReason | undefined;
+
+  constructor(
+    message: string,
+    options: { readonly kind: ErrorKind; readonly reason?: ErrorReason; readonly cause?: unknown },
+  ) {
+    super(message, "cause" in options ? { cause: options.cause } : undefined);
+    this.kind = options.kind;
+    this.reason = options.reason;
+  }
+}
+
+/** The failure itself, when a failed clean-up has been wrapped around it. */
+export function primary(err: unknown): unknown {
+  return err instanceof SuppressedError ? primary(err.suppressed) : err;
+}
+
+/** The nearest kind in the cause chain; anything unclassified is a bug, hence `internal`. */
+export function kindOf(err: unknown): ErrorKind {
+  const cause = primary(err);
+  if (cause instanceof AppError) return cause.kind;
+  if (cause instanceof Error && cause.name === "AbortError") return "cancelled";
+  if (cause instanceof Error && cause.name === "TimeoutError") return "deadline-exceeded";
+  if (cause instanceof Error && cause.cause !== undefined) return kindOf(cause.cause);
+  return "internal";
+}
+
+/** The first reason in the cause chain, which the interceptor puts in front of the message. */
+export function reasonOf(err: unknown): ErrorReason | undefined {
+  const cause = primary(err);
+  if (cause instanceof AppError && cause.reason !== undefined) return cause.reason;
+  return cause instanceof Error && cause.cause !== undefined ? reasonOf(cause.cause) : undefined;
+}
+
+const maxDescriptionLength = 4096;
+const controlCharacters = /\p{Cc}+/gu;
+
+/** The chain of messages joined by `: `, on one line, without control characters, at most 4 KiB. */
+export function describe(err: unknown): string {
+  const messages: string[] = [];
+  let cause = primary(err);
+  while (cause instanceof Error && messages.length < 16) {
+    if (cause.message !== "" && messages.at(-1) !== cause.message) messages.push(cause.message);
+    cause = primary(cause.cause);
+  }
+  if (messages.length === 0) messages.push(typeof err === "string" ? err : "unknown error");
+  return messages.join(": ").replace(controlCharacters, " ").slice(0, maxDescriptionLength);
+}
+
+export function invalidArgument(message: string, cause?: unknown): AppError {
+  return new AppError(message, { kind: "invalid-argument", cause });
+}
+
+export function notFound(message: string): AppError {
+  return new AppError(message, { kind: "not-found" });
+}
+
+export function failedPrecondition(message: string, cause?: unknown): AppError {
+  return new AppError(message, { kind: "failed-precondition", cause });
+}

@@ -1,0 +1,111 @@
+import { AppError, invalidArgument } from "./errors.ts";
+
+export type JsonObject = Readonly<Record<string, unknown>>;
+
+const maxDepth = 64;
+
+/**
+ * Parses text that came from outside. `what` names it in the error ("manifest sha256:…"). Refuses more than
+ * `maxBytes`, more than 64 levels of nesting, and bytes that are no UTF-8. A JSON key `__proto__` is an ordinary key.
+ */
+export function parseJson(
+  input: Uint8Array | string,
+  what: string,
+  options: { readonly maxBytes: number },
+): unknown {
+  const size = typeof input === "string" ? Buffer.byteLength(input) : input.byteLength;
+  if (size > options.maxBytes) {
+    throw new AppError(`${what}: ${size} bytes of JSON, over the limit of ${options.maxBytes}`, {
+      kind: "resource-exhausted",
+    });
+  }
+  let text: string;
+  let value: unknown;
+  try {
+    text =
+      typeof input === "string"
+        ? input
+        : new TextDecoder("utf-8", { fatal: true, ignoreBOM: false }).decode(input);
+    checkDepth(text);
+    value = JSON.parse(text);
+  } catch (cause) {
+    throw invalidArgument(`${what}: not valid JSON`, cause);
+  }
+  return value;
+}
+
+/** Counts brackets outside of strings: JSON.parse would recurse, this does not. */
+function checkDepth(text: string): void {
+  let depth = 0;
+  let inString = false;
+  for (let i = 0; i < text.length; i++) {
+    const code = text.charCodeAt(i);
+    if (inString) {
+      if (code === 0x5c) i++;
+      else if (code === 0x22) inString = false;
+    } else if (code === 0x22) inString = true;
+    else if (code === 0x7b || code === 0x5b) {
+      if (++depth > maxDepth) throw new RangeError(`nested deeper than ${maxDepth}`);
+    } else if (code === 0x7d || code === 0x5d) depth--;
+  }
+}
+
+/*
+ * Readers of one value each. `what` is the path of the value for the error: `manifest.config.size`.
+ * Absent and null are the same, as Go's encoding/json has it.
+ */
+
+export function asObject(value: unknown, what: string): JsonObject {
+  if (typeof value === "object" && value !== null && !Array.isArray(value)) {
+    return value as JsonObject;
+  }
+  throw invalidArgument(`${what}: not an object`);
+}
+
+export function asArray(value: unknown, what: string, maxLength = 10_000): readonly unknown[] {
+  if (!Array.isArray(value)) throw invalidArgument(`${what}: not an array`);
+  if (value.length > maxLength) throw invalidArgument(`${what}: more than ${maxLength} elements`);
+  return value;
+}
+
+export function asString(value: unknown, what: string): string {
+  if (typeof value !== "string") throw invalidArgument(`${what}: not a string`);
+  return value;
+}
+
+export function asInteger(value: unknown, what: string): number {
+  if (!Number.isSafeInteger(value)) throw invalidArgument(`${what}: not an integer`);
+  return value as number;
+}
+
+export function asBoolean(value: unknown, what: string): boolean {
+  if (typeof value !== "boolean") throw invalidArgument(`${what}: not a boolean`);
+  return value;
+}
+
+/** Applies `read` unless the value is absent. */
+export function optional<T>(
+  value: unknown,
+  what: string,
+  read: (value: unknown, what: string) => T,
+): T | undefined {
+  return value === undefined || value === null ? undefined : read(value, what);
+}
+
+/** An array of values that `read` accepts; empty when absent. */
+export function asList<T>(
+  value: unknown,
+  what: string,
+  read: (value: unknown, what: string) => T,
+): readonly T[] {
+  return (optional(value, what, asArray) ?? []).map((item, i) => read(item, `${what}[${i}]`));
+}
+
+/** A string-to-string object; empty when absent. The result has no prototype, so any key is a key. */
+export function asStringMap(value: unknown, what: string): Readonly<Record<string, string>> {
+  const map: Record<string, string> = Object.create(null);
+  for (const [key, item] of Object.entries(optional(value, what, asObject) ?? {})) {
+    map[key] = asString(item, `${what}[${JSON.stringify(key)}]`);
+  }
+  return map;
+}

@@ -1,0 +1,32 @@
+import { constants } from "node:os";
+import { AppError, type ErrorKind } from "../lib/errors.ts";
+
+/** Linux's numbers by name: `errno.ENOENT`. */
+export const errno = constants.errno;
+
+const nameOf = new Map(Object.entries(errno).map(([name, code]) => [code as number, name]));
+
+const kinds: Readonly<Partial<Record<number, ErrorKind>>> = {
+  [errno.ENOSPC]: "resource-exhausted",
+  [errno.EDQUOT]: "resource-exhausted",
+  [errno.EMFILE]: "resource-exhausted",
+  [errno.ENFILE]: "resource-exhausted",
+  [errno.ENOMEM]: "resource-exhausted",
+};
+
+/** A system call said no. The message is `call: ENAME`. */
+export class ErrnoError extends AppError {
+  override readonly name = "ErrnoError";
+  readonly errno: number;
+
+  constructor(call: string, code: number) {
+    super(`${call}: ${nameOf.get(code) ?? `errno ${code}`}`, { kind: kinds[code] ?? "internal" });
+    this.errno = code;
+  }
+}
+
+/** Whether `err` is that errno, from here or from `node:fs`. */
+export function isErrno(err: unknown, name: keyof typeof errno): boolean {
+  if (err instanceof ErrnoError) return err.errno === errno[name];
+  return err instanceof Error && (err as NodeJS.ErrnoException).code === name;
+}

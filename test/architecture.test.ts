@@ -1,0 +1,116 @@
+import { expect, test } from "bun:test";
+import { posix } from "node:path";
+
+const base = ["oci", "os", "lib"];
+const mechanisms = [
+  "registry",
+  "content",
+  "snapshot",
+  "bundle",
+  "runtime",
+  "network",
+  "cgroup",
+  "state",
+];
+
+/** Who may import whom: the single source of truth for the layers that src/README.md draws. */
+const allowed: Readonly<Record<string, readonly string[]>> = {
+  "main.ts": [
+    "cli",
+    "daemon",
+    "monitor",
+    "snapshot",
+    "network",
+    "container",
+    "os",
+    "lib",
+    "version.ts",
+  ],
+  "version.ts": [],
+  cli: ["oci", "os", "lib", "gen", "version.ts"],
+  daemon: [
+    "cri",
+    "streaming",
+    "sandbox",
+    "container",
+    "image",
+    ...mechanisms,
+    ...base,
+    "gen",
+    "version.ts",
+  ],
+  monitor: ["runtime", "os", "lib"],
+  cri: ["sandbox", "container", "image", "streaming", "oci", "lib", "gen", "version.ts"],
+  streaming: ["container", "sandbox", "lib"],
+  sandbox: ["container", "image", ...mechanisms, ...base, "gen"],
+  container: ["image", ...mechanisms, ...base, "gen"],
+  image: ["registry", "content", "snapshot", "state", ...base, "gen"],
+  registry: base,
+  content: base,
+  snapshot: base,
+  bundle: base,
+  runtime: base,
+  network: base,
+  cgroup: base,
+  state: [...base, "gen", "container", "sandbox", "image"],
+  oci: ["lib"],
+  os: ["lib"],
+  lib: [],
+  gen: [],
+};
+
+/** These may name generated types (stored configs) but not run generated code. */
+const typesOnly = new Set(["sandbox", "container", "image"]);
+/** The state tables store domain values: they name their types and nothing else of the domain. */
+const domainTypesOnly = new Set(["state"]);
+
+const importStatement = /^\s*(import|export)(\s+type)?\s[^;]*?\bfrom\s+"(\.[^"]+)"/gm;
+
+test("imports go down only", async () => {
+  const wrong: string[] = [];
+  for await (const file of new Bun.Glob("**/*.ts").scan("src")) {
+    const from = file.split("/")[0] ?? "";
+    if (from === "gen") continue;
+    const text = await Bun.file(`src/${file}`).text();
+    for (const [, , type, path = ""] of text.matchAll(importStatement)) {
+      const to = posix.join(posix.dirname(file), path).split("/")[0] ?? "";
+      if (to === from) continue;
+      const isTest = file.endsWith(".test.ts") && to === "..";
+      if (!isTest && !allowed[from]?.includes(to)) wrong.push(`${file} -> ${to}`);
+      if (to === "gen" && typesOnly.has(from) && type === undefined && !file.endsWith(".test.ts")) {
+        wrong.push(`${file} runs generated code`);
+      }
+      if (["container", "sandbox", "image"].includes(to) && domainTypesOnly.has(from) && !type) {
+        wrong.push(`${file} runs domain code`);
+      }
+    }
+  }
+  expect(wrong).toEqual([]);
+});
+
+test("only main.ts imports at run time, so that each role loads only what it is", async () => {
+  const wrong: string[] = [];
+  for await (const file of new Bun.Glob("**/*.ts").scan("src")) {
+    if (file === "main.ts") continue;
+    if (/\bimport\(/.test(await Bun.file(`src/${file}`).text())) wrong.push(file);
+  }
+  expect(wrong).toEqual([]);
+});
+
+test("src/gen is what Buf makes of proto/", async () => {
+  const dir = `${import.meta.dir}/../node_modules/.cache/gen-check`;
+  const env = {
+    ...process.env,
+    PATH: `${import.meta.dir}/../node_modules/.bin:${process.env["PATH"]}`,
+  };
+  const run = Bun.spawnSync(
+    ["buf", "generate", "proto", "--template", "proto/buf.gen.yaml", "--output", dir],
+    { cwd: `${import.meta.dir}/..`, env },
+  );
+  expect(run.stderr.toString()).toBe("");
+  for await (const file of new Bun.Glob("**/*.ts").scan(`${dir}/src/gen`)) {
+    expect(await Bun.file(`src/gen/${file}`).text()).toBe(
+      await Bun.file(`${dir}/src/gen/${file}`).text(),
+    );
+  }
+});
