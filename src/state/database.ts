@@ -1,0 +1,103 @@
+import { Database as Sqlite } from "bun:sqlite";
+import { existsSync, renameSync } from "node:fs";
+import { AppError } from "../lib/errors.ts";
+import type { Log } from "../lib/log.ts";
+import { migrate } from "./migrations.ts";
+
+/** SQLite before 3.51.3 can corrupt a WAL database when it is reset (sqlite.org/wal.html). */
+const leastSqlite = [3, 51, 3] as const;
+
+/**
+ * The records that survive a reboot, in one SQLite file that this process alone has open. A write is on disk when
+ * its statement returns. Rows are small and few; everything is read once at start and answered from memory.
+ */
+export class Database implements Disposable {
+  readonly #sqlite: Sqlite;
+
+  private constructor(sqlite: Sqlite) {
+    this.#sqlite = sqlite;
+  }
+
+  /**
+   * Opens or creates the file. A file that SQLite calls damaged is kept beside as `.corrupt-<time>` and an empty one
+   * takes its place: what really runs is found again from the node. A file of a newer crib is refused untouched.
+   */
+  static open(path: string, log: Log): Database {
+    requireSqlite();
+    try {
+      return new Database(connect(path));
+    } catch (err) {
+      if (err instanceof AppError || !existsSync(path)) throw err;
+      const kept = `${path}.corrupt-${Date.now()}`;
+      log.error("state database is damaged, starting with an empty one", {
+        err: String(err),
+        kept,
+      });
+      for (const suffix of ["", "-wal", "-shm"]) {
+        if (existsSync(path + suffix)) renameSync(path + suffix, kept + suffix);
+      }
+      return new Database(connect(path));
+    }
+  }
+
+  /** Runs one statement that changes rows. */
+  run(sql: string, ...values: readonly (string | number | Uint8Array)[]): void {
+    this.#sqlite.query(sql).run(...values);
+  }
+
+  /** Every row that a query gives. */
+  all<Row>(sql: string): readonly Row[] {
+    return this.#sqlite.query(sql).all() as Row[];
+  }
+
+  /** Everything that `write` does is on disk together, or none of it. */
+  transaction(write: () => void): void {
+    this.#sqlite.transaction(write).immediate();
+  }
+
+  [Symbol.dispose](): void {
+    this.#sqlite.run("PRAGMA wal_checkpoint(TRUNCATE)");
+    this.#sqlite.close();
+  }
+}
+
+function connect(path: string): Sqlite {
+  const sqlite = new Sqlite(path, { create: true, strict: true });
+  try {
+    for (const pragma of [
+      "locking_mode=EXCLUSIVE",
+      "journal_mode=WAL",
+      "synchronous=FULL",
+      "foreign_keys=ON",
+      "trusted_schema=OFF",
+      "cell_size_check=ON",
+      "mmap_size=0",
+    ]) {
+      sqlite.run(`PRAGMA ${pragma}`);
+    }
+    const check = sqlite.query("PRAGMA quick_check(1)").get() as { quick_check: string };
+    if (check.quick_check !== "ok") throw new Error(check.quick_check);
+    migrate(sqlite);
+    return sqlite;
+  } catch (err) {
+    sqlite.close();
+    throw err;
+  }
+}
+
+function requireSqlite(): void {
+  using sqlite = new Sqlite(":memory:");
+  const { version } = sqlite.query("SELECT sqlite_version() AS version").get() as {
+    version: string;
+  };
+  const parts = version.split(".").map(Number);
+  for (const [i, least] of leastSqlite.entries()) {
+    const part = parts[i] ?? 0;
+    if (part > least) return;
+    if (part < least) {
+      throw new AppError(`SQLite ${version} is older than ${leastSqlite.join(".")}`, {
+        kind: "failed-precondition",
+      });
+    }
+  }
+}

@@ -1,0 +1,101 @@
+import { expect, test } from "bun:test";
+import { mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { create } from "@bufbuild/protobuf";
+import type { Container } from "../container/container.ts";
+import * as pb from "../gen/runtime/v1/api_pb.ts";
+import type { ImageId } from "../image/image.ts";
+import { generateContainerId, generateSandboxId } from "../lib/id.ts";
+import { silentLog } from "../lib/log.ts";
+import type { Sandbox } from "../sandbox/sandbox.ts";
+import { openContainers } from "./containers.ts";
+import { Database } from "./database.ts";
+import { IntentTable } from "./intents.ts";
+import { openSandboxes } from "./sandboxes.ts";
+
+function temporary() {
+  const path = mkdtempSync("/tmp/crib-state-");
+  return { path, [Symbol.dispose]: () => rmSync(path, { recursive: true }) };
+}
+
+const sandbox: Sandbox = {
+  id: generateSandboxId(),
+  config: create(pb.PodSandboxConfigSchema, {
+    metadata: { name: "a", namespace: "b", uid: "c", attempt: 2 },
+    labels: { constructor: "x" },
+  }),
+  handler: "",
+  createdAtNs: 1_700_000_000_123_456_789n,
+  bootId: "boot",
+  state: "ready",
+  ips: ["10.88.0.2"],
+  networkAttached: true,
+  infra: { id: generateContainerId(), pid: 7 },
+};
+
+const container: Container = {
+  id: generateContainerId(),
+  sandboxId: sandbox.id,
+  config: create(pb.ContainerConfigSchema, { metadata: { name: "c", attempt: 1 } }),
+  createdAtNs: 5n,
+  imageId: "sha256:0" as ImageId,
+  logPath: "/var/log/x",
+  user: { uid: 0, gid: 0, supplementalGroups: [1] },
+  resources: create(pb.LinuxContainerResourcesSchema, { cpuShares: 1n << 60n }),
+  stopSignal: 15,
+  handler: "",
+  cgroupPath: "/crib/x",
+  bootId: "boot",
+  monitorId: "m",
+  pidStartTime: 9,
+  state: { name: "running", pid: 4, startedAtNs: 1_700_000_000_123_456_789n },
+};
+
+test("records come back as they were put", () => {
+  using dir = temporary();
+  {
+    using database = Database.open(`${dir.path}/db`, silentLog);
+    openSandboxes(database).put(sandbox);
+    openContainers(database).put(container);
+    new IntentTable(database).put({
+      id: container.id,
+      sandboxId: sandbox.id,
+      handler: "",
+      cgroupPath: "/x",
+    });
+  }
+  using database = Database.open(`${dir.path}/db`, silentLog);
+  expect(openSandboxes(database).list()).toEqual([sandbox]);
+  expect(openContainers(database).list()).toEqual([container]);
+  expect(new IntentTable(database).list()).toHaveLength(1);
+});
+
+test("Table.resolve() takes a prefix that fits one record", () => {
+  using dir = temporary();
+  using database = Database.open(`${dir.path}/db`, silentLog);
+  const sandboxes = openSandboxes(database);
+  const id = (digit: string) => `abcd${digit.repeat(60)}` as Sandbox["id"];
+  sandboxes.put({ ...sandbox, id: id("1") });
+  sandboxes.put({ ...sandbox, id: id("2") });
+  expect(sandboxes.resolve("abcd1")?.id).toBe(id("1"));
+  expect(sandboxes.resolve("abcd3")).toBeUndefined();
+  expect(() => sandboxes.resolve("abcd")).toThrow("ambiguous");
+  expect(sandboxes.resolve("")).toBeUndefined();
+});
+
+test("Database.open() keeps a damaged file beside and starts empty", () => {
+  using dir = temporary();
+  writeFileSync(`${dir.path}/db`, "this is no database".repeat(1000));
+  using database = Database.open(`${dir.path}/db`, silentLog);
+  expect(openSandboxes(database).list()).toEqual([]);
+  expect(readdirSync(dir.path).some((name) => name.startsWith("db.corrupt-"))).toBe(true);
+});
+
+test("Database.open() refuses a database of a newer crib and leaves it alone", () => {
+  using dir = temporary();
+  {
+    using database = Database.open(`${dir.path}/db`, silentLog);
+    database.run("PRAGMA user_version=999");
+  }
+  expect(() => Database.open(`${dir.path}/db`, silentLog)).toThrow("newer crib");
+  expect(readdirSync(dir.path).filter((name) => name.includes("corrupt"))).toEqual([]);
+});
