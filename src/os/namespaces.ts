@@ -1,0 +1,28 @@
+import { check, cstring, link, uint32 } from "./libc.ts";
+
+const libc = link({
+  unshare: { args: ["int"], returns: "int" },
+  sethostname: { args: ["ptr", "u64"], returns: "int" },
+});
+
+export const CLONE_NEWUTS = 0x0400_0000;
+export const CLONE_NEWIPC = 0x0800_0000;
+export const CLONE_NEWNET = 0x4000_0000;
+
+/**
+ * unshare(2): new namespaces for the calling thread only. For short-lived child roles; the thread's
+ * namespaces are below `/proc/thread-self`.
+ */
+export function unshare(flags: number): void {
+  check(`unshare ${flags.toString(16)}`, () => libc.unshare(uint32(flags)));
+}
+
+const maxHostNameBytes = 64;
+
+/** sethostname(2), in the UTS namespace of the calling thread. */
+export function setHostName(name: string): void {
+  const bytes = cstring(name);
+  const length = bytes.byteLength - 1;
+  if (length > maxHostNameBytes) throw new RangeError(`host name over ${maxHostNameBytes} bytes`);
+  check("sethostname", () => libc.sethostname(bytes, length));
+}
