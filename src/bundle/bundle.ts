@@ -1,0 +1,46 @@
+import { mkdirSync, rmdirSync, rmSync } from "node:fs";
+import { writeFileAtomically } from "../lib/atomic-file.ts";
+import type { ContainerId } from "../lib/id.ts";
+import { isErrno } from "../os/errno-error.ts";
+
+/** Where the parts of one container's bundle are (runtime-spec, bundle.md), all on tmpfs under `<state>`. */
+export interface Bundle {
+  readonly dir: string;
+  readonly config: string;
+  readonly rootfs: string;
+  readonly exitFile: string;
+  readonly pidFile: string;
+}
+
+export function bundleOf(stateDir: string, id: ContainerId): Bundle {
+  const dir = `${stateDir}/containers/${id}`;
+  return {
+    dir,
+    config: `${dir}/config.json`,
+    rootfs: `${dir}/rootfs`,
+    exitFile: `${dir}/exit.json`,
+    pidFile: `${dir}/pid`,
+  };
+}
+
+/** Makes the bundle's directories; the disposer removes them, and refuses to while something is mounted inside. */
+export function createBundle(bundle: Bundle): Disposable {
+  // 0711: a process in a user namespace has to reach its root file system, nobody has to list it.
+  mkdirSync(bundle.dir, { mode: 0o711 });
+  mkdirSync(bundle.rootfs, { mode: 0o711 });
+  return { [Symbol.dispose]: () => removeBundle(bundle) };
+}
+
+export function writeConfig(bundle: Bundle, spec: object): void {
+  writeFileAtomically(bundle.config, JSON.stringify(spec));
+}
+
+/** Idempotent. Refuses (EBUSY) while the root file system is mounted: its files are never deleted through here. */
+export function removeBundle(bundle: Bundle): void {
+  try {
+    rmdirSync(bundle.rootfs);
+  } catch (err) {
+    if (!isErrno(err, "ENOENT")) throw err;
+  }
+  rmSync(bundle.dir, { force: true, recursive: true });
+}

@@ -1,0 +1,129 @@
+import { bundleOf, createBundle, writeConfig } from "../bundle/bundle.ts";
+import { oomFiles } from "../cgroup/oom.ts";
+import { containerCgroup } from "../cgroup/path.ts";
+import type * as pb from "../gen/runtime/v1/api_pb.ts";
+import type { Image } from "../image/image.ts";
+import { type Context, detached, withFields } from "../lib/context.ts";
+import { AppError, notFound } from "../lib/errors.ts";
+import { type ContainerId, generateContainerId } from "../lib/id.ts";
+import type { Container } from "./container.ts";
+import type { ContainerDeps } from "./deps.ts";
+import type { SandboxEnvironment } from "./environment.ts";
+import { getHandler } from "./handlers.ts";
+import { logPathOf } from "./log-path.ts";
+import { prepareSpec } from "./prepare-spec.ts";
+import type { ProcessHolder } from "./release.ts";
+import { discardContainer } from "./remove.ts";
+import { stopSignalOf } from "./stop-signal.ts";
+
+/**
+ * Makes a container with its root file system, spec and log file, and its first process waiting in the OCI runtime.
+ * The caller has checked the sandbox. A repeated call for the same name and attempt joins the one that is running.
+ */
+export function createContainer(
+  ctx: Context,
+  deps: ContainerDeps,
+  environment: SandboxEnvironment,
+  config: pb.ContainerConfig,
+): Promise<ContainerId> {
+  const { name = "", attempt = 0 } = config.metadata ?? {};
+  const { sandboxId } = environment;
+  return deps.creations.run(JSON.stringify([sandboxId, name, attempt]), async () => {
+    const taken = deps.containers
+      .list()
+      .find(
+        (other) => other.sandboxId === sandboxId && isSame(other.config.metadata, config.metadata),
+      );
+    if (taken !== undefined) {
+      throw new AppError(`create container ${name}: attempt ${attempt} is container ${taken.id}`, {
+        kind: "already-exists",
+      });
+    }
+    const id = generateContainerId();
+    await setUp(withFields(ctx, { container: id }), deps, id, environment, config);
+    return id;
+  });
+}
+
+async function setUp(
+  ctx: Context,
+  deps: ContainerDeps,
+  id: ContainerId,
+  environment: SandboxEnvironment,
+  config: pb.ContainerConfig,
+): Promise<void> {
+  const image = imageOf(deps, config);
+  const handler = getHandler(deps.handlers, environment.handler);
+  const logPath = logPathOf(environment.config.logDirectory, config.logPath);
+  const stopSignal = stopSignalOf(config.stopSignal, image.config.stopSignal);
+  const cgroup = containerCgroup({
+    driver: deps.cgroupDriver,
+    parent: environment.config.linux?.cgroupParent ?? "",
+    id,
+  });
+  const bundle = bundleOf(deps.stateDir, id);
+  const holder: ProcessHolder = { id, handler: environment.handler, cgroupPath: cgroup.relative };
+  await using undo = new AsyncDisposableStack();
+
+  // The intent comes first: whatever is cut off after it, recovery finds and undoes.
+  deps.intents.put({ ...holder, sandboxId: environment.sandboxId });
+  undo.defer(() => deps.intents.delete(id));
+  undo.defer(() => discardContainer(detached(ctx), deps, holder));
+  createBundle(bundle);
+  await deps.snapshots.prepare(ctx, id, image.diffIds);
+  await deps.snapshots.mount(ctx, id, bundle.rootfs);
+
+  const { spec, user } = await prepareSpec(ctx, deps, {
+    config,
+    environment,
+    image,
+    bundle,
+    cgroupPath: cgroup.ociPath,
+    handler,
+  });
+  writeConfig(bundle, spec);
+  const created = await deps.monitors.create(ctx, {
+    id,
+    handler,
+    bundle,
+    terminal: config.tty,
+    stdin: config.stdin,
+    stdinOnce: config.stdinOnce,
+    logPath,
+    oomFiles: oomFiles(deps.cgroup, cgroup.relative),
+  });
+  const container: Container = {
+    id,
+    sandboxId: environment.sandboxId,
+    config,
+    createdAtNs: deps.clock(),
+    imageId: image.id,
+    logPath,
+    user,
+    resources: config.linux?.resources,
+    stopSignal,
+    handler: environment.handler,
+    cgroupPath: cgroup.relative,
+    bootId: deps.bootId,
+    monitorId: created.monitorId,
+    pidStartTime: created.pidStartTime,
+    state: { name: "created", pid: created.pid },
+  };
+  deps.commit(() => {
+    deps.containers.put(container);
+    deps.intents.delete(id);
+  });
+  undo.move();
+  ctx.log.info("container created", { image: image.id });
+}
+
+function imageOf(deps: Pick<ContainerDeps, "images">, config: pb.ContainerConfig): Image {
+  const name = config.image?.image ?? "";
+  const image = deps.images.find(name);
+  if (image === undefined) throw notFound(`image ${JSON.stringify(name.slice(0, 300))} not found`);
+  return image;
+}
+
+function isSame(a: pb.ContainerMetadata | undefined, b: pb.ContainerMetadata | undefined): boolean {
+  return a?.name === b?.name && a?.attempt === b?.attempt;
+}

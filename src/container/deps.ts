@@ -1,0 +1,35 @@
+import type { CgroupHost } from "../cgroup/host.ts";
+import type { ImageStore } from "../image/image-store.ts";
+import type { ContainerId } from "../lib/id.ts";
+import type { KeyedMutex } from "../lib/keyed-mutex.ts";
+import type { SingleFlight } from "../lib/single-flight.ts";
+import type { RuntimeHandler } from "../runtime/handler.ts";
+import type { Monitors } from "../runtime/monitors.ts";
+import type { Snapshotter } from "../snapshot/snapshotter.ts";
+import type { ContainerTable } from "../state/containers.ts";
+import type { IntentTable } from "../state/intents.ts";
+import type { ExitWaiters } from "./exit-waiters.ts";
+import type { SpecHost } from "./spec/host.ts";
+
+/** What the operations on containers use; built once by daemon/serve.ts. Each operation picks its part. */
+export interface ContainerDeps {
+  readonly stateDir: string;
+  readonly containers: ContainerTable;
+  readonly intents: IntentTable;
+  /** What `write` changes in the tables is on disk together, or none of it. */
+  readonly commit: (write: () => void) => void;
+  readonly images: Pick<ImageStore, "find">;
+  readonly snapshots: Snapshotter;
+  /** By name; the default handler also under "". */
+  readonly handlers: ReadonlyMap<string, RuntimeHandler>;
+  readonly monitors: Pick<Monitors, "create" | "forget" | "reopenLog">;
+  readonly cgroup: CgroupHost;
+  readonly cgroupDriver: "cgroupfs" | "systemd";
+  readonly host: SpecHost;
+  /** Held while the state of one container is changed. */
+  readonly locks: KeyedMutex<ContainerId>;
+  readonly creations: SingleFlight<ContainerId>;
+  readonly exits: ExitWaiters;
+  readonly clock: () => bigint;
+  readonly bootId: string;
+}

@@ -1,0 +1,22 @@
+import type * as pb from "../gen/runtime/v1/api_pb.ts";
+import type { SandboxId } from "../lib/id.ts";
+
+/** What a container finds in its sandbox. An absent namespace is the node's own. */
+export interface SandboxEnvironment {
+  readonly sandboxId: SandboxId;
+  readonly config: pb.PodSandboxConfig;
+  readonly handler: string;
+  readonly netns: string | undefined;
+  readonly ipcns: string | undefined;
+  readonly utsns: string | undefined;
+  /** Holder of the pod's shared PID namespace, where the container joins it. */
+  readonly infraPid: number | undefined;
+  /** Process whose PID namespace the container joins (NamespaceMode TARGET). */
+  readonly targetPid: number | undefined;
+  readonly hostname: string;
+  readonly hostnamePath: string;
+  readonly hostsPath: string;
+  readonly resolvConfPath: string;
+  /** The pod's shared /dev/shm; absent with the node's ipc namespace. */
+  readonly shmPath: string | undefined;
+}

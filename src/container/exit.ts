@@ -1,0 +1,63 @@
+import { type Context, withFields } from "../lib/context.ts";
+import { describe } from "../lib/errors.ts";
+import type { ContainerId } from "../lib/id.ts";
+import type { ExitRecord } from "../runtime/exit-record.ts";
+import type { Container, ContainerState } from "./container.ts";
+import type { ContainerDeps } from "./deps.ts";
+import { releaseProcess } from "./release.ts";
+
+/**
+ * Takes note that a container has ended, tells who waits for it, and gives back what only a live container needs.
+ * Idempotent: the first record of an end stands.
+ */
+export async function recordExit(
+  ctx: Context,
+  deps: ContainerDeps,
+  id: ContainerId,
+  exit: ExitRecord | undefined,
+): Promise<void> {
+  using _lock = await deps.locks.lock(id);
+  const container = deps.containers.find(id);
+  if (container === undefined || container.state.name === "exited") return;
+  const ended = { ...container, state: exitedState(container, exit, deps.clock()) };
+  deps.containers.put(ended);
+  deps.exits.notify(id);
+  ctx.log.info("container exited", {
+    container: id,
+    sandbox: container.sandboxId,
+    exit_code: ended.state.exitCode,
+    reason: ended.state.reason,
+  });
+  try {
+    await releaseProcess(withFields(ctx, { container: id }), deps, ended);
+  } catch (err) {
+    // RemoveContainer does it again and reports what still fails.
+    ctx.log.warn("release what the container held", { container: id, cleanup_err: describe(err) });
+  }
+}
+
+type Exited = Extract<ContainerState, { name: "exited" }>;
+
+/** Without a record nobody saw it end: the node was rebooted, or all who watched were killed. */
+function exitedState(container: Container, exit: ExitRecord | undefined, nowNs: bigint): Exited {
+  const startedAtNs = container.state.name === "running" ? container.state.startedAtNs : undefined;
+  if (exit === undefined) {
+    return {
+      name: "exited",
+      startedAtNs,
+      finishedAtNs: nowNs,
+      exitCode: 255,
+      reason: "Unknown",
+      message: "nobody saw the container end",
+    };
+  }
+  const reason = exit.oomKilled ? "OOMKilled" : exit.exitCode === 0 ? "Completed" : "Error";
+  return {
+    name: "exited",
+    startedAtNs,
+    finishedAtNs: exit.finishedAtNs,
+    exitCode: exit.exitCode,
+    reason,
+    message: "",
+  };
+}

@@ -1,0 +1,22 @@
+import { invalidArgument } from "../lib/errors.ts";
+
+const maxPath = 4095;
+
+/**
+ * The log file that the client asked for: `log_path` below the sandbox's `log_directory` (CRI ContainerConfig).
+ * Empty when either is empty: the output is then thrown away.
+ */
+export function logPathOf(logDirectory: string, logPath: string): string {
+  if (logDirectory === "" || logPath === "") return "";
+  if (!logDirectory.startsWith("/")) throw invalidArgument("log_directory is not absolute");
+  const path = `${logDirectory.replace(/\/+$/, "")}/${logPath}`;
+  const parts = path.split("/");
+  if (logPath.startsWith("/") || parts.includes("..") || path.includes("\0")) {
+    throw invalidArgument(
+      `log_path leaves the log directory: ${JSON.stringify(logPath.slice(0, 100))}`,
+    );
+  }
+  if (Buffer.byteLength(path) > maxPath)
+    throw invalidArgument(`log path is longer than ${maxPath} bytes`);
+  return path;
+}

@@ -1,0 +1,27 @@
+import { bundleOf } from "../bundle/bundle.ts";
+import { removeCgroup } from "../cgroup/remove.ts";
+import type { Context } from "../lib/context.ts";
+import type { ContainerId } from "../lib/id.ts";
+import type { ContainerDeps } from "./deps.ts";
+
+/** What a container holds while it has, or may have, a process. */
+export interface ProcessHolder {
+  readonly id: ContainerId;
+  readonly handler: string;
+  readonly cgroupPath: string;
+}
+
+/**
+ * Gives back what an ended container held: what is left in its cgroup, the OCI runtime's state, the mount of its
+ * root file system. Its log, its record and its writable layer stay. Idempotent; all of it is tried.
+ */
+export async function releaseProcess(
+  ctx: Context,
+  deps: Pick<ContainerDeps, "handlers" | "snapshots" | "stateDir" | "cgroup">,
+  container: ProcessHolder,
+): Promise<void> {
+  await using steps = new AsyncDisposableStack();
+  steps.defer(() => deps.snapshots.unmount(ctx, bundleOf(deps.stateDir, container.id).rootfs));
+  steps.defer(() => removeCgroup(ctx, deps.cgroup, container.cgroupPath));
+  steps.defer(async () => await deps.handlers.get(container.handler)?.delete(ctx, container.id));
+}

@@ -1,0 +1,19 @@
+import type { Context } from "../lib/context.ts";
+import { failedPrecondition } from "../lib/errors.ts";
+import type { ContainerId } from "../lib/id.ts";
+import type { ContainerDeps } from "./deps.ts";
+
+/** Begins a new log file after the kubelet has renamed the old one; it exists when this returns. */
+export async function reopenLog(
+  ctx: Context,
+  deps: Pick<ContainerDeps, "containers" | "monitors">,
+  id: ContainerId,
+): Promise<void> {
+  const container = deps.containers.get(id);
+  if (container.state.name !== "running") {
+    throw failedPrecondition(
+      `reopen log of container ${id}: it is ${container.state.name}, not running`,
+    );
+  }
+  await deps.monitors.reopenLog(ctx, id);
+}

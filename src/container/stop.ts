@@ -1,0 +1,57 @@
+import { type Context, detached } from "../lib/context.ts";
+import { AppError } from "../lib/errors.ts";
+import type { ContainerId } from "../lib/id.ts";
+import type { Container } from "./container.ts";
+import type { ContainerDeps } from "./deps.ts";
+import { killEverything, killProcess } from "./kill.ts";
+
+/** How long a container may take to vanish after SIGKILL: a process in an uninterruptible call takes its time. */
+const killMs = 20_000;
+
+type StopDeps = Pick<ContainerDeps, "containers" | "exits" | "cgroup">;
+
+/**
+ * Sends the stop signal, waits the grace period (0: none), then kills. Idempotent: succeeds for a container that is
+ * absent or has ended (CRI StopContainer). Returns when the end is recorded.
+ */
+export async function stopContainer(
+  ctx: Context,
+  deps: StopDeps,
+  id: ContainerId,
+  graceMs: number,
+): Promise<void> {
+  const container = deps.containers.find(id);
+  if (container === undefined || container.state.name === "exited") return;
+  if (graceMs > 0 && container.state.name === "running") {
+    killProcess(ctx, container, container.stopSignal);
+    if (await ended(deps, id, AbortSignal.any([ctx.signal, AbortSignal.timeout(graceMs)]))) return;
+    ctx.signal.throwIfAborted();
+  }
+  await killContainer(ctx, deps, container);
+}
+
+/** Kills at once and waits for the end to be recorded, also when the caller has gone. */
+export async function killContainer(
+  ctx: Context,
+  deps: StopDeps,
+  container: Container,
+): Promise<void> {
+  killProcess(ctx, container, "SIGKILL");
+  killEverything(deps.cgroup, container.cgroupPath);
+  if (await ended(deps, container.id, detached(ctx, killMs).signal)) return;
+  throw new AppError(`container ${container.id} still runs ${killMs} ms after SIGKILL`, {
+    kind: "deadline-exceeded",
+  });
+}
+
+/** Whether the container ends before the signal aborts. */
+async function ended(deps: StopDeps, id: ContainerId, signal: AbortSignal): Promise<boolean> {
+  const gone = () => (deps.containers.find(id)?.state.name ?? "exited") === "exited";
+  if (gone()) return true;
+  try {
+    await deps.exits.wait(id, signal);
+  } catch {
+    // Told below.
+  }
+  return gone();
+}

@@ -1,0 +1,63 @@
+import { createContainer } from "../container/create.ts";
+import type * as pb from "../gen/runtime/v1/api_pb.ts";
+import { type Context, withFields } from "../lib/context.ts";
+import { failedPrecondition, notFound } from "../lib/errors.ts";
+import type { ContainerId, SandboxId } from "../lib/id.ts";
+import type { SandboxDeps } from "./deps.ts";
+import { environmentOf } from "./environment.ts";
+import { ensureInfra } from "./infra.ts";
+import { CONTAINER, NODE, POD, TARGET } from "./namespaces.ts";
+import type { Sandbox } from "./sandbox.ts";
+
+/** Creates a container in a ready sandbox (CRI CreateContainer). Its process waits for StartContainer. */
+export async function addContainer(
+  ctx: Context,
+  deps: SandboxDeps,
+  sandboxId: SandboxId,
+  config: pb.ContainerConfig,
+): Promise<ContainerId> {
+  const subject = withFields(ctx, { sandbox: sandboxId });
+  const sandbox = requireReady(deps, sandboxId);
+  const pid = pidNamespaceOf(config, sandbox.config);
+  const infraPid = pid === POD ? await ensureInfra(subject, deps, sandboxId) : undefined;
+  const environment = environmentOf(deps, sandbox, {
+    infraPid,
+    targetPid: pid === TARGET ? targetPid(deps, sandboxId, config) : undefined,
+  });
+  const id = await createContainer(subject, deps, environment, config);
+  // The sandbox may have been stopped meanwhile; it must not be left with a container that nobody kills.
+  if (deps.sandboxes.find(sandboxId)?.state !== "ready") {
+    throw failedPrecondition(`create container in sandbox ${sandboxId}: it was stopped meanwhile`);
+  }
+  return id;
+}
+
+function requireReady(deps: SandboxDeps, id: SandboxId): Sandbox {
+  const sandbox = deps.sandboxes.find(id);
+  if (sandbox === undefined) throw notFound(`sandbox ${id} not found`);
+  if (sandbox.state !== "ready") throw failedPrecondition(`sandbox ${id} is not ready`);
+  return sandbox;
+}
+
+function pidNamespaceOf(
+  config: pb.ContainerConfig,
+  sandbox: pb.PodSandboxConfig,
+): pb.NamespaceMode {
+  const own = config.linux?.securityContext?.namespaceOptions;
+  if (own !== undefined) return own.pid;
+  const podPid = sandbox.linux?.securityContext?.namespaceOptions?.pid ?? POD;
+  return podPid === NODE || podPid === CONTAINER ? podPid : POD;
+}
+
+/** The process whose PID namespace the container is to join (CRI NamespaceOption.target_id). */
+function targetPid(deps: SandboxDeps, sandboxId: SandboxId, config: pb.ContainerConfig): number {
+  const targetId = config.linux?.securityContext?.namespaceOptions?.targetId ?? "";
+  const target = deps.containers.resolve(targetId);
+  if (target?.sandboxId !== sandboxId) {
+    throw notFound(`target container ${targetId.slice(0, 64)} not found in sandbox ${sandboxId}`);
+  }
+  if (target.state.name !== "running") {
+    throw failedPrecondition(`target container ${target.id} is not running`);
+  }
+  return target.state.pid;
+}

@@ -1,0 +1,37 @@
+import type * as pb from "../gen/runtime/v1/api_pb.ts";
+import type { Attachment } from "../network/network.ts";
+import { sandboxDirectoryOf } from "./directory.ts";
+import type { Sandbox } from "./sandbox.ts";
+
+const protocols: Readonly<Record<pb.Protocol, "tcp" | "udp" | "sctp">> = {
+  0: "tcp",
+  1: "udp",
+  2: "sctp",
+};
+
+/** What the network is told of a pod. `netns` is undefined when a reboot has taken the namespace away. */
+export function attachmentOf(stateDir: string, sandbox: Sandbox, hasNetns: boolean): Attachment {
+  const { config, id } = sandbox;
+  return {
+    sandboxId: id,
+    netnsPath: hasNetns ? `${sandboxDirectoryOf(stateDir, id).namespaces}/net` : undefined,
+    podName: config.metadata?.name ?? "",
+    podNamespace: config.metadata?.namespace ?? "",
+    podUid: config.metadata?.uid ?? "",
+    portMappings: config.portMappings
+      .filter(({ hostPort }) => hostPort > 0)
+      .map((mapping) => ({
+        protocol: protocols[mapping.protocol],
+        containerPort: mapping.containerPort,
+        hostPort: mapping.hostPort,
+        hostIp: mapping.hostIp,
+      })),
+    annotations: config.annotations,
+    dns: {
+      servers: config.dnsConfig?.servers ?? [],
+      searches: config.dnsConfig?.searches ?? [],
+      options: config.dnsConfig?.options ?? [],
+    },
+    cgroupParent: config.linux?.cgroupParent ?? "",
+  };
+}

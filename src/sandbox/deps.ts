@@ -1,0 +1,17 @@
+import type { ContainerDeps } from "../container/deps.ts";
+import type { SandboxId } from "../lib/id.ts";
+import type { KeyedMutex } from "../lib/keyed-mutex.ts";
+import type { SingleFlight } from "../lib/single-flight.ts";
+import type { Network } from "../network/network.ts";
+import type { SandboxTable } from "../state/sandboxes.ts";
+
+/** What the operations on sandboxes use: all that containers use, and the network. */
+export interface SandboxDeps extends ContainerDeps {
+  readonly sandboxes: SandboxTable;
+  readonly network: Network;
+  /** The static program that holds a shared PID namespace. */
+  readonly pausePath: string;
+  /** Held while a sandbox is run, stopped or removed, or its infra container started. */
+  readonly sandboxLocks: KeyedMutex<SandboxId>;
+  readonly runs: SingleFlight<SandboxId>;
+}

@@ -1,0 +1,123 @@
+import { chmodSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { hostname as nodeHostname } from "node:os";
+import type * as pb from "../gen/runtime/v1/api_pb.ts";
+import { invalidArgument } from "../lib/errors.ts";
+import type { SandboxId } from "../lib/id.ts";
+import { isErrno } from "../os/errno-error.ts";
+import { MNT_DETACH, MS_NODEV, MS_NOEXEC, MS_NOSUID, mount, umount } from "../os/mount.ts";
+import { podNamespaces } from "./namespaces.ts";
+
+/** Where the parts of one sandbox are, on tmpfs under `<state>`. */
+export interface SandboxDirectory {
+  readonly dir: string;
+  /** Pinned namespaces: `net`, `ipc`, `uts`. */
+  readonly namespaces: string;
+  readonly hostname: string;
+  readonly hosts: string;
+  readonly resolvConf: string;
+  /** The /dev/shm that the pod's containers share. */
+  readonly shm: string;
+  /** The empty root of the infra container. */
+  readonly infraRoot: string;
+}
+
+export function sandboxDirectoryOf(stateDir: string, id: SandboxId): SandboxDirectory {
+  const dir = `${stateDir}/sandboxes/${id}`;
+  return {
+    dir,
+    namespaces: `${dir}/ns`,
+    hostname: `${dir}/hostname`,
+    hosts: `${dir}/hosts`,
+    resolvConf: `${dir}/resolv.conf`,
+    shm: `${dir}/shm`,
+    infraRoot: `${dir}/infra`,
+  };
+}
+
+const shmSizeBytes = 64 << 20;
+const maxHostname = 64;
+const maxResolvConf = 64 << 10;
+
+/** Makes the directory with the files that containers see, and the shared /dev/shm. The disposer undoes all of it. */
+export function createSandboxDirectory(
+  paths: SandboxDirectory,
+  config: pb.PodSandboxConfig,
+): Disposable {
+  const files = [
+    [paths.hostname, `${hostnameOf(config)}\n`],
+    [paths.hosts, hosts(hostnameOf(config))],
+    [paths.resolvConf, resolvConf(config.dnsConfig)],
+  ] as const;
+  // 0711: containers in a user namespace have to reach the files, nobody has to list them.
+  mkdirSync(paths.dir, { mode: 0o711 });
+  using undo = new DisposableStack();
+  undo.defer(() => removeSandboxDirectory(paths));
+  for (const [path, content] of files) {
+    writeFileSync(path, content);
+    chmodSync(path, 0o644);
+  }
+  if (podNamespaces(config).ipc) {
+    mkdirSync(paths.shm, { mode: 0o711 });
+    const options = `mode=1777,size=${shmSizeBytes}`;
+    mount("shm", paths.shm, "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, options);
+  }
+  return undo.move();
+}
+
+/** Idempotent. The namespaces must be unpinned. */
+export function removeSandboxDirectory(paths: SandboxDirectory): void {
+  unmountShm(paths);
+  rmSync(paths.dir, { recursive: true, force: true });
+}
+
+/** Idempotent. */
+export function unmountShm(paths: SandboxDirectory): void {
+  try {
+    umount(paths.shm, MNT_DETACH);
+  } catch (err) {
+    if (!isErrno(err, "EINVAL") && !isErrno(err, "ENOENT")) throw err;
+  }
+}
+
+/** The pod's host name; the node's for a pod in the node's network. */
+export function hostnameOf(config: pb.PodSandboxConfig): string {
+  if (!podNamespaces(config).uts) return nodeHostname();
+  const name = config.hostname === "" ? (config.metadata?.name ?? "") : config.hostname;
+  if (Buffer.byteLength(name) > maxHostname && config.hostname !== "") {
+    throw invalidArgument(`hostname is longer than ${maxHostname} bytes`);
+  }
+  return line(name.slice(0, maxHostname), "hostname");
+}
+
+/** A kubelet mounts its own file over it; other clients find the pod's name in this one. */
+function hosts(hostname: string): string {
+  return `127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n127.0.1.1\t${hostname}\n`;
+}
+
+/** resolv.conf(5) from the pod's DNS settings, the node's own where there are none. */
+function resolvConf(dns: pb.DNSConfig | undefined): string {
+  if (dns === undefined) return nodeResolvConf();
+  const { servers, searches, options } = dns;
+  if (servers.length + searches.length + options.length === 0) return nodeResolvConf();
+  const lines = servers.map((server) => `nameserver ${line(server, "DNS server")}`);
+  if (searches.length > 0)
+    lines.push(`search ${searches.map((s) => line(s, "DNS search")).join(" ")}`);
+  if (options.length > 0)
+    lines.push(`options ${options.map((o) => line(o, "DNS option")).join(" ")}`);
+  return `${lines.join("\n")}\n`;
+}
+
+function nodeResolvConf(): string {
+  try {
+    return readFileSync("/etc/resolv.conf", "utf8").slice(0, maxResolvConf);
+  } catch (err) {
+    if (isErrno(err, "ENOENT")) return "";
+    throw err;
+  }
+}
+
+/** A value that goes into a line of a file must not bring lines of its own. */
+function line(value: string, what: string): string {
+  if (/[\p{Cc}]/u.test(value)) throw invalidArgument(`${what} contains a control character`);
+  return value;
+}

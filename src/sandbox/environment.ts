@@ -1,0 +1,29 @@
+import type { SandboxEnvironment } from "../container/environment.ts";
+import type { SandboxDeps } from "./deps.ts";
+import { hostnameOf, sandboxDirectoryOf } from "./directory.ts";
+import { podNamespaces } from "./namespaces.ts";
+import type { Sandbox } from "./sandbox.ts";
+
+/** What a container finds in its sandbox. */
+export function environmentOf(
+  deps: Pick<SandboxDeps, "stateDir">,
+  sandbox: Sandbox,
+  pids: Pick<SandboxEnvironment, "infraPid" | "targetPid">,
+): SandboxEnvironment {
+  const paths = sandboxDirectoryOf(deps.stateDir, sandbox.id);
+  const own = podNamespaces(sandbox.config);
+  return {
+    sandboxId: sandbox.id,
+    config: sandbox.config,
+    handler: sandbox.handler,
+    ...pids,
+    netns: own.net ? `${paths.namespaces}/net` : undefined,
+    ipcns: own.ipc ? `${paths.namespaces}/ipc` : undefined,
+    utsns: own.uts ? `${paths.namespaces}/uts` : undefined,
+    hostname: hostnameOf(sandbox.config),
+    hostnamePath: paths.hostname,
+    hostsPath: paths.hosts,
+    resolvConfPath: paths.resolvConf,
+    shmPath: own.ipc ? paths.shm : undefined,
+  };
+}

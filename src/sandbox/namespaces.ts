@@ -1,0 +1,29 @@
+import type * as pb from "../gen/runtime/v1/api_pb.ts";
+import { invalidArgument } from "../lib/errors.ts";
+
+/** CRI NamespaceMode by number (api.proto): this folder names generated types and runs none of their code. */
+export const POD: pb.NamespaceMode = 0;
+export const CONTAINER: pb.NamespaceMode = 1;
+export const NODE: pb.NamespaceMode = 2;
+export const TARGET: pb.NamespaceMode = 3;
+
+/** Which namespaces a pod has for itself. PID is not among them: it belongs to containers, or to the infra container. */
+export interface PodNamespaces {
+  readonly net: boolean;
+  readonly ipc: boolean;
+  /** A pod in the node's network has the node's host name too. */
+  readonly uts: boolean;
+  /** Its containers see each other's processes. */
+  readonly sharedPid: boolean;
+}
+
+/** Reads the namespace options of a sandbox; POD is what an absent field means. */
+export function podNamespaces(config: pb.PodSandboxConfig): PodNamespaces {
+  const options = config.linux?.securityContext?.namespaceOptions;
+  const { network = POD, ipc = POD, pid = POD } = options ?? {};
+  if (network !== POD && network !== NODE)
+    throw invalidArgument("network namespace must be POD or NODE");
+  if (ipc !== POD && ipc !== NODE) throw invalidArgument("ipc namespace must be POD or NODE");
+  if (pid === TARGET) throw invalidArgument("a sandbox has no TARGET pid namespace");
+  return { net: network === POD, ipc: ipc === POD, uts: network === POD, sharedPid: pid === POD };
+}

@@ -1,0 +1,24 @@
+import { removeContainer } from "../container/remove.ts";
+import { type Context, withFields } from "../lib/context.ts";
+import type { SandboxId } from "../lib/id.ts";
+import type { SandboxDeps } from "./deps.ts";
+import { removeSandboxDirectory, sandboxDirectoryOf } from "./directory.ts";
+import { tearDown } from "./stop.ts";
+
+/**
+ * Removes a sandbox with all of its containers, stopping it first. Idempotent: the kubelet repeats this call until
+ * it succeeds (CRI RemovePodSandbox). The row goes last.
+ */
+export async function removeSandbox(ctx: Context, deps: SandboxDeps, id: SandboxId): Promise<void> {
+  using _lock = await deps.sandboxLocks.lock(id, ctx.signal);
+  const sandbox = deps.sandboxes.find(id);
+  if (sandbox === undefined) return;
+  const subject = withFields(ctx, { sandbox: id });
+  await tearDown(subject, deps, sandbox);
+  for (const container of deps.containers.list().filter((one) => one.sandboxId === id)) {
+    await removeContainer(subject, deps, container.id);
+  }
+  removeSandboxDirectory(sandboxDirectoryOf(deps.stateDir, id));
+  deps.sandboxes.delete(id);
+  ctx.log.info("sandbox removed", { sandbox: id });
+}

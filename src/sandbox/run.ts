@@ -1,0 +1,98 @@
+import { getHandler } from "../container/handlers.ts";
+import type * as pb from "../gen/runtime/v1/api_pb.ts";
+import { type Context, detached, withFields } from "../lib/context.ts";
+import { AppError } from "../lib/errors.ts";
+import { generateSandboxId, type SandboxId } from "../lib/id.ts";
+import { pinNamespaces, unpinNamespaces } from "../network/netns.ts";
+import { attachmentOf } from "./attachment.ts";
+import type { SandboxDeps } from "./deps.ts";
+import { createSandboxDirectory, hostnameOf, sandboxDirectoryOf } from "./directory.ts";
+import { podNamespaces } from "./namespaces.ts";
+import type { Sandbox } from "./sandbox.ts";
+
+/**
+ * Makes the environment of a pod and answers when it is ready: files, pinned namespaces, network. No process runs
+ * for it. A repeated call for the same pod and attempt joins the one that is running.
+ */
+export function runSandbox(
+  ctx: Context,
+  deps: SandboxDeps,
+  config: pb.PodSandboxConfig,
+  handler: string,
+): Promise<SandboxId> {
+  const { name = "", namespace = "", uid = "", attempt = 0 } = config.metadata ?? {};
+  const key = JSON.stringify([namespace, name, uid, attempt]);
+  return deps.runs.run(key, async () => {
+    const taken = deps.sandboxes
+      .list()
+      .find((other) => isSame(other.config.metadata, config.metadata));
+    if (taken !== undefined) {
+      throw new AppError(
+        `run sandbox ${namespace}/${name}: attempt ${attempt} is sandbox ${taken.id}`,
+        {
+          kind: "already-exists",
+        },
+      );
+    }
+    getHandler(deps.handlers, handler);
+    const sandbox: Sandbox = {
+      id: generateSandboxId(),
+      config,
+      handler,
+      createdAtNs: deps.clock(),
+      bootId: deps.bootId,
+      state: "starting",
+      ips: [],
+      networkAttached: false,
+      infra: undefined,
+    };
+    await setUp(withFields(ctx, { sandbox: sandbox.id }), deps, sandbox);
+    return sandbox.id;
+  });
+}
+
+/** The row comes first: whatever is cut off after it, recovery finds and undoes. */
+async function setUp(ctx: Context, deps: SandboxDeps, intent: Sandbox): Promise<void> {
+  const { id, config } = intent;
+  const namespaces = podNamespaces(config);
+  const paths = sandboxDirectoryOf(deps.stateDir, id);
+  await using undo = new AsyncDisposableStack();
+
+  deps.sandboxes.put(intent);
+  undo.defer(() => deps.sandboxes.delete(id));
+  undo.use(createSandboxDirectory(paths, config));
+  await pinNamespaces(ctx, {
+    dir: paths.namespaces,
+    kinds: (["net", "ipc", "uts"] as const).filter((kind) => namespaces[kind]),
+    hostname: hostnameOf(config),
+    sysctls: config.linux?.sysctls ?? {},
+  });
+  undo.defer(() => unpinNamespaces(detached(ctx), paths.namespaces));
+  if (!namespaces.net) {
+    deps.sandboxes.put({ ...intent, state: "ready" });
+  } else {
+    const attaching = { ...intent, networkAttached: true };
+    const attachment = attachmentOf(deps.stateDir, attaching, true);
+    deps.sandboxes.put(attaching);
+    undo.defer(() => deps.network.detach(detached(ctx, detachMs), attachment));
+    const { ips } = await deps.network.attach(ctx, attachment);
+    deps.sandboxes.put({ ...attaching, ips, state: "ready" });
+  }
+  ctx.log.info("sandbox ready", { sandbox: id });
+  undo.move();
+}
+
+/** CNI DEL may have to wait for other plugins' locks. */
+const detachMs = 60_000;
+
+function isSame(
+  a: pb.PodSandboxMetadata | undefined,
+  b: pb.PodSandboxMetadata | undefined,
+): boolean {
+  return (
+    a?.name === b?.name &&
+    a?.namespace === b?.namespace &&
+    a?.uid === b?.uid &&
+    a?.attempt === b?.attempt
+  );
+}

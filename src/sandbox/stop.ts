@@ -1,0 +1,43 @@
+import { killContainer } from "../container/stop.ts";
+import { type Context, withFields } from "../lib/context.ts";
+import type { SandboxId } from "../lib/id.ts";
+import { unpinNamespaces } from "../network/netns.ts";
+import { attachmentOf } from "./attachment.ts";
+import type { SandboxDeps } from "./deps.ts";
+import { sandboxDirectoryOf, unmountShm } from "./directory.ts";
+import { stopInfra } from "./infra.ts";
+import type { Sandbox } from "./sandbox.ts";
+
+/**
+ * Kills what runs in the sandbox and gives back its network and namespaces. Idempotent: succeeds for one that is
+ * absent, and does again what did not succeed before (CRI StopPodSandbox).
+ */
+export async function stopSandbox(ctx: Context, deps: SandboxDeps, id: SandboxId): Promise<void> {
+  using _lock = await deps.sandboxLocks.lock(id, ctx.signal);
+  const sandbox = deps.sandboxes.find(id);
+  if (sandbox !== undefined) await tearDown(withFields(ctx, { sandbox: id }), deps, sandbox);
+}
+
+/** The work of stopping; the caller holds the sandbox's lock. */
+export async function tearDown(ctx: Context, deps: SandboxDeps, sandbox: Sandbox): Promise<void> {
+  const { id } = sandbox;
+  const paths = sandboxDirectoryOf(deps.stateDir, id);
+  const wasReady = sandbox.state === "ready";
+  // From here on nothing can be created in it, whatever happens below.
+  if (wasReady) deps.sandboxes.put({ ...sandbox, state: "not-ready" });
+  await Promise.all(
+    deps.containers
+      .list()
+      .filter((container) => container.sandboxId === id && container.state.name !== "exited")
+      .map((container) => killContainer(ctx, deps, container)),
+  );
+  await stopInfra(ctx, deps, id);
+  const { networkAttached, bootId } = deps.sandboxes.get(id);
+  if (networkAttached) {
+    await deps.network.detach(ctx, attachmentOf(deps.stateDir, sandbox, bootId === deps.bootId));
+    deps.sandboxes.put({ ...deps.sandboxes.get(id), networkAttached: false });
+  }
+  await unpinNamespaces(ctx, paths.namespaces);
+  unmountShm(paths);
+  if (wasReady) ctx.log.info("sandbox stopped", { sandbox: id });
+}
