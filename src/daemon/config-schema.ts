@@ -1,0 +1,95 @@
+import {
+  choice,
+  integer,
+  logLevel,
+  type NamedTable,
+  path,
+  paths,
+  type SettingTable,
+  text,
+  texts,
+  unixAddress,
+  type Values,
+} from "./setting.ts";
+
+/**
+ * Every setting there is, in the order of `crib config default`. The parser, the default text and the type
+ * `Config` are all made from this table. A key `maxParallel` is written `max_parallel` in the file.
+ */
+export const schema = {
+  root: path("/var/lib/crib", "Images, containers' file systems and records; kept over a reboot."),
+  state: path("/run/crib", "Sockets, bundles and namespaces; a tmpfs, gone with a reboot."),
+  listen: unixAddress("", "Where the CRI is served. Empty: crib.sock in the state directory."),
+  sandboxImage: text(
+    "registry.k8s.io/pause:3.10.1",
+    "What Status reports as the sandbox image. Nothing is pulled: crib needs no such image.",
+  ),
+  log: {
+    level: logLevel,
+    format: choice(
+      "auto",
+      ["auto", "json", "text"],
+      "How a line looks; auto is text on a terminal and json elsewhere.",
+    ),
+  },
+  cgroup: {
+    driver: choice(
+      "auto",
+      ["auto", "cgroupfs", "systemd"],
+      "Who makes cgroups; auto is systemd where it runs the node. The kubelet is told.",
+    ),
+  },
+  runtime: {
+    defaultHandler: text(
+      "runc",
+      "The handler of pods that name none (RuntimeClass picks another).",
+    ),
+    handlers: {
+      kind: "named",
+      doc: "A runtime handler: an OCI command line. More can be added, each with a table of its own.",
+      builtin: ["runc", "crun"],
+      entry: {
+        type: choice("oci", ["oci"], "How it is spoken to."),
+        path: path("", "The program. Empty: the embedded one of that name."),
+      },
+    } satisfies NamedTable<SettingTable>,
+  },
+  network: {
+    default: choice(
+      "none",
+      ["none", "embedded"],
+      "The network while conf_dirs hold none: none keeps the node NotReady, embedded is a bridge of crib's own.",
+    ),
+    confDirs: paths(["/etc/cni/net.d"], "Where CNI network configurations are, first found first."),
+    pluginDirs: paths(
+      ["/opt/cni/bin"],
+      "Where CNI plugins are looked for before the embedded ones.",
+    ),
+  },
+  images: {
+    registryConfigDirs: paths(
+      ["/etc/crib/certs.d", "/etc/containerd/certs.d"],
+      "Mirrors, certificates and credentials: <dir>/<host>/hosts.toml.",
+    ),
+    pinned: texts(
+      [],
+      'Images that the kubelet\'s garbage collection leaves alone: names, with * for any characters ("registry.example/base/*").',
+    ),
+    maxParallelDownloads: integer(3, [1, 32], "Layers fetched at the same time for one image."),
+  },
+  limits: {
+    shutdownSeconds: integer(
+      10,
+      [0, 600],
+      "How long a stopping daemon waits for calls that are under way. Containers run on.",
+    ),
+    streamsPerConnection: integer(250, [8, 10_000], "Calls under way on one connection."),
+    execOutputBytes: integer(
+      15 << 20,
+      [4096, 15 << 20],
+      "What ExecSync answers of stdout and stderr together; the kubelet takes 16 MiB a message.",
+    ),
+  },
+} as const satisfies SettingTable;
+
+export type FileConfig = Values<typeof schema>;

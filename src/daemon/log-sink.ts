@@ -1,0 +1,29 @@
+import { writeSync } from "node:fs";
+import { type Log, type LogSink, openLog } from "../lib/log.ts";
+import type { Config } from "./config.ts";
+
+/** The daemon's log: stderr, JSON unless it is a terminal or the configuration says otherwise. */
+export function openDaemonLog(config: Config["log"]): Log {
+  const auto = process.stderr.isTTY ? "text" : "json";
+  const format = config.format === "auto" ? auto : config.format;
+  return openLog(fdSink(2), { level: config.level, format });
+}
+
+/**
+ * Writes whole lines and never throws nor waits: a reader that is gone or slow costs lines, not the daemon.
+ * When lines were lost, the next one that gets through is preceded by one that says how many.
+ */
+export function fdSink(fd: number): LogSink {
+  let lost = 0;
+  let unfinished = Buffer.alloc(0);
+  return (line) => {
+    const notice = lost === 0 ? "" : `{"level":"warn","msg":"log lines lost","lines":${lost}}\n`;
+    const bytes = Buffer.concat([unfinished, Buffer.from(notice + line)]);
+    try {
+      unfinished = bytes.subarray(writeSync(fd, bytes));
+      lost = 0;
+    } catch {
+      lost++;
+    }
+  };
+}
