@@ -1,0 +1,261 @@
+import { describe, expect, test } from "bun:test";
+import { writeFileSync } from "node:fs";
+import { create } from "@bufbuild/protobuf";
+import { Code, ConnectError } from "@connectrpc/connect";
+import { runCrib } from "../../test/harness/command-line.ts";
+import { serveFakeCri } from "../../test/harness/fake-cri.ts";
+import * as pb from "../gen/runtime/v1/api_pb.ts";
+
+const { CONTAINER_RUNNING, CONTAINER_EXITED } = pb.ContainerState;
+const createdAt = BigInt(Date.parse("2026-01-01T00:00:00Z")) * 1_000_000n;
+
+const [podId, webId, oldId] = ["a".repeat(64), "b".repeat(64), "c".repeat(64)];
+const web = create(pb.ContainerSchema, {
+  id: webId,
+  podSandboxId: podId,
+  metadata: { name: "web" },
+  image: { image: "sha256:1", userSpecifiedImage: "docker.io/library/nginx:1" },
+  state: CONTAINER_RUNNING,
+  createdAt,
+});
+const old = create(pb.ContainerSchema, { ...web, id: oldId, state: CONTAINER_EXITED });
+const pod = create(pb.PodSandboxSchema, {
+  id: podId,
+  metadata: { name: "shop", namespace: "default", uid: "u" },
+  createdAt,
+});
+
+function listContainers(request: pb.ListContainersRequest) {
+  const { id, state, podSandboxId } = request.filter ?? {};
+  const containers = [web, old].filter((container) => {
+    if (id !== undefined && id !== "" && container.id !== id) return false;
+    if (podSandboxId && container.podSandboxId !== podSandboxId) return false;
+    return state === undefined || container.state === state.state;
+  });
+  return { containers };
+}
+const lists = { listContainers, listPodSandbox: () => ({ items: [pod] }) };
+
+describe("usage", () => {
+  test("help is shown for crib and for each command, with examples", async () => {
+    expect((await runCrib([])).stdout).toContain("Exit codes:");
+    const { code, stdout } = await runCrib(["rm", "--help"]);
+    expect([code, stdout]).toEqual([0, expect.stringContaining("crib rm -f web")]);
+    expect((await runCrib(["help", "ps"])).stdout).toBe((await runCrib(["ps", "-h"])).stdout);
+  });
+
+  test.each([
+    [["frob"], 'unknown command "frob"'],
+    [["ps", "--frob"], "unknown option --frob"],
+    [["rm"], "an argument is missing"],
+    [["ps", "--socket", "tcp://x"], "not unix:///path"],
+    [["exec", "-it", "web", "sh"], "no stdin and no terminal yet"],
+    [["run", "--publish", "80", "x"], "not [IP:]HOST:CONTAINER[/udp]"],
+  ])("crib %p is a usage error", async (argv, message) => {
+    const { code, stderr } = await runCrib(argv);
+    expect(stderr).toContain(message);
+    expect(code).toBe(2);
+  });
+});
+
+describe("the daemon", () => {
+  test("not there is exit code 4 and says what to do", async () => {
+    const { code, stderr } = await runCrib(["ps", "--socket", "/nonexistent/crib.sock"]);
+    expect(stderr).toBe(
+      "crib: connect to /nonexistent/crib.sock: no such socket; is `crib serve` running?\n",
+    );
+    expect(code).toBe(4);
+  });
+
+  test("an error of its is one printable line, with its own exit code", async () => {
+    await using cri = await serveFakeCri({
+      listContainers: () => {
+        throw new ConnectError("state: \x1b[2Jbroken", Code.Internal);
+      },
+    });
+    const answer = await runCrib(["logs", "web", "--socket", cri.endpoint]);
+    expect(answer).toEqual({ code: 1, stdout: "", stderr: "crib: state: �[2Jbroken\n" });
+  });
+
+  test("its version stands beside ours, and none is no failure", async () => {
+    const version = () => ({ runtimeName: "crib", runtimeVersion: "9", runtimeApiVersion: "v1" });
+    await using cri = await serveFakeCri({ version });
+    const variables = { CRIB_SOCKET: cri.endpoint };
+    expect((await runCrib(["version"], { variables })).stdout).toContain("crib 9 (CRI v1)");
+    const { code, stdout } = await runCrib(["version", "--socket", "/nonexistent/s"]);
+    expect([code, stdout]).toEqual([0, expect.stringContaining("not running")]);
+  });
+});
+
+describe("lists", () => {
+  test("ps shows the running containers as columns, ids, or the proto's JSON", async () => {
+    await using cri = await serveFakeCri(lists);
+    const variables = { CRIB_SOCKET: cri.endpoint };
+    expect(
+      (await runCrib(["ps"], { variables })).stdout.split("\n").map((l) => l.split(/ {3,}/)),
+    ).toEqual([
+      ["CONTAINER", "NAME", "POD", "IMAGE", "STATE", "AGE"],
+      ["bbbbbbbbbbbbb", "web", "shop", "docker.io/library/nginx:1", "running", "60s"],
+      [""],
+    ]);
+    expect((await runCrib(["ps", "-aq"], { variables })).stdout).toBe(`${webId}\n${oldId}\n`);
+    const json = JSON.parse((await runCrib(["ps", "-o", "json"], { variables })).stdout);
+    expect(json.containers[0].state).toBe("CONTAINER_RUNNING");
+  });
+
+  test("pods and images", async () => {
+    const image = { id: `sha256:${"d".repeat(64)}`, repoTags: ["a:1", "a:2"], size: 1_234_567n };
+    await using cri = await serveFakeCri(lists, { listImages: () => ({ images: [image] }) });
+    const variables = { CRIB_SOCKET: cri.endpoint };
+    expect((await runCrib(["pods"], { variables })).stdout).toMatch(/shop +default +ready +- +60s/);
+    expect((await runCrib(["images"], { variables })).stdout).toMatch(/a:2 +d{13} +1.2 MB +no/);
+  });
+});
+
+describe("logs", () => {
+  const log = [
+    "2026-01-01T00:00:00.000000001Z stdout F one",
+    "2026-01-01T00:00:00.000000002Z stdout P tw",
+    "2026-01-01T00:00:00.000000003Z stderr F warning",
+    "2026-01-01T00:00:00.000000004Z stdout F o",
+    "2026-01-01T00:00:00.000000005Z stdout F ",
+    "",
+  ].join("\n");
+
+  async function serveLog() {
+    const cri = await serveFakeCri({
+      ...lists,
+      containerStatus: () => ({ status: { logPath: `${cri.dir}/0.log` } }),
+    });
+    writeFileSync(`${cri.dir}/0.log`, log);
+    return cri;
+  }
+
+  test("join what was split and separate stdout from stderr", async () => {
+    await using cri = await serveLog();
+    const answer = await runCrib(["logs", "web", "--socket", cri.endpoint]);
+    expect(answer).toEqual({ code: 0, stdout: "one\ntwo\n\n", stderr: "warning\n" });
+  });
+
+  test("--tail counts the container's lines", async () => {
+    await using cri = await serveLog();
+    const argv = ["logs", "--tail", "3", "web", "--socket", cri.endpoint];
+    expect((await runCrib(argv)).stdout).toBe("two\n\n");
+  });
+
+  test("of an ended container end, also with -f", async () => {
+    await using cri = await serveLog();
+    const answer = await runCrib(["logs", "-f", oldId, "--socket", cri.endpoint]);
+    expect(answer.stdout).toBe("one\ntwo\n\n");
+  });
+
+  test("of a file that is no CRI log are an error", async () => {
+    await using cri = await serveLog();
+    writeFileSync(`${cri.dir}/0.log`, "root:x:0:0\n");
+    const answer = await runCrib(["logs", "web", "--socket", cri.endpoint]);
+    expect(answer.stderr).toBe('crib: not a line of a CRI log: "root:x:0:0"\n');
+  });
+});
+
+describe("exec", () => {
+  test("passes bytes and the exit code through, and options to the command", async () => {
+    let cmd: readonly string[] = [];
+    await using cri = await serveFakeCri({
+      ...lists,
+      execSync: (request) => {
+        cmd = request.cmd;
+        return { stdout: Buffer.from("out"), stderr: Buffer.from("err"), exitCode: 42 };
+      },
+    });
+    const answer = await runCrib(["exec", "--socket", cri.endpoint, "web", "ls", "-l", "--", "x"]);
+    expect(answer).toEqual({ code: 42, stdout: "out", stderr: "err" });
+    expect(cmd).toEqual(["ls", "-l", "--", "x"]);
+  });
+
+  test("answers 125 where crib itself failed", async () => {
+    await using cri = await serveFakeCri(lists);
+    const { code } = await runCrib(["exec", "--socket", cri.endpoint, "none", "true"]);
+    expect(code).toBe(125);
+  });
+});
+
+describe("stop, rm, rmi", () => {
+  test("rm refuses what runs, and -f does not", async () => {
+    const removed: string[] = [];
+    await using cri = await serveFakeCri({
+      ...lists,
+      stopPodSandbox: () => ({}),
+      removePodSandbox: ({ podSandboxId }) => {
+        removed.push(podSandboxId);
+        return {};
+      },
+    });
+    const variables = { CRIB_SOCKET: cri.endpoint };
+    const refused = await runCrib(["rm", "shop"], { variables });
+    expect(refused.stderr).toContain("is running: stop it first, or use rm -f");
+    expect((await runCrib(["rm", "-f", "shop"], { variables })).code).toBe(0);
+    expect(removed).toEqual([podId]);
+    expect((await runCrib(["rm", "gone"], { variables })).code).toBe(3);
+    expect((await runCrib(["rm", "-f", "gone"], { variables })).code).toBe(0);
+  });
+
+  test("stop goes on after a failure and answers the first one's code", async () => {
+    const stopped: string[] = [];
+    await using cri = await serveFakeCri({
+      ...lists,
+      stopContainer: ({ containerId, timeout }) => {
+        stopped.push(`${containerId} ${timeout}`);
+        return {};
+      },
+    });
+    const argv = ["stop", "--time", "3", "gone", "web", "--socket", cri.endpoint];
+    expect(await runCrib(argv)).toEqual({
+      code: 3,
+      stdout: "web\n",
+      stderr: 'crib: no pod or container "gone"\n',
+    });
+    expect(stopped).toEqual([`${webId} 3`]);
+  });
+
+  test("an ambiguous beginning of an id is refused", async () => {
+    const twins = ["ab1", "ab2"].map((id) => create(pb.ContainerSchema, { ...web, id }));
+    await using cri = await serveFakeCri({
+      ...lists,
+      listContainers: () => ({ containers: twins }),
+    });
+    const { stderr } = await runCrib(["stop", "ab", "--socket", cri.endpoint]);
+    expect(stderr).toBe('crib: "ab" fits 2 containers: ab1, ab2\n');
+  });
+
+  test("rmi by the beginning of an id removes the whole image", async () => {
+    const id = `sha256:${"d".repeat(64)}`;
+    const removed: (string | undefined)[] = [];
+    await using cri = await serveFakeCri(
+      {},
+      {
+        imageStatus: () => ({}),
+        listImages: () => ({ images: [{ id }] }),
+        removeImage: ({ image }) => {
+          removed.push(image?.image);
+          return {};
+        },
+      },
+    );
+    expect((await runCrib(["rmi", "dddd", "--socket", cri.endpoint])).code).toBe(0);
+    expect(removed).toEqual([id]);
+  });
+});
+
+describe("inspect", () => {
+  test("answers JSON, with verbose info parsed", async () => {
+    await using cri = await serveFakeCri({
+      ...lists,
+      podSandboxStatus: () => ({ status: { id: podId }, info: { info: '{"pid":7}', raw: "x" } }),
+    });
+    const { stdout } = await runCrib(["inspect", "shop", "--socket", cri.endpoint]);
+    expect(JSON.parse(stdout)).toMatchObject({
+      status: { id: podId, state: "SANDBOX_READY" },
+      info: { info: { pid: 7 }, raw: "x" },
+    });
+  });
+});

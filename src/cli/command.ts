@@ -1,0 +1,93 @@
+import type { Context } from "../lib/context.ts";
+import { type OptionSpecs, type OptionValues, type PositionalSpec, parseArgs } from "./args.ts";
+import type { CriClient } from "./client.ts";
+import type { Output } from "./output.ts";
+
+/** What a command may use. Tests give their own. */
+export interface CommandEnv {
+  /** Its signal is aborted by the first Ctrl-C or SIGTERM. */
+  readonly ctx: Context;
+  /** Aborted by the second one: do not wait any longer. */
+  readonly hurry: AbortSignal;
+  readonly out: Output;
+  readonly now: () => Date;
+  readonly variables: Readonly<Record<string, string | undefined>>;
+  /** Opens the CRI socket that `--socket` or CRIB_SOCKET names; whoever calls disposes. */
+  readonly connect: () => CriClient;
+  /** The daemon's own reader of its configuration, handed in by main.ts: this folder imports no daemon. */
+  readonly loadConfigTools: () => Promise<ConfigTools>;
+}
+
+export interface ConfigTools {
+  defaultText(): string;
+  /** Throws what is wrong, with the line. */
+  check(text: string, fileName: string): void;
+}
+
+export type CommandGroup = "images" | "containers and pods" | "node";
+
+/** A command as `crib --help` and the dispatcher see it. */
+export interface Command {
+  readonly name: string;
+  readonly group: CommandGroup;
+  readonly summary: string;
+  /** The positionals as help shows them: `IMAGE [COMMAND...]`. */
+  readonly usage: string;
+  readonly details?: string;
+  readonly examples: readonly string[];
+  readonly options: OptionSpecs;
+  /** Parses, then answers what to run with which global options. Throws `UsageError`. */
+  parse(argv: readonly string[]): ParsedCommand;
+}
+
+export interface ParsedCommand {
+  readonly wantsHelp: boolean;
+  readonly socket: string | undefined;
+  /** Answers the exit code. */
+  run(env: CommandEnv): Promise<number>;
+}
+
+/** What every command takes. */
+export const commonOptions = {
+  socket: {
+    kind: "value",
+    argument: "ADDRESS",
+    help: "CRI socket (CRIB_SOCKET, unix:///run/crib/crib.sock)",
+  },
+  help: { kind: "flag", short: "h", help: "show this help" },
+} as const satisfies OptionSpecs;
+
+/** What commands that answer data take. */
+export const outputOptions = {
+  output: { kind: "value", short: "o", argument: "FORMAT", help: "table or json" },
+} as const satisfies OptionSpecs;
+
+interface Definition<S extends OptionSpecs>
+  extends Pick<Command, "name" | "group" | "summary" | "usage" | "details" | "examples"> {
+  readonly options: S;
+  readonly positionals: PositionalSpec;
+  run(
+    env: CommandEnv,
+    options: OptionValues<S & typeof commonOptions>,
+    positionals: readonly string[],
+  ): Promise<number>;
+}
+
+/** Ties options to their types inside `run`. */
+export function defineCommand<const S extends OptionSpecs>(definition: Definition<S>): Command {
+  const { run, positionals: positionalSpec, ...described } = definition;
+  const options = { ...definition.options, ...commonOptions };
+  return {
+    ...described,
+    options,
+    parse(argv) {
+      const { options: values, positionals } = parseArgs(argv, options, positionalSpec);
+      const common = values as OptionValues<typeof commonOptions>;
+      return {
+        wantsHelp: common.help,
+        socket: common.socket,
+        run: (env) => run(env, values, positionals),
+      };
+    },
+  };
+}

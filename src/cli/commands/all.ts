@@ -1,0 +1,31 @@
+import type { Command } from "../command.ts";
+import { config } from "./config.ts";
+import { exec } from "./exec.ts";
+import { images } from "./images.ts";
+import { inspect } from "./inspect.ts";
+import { logs } from "./logs.ts";
+import { pods } from "./pods.ts";
+import { ps } from "./ps.ts";
+import { pull } from "./pull.ts";
+import { rm } from "./rm.ts";
+import { rmi } from "./rmi.ts";
+import { run } from "./run.ts";
+import { stop } from "./stop.ts";
+import { version } from "./version.ts";
+
+/** In the order in which help shows them. */
+export const commands: readonly Command[] = [
+  pull,
+  images,
+  rmi,
+  run,
+  ps,
+  pods,
+  logs,
+  exec,
+  stop,
+  rm,
+  inspect,
+  version,
+  config,
+];

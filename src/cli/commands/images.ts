@@ -1,0 +1,39 @@
+import { create } from "@bufbuild/protobuf";
+import * as pb from "../../gen/runtime/v1/api_pb.ts";
+import { defineCommand } from "../command.ts";
+import { exitCodes } from "../failure.ts";
+import { formatSize, shortId } from "../format.ts";
+import { listOptions, writeList } from "../list-output.ts";
+
+export const images = defineCommand({
+  name: "images",
+  group: "images",
+  summary: "list the images on this node",
+  usage: "[IMAGE]",
+  examples: ["crib images", "crib images -q", "crib images -o json docker.io/library/alpine:3"],
+  options: listOptions,
+  positionals: { min: 0, max: 1 },
+  async run(env, options, [image = ""]) {
+    using cri = env.connect();
+    const filter = { image: { image } };
+    const answer = await cri.images.listImages({ filter }, { signal: env.ctx.signal });
+    const sorted = answer.images.toSorted((a, b) => nameOf(a).localeCompare(nameOf(b)));
+    const id = options["no-trunc"] ? (text: string) => text : shortId;
+    writeList(env.out, options, {
+      schema: pb.ListImagesResponseSchema,
+      message: create(pb.ListImagesResponseSchema, { images: sorted }),
+      ids: sorted.map((item) => item.id),
+      header: ["IMAGE", "ID", "SIZE", "PINNED"],
+      rows: sorted.flatMap((item) => {
+        const names = item.repoTags.length > 0 ? item.repoTags : item.repoDigests.slice(0, 1);
+        const rest = [id(item.id), formatSize(item.size), item.pinned ? "yes" : "no"];
+        return (names.length > 0 ? names : ["<none>"]).map((name) => [name, ...rest]);
+      }),
+    });
+    return exitCodes.ok;
+  },
+});
+
+function nameOf(image: pb.Image): string {
+  return image.repoTags[0] ?? image.repoDigests[0] ?? image.id;
+}

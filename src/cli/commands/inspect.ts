@@ -1,0 +1,86 @@
+import type { toJson } from "@bufbuild/protobuf";
+import * as pb from "../../gen/runtime/v1/api_pb.ts";
+import { notFound } from "../../lib/errors.ts";
+import type { CriClient } from "../client.ts";
+import { defineCommand } from "../command.ts";
+import { exitCodes, UsageError } from "../failure.ts";
+import { findContainer, findPod } from "../find.ts";
+import { findImage } from "../image.ts";
+import { protoJson } from "../list-output.ts";
+import { plain } from "../output.ts";
+
+const kinds = ["container", "pod", "image"] as const;
+type Kind = (typeof kinds)[number];
+
+export const inspect = defineCommand({
+  name: "inspect",
+  group: "containers and pods",
+  summary: "print all that is known of a container, a pod or an image, as JSON",
+  usage: "NAME|ID",
+  details: "Looks for a container, then a pod, then an image; --type asks for one of them.",
+  examples: [
+    "crib inspect web",
+    "crib inspect --type pod web | jq -r .status.network.ip",
+    "crib inspect docker.io/library/alpine:3",
+  ],
+  options: { type: { kind: "value", argument: "TYPE", help: "container, pod or image" } },
+  positionals: { min: 1, max: 1 },
+  async run(env, { type }, [key = ""]) {
+    const wanted = type === undefined ? kinds : kinds.filter((kind) => kind === type);
+    if (wanted.length === 0) throw new UsageError(`--type ${type}: no ${kinds.join(", ")}`);
+    using cri = env.connect();
+    for (const kind of wanted) {
+      const found = await inspectors[kind](cri, key, env.ctx.signal);
+      if (found === undefined) continue;
+      env.out.write(`${JSON.stringify(found, null, 2)}\n`);
+      return exitCodes.ok;
+    }
+    throw notFound(`no ${wanted.join(", ")} "${plain(key)}"`);
+  },
+});
+
+type Inspector = (cri: CriClient, key: string, signal: AbortSignal) => Promise<object | undefined>;
+
+const inspectors: Readonly<Record<Kind, Inspector>> = {
+  async container(cri, key, signal) {
+    const container = await findContainer(cri, key, signal);
+    if (container === undefined) return undefined;
+    const answer = await cri.runtime.containerStatus(
+      { containerId: container.id, verbose: true },
+      { signal },
+    );
+    return withInfo(protoJson(pb.ContainerStatusResponseSchema, answer), answer.info);
+  },
+  async pod(cri, key, signal) {
+    const pod = await findPod(cri, key, signal);
+    if (pod === undefined) return undefined;
+    const answer = await cri.runtime.podSandboxStatus(
+      { podSandboxId: pod.id, verbose: true },
+      { signal },
+    );
+    return withInfo(protoJson(pb.PodSandboxStatusResponseSchema, answer), answer.info);
+  },
+  async image(cri, key, signal) {
+    const found = await findImage(cri, key, signal);
+    if (found === undefined) return undefined;
+    const answer = await cri.images.imageStatus(
+      { image: { image: found.id }, verbose: true },
+      { signal },
+    );
+    return withInfo(protoJson(pb.ImageStatusResponseSchema, answer), answer.info);
+  },
+};
+
+/** Verbose info is JSON in strings; shown as what it is. */
+function withInfo(json: ReturnType<typeof toJson>, info: Readonly<Record<string, string>>): object {
+  const parsed = Object.entries(info).map(([key, text]) => [key, parseOrKeep(text)]);
+  return { ...(json as object), info: Object.fromEntries(parsed) };
+}
+
+function parseOrKeep(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return text;
+  }
+}

@@ -1,0 +1,101 @@
+import { defineCommand } from "../command.ts";
+import { parseCredentials } from "../credentials.ts";
+import { exitCodes, UsageError } from "../failure.ts";
+import { makeRunConfigs } from "../run-config.ts";
+import {
+  cpuPeriodUs,
+  parseCpus,
+  parseEnv,
+  parseLabel,
+  parseMemory,
+  parsePort,
+  parseUser,
+  parseVolume,
+} from "../run-options.ts";
+import { followPod, startPod } from "../run-pod.ts";
+
+export const run = defineCommand({
+  name: "run",
+  group: "containers and pods",
+  summary: "run a container in a pod of its own",
+  usage: "IMAGE [ARGUMENT...]",
+  details:
+    "Pulls the image when it is not here. In the foreground it prints what the container writes, stops it\non Ctrl-C (killing it on the second) and answers its exit code; `crib rm` removes the pod.",
+  examples: [
+    "crib run --rm docker.io/library/alpine:3 uname -a",
+    "crib run -d --name web -p 8080:80 docker.io/library/nginx:1",
+    "crib run --rm -v /srv/data:/data:ro --memory 64m registry.local/app:1",
+  ],
+  options: {
+    name: {
+      kind: "value",
+      argument: "NAME",
+      help: "of pod and container (default: from the image)",
+    },
+    detach: { kind: "flag", short: "d", help: "print the container's id and leave it running" },
+    rm: { kind: "flag", help: "remove the pod when the container has ended" },
+    env: { kind: "list", short: "e", argument: "NAME=VALUE", help: "environment variable" },
+    volume: { kind: "list", short: "v", argument: "HOST:CONTAINER[:ro]", help: "bind mount" },
+    publish: {
+      kind: "list",
+      short: "p",
+      argument: "HOST:CONTAINER",
+      help: "[IP:]HOST:CONTAINER[/udp]",
+    },
+    user: { kind: "value", short: "u", argument: "USER", help: "name, UID or UID:GID" },
+    workdir: { kind: "value", short: "w", argument: "DIR", help: "working directory" },
+    entrypoint: { kind: "value", argument: "PROGRAM", help: "in place of the image's" },
+    memory: { kind: "value", short: "m", argument: "SIZE", help: "limit, as in 64m" },
+    cpus: { kind: "value", argument: "N", help: "limit, as in 0.5" },
+    label: { kind: "list", short: "l", argument: "NAME=VALUE", help: "label of pod and container" },
+    privileged: { kind: "flag", help: "all devices and capabilities, no confinement" },
+    "host-network": { kind: "flag", help: "the node's network" },
+    "host-pid": { kind: "flag", help: "the node's processes" },
+    "pod-namespace": { kind: "value", argument: "NAME", help: "Kubernetes namespace (default)" },
+    runtime: { kind: "value", argument: "HANDLER", help: "runtime handler, as in crun" },
+    pull: { kind: "value", argument: "WHEN", help: "missing, always or never" },
+    creds: { kind: "value", argument: "USER:PASS", help: "credentials for the registry" },
+  },
+  positionals: { min: 1, max: Number.POSITIVE_INFINITY, commandAfter: 1 },
+  async run(env, options, [image = "", ...args]) {
+    if (options.detach && options.rm) throw new UsageError("--detach and --rm exclude each other");
+    const configs = makeRunConfigs({
+      image,
+      args,
+      entrypoint: options.entrypoint,
+      name: options.name,
+      namespace: options["pod-namespace"] ?? "default",
+      hostNetwork: options["host-network"],
+      hostPid: options["host-pid"],
+      privileged: options.privileged,
+      workingDir: options.workdir,
+      envs: options.env.map((text) => parseEnv(text, env.variables)),
+      mounts: options.volume.map(parseVolume),
+      ports: options.publish.map(parsePort),
+      labels: Object.fromEntries(options.label.map(parseLabel)),
+      user: options.user === undefined ? {} : parseUser(options.user),
+      resources: {
+        ...(options.memory && { memoryLimitInBytes: parseMemory(options.memory) }),
+        ...(options.cpus && { cpuQuota: parseCpus(options.cpus), cpuPeriod: cpuPeriodUs }),
+      },
+    });
+    const pull = parsePull(options.pull);
+    using cri = env.connect();
+    const credentials = parseCredentials(options.creds ?? env.variables["CRIB_CREDS"]);
+    const runtimeHandler = options.runtime ?? "";
+    const started = await startPod(env, cri, { configs, runtimeHandler, pull, credentials });
+    if (options.detach) {
+      env.out.write(`${started.containerId}\n`);
+      return exitCodes.ok;
+    }
+    return await followPod(env, cri, started, { remove: options.rm });
+  },
+});
+
+const pullChoices = ["missing", "always", "never"] as const;
+
+function parsePull(text = "missing"): (typeof pullChoices)[number] {
+  const choice = pullChoices.find((known) => known === text);
+  if (choice === undefined) throw new UsageError(`--pull ${text}: not ${pullChoices.join(", ")}`);
+  return choice;
+}

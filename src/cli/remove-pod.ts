@@ -1,0 +1,17 @@
+import { rm } from "node:fs/promises";
+import type * as pb from "../gen/runtime/v1/api_pb.ts";
+import type { CriClient } from "./client.ts";
+import { runLabel, runLogDirectory } from "./run-config.ts";
+
+/** Stops and removes a pod with its containers, and the logs where `crib run` made them. */
+export async function removePod(
+  cri: CriClient,
+  pod: Pick<pb.PodSandbox, "id" | "metadata" | "labels">,
+  signal: AbortSignal,
+): Promise<void> {
+  await cri.runtime.stopPodSandbox({ podSandboxId: pod.id }, { signal });
+  await cri.runtime.removePodSandbox({ podSandboxId: pod.id }, { signal });
+  // Computed from the uid, never taken from an annotation: a pod cannot name a directory for us to delete.
+  const logs = pod.labels[runLabel] === undefined ? undefined : runLogDirectory(pod.metadata?.uid);
+  if (logs !== undefined) await rm(logs, { recursive: true, force: true });
+}

@@ -1,0 +1,94 @@
+import { mkdir } from "node:fs/promises";
+import { setTimeout as sleep } from "node:timers/promises";
+import type * as pb from "../gen/runtime/v1/api_pb.ts";
+import { detached } from "../lib/context.ts";
+import { notFound } from "../lib/errors.ts";
+import type { CriClient } from "./client.ts";
+import type { CommandEnv } from "./command.ts";
+import type { Credentials } from "./credentials.ts";
+import { hasEnded, printLog } from "./print-log.ts";
+import { pullImage } from "./pull-image.ts";
+import { removePod } from "./remove-pod.ts";
+import type { RunConfigs } from "./run-config.ts";
+
+export interface StartedPod {
+  readonly sandboxId: string;
+  readonly containerId: string;
+  readonly sandbox: pb.PodSandboxConfig;
+}
+
+/** Pulls, makes the pod and its container, starts it. What was made is removed again when a later step fails. */
+export async function startPod(
+  env: CommandEnv,
+  cri: CriClient,
+  request: {
+    readonly configs: RunConfigs;
+    readonly runtimeHandler: string;
+    readonly pull: "missing" | "always" | "never";
+    readonly credentials: Credentials | undefined;
+  },
+): Promise<StartedPod> {
+  const { sandbox, container } = request.configs;
+  const { signal } = env.ctx;
+  const image = container.image?.image ?? "";
+  const { image: present } = await cri.images.imageStatus({ image: { image } }, { signal });
+  if (request.pull === "never" && present === undefined) throw notFound(`no image "${image}"`);
+  if (request.pull === "always" || (request.pull === "missing" && present === undefined)) {
+    await pullImage(env, cri, image, { credentials: request.credentials, quiet: false });
+  }
+
+  await using undo = new AsyncDisposableStack();
+  await mkdir(`${sandbox.logDirectory}/${container.metadata?.name}`, { recursive: true });
+  const { podSandboxId } = await cri.runtime.runPodSandbox(
+    { config: sandbox, runtimeHandler: request.runtimeHandler },
+    { signal },
+  );
+  const pod = { id: podSandboxId, metadata: sandbox.metadata, labels: sandbox.labels };
+  undo.defer(() => removePod(cri, pod as pb.PodSandbox, detached(env.ctx).signal));
+  const { containerId } = await cri.runtime.createContainer(
+    { podSandboxId, config: container, sandboxConfig: sandbox },
+    { signal },
+  );
+  await cri.runtime.startContainer({ containerId }, { signal });
+  undo.move();
+  return { sandboxId: podSandboxId, containerId, sandbox };
+}
+
+const stopGraceSeconds = 10n;
+
+/**
+ * Prints the container's log until it ends, and answers its exit code. The first interrupt stops the container,
+ * the second kills it; either way its end is awaited.
+ */
+export async function followPod(
+  env: CommandEnv,
+  cri: CriClient,
+  started: StartedPod,
+  options: { readonly remove: boolean },
+): Promise<number> {
+  const { containerId } = started;
+  // The log goes on through the stop: what a container says last is worth reading.
+  const never = new AbortController().signal;
+  const stopOn = (signal: AbortSignal, timeout: bigint) =>
+    signal.addEventListener("abort", () => {
+      // A failed stop is told by the daemon's log; the wait below goes on, and the next interrupt tries again.
+      cri.runtime.stopContainer({ containerId, timeout }).catch(() => {});
+    });
+  stopOn(env.ctx.signal, stopGraceSeconds);
+  stopOn(env.hurry, 0n);
+
+  const { status } = await cri.runtime.containerStatus({ containerId });
+  const until = hasEnded(cri, containerId, never);
+  await printLog(env, status?.logPath ?? "", { signal: never, until });
+  while (!(await until())) await sleep(50);
+  const { status: last } = await cri.runtime.containerStatus({ containerId });
+  if (options.remove) {
+    const pod = { id: started.sandboxId, ...pick(started.sandbox) };
+    await removePod(cri, pod, never);
+  }
+  return last === undefined ? 255 : last.exitCode & 0xff;
+}
+
+function pick({ metadata, labels }: pb.PodSandboxConfig) {
+  return { metadata, labels };
+}
