@@ -1,4 +1,5 @@
 import { createContainer } from "../container/create.ts";
+import { NamespaceMode } from "../container/spec/cri.ts";
 import type * as pb from "../gen/runtime/v1/api_pb.ts";
 import { type Context, withFields } from "../lib/context.ts";
 import { failedPrecondition, notFound } from "../lib/errors.ts";
@@ -6,7 +7,6 @@ import type { ContainerId, SandboxId } from "../lib/id.ts";
 import type { SandboxDeps } from "./deps.ts";
 import { environmentOf } from "./environment.ts";
 import { ensureInfra } from "./infra.ts";
-import { CONTAINER, NODE, POD, TARGET } from "./namespaces.ts";
 import type { Sandbox } from "./sandbox.ts";
 
 /** Creates a container in a ready sandbox (CRI CreateContainer). Its process waits for StartContainer. */
@@ -19,10 +19,11 @@ export async function addContainer(
   const subject = withFields(ctx, { sandbox: sandboxId });
   const sandbox = requireReady(deps, sandboxId);
   const pid = pidNamespaceOf(config, sandbox.config);
-  const infraPid = pid === POD ? await ensureInfra(subject, deps, sandboxId) : undefined;
+  const infraPid =
+    pid === NamespaceMode.pod ? await ensureInfra(subject, deps, sandboxId) : undefined;
   const environment = environmentOf(deps, sandbox, {
     infraPid,
-    targetPid: pid === TARGET ? targetPid(deps, sandboxId, config) : undefined,
+    targetPid: pid === NamespaceMode.target ? targetPid(deps, sandboxId, config) : undefined,
   });
   const id = await createContainer(subject, deps, environment, config);
   // The sandbox may have been stopped meanwhile; it must not be left with a container that nobody kills.
@@ -45,8 +46,7 @@ function pidNamespaceOf(
 ): pb.NamespaceMode {
   const own = config.linux?.securityContext?.namespaceOptions;
   if (own !== undefined) return own.pid;
-  const podPid = sandbox.linux?.securityContext?.namespaceOptions?.pid ?? POD;
-  return podPid === NODE || podPid === CONTAINER ? podPid : POD;
+  return sandbox.linux?.securityContext?.namespaceOptions?.pid ?? NamespaceMode.pod;
 }
 
 /** The process whose PID namespace the container is to join (CRI NamespaceOption.target_id). */

@@ -1,5 +1,5 @@
 import type * as pb from "../gen/runtime/v1/api_pb.ts";
-import type { Attachment } from "../network/network.ts";
+import type { Attachment } from "../network/attachment.ts";
 import { sandboxDirectoryOf } from "./directory.ts";
 import type { Sandbox } from "./sandbox.ts";
 

@@ -1,11 +1,6 @@
+import { NamespaceMode } from "../container/spec/cri.ts";
 import type * as pb from "../gen/runtime/v1/api_pb.ts";
 import { invalidArgument } from "../lib/errors.ts";
-
-/** CRI NamespaceMode by number (api.proto): this folder names generated types and runs none of their code. */
-export const POD: pb.NamespaceMode = 0;
-export const CONTAINER: pb.NamespaceMode = 1;
-export const NODE: pb.NamespaceMode = 2;
-export const TARGET: pb.NamespaceMode = 3;
 
 /** Which namespaces a pod has for itself. PID is not among them: it belongs to containers, or to the infra container. */
 export interface PodNamespaces {
@@ -19,6 +14,7 @@ export interface PodNamespaces {
 
 /** Reads the namespace options of a sandbox; POD is what an absent field means. */
 export function podNamespaces(config: pb.PodSandboxConfig): PodNamespaces {
+  const { pod: POD, node: NODE, target: TARGET } = NamespaceMode;
   const options = config.linux?.securityContext?.namespaceOptions;
   const { network = POD, ipc = POD, pid = POD } = options ?? {};
   if (network !== POD && network !== NODE)

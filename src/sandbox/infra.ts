@@ -1,0 +1,103 @@
+import { bundleOf, createBundle, removeBundle, writeConfig } from "../bundle/bundle.ts";
+import { containerCgroup } from "../cgroup/path.ts";
+import { killAll } from "../cgroup/processes.ts";
+import { getHandler } from "../container/handlers.ts";
+import { releaseProcess } from "../container/release.ts";
+import { buildInfraSpec } from "../container/spec/infra.ts";
+import { type Context, detached } from "../lib/context.ts";
+import { failedPrecondition } from "../lib/errors.ts";
+import { type ContainerId, generateContainerId, type SandboxId } from "../lib/id.ts";
+import type { SandboxDeps } from "./deps.ts";
+import { environmentOf } from "./environment.ts";
+import type { Sandbox } from "./sandbox.ts";
+
+/**
+ * The first process of the pod's shared PID namespace: started with the pod's first container that joins it, because
+ * most pods never need it. Answers its pid.
+ */
+export async function ensureInfra(ctx: Context, deps: SandboxDeps, id: SandboxId): Promise<number> {
+  using _lock = await deps.sandboxLocks.lock(id, ctx.signal);
+  const sandbox = deps.sandboxes.get(id);
+  if (sandbox.state !== "ready") throw failedPrecondition(`sandbox ${id} is not ready`);
+  return sandbox.infra?.pid ?? (await startInfra(ctx, deps, sandbox));
+}
+
+async function startInfra(ctx: Context, deps: SandboxDeps, sandbox: Sandbox): Promise<number> {
+  const id = generateContainerId();
+  const handler = getHandler(deps.handlers, sandbox.handler);
+  const bundle = bundleOf(deps.stateDir, id);
+  const cgroup = cgroupOf(deps, sandbox, id);
+  await using undo = new AsyncDisposableStack();
+
+  // pid 0: begun. Recovery discards it together with the sandbox.
+  deps.sandboxes.put({ ...sandbox, infra: { id, pid: 0 } });
+  undo.defer(() => deps.sandboxes.put({ ...sandbox, infra: undefined }));
+  undo.defer(() => discardInfra(detached(ctx), deps, { ...sandbox, infra: { id, pid: 0 } }));
+  createBundle(bundle);
+  const environment = environmentOf(deps, sandbox, { infraPid: undefined, targetPid: undefined });
+  const spec = buildInfraSpec({
+    environment,
+    rootfs: bundle.rootfs,
+    pausePath: deps.pausePath,
+    cgroupPath: cgroup.ociPath,
+    host: deps.host,
+  });
+  writeConfig(bundle, spec);
+  const { pid } = await deps.monitors.create(ctx, {
+    id,
+    handler,
+    bundle,
+    terminal: false,
+    stdin: false,
+    stdinOnce: false,
+    logPath: "",
+    oomFiles: [],
+  });
+  await handler.start(ctx, id);
+  deps.sandboxes.put({ ...sandbox, infra: { id, pid } });
+  undo.move();
+  return pid;
+}
+
+/** Ends it, and with it every process in the PID namespace. Idempotent. The caller holds the sandbox's lock. */
+export async function stopInfra(ctx: Context, deps: SandboxDeps, id: SandboxId): Promise<void> {
+  const sandbox = deps.sandboxes.get(id);
+  if (sandbox.infra === undefined) return;
+  await discardInfra(ctx, deps, sandbox);
+  deps.sandboxes.put({ ...deps.sandboxes.get(id), infra: undefined });
+}
+
+/** Kills and removes the infra container and everything of it. Idempotent; the record is the caller's. */
+export async function discardInfra(
+  ctx: Context,
+  deps: SandboxDeps,
+  sandbox: Sandbox,
+): Promise<void> {
+  if (sandbox.infra === undefined) return;
+  const { id } = sandbox.infra;
+  const cgroupPath = cgroupOf(deps, sandbox, id).relative;
+  await killAll(ctx, deps.cgroup, cgroupPath);
+  await releaseProcess(ctx, deps, { id, handler: sandbox.handler, cgroupPath });
+  await deps.monitors.forget(ctx, id);
+  removeBundle(bundleOf(deps.stateDir, id));
+}
+
+/** Its death takes the containers of the shared PID namespace along: the pod cannot go on. */
+export async function recordInfraExit(
+  ctx: Context,
+  deps: SandboxDeps,
+  id: ContainerId,
+): Promise<void> {
+  const owner = deps.sandboxes.list().find(({ infra }) => infra?.id === id);
+  if (owner === undefined) return;
+  using _lock = await deps.sandboxLocks.lock(owner.id);
+  const sandbox = deps.sandboxes.find(owner.id);
+  if (sandbox?.infra?.id !== id || sandbox.state !== "ready") return;
+  deps.sandboxes.put({ ...sandbox, state: "not-ready" });
+  ctx.log.warn("the process that holds the pod's PID namespace has ended", { sandbox: sandbox.id });
+}
+
+function cgroupOf(deps: SandboxDeps, sandbox: Sandbox, id: ContainerId) {
+  const parent = sandbox.config.linux?.cgroupParent ?? "";
+  return containerCgroup({ driver: deps.cgroupDriver, parent, id });
+}

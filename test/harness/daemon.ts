@@ -1,0 +1,165 @@
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
+import { resolve } from "node:path";
+import { type Cri, connectCri } from "./cri.ts";
+import { eventually } from "./eventually.ts";
+
+const executable = resolve(import.meta.dir, "../../dist/crib");
+/** One extraction of the payload serves all tests. */
+const data = resolve(import.meta.dir, "../../.cache/crib-data");
+
+export interface DaemonOptions {
+  /** TOML added to the configuration. */
+  readonly config?: string;
+  /** Directory of certs.d-style mirror files. */
+  readonly registryConfigDir?: string;
+  /** Import the image that crib carries before it answers. */
+  readonly demoImage?: boolean;
+  readonly env?: Readonly<Record<string, string>>;
+}
+
+/**
+ * The compiled executable serving CRI in directories of its own. Disposing it removes every pod through CRI,
+ * stops the daemon, and ends its monitors.
+ */
+export class Daemon implements AsyncDisposable {
+  readonly root: string;
+  readonly state: string;
+  readonly socket: string;
+  readonly cri: Cri;
+  readonly #options: DaemonOptions;
+  #process: Bun.Subprocess | undefined;
+
+  private constructor(options: DaemonOptions) {
+    this.#options = options;
+    mkdirSync(data, { recursive: true, mode: 0o700 });
+    this.root = mkdtempSync("/var/tmp/crib-test-");
+    this.state = mkdtempSync("/run/crib-test-");
+    this.socket = `${this.state}/crib.sock`;
+    this.cri = connectCri(this.socket);
+  }
+
+  static async start(options: DaemonOptions = {}): Promise<Daemon> {
+    const daemon = new Daemon(options);
+    if (options.demoImage === true) importDemoImage(daemon.root);
+    await daemon.start();
+    return daemon;
+  }
+
+  get pid(): number {
+    if (this.#process === undefined) throw new Error("the daemon is not running");
+    return this.#process.pid;
+  }
+
+  get logFile(): string {
+    return `${this.root}/daemon.log`;
+  }
+
+  /** What the daemon has logged so far. */
+  get log(): string {
+    return existsSync(this.logFile) ? readFileSync(this.logFile, "utf8") : "";
+  }
+
+  /** Starts it (again) and waits until it answers. */
+  async start(): Promise<void> {
+    const config = `${this.root}/config.toml`;
+    const dirs = this.#options.registryConfigDir ?? `${this.root}/certs.d`;
+    writeFileSync(
+      config,
+      `[images]\nregistry_config_dirs = [${JSON.stringify(dirs)}]\n[network]\ndefault = "embedded"\nconf_dirs = [${JSON.stringify(`${this.root}/net.d`)}]\n${this.#options.config ?? ""}`,
+    );
+    this.#process = Bun.spawn(
+      [
+        executable,
+        "serve",
+        `--config=${config}`,
+        `--root=${this.root}`,
+        `--state=${this.state}`,
+        `--listen=unix://${this.socket}`,
+      ],
+      {
+        env: { PATH: process.env["PATH"] ?? "", CRIB_DATA: data, ...this.#options.env },
+        stdio: ["ignore", "ignore", Bun.file(this.logFile)],
+      },
+    );
+    try {
+      await eventually(() => this.cri.runtime.version({}), 30_000);
+      if (this.#options.demoImage === true) await eventually(() => this.#requireDemoImage());
+    } catch (cause) {
+      throw new Error(`the daemon does not answer:\n${this.log}`, { cause });
+    }
+  }
+
+  async #requireDemoImage(): Promise<void> {
+    const { image } = await this.cri.image.imageStatus({ image: { image: "crib.local/demo:1" } });
+    if (image === undefined) throw new Error("the demo image is not imported yet");
+  }
+
+  /** Ends the daemon and leaves containers and monitors running. */
+  async end(signal: "SIGTERM" | "SIGKILL"): Promise<void> {
+    this.#process?.kill(signal);
+    await this.#process?.exited;
+    this.#process = undefined;
+  }
+
+  /** Pids of the living monitors. */
+  monitors(): readonly number[] {
+    return processes()
+      .filter(
+        ({ argv }) => argv.includes("monitor") && argv.some((arg) => arg.startsWith(this.state)),
+      )
+      .map(({ pid }) => pid);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    try {
+      if (this.#process === undefined || this.#process.exitCode !== null) await this.start();
+      const { items } = await this.cri.runtime.listPodSandbox({});
+      for (const { id } of items) {
+        await this.cri.runtime.stopPodSandbox({ podSandboxId: id });
+        await this.cri.runtime.removePodSandbox({ podSandboxId: id });
+      }
+    } finally {
+      await this.end("SIGTERM");
+      for (const pid of this.monitors()) process.kill(pid, "SIGKILL");
+      await eventually(() => {
+        if (this.monitors().length > 0) throw new Error("monitors are still there");
+      });
+      rmSync(this.root, { recursive: true, force: true });
+      rmSync(this.state, { recursive: true, force: true });
+    }
+  }
+}
+
+/** Puts the embedded image where the daemon imports archives from when it starts. */
+function importDemoImage(root: string): void {
+  const run = Bun.spawnSync([executable, "version"], { env: { CRIB_DATA: data } });
+  if (run.exitCode !== 0) throw new Error(`crib version: ${run.stderr}`);
+  const payload = readdirSync(`${data}/bin`).find((name) =>
+    existsSync(`${data}/bin/${name}/demo.tar`),
+  );
+  mkdirSync(`${root}/images`, { recursive: true, mode: 0o700 });
+  symlinkSync(`${data}/bin/${payload}/demo.tar`, `${root}/images/demo.tar`);
+}
+
+/** Every process with its arguments. */
+export function processes(): readonly { readonly pid: number; readonly argv: readonly string[] }[] {
+  const found: { pid: number; argv: string[] }[] = [];
+  for (const name of readdirSync("/proc").filter((one) => /^\d+$/.test(one))) {
+    try {
+      const argv = readFileSync(`/proc/${name}/cmdline`, "utf8").split("\0").slice(0, -1);
+      found.push({ pid: Number(name), argv });
+    } catch {
+      // It has ended in the meantime.
+    }
+  }
+  return found;
+}
