@@ -16,23 +16,6 @@ export interface ConfDirs {
   current(): Configured;
 }
 
-/** Where Kubernetes networks are installed; after it, where k3s and MicroK8s keep theirs. */
-export const defaultConfDirs: readonly string[] = [
-  "/etc/cni/net.d",
-  "/var/lib/rancher/k3s/agent/etc/cni/net.d",
-  "/var/snap/microk8s/current/args/cni-network",
-];
-
-/** Where plugins are installed, in the same order. */
-export const defaultPluginDirs: readonly string[] = [
-  "/opt/cni/bin",
-  "/usr/lib/cni",
-  "/usr/libexec/cni",
-  "/var/lib/rancher/k3s/data/cni",
-  "/var/lib/rancher/k3s/data/current/bin",
-  "/var/snap/microk8s/current/opt/cni/bin",
-];
-
 const extensions = [".conflist", ".conf", ".json"];
 const maxFiles = 256;
 

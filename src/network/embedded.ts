@@ -1,0 +1,196 @@
+import { existsSync, readFileSync } from "node:fs";
+import { writeFileAtomically } from "../lib/atomic-file.ts";
+import { failedPrecondition, invalidArgument } from "../lib/errors.ts";
+import { asObject, asString, type JsonObject, optional, parseJson } from "../lib/json.ts";
+import { isErrno } from "../os/errno-error.ts";
+import { childEnv } from "../os/role.ts";
+import type { RuntimeConfig } from "./attachment.ts";
+import { type Cidr, formatCidr, overlaps, parseCidr } from "./cidr.ts";
+import { type Conflist, readConflist } from "./conflist.ts";
+import { parseRoutes, type Route } from "./routes.ts";
+
+/** The network that serves when nobody has installed one: a bridge with NAT on this node alone. */
+export interface EmbeddedNetwork {
+  /** The chain for one pod: only the plugins that it has use for. */
+  conflist(wanted: RuntimeConfig): Conflist;
+  /** Takes effect with the next pod and after every restart. Dual stack: two ranges joined by a comma. */
+  setPodCidr(podCidr: string): void;
+}
+
+export const bridgeName = "crib0";
+const networkName = "crib";
+const candidates = [
+  ...Array.from({ length: 16 }, (_, i) => `10.${88 + i}.0.0/16`),
+  ...Array.from({ length: 16 }, (_, i) => `172.${31 - i}.0.0/16`),
+].map(parseCidr);
+
+/** Which netfilter tools the node has; the plugins run one of them. */
+export interface NetfilterTools {
+  readonly iptables: boolean;
+  readonly nft: boolean;
+}
+
+/** `dir` keeps the range once chosen, and the addresses given out. */
+export function openEmbeddedNetwork(dir: string): EmbeddedNetwork {
+  const settingsPath = `${dir}/embedded-network.json`;
+  let settings = readSettings(settingsPath);
+  const save = (changed: Settings) => {
+    writeFileAtomically(settingsPath, JSON.stringify(changed));
+    settings = changed;
+  };
+  return {
+    conflist(wanted) {
+      const routes = readRoutes();
+      if (settings.subnet === undefined) {
+        save({ ...settings, subnet: formatCidr(chooseSubnet(routes)) });
+      }
+      const subnets = (settings.podCidr ?? settings.subnet ?? "").split(",").map(parseCidr);
+      return embeddedConflist({
+        subnets,
+        dataDir: `${dir}/addresses`,
+        mtu: mtuOf(routes),
+        tools: findTools(),
+        wanted,
+      });
+    },
+    setPodCidr(podCidr) {
+      const text = podCidr.replaceAll(" ", "");
+      if (text !== "") parsePodCidr(text);
+      const { podCidr: _, ...rest } = settings;
+      if (text !== (settings.podCidr ?? "")) save(text === "" ? rest : { ...rest, podCidr: text });
+    },
+  };
+}
+
+/** Pure: the configuration from all that it depends on. */
+export function embeddedConflist(options: {
+  readonly subnets: readonly Cidr[];
+  readonly dataDir: string;
+  readonly mtu: number | undefined;
+  readonly tools: NetfilterTools;
+  readonly wanted: RuntimeConfig;
+}): Conflist {
+  const { subnets, tools, wanted } = options;
+  const hasTool = tools.iptables || tools.nft;
+  if (wanted.portMappings !== undefined && !hasTool) {
+    throw failedPrecondition("host ports need iptables or nft on this node");
+  }
+  // With both there the plugin finds out which one works.
+  const backend = tools.iptables && tools.nft ? undefined : tools.nft ? "nftables" : "iptables";
+  const bridge: JsonObject = {
+    type: "bridge",
+    bridge: bridgeName,
+    isGateway: true,
+    // A changed range replaces the bridge's old address.
+    forceAddress: true,
+    hairpinMode: true,
+    ipMasq: hasTool,
+    ...(backend === undefined ? {} : { ipMasqBackend: backend }),
+    ...(options.mtu === undefined ? {} : { mtu: options.mtu }),
+    ipam: {
+      type: "host-local",
+      dataDir: options.dataDir,
+      ranges: subnets.map((subnet) => [{ subnet: formatCidr(subnet) }]),
+      routes: subnets.map(({ family }) => ({ dst: family === 4 ? "0.0.0.0/0" : "::/0" })),
+    },
+  };
+  const portmap: JsonObject = {
+    type: "portmap",
+    capabilities: { portMappings: true },
+    // Also connections from the node itself, to 127.0.0.1, reach the pod.
+    snat: true,
+    ...(backend === undefined ? {} : { backend }),
+  };
+  const bandwidth: JsonObject = { type: "bandwidth", capabilities: { bandwidth: true } };
+  return readConflist(
+    {
+      cniVersion: "1.0.0",
+      name: networkName,
+      plugins: [
+        bridge,
+        ...(wanted.portMappings === undefined ? [] : [portmap]),
+        // Where another program (Docker) lets nothing be forwarded, this lets the pod's traffic through.
+        ...(tools.iptables ? [{ type: "firewall" }] : []),
+        ...(wanted.bandwidth === undefined ? [] : [bandwidth]),
+      ],
+    },
+    "embedded network",
+  );
+}
+
+/** The first candidate that no route of the node goes to. */
+export function chooseSubnet(routes: readonly Route[]): Cidr {
+  const taken = routes.filter(
+    (route) => route.destination.prefix > 0 && route.interface !== bridgeName,
+  );
+  const free = candidates.find(
+    (candidate) => !taken.some(({ destination }) => overlaps(candidate, destination)),
+  );
+  if (free === undefined) {
+    throw failedPrecondition("no free range of addresses for the embedded network; set a pod CIDR");
+  }
+  return free;
+}
+
+interface Settings {
+  readonly subnet?: string;
+  readonly podCidr?: string;
+}
+
+function readSettings(path: string): Settings {
+  let bytes: Uint8Array;
+  try {
+    bytes = readFileSync(path);
+  } catch (err) {
+    if (isErrno(err, "ENOENT")) return {};
+    throw err;
+  }
+  const json = asObject(parseJson(bytes, path, { maxBytes: 65536 }), path);
+  const subnet = optional(json["subnet"], `${path}: subnet`, asString);
+  const podCidr = optional(json["podCidr"], `${path}: podCidr`, asString);
+  return {
+    ...(subnet === undefined ? {} : { subnet: formatCidr(parseCidr(subnet)) }),
+    ...(podCidr === undefined ? {} : { podCidr: parsePodCidr(podCidr) }),
+  };
+}
+
+/** One range, or one of each family. A range must have room for a gateway and a pod. */
+function parsePodCidr(text: string): string {
+  const ranges = text.split(",").map(parseCidr);
+  const families = new Set(ranges.map(({ family }) => family));
+  if (families.size !== ranges.length) {
+    throw invalidArgument(`pod CIDR ${JSON.stringify(text.slice(0, 100))}: two of one family`);
+  }
+  for (const range of ranges) {
+    if (range.prefix > (range.family === 4 ? 30 : 126)) {
+      throw invalidArgument(`pod CIDR ${formatCidr(range)} has no room for a pod`);
+    }
+  }
+  return text;
+}
+
+function readRoutes(): readonly Route[] {
+  try {
+    return parseRoutes(readFileSync("/proc/net/route", "latin1"));
+  } catch {
+    return [];
+  }
+}
+
+/** The MTU of the way out, where it is not the usual one: larger packets would be lost there. */
+function mtuOf(routes: readonly Route[]): number | undefined {
+  const out = routes.find(({ destination }) => destination.prefix === 0);
+  if (out === undefined) return undefined;
+  try {
+    const mtu = Number(readFileSync(`/sys/class/net/${out.interface}/mtu`, "latin1"));
+    return Number.isInteger(mtu) && mtu >= 576 && mtu <= 65535 && mtu !== 1500 ? mtu : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+function findTools(): NetfilterTools {
+  const dirs = childEnv["PATH"]?.split(":") ?? [];
+  const has = (tool: string) => dirs.some((dir) => existsSync(`${dir}/${tool}`));
+  return { iptables: has("iptables"), nft: has("nft") };
+}

@@ -1,0 +1,210 @@
+import { statfsSync } from "node:fs";
+import { type Context, detached } from "../lib/context.ts";
+import { describe, failedPrecondition, invalidArgument, notFound } from "../lib/errors.ts";
+import type { SandboxId } from "../lib/id.ts";
+import {
+  type Attachment,
+  cniArgsOf,
+  podInterface,
+  type RuntimeConfig,
+  runtimeConfigOf,
+} from "./attachment.ts";
+import {
+  addToNetwork,
+  checkNetwork,
+  collectNetworkGarbage,
+  deleteFromNetwork,
+  networkStatus,
+} from "./cni.ts";
+import { findPlugin } from "./cni-plugin.ts";
+import { type CniRecord, openCniRecords } from "./cni-records.ts";
+import { openConfDirs } from "./conf-dirs.ts";
+import type { Conflist } from "./conflist.ts";
+import { withEdgeDirs } from "./edge-dirs.ts";
+import { openEmbeddedNetwork } from "./embedded.ts";
+
+export type { Attachment } from "./attachment.ts";
+
+export interface NetworkResult {
+  /** At least one; the first is the pod's primary address. */
+  readonly ips: readonly string[];
+  /** The interface inside the pod. */
+  readonly interfaceName: string;
+  /** Name of the network that it is attached to. */
+  readonly network: string;
+}
+
+export interface NetworkStatus {
+  readonly ready: boolean;
+  /** One word for machines, empty when ready. */
+  readonly reason: string;
+  readonly message: string;
+}
+
+/** Connects pods. A caller runs at most one operation for a sandbox at a time. */
+export interface Network {
+  /** All or nothing. An attachment left behind by an earlier attempt for this sandbox is taken down first. */
+  attach(ctx: Context, attachment: Attachment): Promise<NetworkResult>;
+  /** Idempotent. Needs nothing of `attachment` but the id, and whether there still is a namespace. */
+  detach(ctx: Context, attachment: Pick<Attachment, "sandboxId" | "netnsPath">): Promise<void>;
+  /** Throws when the pod's network is no longer what it was made. */
+  check(ctx: Context, attachment: Pick<Attachment, "sandboxId">): Promise<void>;
+  status(ctx: Context): Promise<NetworkStatus>;
+  /** Takes down every attachment but those of `keep`, also what plugins hold without our knowing. */
+  gc(ctx: Context, keep: readonly SandboxId[]): Promise<void>;
+  /** For the embedded network; kept over restarts. Empty: its own choice. */
+  setPodCidr(podCidr: string): void;
+}
+
+export interface CniNetworkOptions {
+  readonly confDirs: readonly string[];
+  readonly pluginDirs: readonly string[];
+  /** Must outlive a reboot, as the addresses that plugins give out do. */
+  readonly cacheDir: string;
+  /** What serves while `confDirs` hold no network. */
+  readonly fallback: "embedded" | "none";
+  /** The plugins that are part of crib: all that the embedded network uses, and the last resort of others. */
+  readonly embeddedPluginDir: string;
+}
+
+/** A network for one attachment. `embedded` tells where its plugins are looked for first. */
+interface Chosen {
+  readonly conflist: Conflist;
+  readonly embedded: boolean;
+}
+
+const statusAgeMs = 5_000;
+const undoMs = 60_000;
+
+/** The network as CNI plugins make it: that of the configuration directories, else the embedded one. */
+export function openCniNetwork(options: CniNetworkOptions): Network {
+  const dirs = withEdgeDirs(options);
+  const confDirs = openConfDirs(dirs.confDirs);
+  const records = openCniRecords(options.cacheDir);
+  const embedded = openEmbeddedNetwork(options.cacheDir);
+  const attaching = new Set<SandboxId>();
+  let told:
+    | { readonly about: string; readonly at: number; readonly status: NetworkStatus }
+    | undefined;
+
+  const pluginDirs = (of: { readonly embedded: boolean }) =>
+    of.embedded
+      ? [options.embeddedPluginDir, ...dirs.pluginDirs]
+      : [...dirs.pluginDirs, options.embeddedPluginDir];
+
+  function choose(wanted: RuntimeConfig): Chosen {
+    const configured = confDirs.current();
+    if ("conflist" in configured) return { conflist: configured.conflist, embedded: false };
+    if (options.fallback === "none") throw failedPrecondition(configured.reason);
+    return { conflist: embedded.conflist(wanted), embedded: true };
+  }
+
+  async function takeDown(ctx: Context, record: CniRecord, hasNetns: boolean): Promise<void> {
+    const inside = hasNetns && isNamespace(record.netnsPath);
+    await deleteFromNetwork(ctx, pluginDirs(record), record, inside);
+    records.delete(record.sandboxId);
+  }
+
+  async function attach(ctx: Context, attachment: Attachment): Promise<NetworkResult> {
+    const { sandboxId, netnsPath } = attachment;
+    if (netnsPath === undefined) throw invalidArgument("attach: no network namespace");
+    const runtimeConfig = runtimeConfigOf(attachment);
+    const cniArgs = cniArgsOf(attachment);
+    const earlier = records.find(sandboxId);
+    if (earlier !== undefined) await takeDown(ctx, earlier, true);
+
+    const chosen = choose(runtimeConfig);
+    const intent: CniRecord = {
+      ...{ ...chosen, sandboxId, netnsPath, cniArgs },
+      runtimeConfig: { ...runtimeConfig },
+      result: undefined,
+    };
+    await using undo = new AsyncDisposableStack();
+    undo.defer(() => takeDown(detached(ctx, undoMs), records.find(sandboxId) ?? intent, true));
+    records.put(intent);
+    const { raw, ips } = await addToNetwork(ctx, pluginDirs(chosen), intent);
+    records.put({ ...intent, result: raw });
+    undo.move();
+    return { ips, interfaceName: podInterface, network: chosen.conflist.name };
+  }
+
+  async function probe(
+    ctx: Context,
+    { conflist, embedded: isEmbedded }: Chosen,
+  ): Promise<NetworkStatus> {
+    const places = pluginDirs({ embedded: isEmbedded });
+    try {
+      for (const { type } of conflist.plugins) findPlugin(type, places);
+      await networkStatus(ctx, places, conflist);
+      return { ready: true, reason: "", message: "" };
+    } catch (err) {
+      return notReady(`network ${conflist.name}: ${describe(err)}`);
+    }
+  }
+
+  return {
+    async attach(ctx, attachment) {
+      attaching.add(attachment.sandboxId);
+      try {
+        return await attach(ctx, attachment);
+      } finally {
+        attaching.delete(attachment.sandboxId);
+      }
+    },
+
+    async detach(ctx, { sandboxId, netnsPath }) {
+      const record = records.find(sandboxId);
+      if (record !== undefined) await takeDown(ctx, record, netnsPath !== undefined);
+    },
+
+    async check(ctx, { sandboxId }) {
+      const record = records.find(sandboxId);
+      if (record?.result === undefined) throw notFound(`sandbox ${sandboxId} has no network`);
+      await checkNetwork(ctx, pluginDirs(record), record);
+    },
+
+    async status(ctx) {
+      let chosen: Chosen;
+      try {
+        chosen = choose({});
+      } catch (err) {
+        return notReady(describe(err));
+      }
+      const about = JSON.stringify(chosen);
+      if (told?.about === about && performance.now() - told.at < statusAgeMs) return told.status;
+      const status = await probe(ctx, chosen);
+      told = { about, at: performance.now(), status };
+      return status;
+    },
+
+    async gc(ctx, keep) {
+      const kept = new Set([...keep, ...attaching]);
+      for (const id of records.list().filter((known) => !kept.has(known))) {
+        const record = records.find(id);
+        if (record !== undefined) await takeDown(ctx, record, true);
+      }
+      const configured = confDirs.current();
+      if ("conflist" in configured) {
+        const places = pluginDirs({ embedded: false });
+        await collectNetworkGarbage(ctx, places, configured.conflist, [...kept]);
+      }
+    },
+
+    setPodCidr: embedded.setPodCidr,
+  };
+}
+
+function notReady(message: string): NetworkStatus {
+  return { ready: false, reason: "NetworkPluginNotReady", message };
+}
+
+const NSFS_MAGIC = 0x6e73_6673;
+
+/** Whether something is pinned there: after a crash it may be an empty file, after a reboot nothing. */
+function isNamespace(path: string): boolean {
+  try {
+    return statfsSync(path).type === NSFS_MAGIC;
+  } catch {
+    return false;
+  }
+}
