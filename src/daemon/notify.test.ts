@@ -2,46 +2,39 @@ import { expect, test } from "bun:test";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { check, link } from "../os/libc.ts";
+import { openDatagramSocket } from "../os/unix-datagram.ts";
 import { notify } from "./notify.ts";
 
-/** A receiver in another process: Bun has no Unix datagram sockets to listen on. */
-async function received(name: string, send: () => void): Promise<string> {
-  const script = `
-import socket, sys
-name = sys.argv[1]
-s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-s.bind("\\0" + name[1:] if name[0] == "@" else name)
-s.settimeout(10)
-print("bound", flush=True)
-print(s.recv(100).decode(), flush=True)`;
-  const child = Bun.spawn(["python3", "-c", script, name], { stdout: "pipe", stderr: "inherit" });
-  try {
-    const reader = child.stdout.getReader();
-    const decoder = new TextDecoder();
-    expect(decoder.decode((await reader.read()).value)).toBe("bound\n");
-    send();
-    return decoder.decode((await reader.read()).value).trim();
-  } finally {
-    child.kill("SIGKILL");
-    await child.exited;
-  }
+const libc = link({
+  bind: { args: ["int", "ptr", "u32"], returns: "int" },
+  recv: { args: ["int", "ptr", "u64", "int"], returns: "i64" },
+});
+
+/** What arrives at a socket bound to the sockaddr_un name `bytes` when `send` runs. */
+function received(bytes: string, send: () => void): string {
+  using socket = openDatagramSocket();
+  const address = Buffer.concat([Buffer.from([1, 0]), Buffer.from(bytes)]);
+  check("bind", () => libc.bind(socket.fd, address, address.byteLength));
+  send();
+  const message = Buffer.alloc(100);
+  const size = check("recv", () => libc.recv(socket.fd, message, message.byteLength, 0));
+  return message.toString("utf8", 0, size);
 }
 
-const python = Bun.which("python3");
-
-test.skipIf(python === null)("notify() reaches a path", async () => {
+test("notify() reaches a path", () => {
   const dir = mkdtempSync(join(tmpdir(), "crib-notify-"));
   try {
     const path = join(dir, "notify");
-    expect(await received(path, () => notify(path, "READY=1"))).toBe("READY=1");
+    expect(received(`${path}\0`, () => notify(path, "READY=1"))).toBe("READY=1");
   } finally {
     rmSync(dir, { recursive: true });
   }
 });
 
-test.skipIf(python === null)("notify() reaches an abstract name", async () => {
-  const name = `@crib-notify-${process.pid}-${Date.now()}`;
-  expect(await received(name, () => notify(name, "STOPPING=1"))).toBe("STOPPING=1");
+test("notify() reaches an abstract name", () => {
+  const name = `crib-notify-${process.pid}`;
+  expect(received(`\0${name}`, () => notify(`@${name}`, "STOPPING=1"))).toBe("STOPPING=1");
 });
 
 test("notify() does nothing without a socket and refuses what is no name", () => {

@@ -1,0 +1,121 @@
+import type { Container } from "../container/container.ts";
+import type * as pb from "../gen/runtime/v1/api_pb.ts";
+import type { Image } from "../image/image.ts";
+import type { Context } from "../lib/context.ts";
+import type { ContainerId, SandboxId } from "../lib/id.ts";
+import type { Sandbox } from "../sandbox/sandbox.ts";
+
+/*
+ * The domain as the wire needs it; daemon/serve.ts binds these to the operations.
+ * Requests reach it checked in form: lengths, characters, ranges, required fields. What they mean is the domain's.
+ * `find` takes a whole id or a prefix that only one object has. Lists come from memory.
+ */
+
+export interface SandboxDeps {
+  list(): readonly Sandbox[];
+  find(idOrPrefix: string): Sandbox | undefined;
+  run(ctx: Context, config: pb.PodSandboxConfig, handler: string): Promise<SandboxId>;
+  /** Both succeed for a sandbox that is gone by now. */
+  stop(ctx: Context, id: SandboxId): Promise<void>;
+  remove(ctx: Context, id: SandboxId): Promise<void>;
+}
+
+export interface ContainerDeps {
+  list(): readonly Container[];
+  find(idOrPrefix: string): Container | undefined;
+  create(
+    ctx: Context,
+    sandbox: SandboxId,
+    config: pb.ContainerConfig,
+    sandboxConfig: pb.PodSandboxConfig | undefined,
+  ): Promise<ContainerId>;
+  start(ctx: Context, id: ContainerId): Promise<void>;
+  /** Both succeed for a container that is gone by now. */
+  stop(ctx: Context, id: ContainerId, timeoutSeconds: number): Promise<void>;
+  remove(ctx: Context, id: ContainerId): Promise<void>;
+  /** Kills the command and throws `deadline-exceeded` after `timeoutMs`; 0 is no limit. */
+  execSync(
+    ctx: Context,
+    id: ContainerId,
+    options: { readonly argv: readonly string[]; readonly timeoutMs: number },
+  ): Promise<ExecResult>;
+  reopenLog(ctx: Context, id: ContainerId): Promise<void>;
+  updateResources(
+    ctx: Context,
+    id: ContainerId,
+    resources: pb.LinuxContainerResources,
+    annotations: Readonly<Record<string, string>>,
+  ): Promise<void>;
+}
+
+export interface ExecResult {
+  readonly exitCode: number;
+  readonly stdout: Uint8Array;
+  readonly stderr: Uint8Array;
+}
+
+/** What CRI AuthConfig says, its `auth` already taken apart. Empty strings are absent. Never logged. */
+export interface PullCredentials {
+  readonly username: string;
+  readonly password: string;
+  readonly identityToken: string;
+  readonly registryToken: string;
+  readonly serverAddress: string;
+}
+
+/** The user of an image's config: a number, a name, or nothing said. */
+export type ImageUser = { readonly uid: number } | { readonly username: string };
+
+export interface DiskUsage {
+  readonly mountpoint: string;
+  readonly usedBytes: number;
+  readonly inodes: number;
+}
+
+export interface ImageDeps {
+  list(): readonly Image[];
+  /** By id, name, or name with digest. */
+  find(ref: string): Image | undefined;
+  pull(ctx: Context, ref: string, credentials: PullCredentials | undefined): Promise<Image>;
+  /** By id or any name; removes every name. Succeeds when there is no such image. */
+  remove(ctx: Context, ref: string): Promise<void>;
+  usage(ctx: Context): Promise<{ readonly images: DiskUsage; readonly containers: DiskUsage }>;
+  userOf(image: Image): ImageUser | undefined;
+}
+
+export interface HandlerFeatures {
+  readonly name: string;
+  readonly recursiveReadOnlyMounts: boolean;
+  readonly userNamespaces: boolean;
+}
+
+/** A condition of the node: `reason` is one CamelCase word and `message` a sentence, both empty when all is well. */
+export interface Condition {
+  readonly status: boolean;
+  readonly reason: string;
+  readonly message: string;
+}
+
+export interface NodeDeps {
+  readonly version: string;
+  /** Of the embedded parts, by name. */
+  readonly parts: Readonly<Record<string, string>>;
+  readonly cgroupDriver: "cgroupfs" | "systemd";
+  readonly handlers: readonly HandlerFeatures[];
+  readonly defaultHandler: string;
+  readonly sandboxImage: string;
+  readonly rootDir: string;
+  readonly stateDir: string;
+  networkStatus(ctx: Context): Promise<Condition>;
+  setPodCidr(ctx: Context, podCidr: string): Promise<void>;
+  /** Nanoseconds since 1970. */
+  now(): bigint;
+}
+
+/** What the two CRI services stand on. */
+export interface CriDeps {
+  readonly sandboxes: SandboxDeps;
+  readonly containers: ContainerDeps;
+  readonly images: ImageDeps;
+  readonly node: NodeDeps;
+}

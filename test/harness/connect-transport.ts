@@ -1,0 +1,11 @@
+import { connect } from "node:net";
+import type { Transport } from "@connectrpc/connect";
+import { createGrpcTransport } from "@connectrpc/connect-node";
+
+/** gRPC over a Unix socket, one connection kept open; for `createClient(RuntimeService, ...)`. */
+export function connectTransport(socketPath: string): Transport {
+  return createGrpcTransport({
+    baseUrl: "http://localhost",
+    nodeOptions: { createConnection: () => connect(socketPath) },
+  });
+}
