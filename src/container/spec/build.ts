@@ -1,0 +1,70 @@
+import type { RuntimeSpec, SpecLinux, SpecProcess } from "../../oci/runtime-spec.ts";
+import type { ContainerSpecInput } from "./input.ts";
+import { rootfsPropagation, specMounts } from "./mount/mounts.ts";
+import { specNamespaces } from "./namespaces.ts";
+import { oomScoreAdj, processArgs, processCwd, processEnv } from "./process.ts";
+import { toOciResources } from "./resources.ts";
+import { resolveCapabilities } from "./security/capabilities.ts";
+import { hiddenPaths } from "./security/paths.ts";
+import { checkUserNamespace } from "./user-namespace.ts";
+
+export const ociVersion = "1.2.0";
+
+/**
+ * config.json of a container: a pure function of what the client asked for, what the image says about its process,
+ * and what was looked up before. Nothing else of an image and no annotation of a client gets in.
+ */
+export function buildContainerSpec(input: ContainerSpecInput): RuntimeSpec {
+  const context = input.config.linux?.securityContext;
+  checkUserNamespace(context?.namespaceOptions?.usernsOptions);
+  const readonlyRootfs = context?.readonlyRootfs === true;
+  return {
+    ociVersion,
+    process: specProcess(input),
+    root: { path: input.rootfs, readonly: readonlyRootfs },
+    mounts: specMounts({
+      mounts: input.mounts,
+      sandbox: input.sandbox,
+      privileged: context?.privileged === true,
+      readonlyRootfs,
+    }),
+    annotations: { ...input.annotations },
+    linux: specLinux(input),
+  };
+}
+
+function specProcess(input: ContainerSpecInput): SpecProcess {
+  const { config, image, user, host } = input;
+  const context = config.linux?.securityContext;
+  return {
+    terminal: config.tty,
+    user: { uid: user.uid, gid: user.gid, additionalGids: user.supplementalGroups },
+    args: processArgs(config, image),
+    env: processEnv(config, image, { hostname: input.sandbox.hostname, home: user.home }),
+    cwd: processCwd(config, image),
+    capabilities: resolveCapabilities(context, host.boundingCapabilities),
+    noNewPrivileges: context?.noNewPrivs === true,
+    oomScoreAdj: oomScoreAdj(config.linux?.resources?.oomScoreAdj, host),
+    ...(input.apparmorProfile === undefined ? {} : { apparmorProfile: input.apparmorProfile }),
+    ...(input.selinux === undefined ? {} : { selinuxLabel: input.selinux.process }),
+  };
+}
+
+function specLinux(input: ContainerSpecInput): SpecLinux {
+  const { config, host } = input;
+  const context = config.linux?.securityContext;
+  const propagation = rootfsPropagation(input.mounts);
+  return {
+    namespaces: specNamespaces(context, input.sandbox, host),
+    cgroupsPath: input.cgroupsPath,
+    resources: {
+      ...toOciResources(config.linux?.resources, host.cgroupVersion, host),
+      devices: input.devices.rules,
+    },
+    devices: input.devices.nodes,
+    ...hiddenPaths(context, host.cpuThermalPaths),
+    ...(propagation === undefined ? {} : { rootfsPropagation: propagation }),
+    ...(input.seccomp === undefined ? {} : { seccomp: input.seccomp }),
+    ...(input.selinux === undefined ? {} : { mountLabel: input.selinux.mount }),
+  };
+}

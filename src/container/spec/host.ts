@@ -1,0 +1,83 @@
+import { readdirSync, readFileSync, statSync } from "node:fs";
+import { AppError } from "../../lib/errors.ts";
+import { knownCapabilities } from "./security/capabilities.ts";
+
+/** What this node and this daemon allow; read once at start, because none of it changes while the daemon lives. */
+export interface SpecHost {
+  readonly arch: "x64" | "arm64";
+  /** Capabilities of the daemon's bounding set: a container never gets more. */
+  readonly boundingCapabilities: ReadonlySet<string>;
+  /** oom_score_adj that a child inherits, and below which it cannot go without CAP_SYS_RESOURCE. */
+  readonly oomScoreAdj: number;
+  readonly cgroupVersion: CgroupVersion;
+  /** Whether the memory controller also counts swap. */
+  readonly swapAccounting: boolean;
+  readonly hugetlb: boolean;
+  readonly apparmor: boolean;
+  /** Counters of thermal interrupts, which tell a container about its neighbours; masked by default. */
+  readonly cpuThermalPaths: readonly string[];
+  readonly selinux: boolean;
+}
+
+/** `hybrid`: controllers on v1, an empty v2 hierarchy beside them. */
+export type CgroupVersion = 1 | 2 | "hybrid";
+
+export function readSpecHost(): SpecHost {
+  const cgroupVersion = readCgroupVersion();
+  return {
+    arch: readArch(),
+    boundingCapabilities: parseBoundingSet(readFileSync("/proc/self/status", "latin1")),
+    oomScoreAdj: Number(readFileSync("/proc/self/oom_score_adj", "latin1")),
+    cgroupVersion,
+    swapAccounting: hasSwapAccounting(cgroupVersion),
+    hugetlb: hasHugetlb(cgroupVersion),
+    cpuThermalPaths: listCpuThermalPaths(),
+    apparmor: readSmall("/sys/module/apparmor/parameters/enabled").startsWith("Y"),
+    selinux: exists("/sys/fs/selinux/enforce"),
+  };
+}
+
+/** The CapBnd line of /proc/<pid>/status as names. */
+export function parseBoundingSet(status: string): ReadonlySet<string> {
+  const mask = BigInt(`0x${/^CapBnd:\s*([0-9a-f]{1,16})$/m.exec(status)?.[1] ?? "0"}`);
+  return new Set(knownCapabilities.filter((_, bit) => (mask >> BigInt(bit)) & 1n));
+}
+
+function readArch(): SpecHost["arch"] {
+  if (process.arch === "x64" || process.arch === "arm64") return process.arch;
+  throw new AppError(`processor architecture ${process.arch}`, { kind: "unimplemented" });
+}
+
+function readCgroupVersion(): CgroupVersion {
+  if (exists("/sys/fs/cgroup/cgroup.controllers")) return 2;
+  return exists("/sys/fs/cgroup/unified/cgroup.controllers") ? "hybrid" : 1;
+}
+
+function hasSwapAccounting(version: CgroupVersion): boolean {
+  if (version !== 2) return exists("/sys/fs/cgroup/memory/memory.memsw.limit_in_bytes");
+  // The root cgroup has no memory.swap.max, ours may be the root: look at what the kernel was built and started with.
+  return exists("/proc/swaps") && !/swapaccount=0/.test(readSmall("/proc/cmdline"));
+}
+
+function hasHugetlb(version: CgroupVersion): boolean {
+  if (version !== 2) return exists("/sys/fs/cgroup/hugetlb");
+  return readSmall("/sys/fs/cgroup/cgroup.controllers").split(/\s+/).includes("hugetlb");
+}
+
+function listCpuThermalPaths(): readonly string[] {
+  const cpus = "/sys/devices/system/cpu";
+  if (!exists(cpus)) return [];
+  return readdirSync(cpus)
+    .filter((name) => /^cpu[0-9]+$/.test(name))
+    .map((name) => `${cpus}/${name}/thermal_throttle`)
+    .filter(exists);
+}
+
+function exists(path: string): boolean {
+  return statSync(path, { throwIfNoEntry: false }) !== undefined;
+}
+
+/** A file of the kernel's; "" where this kernel does not have it. */
+function readSmall(path: string): string {
+  return exists(path) ? readFileSync(path, "latin1") : "";
+}

@@ -1,0 +1,63 @@
+import type { RuntimeSpec } from "../../oci/runtime-spec.ts";
+import { ociVersion } from "./build.ts";
+import { noDevices } from "./device/resolve.ts";
+import type { SpecHost } from "./host.ts";
+import type { OwnAnnotations, SandboxParts } from "./input.ts";
+import { kernelMounts } from "./mount/mounts.ts";
+import { podNamespaces } from "./namespaces.ts";
+import { oomScoreAdj } from "./process.ts";
+import { noCapabilities } from "./security/capabilities.ts";
+import { defaultSeccomp } from "./security/default-seccomp.ts";
+import { defaultHiddenPaths } from "./security/paths.ts";
+
+export interface InfraSpecInput {
+  /** An empty directory; it becomes the read-only root. */
+  readonly rootfs: string;
+  /** The static pause binary on the node. */
+  readonly pausePath: string;
+  readonly sandbox: Pick<SandboxParts, "netns" | "ipcns" | "utsns">;
+  readonly cgroupsPath: string;
+  readonly annotations: OwnAnnotations;
+  readonly host: SpecHost;
+}
+
+/** As the kubelet gives a sandbox: killed for memory only after everything else of the pod. */
+const infraOomScoreAdj = -998n;
+/** Nobody's id; the process needs no file. */
+const infraId = 65_535;
+
+/** config.json of the process that holds a pod's PID namespace: it may do nothing but reap children. */
+export function buildInfraSpec(input: InfraSpecInput): RuntimeSpec {
+  const { host } = input;
+  const mounts = kernelMounts(false).filter(({ type }) => type === "proc" || type === "tmpfs");
+  const pause = {
+    destination: "/pause",
+    type: "bind",
+    source: input.pausePath,
+    options: ["bind", "rprivate", "ro", "nosuid", "nodev"],
+  };
+  return {
+    ociVersion,
+    process: {
+      terminal: false,
+      user: { uid: infraId, gid: infraId, additionalGids: [] },
+      args: ["/pause"],
+      env: ["PATH=/"],
+      cwd: "/",
+      capabilities: noCapabilities,
+      noNewPrivileges: true,
+      oomScoreAdj: oomScoreAdj(infraOomScoreAdj, host),
+    },
+    root: { path: input.rootfs, readonly: true },
+    mounts: [...mounts, pause],
+    annotations: { ...input.annotations },
+    linux: {
+      namespaces: [{ type: "mount" }, { type: "pid" }, ...podNamespaces(input.sandbox)],
+      cgroupsPath: input.cgroupsPath,
+      resources: { devices: noDevices.rules },
+      devices: [],
+      ...defaultHiddenPaths,
+      seccomp: defaultSeccomp(noCapabilities, host.arch),
+    },
+  };
+}

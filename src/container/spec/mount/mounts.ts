@@ -1,0 +1,103 @@
+import type { SpecLinux, SpecMount } from "../../../oci/runtime-spec.ts";
+import type { SandboxParts } from "../input.ts";
+import type { ResolvedMount } from "./resolve.ts";
+
+/**
+ * All mounts of a container, parents before children: the kernel's file systems, the pod's files, and what the
+ * container asks for, which replaces the others at the same place. A mount of the container over a whole tree such as
+ * /dev keeps the kernel's file systems out of that tree.
+ */
+export function specMounts(input: {
+  readonly mounts: readonly ResolvedMount[];
+  readonly sandbox: SandboxParts;
+  readonly privileged: boolean;
+  readonly readonlyRootfs: boolean;
+}): readonly SpecMount[] {
+  const own = input.mounts.map(bindMount);
+  const taken = new Set(own.map((mount) => mount.destination));
+  const kernel = kernelMounts(input.privileged).filter(
+    (mount) => !prefixes(mount.destination).some((path) => taken.has(path)),
+  );
+  const pod = podMounts(input.sandbox, input.readonlyRootfs).filter(
+    (mount) => !taken.has(mount.destination),
+  );
+  const replaced = new Set(pod.map((mount) => mount.destination));
+  return [...kernel.filter((mount) => !replaced.has(mount.destination)), ...pod, ...own].sort(
+    (a, b) => depth(a.destination) - depth(b.destination),
+  );
+}
+
+/** runc makes the root mount private unless told; then no mount could come from the node or go to it. */
+export function rootfsPropagation(
+  mounts: readonly ResolvedMount[],
+): SpecLinux["rootfsPropagation"] {
+  const kinds = new Set(mounts.map((mount) => mount.propagation));
+  if (kinds.has("rshared")) return "rshared";
+  return kinds.has("rslave") ? "rslave" : undefined;
+}
+
+/** proc(5), sysfs(5), devices and cgroups; a privileged container may write to all of them. */
+export function kernelMounts(privileged: boolean): readonly SpecMount[] {
+  const access = privileged ? "rw" : "ro";
+  const safe = ["nosuid", "noexec", "nodev"];
+  return [
+    { destination: "/proc", type: "proc", source: "proc", options: safe },
+    {
+      destination: "/dev",
+      type: "tmpfs",
+      source: "tmpfs",
+      options: ["nosuid", "strictatime", "mode=755", "size=65536k"],
+    },
+    {
+      destination: "/dev/pts",
+      type: "devpts",
+      source: "devpts",
+      options: ["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"],
+    },
+    { destination: "/dev/mqueue", type: "mqueue", source: "mqueue", options: safe },
+    { destination: "/sys", type: "sysfs", source: "sysfs", options: [...safe, access] },
+    {
+      destination: "/sys/fs/cgroup",
+      type: "cgroup",
+      source: "cgroup",
+      options: [...safe, "relatime", access],
+    },
+  ];
+}
+
+/** What all containers of a pod share. The files follow the root file system: read-only with it. */
+function podMounts(sandbox: SandboxParts, readonlyRootfs: boolean): readonly SpecMount[] {
+  const access = readonlyRootfs ? "ro" : "rw";
+  const files = [
+    ["/etc/hostname", sandbox.hostnamePath],
+    ["/etc/hosts", sandbox.hostsPath],
+    ["/etc/resolv.conf", sandbox.resolvConfPath],
+  ] as const;
+  return [
+    ...files.map(([destination, source]) => bind(destination, source, ["rprivate", access])),
+    bind("/dev/shm", sandbox.shmPath, ["rprivate", "rw", "nosuid", "nodev", "noexec"]),
+  ];
+}
+
+function bindMount(mount: ResolvedMount): SpecMount {
+  return {
+    destination: mount.destination,
+    type: "bind",
+    source: mount.source,
+    options: mount.options,
+  };
+}
+
+function bind(destination: string, source: string, options: readonly string[]): SpecMount {
+  return { destination, type: "bind", source, options: ["rbind", ...options] };
+}
+
+function depth(path: string): number {
+  return path.split("/").length;
+}
+
+/** `/a/b` gives `/a` and `/a/b`. */
+function prefixes(path: string): readonly string[] {
+  const parts = path.split("/").slice(1);
+  return parts.map((_, i) => `/${parts.slice(0, i + 1).join("/")}`);
+}

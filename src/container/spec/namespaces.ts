@@ -1,0 +1,62 @@
+import type * as pb from "../../gen/runtime/v1/api_pb.ts";
+import { failedPrecondition, invalidArgument } from "../../lib/errors.ts";
+import type { SpecNamespace } from "../../oci/runtime-spec.ts";
+import { NamespaceMode } from "./cri.ts";
+import type { SpecHost } from "./host.ts";
+import type { SandboxParts } from "./input.ts";
+
+/**
+ * Network, IPC and UTS namespaces are the sandbox's, whatever the container's options say; where it has none pinned,
+ * the pod uses the node's. The PID namespace is the container's choice. On cgroup v2 an unprivileged container sees
+ * its own cgroup as the root.
+ */
+export function specNamespaces(
+  securityContext: pb.LinuxContainerSecurityContext | undefined,
+  sandbox: SandboxParts,
+  host: Pick<SpecHost, "cgroupVersion">,
+): readonly SpecNamespace[] {
+  const pidMode = securityContext?.namespaceOptions?.pid ?? NamespaceMode.pod;
+  const privileged = securityContext?.privileged === true;
+  return [
+    { type: "mount" },
+    ...pidNamespace(pidMode, sandbox),
+    ...podNamespaces(sandbox),
+    ...(host.cgroupVersion === 2 && !privileged ? [{ type: "cgroup" } as const] : []),
+  ];
+}
+
+export function podNamespaces(
+  sandbox: Pick<SandboxParts, "netns" | "ipcns" | "utsns">,
+): readonly SpecNamespace[] {
+  return [
+    ...joined("network", sandbox.netns),
+    ...joined("ipc", sandbox.ipcns),
+    ...joined("uts", sandbox.utsns),
+  ];
+}
+
+function joined(type: SpecNamespace["type"], path: string | undefined): readonly SpecNamespace[] {
+  return path === undefined ? [] : [{ type, path }];
+}
+
+function pidNamespace(mode: pb.NamespaceMode, sandbox: SandboxParts): readonly SpecNamespace[] {
+  switch (mode) {
+    case NamespaceMode.node:
+      return [];
+    case NamespaceMode.container:
+      return [{ type: "pid" }];
+    case NamespaceMode.pod:
+      return [ofProcess(sandbox.infraPid, "the pod's first process")];
+    case NamespaceMode.target:
+      return [ofProcess(sandbox.targetPid, "the target container")];
+    default:
+      throw invalidArgument(`PID namespace mode ${mode}`);
+  }
+}
+
+function ofProcess(pid: number | undefined, whose: string): SpecNamespace {
+  if (pid === undefined) {
+    throw failedPrecondition(`no PID namespace to join: ${whose} does not run`);
+  }
+  return { type: "pid", path: `/proc/${pid}/ns/pid` };
+}

@@ -1,0 +1,120 @@
+/** The part of the OCI runtime-spec (1.2) that crib writes: config.json of a bundle on Linux. */
+export interface RuntimeSpec {
+  readonly ociVersion: string;
+  readonly process: SpecProcess;
+  readonly root: { readonly path: string; readonly readonly: boolean };
+  readonly mounts: readonly SpecMount[];
+  readonly annotations?: Readonly<Record<string, string>>;
+  readonly linux: SpecLinux;
+}
+
+export interface SpecProcess {
+  readonly terminal: boolean;
+  readonly user: SpecUser;
+  readonly args: readonly string[];
+  readonly env: readonly string[];
+  readonly cwd: string;
+  readonly capabilities: SpecCapabilities;
+  readonly noNewPrivileges: boolean;
+  readonly oomScoreAdj: number;
+  readonly apparmorProfile?: string;
+  readonly selinuxLabel?: string;
+}
+
+export interface SpecUser {
+  readonly uid: number;
+  readonly gid: number;
+  readonly additionalGids: readonly number[];
+}
+
+/** Names as in capabilities(7), with `CAP_`. */
+export interface SpecCapabilities {
+  readonly bounding: readonly string[];
+  readonly effective: readonly string[];
+  readonly permitted: readonly string[];
+  readonly inheritable: readonly string[];
+  readonly ambient: readonly string[];
+}
+
+export interface SpecMount {
+  readonly destination: string;
+  readonly type: string;
+  readonly source: string;
+  readonly options: readonly string[];
+}
+
+export interface SpecLinux {
+  readonly namespaces: readonly SpecNamespace[];
+  readonly cgroupsPath: string;
+  readonly resources: SpecResources;
+  readonly devices: readonly SpecDevice[];
+  readonly maskedPaths: readonly string[];
+  readonly readonlyPaths: readonly string[];
+  readonly rootfsPropagation?: "rprivate" | "rslave" | "rshared";
+  readonly seccomp?: SpecSeccomp;
+  readonly mountLabel?: string;
+}
+
+export interface SpecNamespace {
+  readonly type: "pid" | "network" | "ipc" | "uts" | "mount" | "cgroup" | "user";
+  /** An existing namespace to join; a new one without. */
+  readonly path?: string;
+}
+
+export interface SpecDevice {
+  readonly path: string;
+  readonly type: "c" | "b";
+  readonly major: number;
+  readonly minor: number;
+  readonly fileMode: number;
+  readonly uid: number;
+  readonly gid: number;
+}
+
+/** What `runc update -r -` takes as well. */
+export interface SpecResources {
+  readonly devices?: readonly SpecDeviceRule[];
+  readonly memory?: { readonly limit?: number; readonly swap?: number };
+  readonly cpu?: SpecCpu;
+  readonly hugepageLimits?: readonly { readonly pageSize: string; readonly limit: number }[];
+  readonly unified?: Readonly<Record<string, string>>;
+}
+
+export interface SpecCpu {
+  readonly shares?: number;
+  readonly quota?: number;
+  readonly period?: number;
+  readonly cpus?: string;
+  readonly mems?: string;
+}
+
+/** Rules apply in order, the last that matches wins; absent type, major and minor mean any. */
+export interface SpecDeviceRule {
+  readonly allow: boolean;
+  readonly access: string;
+  readonly type?: "c" | "b";
+  readonly major?: number;
+  readonly minor?: number;
+}
+
+export interface SpecSeccomp {
+  readonly defaultAction: string;
+  readonly defaultErrnoRet?: number;
+  readonly architectures?: readonly string[];
+  readonly flags?: readonly string[];
+  readonly syscalls: readonly SpecSyscallRule[];
+}
+
+export interface SpecSyscallRule {
+  readonly names: readonly string[];
+  readonly action: string;
+  readonly errnoRet?: number;
+  readonly args?: readonly SpecSyscallArg[];
+}
+
+export interface SpecSyscallArg {
+  readonly index: number;
+  readonly value: number;
+  readonly valueTwo?: number;
+  readonly op: string;
+}
