@@ -1,4 +1,5 @@
 import type { Command } from "../command.ts";
+import { check } from "./check.ts";
 import { config } from "./config.ts";
 import { exec } from "./exec.ts";
 import { images } from "./images.ts";
@@ -26,6 +27,7 @@ export const commands: readonly Command[] = [
   stop,
   rm,
   inspect,
+  check,
   version,
   config,
 ];

@@ -1,0 +1,63 @@
+import { resolve } from "node:path";
+import { checkCgroups } from "../check/cgroups.ts";
+import type { Finding, Level } from "../check/finding.ts";
+import { checkKernel } from "../check/kernel.ts";
+import { checkLimits } from "../check/limits.ts";
+import { checkNetwork } from "../check/network.ts";
+import { thisNode } from "../check/node.ts";
+import { checkStorage } from "../check/storage.ts";
+import { defineCommand, outputOptions } from "../command.ts";
+import { exitCodes } from "../failure.ts";
+import { wantsJson } from "../list-output.ts";
+import { type Output, plain, type Style } from "../output.ts";
+
+const styles = { ok: "green", warning: "yellow", missing: "red" } as const satisfies Record<
+  Level,
+  Style
+>;
+
+/** Where tools are looked for, besides PATH: the daemon's own (os/role.ts). */
+const usualPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+export const check = defineCommand({
+  name: "check",
+  group: "node",
+  summary: "tell what this node lacks to run pods",
+  usage: "",
+  details:
+    "Reads only, changes nothing and needs no daemon. Exit code 1 when something is missing; warnings are\nno failure.",
+  examples: ["crib check", "crib check -o json | jq '.[] | select(.level != \"ok\")'"],
+  options: {
+    ...outputOptions,
+    root: { kind: "value", argument: "DIR", help: "the daemon's data (/var/lib/crib)" },
+    state: { kind: "value", argument: "DIR", help: "the daemon's state (/run/crib)" },
+    quiet: { kind: "flag", short: "q", help: "only what is not ok" },
+  },
+  positionals: { min: 0, max: 0 },
+  async run(env, options) {
+    const asJson = wantsJson(options.output);
+    const node = thisNode(env.now());
+    const root = resolve(options.root ?? env.variables["CRIB_DATA"] ?? "/var/lib/crib");
+    const state = resolve(options.state ?? "/run/crib");
+    const all = [
+      ...checkKernel(node),
+      ...checkCgroups(node),
+      ...checkNetwork(node, { path: usualPath.split(":") }),
+      ...checkStorage(node, { root, state }),
+      ...checkLimits(node),
+    ];
+    const shown = options.quiet ? all.filter(({ level }) => level !== "ok") : all;
+    if (asJson) env.out.write(`${JSON.stringify(shown, null, 2)}\n`);
+    else writeFindings(env.out, shown);
+    return all.some(({ level }) => level === "missing") ? exitCodes.failed : exitCodes.ok;
+  },
+});
+
+function writeFindings(out: Output, findings: readonly Finding[]): void {
+  const width = Math.max(0, ...findings.map(({ name }) => name.length));
+  for (const [i, { area, name, level, detail }] of findings.entries()) {
+    if (findings[i - 1]?.area !== area) out.write(`${out.paint("bold", area)}\n`);
+    const mark = out.paint(styles[level], level.padEnd(7));
+    out.write(`  ${mark}  ${name.padEnd(width)}  ${plain(detail)}\n`);
+  }
+}
