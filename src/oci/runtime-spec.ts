@@ -4,7 +4,6 @@ export interface RuntimeSpec {
   readonly process: SpecProcess;
   readonly root: { readonly path: string; readonly readonly: boolean };
   readonly mounts: readonly SpecMount[];
-  readonly annotations?: Readonly<Record<string, string>>;
   readonly linux: SpecLinux;
 }
 

@@ -24,11 +24,10 @@ export function buildContainerSpec(input: ContainerSpecInput): RuntimeSpec {
     root: { path: input.rootfs, readonly: readonlyRootfs },
     mounts: specMounts({
       mounts: input.mounts,
-      sandbox: input.sandbox,
+      environment: input.environment,
       privileged: context?.privileged === true,
       readonlyRootfs,
     }),
-    annotations: { ...input.annotations },
     linux: specLinux(input),
   };
 }
@@ -40,7 +39,7 @@ function specProcess(input: ContainerSpecInput): SpecProcess {
     terminal: config.tty,
     user: { uid: user.uid, gid: user.gid, additionalGids: user.supplementalGroups },
     args: processArgs(config, image),
-    env: processEnv(config, image, { hostname: input.sandbox.hostname, home: user.home }),
+    env: processEnv(config, image, { hostname: input.environment.hostname, home: user.home }),
     cwd: processCwd(config, image),
     capabilities: resolveCapabilities(context, host.boundingCapabilities),
     noNewPrivileges: context?.noNewPrivs === true,
@@ -55,8 +54,8 @@ function specLinux(input: ContainerSpecInput): SpecLinux {
   const context = config.linux?.securityContext;
   const propagation = rootfsPropagation(input.mounts);
   return {
-    namespaces: specNamespaces(context, input.sandbox, host),
-    cgroupsPath: input.cgroupsPath,
+    namespaces: specNamespaces(context, input.environment, host),
+    cgroupsPath: input.cgroupPath,
     resources: {
       ...toOciResources(config.linux?.resources, host.cgroupVersion, host),
       devices: input.devices.rules,

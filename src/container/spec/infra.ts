@@ -1,8 +1,8 @@
 import type { RuntimeSpec } from "../../oci/runtime-spec.ts";
+import type { SandboxEnvironment } from "../environment.ts";
 import { ociVersion } from "./build.ts";
 import { noDevices } from "./device/resolve.ts";
 import type { SpecHost } from "./host.ts";
-import type { OwnAnnotations, SandboxParts } from "./input.ts";
 import { kernelMounts } from "./mount/mounts.ts";
 import { podNamespaces } from "./namespaces.ts";
 import { oomScoreAdj } from "./process.ts";
@@ -15,9 +15,8 @@ export interface InfraSpecInput {
   readonly rootfs: string;
   /** The static pause binary on the node. */
   readonly pausePath: string;
-  readonly sandbox: Pick<SandboxParts, "netns" | "ipcns" | "utsns">;
-  readonly cgroupsPath: string;
-  readonly annotations: OwnAnnotations;
+  readonly environment: Pick<SandboxEnvironment, "netns" | "ipcns" | "utsns">;
+  readonly cgroupPath: string;
   readonly host: SpecHost;
 }
 
@@ -50,10 +49,9 @@ export function buildInfraSpec(input: InfraSpecInput): RuntimeSpec {
     },
     root: { path: input.rootfs, readonly: true },
     mounts: [...mounts, pause],
-    annotations: { ...input.annotations },
     linux: {
-      namespaces: [{ type: "mount" }, { type: "pid" }, ...podNamespaces(input.sandbox)],
-      cgroupsPath: input.cgroupsPath,
+      namespaces: [{ type: "mount" }, { type: "pid" }, ...podNamespaces(input.environment)],
+      cgroupsPath: input.cgroupPath,
       resources: { devices: noDevices.rules },
       devices: [],
       ...defaultHiddenPaths,

@@ -1,6 +1,7 @@
 import type * as pb from "../../gen/runtime/v1/api_pb.ts";
 import type { ImageConfig } from "../../oci/image-config.ts";
 import type { SpecSeccomp } from "../../oci/runtime-spec.ts";
+import type { SandboxEnvironment } from "../environment.ts";
 import type { ResolvedUser } from "../user.ts";
 import type { ResolvedDevices } from "./device/resolve.ts";
 import type { SpecHost } from "./host.ts";
@@ -9,23 +10,6 @@ import type { SelinuxLabels } from "./security/selinux.ts";
 
 /** The parts of an image config that become part of a container; nothing else of an image reaches config.json. */
 export type ImageProcess = Pick<ImageConfig, "env" | "entrypoint" | "cmd" | "workingDir">;
-
-/** What a container takes from its sandbox. A namespace without a path is the node's. */
-export interface SandboxParts {
-  readonly netns: string | undefined;
-  readonly ipcns: string | undefined;
-  readonly utsns: string | undefined;
-  /** First process of the pod's shared PID namespace, for mode POD. */
-  readonly infraPid: number | undefined;
-  /** First process of the container whose PID namespace is joined, for mode TARGET. */
-  readonly targetPid: number | undefined;
-  readonly hostname: string;
-  readonly hostnamePath: string;
-  readonly hostsPath: string;
-  readonly resolvConfPath: string;
-  /** The pod's /dev/shm; the node's own when the pod uses the node's IPC namespace. */
-  readonly shmPath: string;
-}
 
 /** Everything config.json is made of. What had to be looked up on the node has been resolved before. */
 export interface ContainerSpecInput {
@@ -40,15 +24,8 @@ export interface ContainerSpecInput {
   /** Name of a loaded AppArmor profile. */
   readonly apparmorProfile: string | undefined;
   readonly selinux: SelinuxLabels | undefined;
-  readonly sandbox: SandboxParts;
+  readonly environment: SandboxEnvironment;
   /** As the OCI runtime wants it: a path, or `slice:prefix:name` with the systemd driver. */
-  readonly cgroupsPath: string;
-  /** Our own keys only: no annotation of a pod or an image gets here. */
-  readonly annotations: OwnAnnotations;
+  readonly cgroupPath: string;
   readonly host: SpecHost;
-}
-
-export interface OwnAnnotations {
-  readonly "io.crib.sandbox"?: string;
-  readonly "io.crib.container"?: string;
 }

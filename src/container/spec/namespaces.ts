@@ -1,9 +1,11 @@
 import type * as pb from "../../gen/runtime/v1/api_pb.ts";
 import { failedPrecondition, invalidArgument } from "../../lib/errors.ts";
 import type { SpecNamespace } from "../../oci/runtime-spec.ts";
+import type { SandboxEnvironment } from "../environment.ts";
 import { NamespaceMode } from "./cri.ts";
 import type { SpecHost } from "./host.ts";
-import type { SandboxParts } from "./input.ts";
+
+type Joined = "netns" | "ipcns" | "utsns";
 
 /**
  * Network, IPC and UTS namespaces are the sandbox's, whatever the container's options say; where it has none pinned,
@@ -12,26 +14,26 @@ import type { SandboxParts } from "./input.ts";
  */
 export function specNamespaces(
   securityContext: pb.LinuxContainerSecurityContext | undefined,
-  sandbox: SandboxParts,
+  environment: Pick<SandboxEnvironment, Joined | "infraPid" | "targetPid">,
   host: Pick<SpecHost, "cgroupVersion">,
 ): readonly SpecNamespace[] {
   const pidMode = securityContext?.namespaceOptions?.pid ?? NamespaceMode.pod;
   const privileged = securityContext?.privileged === true;
   return [
     { type: "mount" },
-    ...pidNamespace(pidMode, sandbox),
-    ...podNamespaces(sandbox),
+    ...pidNamespace(pidMode, environment),
+    ...podNamespaces(environment),
     ...(host.cgroupVersion === 2 && !privileged ? [{ type: "cgroup" } as const] : []),
   ];
 }
 
 export function podNamespaces(
-  sandbox: Pick<SandboxParts, "netns" | "ipcns" | "utsns">,
+  environment: Pick<SandboxEnvironment, Joined>,
 ): readonly SpecNamespace[] {
   return [
-    ...joined("network", sandbox.netns),
-    ...joined("ipc", sandbox.ipcns),
-    ...joined("uts", sandbox.utsns),
+    ...joined("network", environment.netns),
+    ...joined("ipc", environment.ipcns),
+    ...joined("uts", environment.utsns),
   ];
 }
 
@@ -39,16 +41,19 @@ function joined(type: SpecNamespace["type"], path: string | undefined): readonly
   return path === undefined ? [] : [{ type, path }];
 }
 
-function pidNamespace(mode: pb.NamespaceMode, sandbox: SandboxParts): readonly SpecNamespace[] {
+function pidNamespace(
+  mode: pb.NamespaceMode,
+  environment: Pick<SandboxEnvironment, "infraPid" | "targetPid">,
+): readonly SpecNamespace[] {
   switch (mode) {
     case NamespaceMode.node:
       return [];
     case NamespaceMode.container:
       return [{ type: "pid" }];
     case NamespaceMode.pod:
-      return [ofProcess(sandbox.infraPid, "the pod's first process")];
+      return [ofProcess(environment.infraPid, "the pod's first process")];
     case NamespaceMode.target:
-      return [ofProcess(sandbox.targetPid, "the target container")];
+      return [ofProcess(environment.targetPid, "the target container")];
     default:
       throw invalidArgument(`PID namespace mode ${mode}`);
   }

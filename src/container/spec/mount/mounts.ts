@@ -1,6 +1,11 @@
 import type { SpecLinux, SpecMount } from "../../../oci/runtime-spec.ts";
-import type { SandboxParts } from "../input.ts";
+import type { SandboxEnvironment } from "../../environment.ts";
 import type { ResolvedMount } from "./resolve.ts";
+
+type PodFiles = Pick<
+  SandboxEnvironment,
+  "hostnamePath" | "hostsPath" | "resolvConfPath" | "shmPath"
+>;
 
 /**
  * All mounts of a container, parents before children: the kernel's file systems, the pod's files, and what the
@@ -9,7 +14,7 @@ import type { ResolvedMount } from "./resolve.ts";
  */
 export function specMounts(input: {
   readonly mounts: readonly ResolvedMount[];
-  readonly sandbox: SandboxParts;
+  readonly environment: PodFiles;
   readonly privileged: boolean;
   readonly readonlyRootfs: boolean;
 }): readonly SpecMount[] {
@@ -18,13 +23,10 @@ export function specMounts(input: {
   const kernel = kernelMounts(input.privileged).filter(
     (mount) => !prefixes(mount.destination).some((path) => taken.has(path)),
   );
-  const pod = podMounts(input.sandbox, input.readonlyRootfs).filter(
+  const pod = podMounts(input.environment, input.readonlyRootfs).filter(
     (mount) => !taken.has(mount.destination),
   );
-  const replaced = new Set(pod.map((mount) => mount.destination));
-  return [...kernel.filter((mount) => !replaced.has(mount.destination)), ...pod, ...own].sort(
-    (a, b) => depth(a.destination) - depth(b.destination),
-  );
+  return [...kernel, ...pod, ...own].sort((a, b) => depth(a.destination) - depth(b.destination));
 }
 
 /** runc makes the root mount private unless told; then no mount could come from the node or go to it. */
@@ -66,16 +68,16 @@ export function kernelMounts(privileged: boolean): readonly SpecMount[] {
 }
 
 /** What all containers of a pod share. The files follow the root file system: read-only with it. */
-function podMounts(sandbox: SandboxParts, readonlyRootfs: boolean): readonly SpecMount[] {
+function podMounts(pod: PodFiles, readonlyRootfs: boolean): readonly SpecMount[] {
   const access = readonlyRootfs ? "ro" : "rw";
   const files = [
-    ["/etc/hostname", sandbox.hostnamePath],
-    ["/etc/hosts", sandbox.hostsPath],
-    ["/etc/resolv.conf", sandbox.resolvConfPath],
+    ["/etc/hostname", pod.hostnamePath],
+    ["/etc/hosts", pod.hostsPath],
+    ["/etc/resolv.conf", pod.resolvConfPath],
   ] as const;
   return [
     ...files.map(([destination, source]) => bind(destination, source, ["rprivate", access])),
-    bind("/dev/shm", sandbox.shmPath, ["rprivate", "rw", "nosuid", "nodev", "noexec"]),
+    bind("/dev/shm", pod.shmPath ?? "/dev/shm", ["rprivate", "rw", "nosuid", "nodev", "noexec"]),
   ];
 }
 

@@ -2,9 +2,10 @@ import { constants } from "node:fs";
 import { open } from "node:fs/promises";
 import type * as pb from "../../../gen/runtime/v1/api_pb.ts";
 import { failedPrecondition, invalidArgument } from "../../../lib/errors.ts";
-import type { SpecCapabilities, SpecSeccomp } from "../../../oci/runtime-spec.ts";
+import type { SpecSeccomp } from "../../../oci/runtime-spec.ts";
 import { ProfileType } from "../cri.ts";
 import type { SpecHost } from "../host.ts";
+import { resolveCapabilities } from "./capabilities.ts";
 import { defaultSeccomp } from "./default-seccomp.ts";
 import { parseSeccompProfile } from "./seccomp-profile.ts";
 
@@ -21,8 +22,7 @@ type Choice =
  */
 export async function resolveSeccomp(
   context: pb.LinuxContainerSecurityContext | undefined,
-  capabilities: SpecCapabilities,
-  host: Pick<SpecHost, "arch">,
+  host: Pick<SpecHost, "arch" | "boundingCapabilities">,
 ): Promise<SpecSeccomp | undefined> {
   if (context === undefined || context.privileged) return undefined;
   const choice = choiceOf(context);
@@ -30,7 +30,7 @@ export async function resolveSeccomp(
     case "unconfined":
       return undefined;
     case "default":
-      return defaultSeccomp(capabilities, host.arch);
+      return defaultSeccomp(resolveCapabilities(context, host.boundingCapabilities), host.arch);
     case "localhost":
       return parseSeccompProfile(await readProfile(choice.path), `seccomp profile ${choice.path}`);
   }
