@@ -1,0 +1,105 @@
+import { existsSync, readFileSync } from "node:fs";
+import { failedPrecondition } from "../lib/errors.ts";
+
+/** How the node's cgroups are laid out, read once. A cgroup's `relative` path is the same below every root. */
+export interface CgroupHost {
+  /** 2: the unified hierarchy alone. "hybrid": version 1 controllers with a version 2 hierarchy beside them. */
+  readonly version: 1 | 2 | "hybrid";
+  /** Mount point of the hierarchy of each controller: `memory`, `cpu`, ...; for version 1 also `name=systemd`. */
+  readonly roots: ReadonlyMap<string, string>;
+  /** Mount point of the version 2 hierarchy, if there is one. */
+  readonly unified: string | undefined;
+  /** Every mount point once: where a container has a directory. */
+  readonly hierarchies: readonly string[];
+  /** systemd runs the node, so that cgroups are its to make. */
+  readonly systemd: boolean;
+}
+
+/** Reads /proc and the root of the unified hierarchy; runs nothing. */
+export function readCgroupHost(): CgroupHost {
+  const unifiedControllers = (root: string) => read(`${root}/cgroup.controllers`);
+  const layout = parseLayout({
+    mountinfo: readFileSync("/proc/self/mountinfo", "latin1"),
+    cgroups: read("/proc/cgroups"),
+    unifiedControllers,
+  });
+  return { ...layout, systemd: runsSystemd() };
+}
+
+/** Pure part of `readCgroupHost`: `unifiedControllers` answers `cgroup.controllers` of a version 2 root. */
+export function parseLayout(input: {
+  readonly mountinfo: string;
+  readonly cgroups: string;
+  readonly unifiedControllers: (root: string) => string;
+}): Omit<CgroupHost, "systemd"> {
+  const known = new Set(parseControllers(input.cgroups));
+  const mounts = parseCgroupMounts(input.mountinfo);
+  const roots = new Map<string, string>();
+  for (const { target, options } of mounts.filter(({ type }) => type === "cgroup")) {
+    for (const option of options) {
+      const isHierarchy = known.has(option) || option.startsWith("name=");
+      if (isHierarchy && !roots.has(option)) roots.set(option, target);
+    }
+  }
+  const hasVersion1 = roots.size > 0;
+  const unified = mounts.find(({ type }) => type === "cgroup2")?.target;
+  if (unified !== undefined) {
+    for (const controller of input.unifiedControllers(unified).split(/\s+/).filter(Boolean)) {
+      if (!roots.has(controller)) roots.set(controller, unified);
+    }
+  }
+  if (!hasVersion1 && unified === undefined) {
+    throw failedPrecondition("no cgroup hierarchy is mounted below /sys/fs/cgroup");
+  }
+  const all = [...roots.values(), ...(unified === undefined ? [] : [unified])];
+  return {
+    version: !hasVersion1 ? 2 : unified === undefined ? 1 : "hybrid",
+    roots,
+    unified,
+    hierarchies: [...new Set(all)],
+  };
+}
+
+interface CgroupMount {
+  readonly target: string;
+  readonly type: string;
+  readonly options: readonly string[];
+}
+
+/** proc_pid_mountinfo(5), only what is mounted below /sys/fs/cgroup: others are of containers. */
+function parseCgroupMounts(mountinfo: string): readonly CgroupMount[] {
+  return mountinfo.split("\n").flatMap((line) => {
+    const [before = "", after = ""] = line.split(" - ");
+    const target = unescapeMount(before.split(" ")[4] ?? "");
+    const [type = "", , options = ""] = after.split(" ");
+    const isCgroup = type === "cgroup" || type === "cgroup2";
+    if (!isCgroup || !`${target}/`.startsWith("/sys/fs/cgroup/")) return [];
+    return [{ target, type, options: options.split(",") }];
+  });
+}
+
+function unescapeMount(text: string): string {
+  return text.replace(/\\([0-7]{3})/g, (_, octal) =>
+    String.fromCharCode(Number.parseInt(octal, 8)),
+  );
+}
+
+/** First column of /proc/cgroups. */
+function parseControllers(text: string): readonly string[] {
+  return text
+    .split("\n")
+    .filter((line) => line !== "" && !line.startsWith("#"))
+    .map((line) => line.split("\t")[0] ?? "");
+}
+
+function runsSystemd(): boolean {
+  return existsSync("/run/systemd/system") && read("/proc/1/comm").trim() === "systemd";
+}
+
+function read(path: string): string {
+  try {
+    return readFileSync(path, "latin1");
+  } catch {
+    return "";
+  }
+}

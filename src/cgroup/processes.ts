@@ -1,0 +1,112 @@
+import { readdirSync, readFileSync, writeFileSync } from "node:fs";
+import type { Context } from "../lib/context.ts";
+import { AppError } from "../lib/errors.ts";
+import { isErrno } from "../os/errno-error.ts";
+import type { OwnedFd } from "../os/owned-fd.ts";
+import { pidfdOpen, pidfdSendSignal } from "../os/pidfd.ts";
+import { directoriesOf } from "./directory.ts";
+import type { CgroupHost } from "./host.ts";
+
+const SIGKILL = 9;
+const killTimeoutMs = 10_000;
+const maxDepth = 32;
+
+/** The cgroup's own directory and all below it, deepest first. Empty when there is none. */
+export function listTree(dir: string, depth = 0): readonly string[] {
+  if (depth > maxDepth) throw new RangeError(`${dir}: cgroups nested deeper than ${maxDepth}`);
+  try {
+    const children = readdirSync(dir, { withFileTypes: true }).filter((e) => e.isDirectory());
+    return [...children.flatMap(({ name }) => listTree(`${dir}/${name}`, depth + 1)), dir];
+  } catch (err) {
+    if (isGone(err)) return [];
+    throw err;
+  }
+}
+
+/** Processes in the cgroup and below it, in any hierarchy. */
+export function listProcesses(host: CgroupHost, relative: string): readonly number[] {
+  const pids = new Set<number>();
+  for (const dir of directoriesOf(host, relative).flatMap((top) => listTree(top))) {
+    for (const line of readOrEmpty(`${dir}/cgroup.procs`).split("\n")) {
+      // 0 is a process outside of our PID namespace.
+      if (line !== "" && line !== "0") pids.add(Number(line));
+    }
+  }
+  return [...pids];
+}
+
+/** Sends SIGKILL to everything in the cgroup, once and without waiting. Answers how many processes it saw. */
+export function killOnce(host: CgroupHost, relative: string): number {
+  for (const dir of directoriesOf(host, relative)) {
+    writeIfThere(`${dir}/cgroup.kill`, "1");
+    // A frozen process of version 1 takes no signal before it is thawed.
+    writeIfThere(`${dir}/freezer.state`, "THAWED");
+  }
+  const seen = listProcesses(host, relative).filter((pid) => pid !== process.pid);
+  const held = seen.flatMap((pid) => openIfThere(pid));
+  try {
+    // Whoever is listed again has kept its number since the descriptor was opened.
+    const still = new Set(listProcesses(host, relative));
+    for (const { pid, pidfd } of held.filter((process_) => still.has(process_.pid))) {
+      kill(pidfd, pid);
+    }
+  } finally {
+    for (const { pidfd } of held) pidfd[Symbol.dispose]();
+  }
+  return seen.length;
+}
+
+/** Kills everything in the cgroup until nothing is left in it. Idempotent; an absent cgroup is empty. */
+export async function killAll(ctx: Context, host: CgroupHost, relative: string): Promise<void> {
+  const deadline = performance.now() + killTimeoutMs;
+  for (let pauseMs = 1; killOnce(host, relative) > 0; pauseMs = Math.min(pauseMs * 2, 100)) {
+    ctx.signal.throwIfAborted();
+    if (performance.now() > deadline) {
+      const left = listProcesses(host, relative).slice(0, 10).join(", ");
+      throw new AppError(`cgroup ${relative}: processes ${left} outlive SIGKILL`, {
+        kind: "deadline-exceeded",
+      });
+    }
+    await Bun.sleep(pauseMs);
+  }
+}
+
+function openIfThere(pid: number): readonly { pid: number; pidfd: OwnedFd }[] {
+  try {
+    return [{ pid, pidfd: pidfdOpen(pid) }];
+  } catch (err) {
+    if (isErrno(err, "ESRCH") || isErrno(err, "EINVAL")) return [];
+    throw err;
+  }
+}
+
+function kill(pidfd: OwnedFd, pid: number): void {
+  try {
+    pidfdSendSignal(pidfd.fd, SIGKILL);
+  } catch (err) {
+    if (!isErrno(err, "ESRCH")) throw new Error(`kill ${pid}`, { cause: err });
+  }
+}
+
+function readOrEmpty(path: string): string {
+  try {
+    return readFileSync(path, "latin1");
+  } catch (err) {
+    // EOPNOTSUPP: a threaded cgroup of version 2; its processes are listed above it.
+    if (isGone(err) || isErrno(err, "EOPNOTSUPP")) return "";
+    throw err;
+  }
+}
+
+function writeIfThere(path: string, text: string): void {
+  try {
+    writeFileSync(path, text, { flag: "r+" });
+  } catch (err) {
+    if (!isGone(err) && !isErrno(err, "EOPNOTSUPP")) throw err;
+  }
+}
+
+/** ENODEV: the directory was removed while one of its files was open. */
+function isGone(err: unknown): boolean {
+  return isErrno(err, "ENOENT") || isErrno(err, "ENODEV") || isErrno(err, "ENOTDIR");
+}

@@ -1,0 +1,44 @@
+import { rmdirSync } from "node:fs";
+import type { Context } from "../lib/context.ts";
+import { AppError } from "../lib/errors.ts";
+import { isErrno } from "../os/errno-error.ts";
+import { directoriesOf } from "./directory.ts";
+import type { CgroupHost } from "./host.ts";
+import { killAll, listTree } from "./processes.ts";
+
+const busyTimeoutMs = 5_000;
+
+/**
+ * Removes a cgroup and all below it from every hierarchy. What still runs in there is killed first. Idempotent. The kernel lets go of
+ * a cgroup a moment after its last process: a busy one is tried again for a while.
+ */
+export async function removeCgroup(
+  ctx: Context,
+  host: CgroupHost,
+  relative: string,
+): Promise<void> {
+  await killAll(ctx, host, relative);
+  const deadline = performance.now() + busyTimeoutMs;
+  for (const dir of directoriesOf(host, relative)) {
+    for (let pauseMs = 1; !removeTree(dir); pauseMs = Math.min(pauseMs * 2, 100)) {
+      ctx.signal.throwIfAborted();
+      if (performance.now() > deadline) {
+        throw new AppError(`remove cgroup ${dir}: still busy`, { kind: "deadline-exceeded" });
+      }
+      await Bun.sleep(pauseMs);
+    }
+  }
+}
+
+/** False when the kernel says busy. */
+function removeTree(top: string): boolean {
+  for (const dir of listTree(top)) {
+    try {
+      rmdirSync(dir);
+    } catch (err) {
+      if (isErrno(err, "EBUSY") || isErrno(err, "ENOTEMPTY")) return false;
+      if (!isErrno(err, "ENOENT")) throw new Error(`remove cgroup ${dir}`, { cause: err });
+    }
+  }
+  return true;
+}
