@@ -1,0 +1,116 @@
+import { describe, kindOf } from "../lib/errors.ts";
+import { EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT } from "../os/epoll.ts";
+import { readInto, writeFrom } from "../os/io.ts";
+import type { OwnedFd } from "../os/owned-fd.ts";
+import {
+  formatMessage,
+  type MonitorRequest,
+  maxMessageBytes,
+  parseRequest,
+} from "../runtime/monitor-protocol.ts";
+import type { Loop } from "./loop.ts";
+
+const readBytes = 16 * 1024;
+/** A daemon that does not read this much of its answers is stuck: it may connect again. */
+const maxUnsentBytes = 4 * 1024 * 1024;
+const newline = 0x0a;
+
+/** Answers one request, now or later, once. A throw is an answer too. */
+export type Answer = (result: unknown) => void;
+export type Dispatch = (
+  request: MonitorRequest,
+  answer: Answer,
+  refuse: (err: unknown) => void,
+) => void;
+
+/** One daemon on the monitor's socket. Closes itself when the peer goes or misbehaves. */
+export class Connection implements Disposable {
+  readonly #fd: OwnedFd;
+  readonly #loop: Loop;
+  readonly #dispatch: Dispatch;
+  readonly #onClose: () => void;
+  #received: Buffer = Buffer.alloc(0);
+  #unsent: Buffer = Buffer.alloc(0);
+  #isClosed = false;
+
+  constructor(fd: OwnedFd, loop: Loop, dispatch: Dispatch, onClose: () => void) {
+    this.#fd = fd;
+    this.#loop = loop;
+    this.#dispatch = dispatch;
+    this.#onClose = onClose;
+    loop.watch(fd.fd, EPOLLIN, (events) => this.#ready(events));
+  }
+
+  send(message: object): void {
+    if (this.#isClosed) return;
+    this.#unsent = Buffer.concat([this.#unsent, Buffer.from(formatMessage(message))]);
+    this.#flush();
+  }
+
+  #ready(events: number): void {
+    try {
+      if ((events & EPOLLOUT) !== 0) this.#flush();
+      if ((events & (EPOLLIN | EPOLLHUP | EPOLLERR)) !== 0 && !this.#isClosed) this.#receive();
+    } catch (err) {
+      this[Symbol.dispose]();
+      throw err;
+    }
+  }
+
+  #receive(): void {
+    const chunk = Buffer.allocUnsafe(readBytes);
+    const count = readInto(this.#fd.fd, chunk, 0, readBytes);
+    if (count === undefined) return;
+    if (count === 0) {
+      this[Symbol.dispose]();
+      return;
+    }
+    let rest = Buffer.concat([this.#received, chunk.subarray(0, count)]);
+    for (let at = rest.indexOf(newline); at >= 0 && !this.#isClosed; at = rest.indexOf(newline)) {
+      this.#request(rest.subarray(0, at));
+      rest = rest.subarray(at + 1);
+    }
+    if (rest.byteLength > maxMessageBytes) throw new RangeError("monitor request without an end");
+    this.#received = rest.byteLength === 0 ? Buffer.alloc(0) : Buffer.from(rest);
+  }
+
+  #request(line: Buffer): void {
+    const { id, parse } = parseRequest(line);
+    const refuse = (err: unknown) =>
+      this.send({ id, error: { kind: kindOf(err), message: describe(err) } });
+    try {
+      this.#dispatch(parse(), (result) => this.send({ id, result: result ?? null }), refuse);
+    } catch (err) {
+      refuse(err);
+    }
+  }
+
+  #flush(): void {
+    if (this.#writeUnsent() && this.#unsent.byteLength <= maxUnsentBytes) {
+      const events = this.#unsent.byteLength > 0 ? EPOLLIN | EPOLLOUT : EPOLLIN;
+      this.#loop.change(this.#fd.fd, events);
+    } else this[Symbol.dispose]();
+  }
+
+  /** False when the daemon has gone (EPIPE). */
+  #writeUnsent(): boolean {
+    try {
+      while (this.#unsent.byteLength > 0) {
+        const count = writeFrom(this.#fd.fd, this.#unsent, 0, this.#unsent.byteLength);
+        if (count === undefined) break;
+        this.#unsent = this.#unsent.subarray(count);
+      }
+      return true;
+    } catch {
+      return false;
+    }
+  }
+
+  [Symbol.dispose](): void {
+    if (this.#isClosed) return;
+    this.#isClosed = true;
+    this.#loop.unwatch(this.#fd.fd);
+    this.#fd[Symbol.dispose]();
+    this.#onClose();
+  }
+}

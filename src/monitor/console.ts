@@ -1,0 +1,33 @@
+import { rmSync } from "node:fs";
+import { AppError } from "../lib/errors.ts";
+import { setNonblocking } from "../os/io.ts";
+import type { OwnedFd } from "../os/owned-fd.ts";
+import { acceptUnix, listenUnix, receiveDescriptor } from "../os/unix-socket.ts";
+
+/** Where the OCI runtime sends the master of a container's pty (`--console-socket`). */
+export class ConsoleSocket implements Disposable {
+  readonly #path: string;
+  readonly #listener: OwnedFd;
+
+  constructor(path: string) {
+    this.#path = path;
+    rmSync(path, { force: true });
+    this.#listener = listenUnix(path);
+  }
+
+  /** The pty, once `create` has succeeded: the runtime has sent it by then. It does not block. */
+  receive(): OwnedFd {
+    using connection = acceptUnix(this.#listener.fd);
+    const terminal = connection === undefined ? undefined : receiveDescriptor(connection.fd);
+    if (terminal === undefined || terminal === "none") {
+      throw new AppError("the runtime sent no terminal", { kind: "internal" });
+    }
+    setNonblocking(terminal.fd);
+    return terminal;
+  }
+
+  [Symbol.dispose](): void {
+    this.#listener[Symbol.dispose]();
+    rmSync(this.#path, { force: true });
+  }
+}

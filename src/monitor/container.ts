@@ -1,0 +1,57 @@
+import type { OwnedFd } from "../os/owned-fd.ts";
+import type { ExitRecord } from "../runtime/exit-record.ts";
+import type { ContainerPlan } from "../runtime/monitor-protocol.ts";
+import type { LogFile } from "./log-file.ts";
+import type { Output } from "./pump.ts";
+
+/** The container's first process. Without a pidfd it ended while no monitor was there. */
+export interface FirstProcess {
+  readonly pid: number;
+  readonly startTime: number;
+  readonly pidfd: OwnedFd | undefined;
+}
+
+/** A container in the care of this monitor. Disposing closes everything that is open for it and removes its pipes. */
+export class MonitoredContainer implements Disposable {
+  readonly plan: ContainerPlan;
+  readonly process: FirstProcess;
+  readonly log: LogFile | undefined;
+  readonly #open: DisposableStack;
+  /** Those that have not ended yet. */
+  readonly outputs = new Set<Output>();
+  terminal: OwnedFd | undefined;
+  stdin: OwnedFd | undefined;
+  exited: ExitRecord | undefined;
+
+  /** `open` holds whatever is to be closed with the container. */
+  constructor(
+    plan: ContainerPlan,
+    process: FirstProcess,
+    log: LogFile | undefined,
+    open: DisposableStack,
+  ) {
+    this.plan = plan;
+    this.process = process;
+    this.log = log;
+    this.#open = open;
+  }
+
+  get id(): string {
+    return this.plan.container;
+  }
+
+  /** Closed with the container. */
+  own<T extends Disposable>(resource: T): T {
+    return this.#open.use(resource);
+  }
+
+  addOutput(stream: Output["stream"], source: OwnedFd): Output {
+    const output = { container: this.id, stream, source, log: this.log };
+    this.outputs.add(output);
+    return output;
+  }
+
+  [Symbol.dispose](): void {
+    this.#open.dispose();
+  }
+}

@@ -1,0 +1,64 @@
+import { realtimeNs } from "../os/clock.ts";
+import { EPOLLIN } from "../os/epoll.ts";
+import { isErrno } from "../os/errno-error.ts";
+import { type ExitStatus, exitCodeOf, exitInfo, reap } from "../os/pidfd.ts";
+import type { ExitRecord } from "../runtime/exit-record.ts";
+import type { FirstProcess } from "./container.ts";
+import type { Loop } from "./loop.ts";
+
+/** How often to ask for the status of a process that somebody else has to reap. */
+const askMs = 50;
+
+/**
+ * Calls `onEnd` once when the process has ended and its status is known. A process that is not our child (its
+ * monitor was killed) tells its status only after whoever got it has reaped it, on Linux >= 6.15; the daemon may
+ * know it earlier. Dispose to stop watching.
+ */
+export function watchProcess(
+  loop: Loop,
+  process: FirstProcess,
+  onEnd: (status: ExitStatus) => void,
+): Disposable {
+  const { pidfd } = process;
+  if (pidfd === undefined) return { [Symbol.dispose]: () => {} }; // only the daemon can know
+  let isWatched = true;
+  let timer: Disposable | undefined;
+  const unwatch = () => {
+    if (isWatched) loop.unwatch(pidfd.fd);
+    isWatched = false;
+  };
+  const ask = () => {
+    const status = statusOf(pidfd.fd);
+    if (status === undefined) timer = loop.after(askMs, ask);
+    else onEnd(status);
+  };
+  loop.watch(pidfd.fd, EPOLLIN, () => {
+    unwatch();
+    ask();
+  });
+  return {
+    [Symbol.dispose]: () => {
+      unwatch();
+      timer?.[Symbol.dispose]();
+    },
+  };
+}
+
+function statusOf(pidfd: number): ExitStatus | undefined {
+  try {
+    return reap({ pidfd });
+  } catch (err) {
+    if (!isErrno(err, "ECHILD")) throw err;
+    return exitInfo(pidfd);
+  }
+}
+
+export function makeExitRecord(status: ExitStatus | undefined, oomKilled: boolean): ExitRecord {
+  return {
+    exitCode: status === undefined ? 255 : exitCodeOf(status),
+    signal: status !== undefined && "signal" in status ? status.signal : undefined,
+    oomKilled,
+    finishedAtNs: realtimeNs(),
+    isUnknown: status === undefined,
+  };
+}

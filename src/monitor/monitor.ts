@@ -1,0 +1,228 @@
+import { AppError, describe, failedPrecondition, notFound } from "../lib/errors.ts";
+import { setNonblocking } from "../os/io.ts";
+import { type ExitStatus, pidfdGetfd, pidfdOpen } from "../os/pidfd.ts";
+import { setWindowSize } from "../os/terminal.ts";
+import { writeExitRecord } from "../runtime/exit-record.ts";
+import {
+  type CreatedContainer,
+  type CreateRequest,
+  type ListedContainer,
+  type MonitorRequest,
+  maxContainers,
+  planOf,
+  protocolVersion,
+} from "../runtime/monitor-protocol.ts";
+import type { Answer } from "./connection.ts";
+import type { MonitoredContainer } from "./container.ts";
+import { createContainer } from "./create.ts";
+import { makeExitRecord, watchProcess } from "./exit.ts";
+import type { UnfinishedOutput } from "./journal.ts";
+import type { Loop } from "./loop.ts";
+import { readOomKilled } from "./oom.ts";
+import type { Output, Pump } from "./pump.ts";
+import { type ContainerRecord, removeRecord, writeRecord } from "./record.ts";
+import { restoreContainer } from "./restore.ts";
+
+/** A terminal's last bytes come a moment after its process ended; the end of a terminal tells, or this time. */
+const terminalDrainMs = 200;
+
+export interface MonitorDeps {
+  readonly loop: Loop;
+  readonly pump: Pump;
+  /** Where the records of the containers are. */
+  readonly recordDir: string;
+  readonly report: (message: string) => void;
+  /** To every daemon that is connected. */
+  readonly broadcast: (message: object) => void;
+  /** Something changed that may be the reason to stay. */
+  readonly onIdle: () => void;
+}
+
+type TakeDescriptor = Extract<MonitorRequest, { readonly op: "takeDescriptor" }>;
+
+/** The containers of one monitor, and what a daemon may ask about them. */
+export class Monitor {
+  readonly #deps: MonitorDeps;
+  readonly #containers = new Map<string, MonitoredContainer>();
+  /** By id, the process of `<runtime> create`. */
+  readonly #creating = new Map<string, number>();
+  #isRetired = false;
+
+  constructor(deps: MonitorDeps) {
+    this.#deps = deps;
+  }
+
+  get isEmpty(): boolean {
+    return this.#containers.size + this.#creating.size === 0;
+  }
+
+  get isRetired(): boolean {
+    return this.#isRetired;
+  }
+
+  /** The children that somebody here waits for. */
+  ownChildren(): ReadonlySet<number> {
+    const first = [...this.#containers.values()].map(({ process: { pid } }) => pid);
+    return new Set([...first, ...this.#creating.values()]);
+  }
+
+  dispatch(request: MonitorRequest, answer: Answer, refuse: (err: unknown) => void): void {
+    if (request.op === "create") this.#create(request, answer, refuse);
+    else answer(this.#perform(request));
+  }
+
+  #perform(request: Exclude<MonitorRequest, CreateRequest>): unknown {
+    switch (request.op) {
+      case "hello":
+        return { version: protocolVersion, pid: process.pid };
+      case "list":
+        return [...this.#containers.values()].map(listed);
+      case "reopenLog":
+        return this.#get(request.container).log?.reopen();
+      case "resize":
+        return this.#resize(request.container, request.columns, request.rows);
+      case "exitedElsewhere":
+        return this.#end(this.#get(request.container), request.status);
+      case "takeDescriptor":
+        return this.#takeDescriptor(request);
+      case "forget":
+        return this.#forget(request.container);
+      case "retire":
+        return this.#retire();
+    }
+  }
+
+  /** Goes on with the containers of a monitor that was killed, and with the output that it had in hand. */
+  restore(records: readonly ContainerRecord[], unfinished: UnfinishedOutput | undefined): void {
+    for (const record of records) {
+      try {
+        const container = restoreContainer(record);
+        if (unfinished?.container === container.id && container.log !== undefined) {
+          this.#deps.pump.finish(unfinished, container.log);
+        }
+        this.#take(container);
+      } catch (err) {
+        this.#deps.report(`restore container ${record.plan.container}: ${describe(err)}`);
+      }
+    }
+  }
+
+  #create(request: CreateRequest, answer: Answer, refuse: (err: unknown) => void): void {
+    const id = request.container;
+    if (this.#isRetired) throw failedPrecondition("this monitor takes no new container");
+    if (this.#containers.has(id) || this.#creating.has(id)) {
+      throw new AppError(`container ${id} is here already`, { kind: "already-exists" });
+    }
+    if (this.#containers.size + this.#creating.size >= maxContainers) {
+      throw new AppError("this monitor is full", { kind: "resource-exhausted" });
+    }
+    const onCreated = (container: MonitoredContainer) => {
+      this.#creating.delete(id);
+      this.#save(container);
+      this.#take(container);
+      answer(created(container));
+    };
+    const onFailed = (err: unknown) => {
+      this.#creating.delete(id);
+      removeRecord(this.#deps.recordDir, id);
+      refuse(err);
+      this.#deps.onIdle();
+    };
+    this.#creating.set(id, createContainer(this.#deps.loop, request, onCreated, onFailed));
+  }
+
+  #take(container: MonitoredContainer): void {
+    const { loop } = this.#deps;
+    this.#containers.set(container.id, container);
+    for (const output of container.outputs) this.#pump(container, output);
+    if (container.exited !== undefined) return;
+    container.own(
+      watchProcess(loop, container.process, (status) => {
+        if (container.terminal === undefined || container.outputs.size === 0) {
+          return this.#end(container, status);
+        }
+        container.own(loop.after(terminalDrainMs, () => this.#end(container, status)));
+      }),
+    );
+  }
+
+  #pump(container: MonitoredContainer, output: Output): void {
+    const { pump } = this.#deps;
+    pump.start(output, () => container.outputs.delete(output));
+    container.own({
+      [Symbol.dispose]: () => {
+        if (container.outputs.delete(output)) pump.stop(output);
+      },
+    });
+  }
+
+  /** The log is complete and the record on disk before anybody hears of it. Idempotent. */
+  #end(container: MonitoredContainer, status: ExitStatus | undefined): void {
+    if (container.exited !== undefined) return;
+    // What the process wrote is in the pipes by now, and a turn takes more than a pipe holds.
+    for (const output of container.outputs) this.#deps.pump.turn(output);
+    const record = makeExitRecord(status, readOomKilled(container.plan.oomFiles));
+    container.exited = record;
+    try {
+      writeExitRecord(container.plan.exitFile, record);
+      this.#save(container);
+    } catch (err) {
+      this.#deps.report(`exit record of ${container.id}: ${describe(err)}`);
+    }
+    this.#deps.broadcast({ event: "exited", container: container.id, record });
+  }
+
+  #resize(id: string, columns: number, rows: number): void {
+    const { terminal } = this.#get(id);
+    if (terminal === undefined) throw failedPrecondition(`container ${id} has no terminal`);
+    setWindowSize(terminal.fd, columns, rows);
+  }
+
+  #takeDescriptor({ container: id, kind, pid, fd }: TakeDescriptor): CreatedContainer {
+    const container = this.#get(id);
+    if (container[kind] === undefined) {
+      using holder = pidfdOpen(pid);
+      const taken = container.own(pidfdGetfd(holder.fd, fd));
+      setNonblocking(taken.fd);
+      container[kind] = taken;
+      if (kind === "terminal") {
+        this.#pump(container, container.addOutput("stdout", taken));
+      }
+    }
+    return created(container);
+  }
+
+  #forget(id: string): void {
+    removeRecord(this.#deps.recordDir, id);
+    this.#containers.get(id)?.[Symbol.dispose]();
+    this.#containers.delete(id);
+    this.#deps.onIdle();
+  }
+
+  #retire(): void {
+    this.#isRetired = true;
+    this.#deps.onIdle();
+  }
+
+  #save({ plan, process: { pid, startTime }, exited }: MonitoredContainer): void {
+    writeRecord(this.#deps.recordDir, { plan: planOf(plan), pid, startTime, exited });
+  }
+
+  #get(id: string): MonitoredContainer {
+    const container = this.#containers.get(id);
+    if (container === undefined) throw notFound(`container ${id} is not here`);
+    return container;
+  }
+}
+
+function created({
+  process: { pid, startTime },
+  terminal,
+  stdin,
+}: MonitoredContainer): CreatedContainer {
+  return { pid, startTime, terminalFd: terminal?.fd, stdinFd: stdin?.fd };
+}
+
+function listed(container: MonitoredContainer): ListedContainer {
+  return { container: container.id, ...created(container), exited: container.exited };
+}

@@ -1,0 +1,58 @@
+import { isErrno } from "../os/errno-error.ts";
+import type { OwnedFd } from "../os/owned-fd.ts";
+import { pidfdOpen, processStartTime } from "../os/pidfd.ts";
+import { MonitoredContainer } from "./container.ts";
+import { LogFile } from "./log-file.ts";
+import { openInput, openOutput, removePipes } from "./pipes.ts";
+import type { ContainerRecord } from "./record.ts";
+
+/**
+ * Takes over a container of a monitor that was killed: the same pipes, the same log. What only the daemon can give
+ * (a terminal, the status of a process that it reaped) comes later.
+ */
+export function restoreContainer(record: ContainerRecord): MonitoredContainer {
+  const { plan, exited } = record;
+  using attempt = new DisposableStack();
+  const log = plan.logPath === "" ? undefined : attempt.use(new LogFile(plan.logPath));
+  const pidfd = exited === undefined ? findProcess(record) : undefined;
+  if (pidfd !== undefined) attempt.use(pidfd);
+  const process = { pid: record.pid, startTime: record.startTime, pidfd };
+  const outputs = plan.terminal
+    ? []
+    : (["stdout", "stderr"] as const).map(
+        (stream) => [stream, attempt.use(openOutput(plan.dir, stream))] as const,
+      );
+  const stdin = plan.stdin && !plan.terminal ? findInput(plan.dir) : undefined;
+  if (stdin !== undefined) attempt.use(stdin);
+
+  const open = attempt.move();
+  open.defer(() => removePipes(plan.dir));
+  const container = new MonitoredContainer(plan, process, log, open);
+  container.exited = exited;
+  container.stdin = stdin;
+  for (const [stream, source] of outputs) container.addOutput(stream, source);
+  return container;
+}
+
+/** Also a zombie: its parent will reap it. `undefined` if it is gone, whatever has its number now. */
+function findProcess({ pid, startTime }: ContainerRecord): OwnedFd | undefined {
+  let pidfd: OwnedFd;
+  try {
+    pidfd = pidfdOpen(pid);
+  } catch (err) {
+    if (isErrno(err, "ESRCH") || isErrno(err, "EINVAL")) return undefined;
+    throw err;
+  }
+  if (processStartTime(pid) === startTime) return pidfd;
+  pidfd[Symbol.dispose]();
+  return undefined;
+}
+
+function findInput(dir: string): OwnedFd | undefined {
+  try {
+    return openInput(dir);
+  } catch (err) {
+    if (isErrno(err, "ENXIO")) return undefined; // nobody reads it any more
+    throw err;
+  }
+}

@@ -1,0 +1,130 @@
+import { mkdirSync, rmSync, writeFileSync, writeSync } from "node:fs";
+import { parseArgs } from "node:util";
+import { describe, invalidArgument } from "../lib/errors.ts";
+import { EPOLLIN } from "../os/epoll.ts";
+import { reap } from "../os/pidfd.ts";
+import { setChildSubreaper, setProcessName } from "../os/prctl.ts";
+import { findEndedChild } from "../os/reap-any.ts";
+import { acceptUnix, listenUnix } from "../os/unix-socket.ts";
+import { Connection } from "./connection.ts";
+import { Journal } from "./journal.ts";
+import { Loop } from "./loop.ts";
+import { Monitor } from "./monitor.ts";
+import { Pump } from "./pump.ts";
+import { readRecords } from "./record.ts";
+
+const maxConnections = 16;
+/** A monitor without containers that no daemon has spoken to for so long has been forgotten. */
+const idleMs = 60_000;
+const sweepMs = 30_000;
+const maxReportedBytes = 64 * 1024;
+
+/**
+ * The monitor's role: owns the stdio, the logs and the exit records of its containers, and goes on when the daemon
+ * does not. `--dir` is its own directory, which its successor gets if it is killed; `--cgroup` are cgroup.procs
+ * files that it puts itself into. Returns when there is nothing left to do.
+ */
+export function runMonitor(argv: readonly string[]): void {
+  const { dir, cgroups } = readArgs(argv);
+  becomeMonitor(cgroups);
+  const recordDir = `${dir}/containers`;
+  mkdirSync(recordDir, { recursive: true, mode: 0o700 });
+
+  using loop = new Loop(report);
+  const journal = new Journal(`${dir}/journal`);
+  const connections = new Set<Connection>();
+  const leaveIfDone = () => {
+    if (monitor.isEmpty && monitor.isRetired) loop.stop();
+  };
+  const monitor = new Monitor({
+    loop,
+    recordDir,
+    report,
+    pump: new Pump(loop, journal),
+    broadcast: (message) => {
+      for (const connection of connections) connection.send(message);
+    },
+    onIdle: () => loop.after(0, leaveIfDone),
+  });
+  const records = readRecords(recordDir, (file, err) => report(`${file}: ${describe(err)}`));
+  monitor.restore(records, journal.recover());
+
+  const socketPath = `${dir}/monitor.sock`;
+  rmSync(socketPath, { force: true });
+  using listener = listenUnix(socketPath);
+  let idle = loop.after(idleMs, leaveIfForgotten);
+  function leaveIfForgotten(): void {
+    if (monitor.isEmpty && connections.size === 0) loop.stop();
+  }
+  loop.watch(listener.fd, EPOLLIN, () => {
+    const fd = acceptUnix(listener.fd);
+    if (fd === undefined) return;
+    if (connections.size >= maxConnections) return fd[Symbol.dispose]();
+    const connection = new Connection(fd, loop, dispatch, () => {
+      connections.delete(connection);
+      idle[Symbol.dispose]();
+      idle = loop.after(idleMs, leaveIfForgotten);
+    });
+    connections.add(connection);
+  });
+  const dispatch: ConstructorParameters<typeof Connection>[2] = (request, answer, refuse) =>
+    monitor.dispatch(request, answer, refuse);
+  const sweep = () => {
+    reapOrphans(monitor.ownChildren());
+    loop.after(sweepMs, sweep);
+  };
+  sweep();
+  loop.run();
+  rmSync(dir, { recursive: true, force: true });
+}
+
+function readArgs(argv: readonly string[]): {
+  readonly dir: string;
+  readonly cgroups: readonly string[];
+} {
+  const { values } = parseArgs({
+    args: [...argv],
+    options: { dir: { type: "string" }, cgroup: { type: "string", multiple: true } },
+  });
+  if (!values.dir?.startsWith("/")) throw invalidArgument("crib monitor: --dir wants a path");
+  return { dir: values.dir, cgroups: values.cgroup ?? [] };
+}
+
+/** What an unprivileged node may refuse is not needed to run. */
+function becomeMonitor(cgroups: readonly string[]): void {
+  setChildSubreaper();
+  setProcessName("crib-monitor");
+  for (const [path, value] of [
+    // Lower than any container. Each container has a value of its own in its spec, so it does not inherit this one.
+    ["/proc/self/oom_score_adj", "-999"],
+    ...cgroups.map((procs) => [procs, String(process.pid)] as const),
+  ] as const) {
+    try {
+      writeFileSync(path, value);
+    } catch (err) {
+      if (path !== "/proc/self/oom_score_adj") report(`${path}: ${describe(err)}`);
+    }
+  }
+}
+
+/** Processes that a container without a PID namespace of its own left behind are ours to reap. */
+function reapOrphans(own: ReadonlySet<number>): void {
+  for (let pid = findEndedChild(); pid !== undefined; pid = findEndedChild()) {
+    if (own.has(pid)) return; // about to be reaped by who waits for it
+    reap({ pid });
+  }
+}
+
+let reportedBytes = 0;
+
+/** To stderr, which the daemon pointed at a file on tmpfs: only so much of it. */
+function report(message: string): void {
+  const line = `${new Date().toISOString()} ${message}\n`;
+  reportedBytes += line.length;
+  if (reportedBytes > maxReportedBytes) return;
+  try {
+    writeSync(2, line);
+  } catch {
+    // Nobody listens.
+  }
+}

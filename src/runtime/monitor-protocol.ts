@@ -1,0 +1,310 @@
+import { type ErrorKind, invalidArgument } from "../lib/errors.ts";
+import {
+  asArray,
+  asBoolean,
+  asInteger,
+  asList,
+  asObject,
+  asString,
+  type JsonObject,
+  optional,
+  parseJson,
+} from "../lib/json.ts";
+import type { ExitStatus } from "../os/pidfd.ts";
+import { decodeExitRecord, type ExitRecord, encodeExitRecord } from "./exit-record.ts";
+
+/*
+ * What the daemon and a monitor say to each other on `<monitor>/monitor.sock` (0600): JSON values, one a line.
+ * Not protobuf, although everything else on a wire here is: its runtime would cost each monitor more memory than
+ * all the rest of its work, and there are twelve small messages.
+ *
+ *   daemon → monitor   {"id": 7, "op": "resize", ...}
+ *   monitor → daemon   {"id": 7, "result": ...} or {"id": 7, "error": {"kind": ..., "message": ...}}
+ *                      {"event": "exited", "container": ..., "record": ...}   to every connection
+ *
+ * The first request of a connection is `hello`. Answers come in any order. A message over `maxMessageBytes`, or one
+ * that does not parse, ends the connection. A new version may add requests and optional fields; anything else needs
+ * a new number, and the daemon goes on speaking the old one to monitors that still run it.
+ */
+export const protocolVersion = 1;
+export const maxMessageBytes = 256 * 1024;
+/** How many containers one monitor takes. */
+export const maxContainers = 100;
+
+/** Where the runtime sends a terminal of the container whose directory this is. */
+export function consoleSocketPath(dir: string): string {
+  return `${dir}/console.sock`;
+}
+
+/** What a container needs from its monitor; also what the monitor keeps on disk so that its successor can go on. */
+export interface ContainerPlan {
+  readonly container: string;
+  readonly terminal: boolean;
+  readonly stdin: boolean;
+  readonly stdinOnce: boolean;
+  /** The container's own directory: the named pipes are made in it. */
+  readonly dir: string;
+  /** Empty: nobody wants the output. */
+  readonly logPath: string;
+  readonly exitFile: string;
+  /** memory.oom_control (v1) or memory.events (v2) of the container; the first that exists counts. */
+  readonly oomFiles: readonly string[];
+}
+
+/** The plan alone, of something that also has one. */
+export function planOf(plan: ContainerPlan): ContainerPlan {
+  const { container, terminal, stdin, stdinOnce, dir, logPath, exitFile, oomFiles } = plan;
+  return { container, terminal, stdin, stdinOnce, dir, logPath, exitFile, oomFiles };
+}
+
+export interface CreateRequest extends ContainerPlan {
+  readonly op: "create";
+  readonly createArgv: readonly string[];
+  readonly env: readonly string[];
+  readonly cwd: string;
+  readonly pidFile: string;
+  /** Where the OCI runtime writes why it failed (`--log`, as JSON lines). */
+  readonly runtimeLog: string;
+  readonly timeoutMs: number;
+}
+
+export type MonitorRequest =
+  | { readonly op: "hello"; readonly version: number }
+  | CreateRequest
+  | { readonly op: "list" }
+  | { readonly op: "reopenLog"; readonly container: string }
+  | {
+      readonly op: "resize";
+      readonly container: string;
+      readonly columns: number;
+      readonly rows: number;
+    }
+  /** Closes everything of a container that has been removed. Idempotent. */
+  | { readonly op: "forget"; readonly container: string }
+  /** The daemon reaped a process that the kernel had given to it. */
+  | {
+      readonly op: "exitedElsewhere";
+      readonly container: string;
+      readonly status: ExitStatus | undefined;
+    }
+  /** The daemon gives back a descriptor that it kept while there was no monitor. */
+  | {
+      readonly op: "takeDescriptor";
+      readonly container: string;
+      readonly kind: "terminal" | "stdin";
+      readonly pid: number;
+      readonly fd: number;
+    }
+  /** Take no new container, leave after the last one. */
+  | { readonly op: "retire" };
+
+/** A first process, named for the life of this boot, and the descriptors of its monitor that die with the monitor. */
+export interface CreatedContainer {
+  readonly pid: number;
+  readonly startTime: number;
+  /** Descriptor numbers in the monitor, for pidfd_getfd(2). */
+  readonly terminalFd?: number | undefined;
+  readonly stdinFd?: number | undefined;
+}
+
+export interface ListedContainer extends CreatedContainer {
+  readonly container: string;
+  readonly exited?: ExitRecord | undefined;
+}
+
+export interface HelloResult {
+  readonly version: number;
+  readonly pid: number;
+}
+
+export type MonitorMessage =
+  | { readonly id: number; readonly result: unknown }
+  | { readonly id: number; readonly error: { readonly kind: ErrorKind; readonly message: string } }
+  | { readonly event: "exited"; readonly container: string; readonly record: ExitRecord };
+
+/** Request ids that the sender chose come back with the answer, also when the rest of it was refused. */
+export interface NumberedRequest {
+  readonly id: number;
+  readonly parse: () => MonitorRequest;
+}
+
+export function parseRequest(line: Uint8Array): NumberedRequest {
+  const object = asObject(
+    parseJson(line, "monitor request", { maxBytes: maxMessageBytes }),
+    "monitor request",
+  );
+  return { id: asInteger(object["id"], "request.id"), parse: () => readRequest(object) };
+}
+
+function readRequest(object: JsonObject): MonitorRequest {
+  const op = asString(object["op"], "request.op");
+  switch (op) {
+    case "hello":
+      return { op, version: asInteger(object["version"], "hello.version") };
+    case "list":
+    case "retire":
+      return { op };
+    case "create":
+      return readCreate(object);
+    case "reopenLog":
+    case "forget":
+      return { op, container: readId(object) };
+    case "resize":
+      return {
+        op,
+        container: readId(object),
+        columns: readUint16(object["columns"], "resize.columns"),
+        rows: readUint16(object["rows"], "resize.rows"),
+      };
+    case "exitedElsewhere":
+      return {
+        op,
+        container: readId(object),
+        status: optional(object["status"], "status", readStatus),
+      };
+    case "takeDescriptor": {
+      const kind = asString(object["kind"], "takeDescriptor.kind");
+      if (kind !== "terminal" && kind !== "stdin") throw invalidArgument(`no descriptor ${kind}`);
+      return {
+        op,
+        kind,
+        container: readId(object),
+        pid: asInteger(object["pid"], "takeDescriptor.pid"),
+        fd: asInteger(object["fd"], "takeDescriptor.fd"),
+      };
+    }
+    default:
+      throw invalidArgument(
+        `monitor request: unknown operation ${JSON.stringify(op.slice(0, 40))}`,
+      );
+  }
+}
+
+function readCreate(object: JsonObject): CreateRequest {
+  const createArgv = asList(object["createArgv"], "create.createArgv", asString);
+  if (!createArgv[0]?.startsWith("/")) throw invalidArgument("create.createArgv: no absolute path");
+  return {
+    op: "create",
+    ...readPlan(object, "create"),
+    createArgv,
+    env: asList(object["env"], "create.env", asString),
+    cwd: asPath(object["cwd"], "create.cwd"),
+    pidFile: asPath(object["pidFile"], "create.pidFile"),
+    runtimeLog: asPath(object["runtimeLog"], "create.runtimeLog"),
+    timeoutMs: asInteger(object["timeoutMs"], "create.timeoutMs"),
+  };
+}
+
+export function readPlan(object: JsonObject, what: string): ContainerPlan {
+  const logPath = asString(object["logPath"], `${what}.logPath`);
+  return {
+    container: readId(object),
+    terminal: asBoolean(object["terminal"], `${what}.terminal`),
+    stdin: asBoolean(object["stdin"], `${what}.stdin`),
+    stdinOnce: asBoolean(object["stdinOnce"], `${what}.stdinOnce`),
+    dir: asPath(object["dir"], `${what}.dir`),
+    logPath: logPath === "" ? "" : asPath(logPath, `${what}.logPath`),
+    exitFile: asPath(object["exitFile"], `${what}.exitFile`),
+    oomFiles: asList(object["oomFiles"], `${what}.oomFiles`, asPath),
+  };
+}
+
+/** Reads what a monitor says. `result` is read by who asked. */
+export function parseMessage(line: Uint8Array): MonitorMessage {
+  const object = asObject(
+    parseJson(line, "monitor message", { maxBytes: maxMessageBytes }),
+    "monitor message",
+  );
+  if (object["event"] !== undefined) {
+    if (object["event"] !== "exited") throw invalidArgument("monitor message: unknown event");
+    return {
+      event: "exited",
+      container: readId(object),
+      record: decodeExitRecord(object["record"], "exited.record"),
+    };
+  }
+  const id = asInteger(object["id"], "message.id");
+  if (object["error"] === undefined) return { id, result: object["result"] };
+  const error = asObject(object["error"], "message.error");
+  return {
+    id,
+    error: {
+      kind: asString(error["kind"], "error.kind") as ErrorKind,
+      message: asString(error["message"], "error.message"),
+    },
+  };
+}
+
+export function readHelloResult(value: unknown): HelloResult {
+  const object = asObject(value, "hello");
+  return {
+    version: asInteger(object["version"], "hello.version"),
+    pid: asInteger(object["pid"], "hello.pid"),
+  };
+}
+
+export function readCreatedContainer(value: unknown, what = "create"): CreatedContainer {
+  const object = asObject(value, what);
+  return {
+    pid: asInteger(object["pid"], `${what}.pid`),
+    startTime: asInteger(object["startTime"], `${what}.startTime`),
+    terminalFd: optional(object["terminalFd"], `${what}.terminalFd`, asInteger),
+    stdinFd: optional(object["stdinFd"], `${what}.stdinFd`, asInteger),
+  };
+}
+
+export function readList(value: unknown): readonly ListedContainer[] {
+  return asArray(value, "list", maxContainers).map((item, i) => {
+    const object = asObject(item, `list[${i}]`);
+    return {
+      ...readCreatedContainer(object, `list[${i}]`),
+      container: readId(object),
+      exited: optional(object["exited"], `list[${i}].exited`, decodeExitRecord),
+    };
+  });
+}
+
+/** One line. The bigint of an exit record becomes a string. */
+export function formatMessage(message: object): string {
+  const text = JSON.stringify(message, (_key, value) =>
+    isExitRecord(value) ? encodeExitRecord(value) : value,
+  );
+  return `${text}\n`;
+}
+
+function isExitRecord(value: unknown): value is ExitRecord {
+  return (
+    typeof value === "object" &&
+    value !== null &&
+    "finishedAtNs" in value &&
+    typeof value.finishedAtNs === "bigint"
+  );
+}
+
+/** Container ids become file names: exactly what lib/id.ts generates. */
+function readId(object: JsonObject): string {
+  const id = asString(object["container"], "container");
+  if (!/^[0-9a-f]{64}$/.test(id)) throw invalidArgument("container: not a container id");
+  return id;
+}
+
+function readStatus(value: unknown, what: string): ExitStatus {
+  const object = asObject(value, what);
+  return object["signal"] === undefined
+    ? { exitCode: asInteger(object["exitCode"], `${what}.exitCode`) }
+    : { signal: asInteger(object["signal"], `${what}.signal`) };
+}
+
+function asPath(value: unknown, what: string): string {
+  const path = asString(value, what);
+  if (!path.startsWith("/") || path.includes("\0") || path.length > 4095) {
+    throw invalidArgument(`${what}: not an absolute path`);
+  }
+  return path;
+}
+
+function readUint16(value: unknown, what: string): number {
+  const number = asInteger(value, what);
+  if (number < 0 || number > 0xffff) throw invalidArgument(`${what}: not within 0 and 65535`);
+  return number;
+}

@@ -1,0 +1,78 @@
+import { readdirSync, readFileSync } from "node:fs";
+import { isErrno } from "../os/errno-error.ts";
+import { pidfdOpen, pidfdSendSignal } from "../os/pidfd.ts";
+
+const SIGKILL = 9;
+const SIGSTOP = 19;
+
+/**
+ * Kills a process and all its descendants. Each is stopped before its children are listed, so that none can be
+ * born behind our back. `pid` must be our child or held by a pidfd, so that it cannot name another process by now.
+ * Answers the pids, for a sub-reaper to reap.
+ */
+export function killTree(pid: number): readonly number[] {
+  if (!Number.isInteger(pid) || pid <= 1) throw new RangeError(`not a process to kill: ${pid}`);
+  const tree: number[] = [pid];
+  for (const member of tree) {
+    signalProcess(member, SIGSTOP);
+    tree.push(...childrenOf(member));
+  }
+  for (const member of tree) signalProcess(member, SIGKILL);
+  return tree;
+}
+
+/** The processes of a session, as this PID namespace sees them. */
+export function sessionMembers(session: number): readonly number[] {
+  return readdirSync("/proc")
+    .filter((name) => /^[0-9]+$/.test(name))
+    .map(Number)
+    .filter((pid) => sessionOf(pid) === session);
+}
+
+/** Sends a signal unless the process has ended. */
+export function signalProcess(pid: number, signal: number): void {
+  try {
+    using pidfd = pidfdOpen(pid);
+    pidfdSendSignal(pidfd.fd, signal);
+  } catch (err) {
+    if (!isErrno(err, "ESRCH") && !isErrno(err, "EINVAL")) throw err;
+  }
+}
+
+/** proc_pid_task(5) children, of every thread. */
+export function childrenOf(pid: number): readonly number[] {
+  const children: number[] = [];
+  for (const tid of readdirIfThere(`/proc/${pid}/task`)) {
+    const text = readIfThere(`/proc/${pid}/task/${tid}/children`);
+    children.push(
+      ...text
+        .split(" ")
+        .filter((word) => word !== "")
+        .map(Number),
+    );
+  }
+  return children;
+}
+
+function sessionOf(pid: number): number | undefined {
+  const stat = readIfThere(`/proc/${pid}/stat`);
+  return stat === "" ? undefined : Number(stat.slice(stat.lastIndexOf(")") + 2).split(" ")[3]);
+}
+
+function readIfThere(path: string): string {
+  try {
+    return readFileSync(path, "latin1");
+  } catch (err) {
+    if (isErrno(err, "ENOENT") || isErrno(err, "ESRCH")) return "";
+    throw err;
+  }
+}
+
+function readdirIfThere(path: string): readonly string[] {
+  try {
+    return readdirSync(path);
+  } catch (err) {
+    if (isErrno(err, "ENOENT") || isErrno(err, "ESRCH")) return [];
+    throw err;
+  }
+}

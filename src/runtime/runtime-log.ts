@@ -1,0 +1,56 @@
+import { closeSync, fstatSync, openSync, readSync } from "node:fs";
+import { asObject, parseJson } from "../lib/json.ts";
+
+const maxTailBytes = 64 * 1024;
+const maxMessageLength = 1024;
+
+/**
+ * Why an OCI runtime failed, from the end of its `--log` file (JSON lines): the last error, on one line.
+ * `undefined` when it wrote none.
+ */
+export function readRuntimeError(path: string): string | undefined {
+  const lines = readTail(path).split("\n").reverse();
+  for (const line of lines) {
+    const message = errorOf(line);
+    if (message !== undefined) return oneLine(message);
+  }
+  return undefined;
+}
+
+export function oneLine(text: string): string {
+  return text
+    .replace(/\p{Cc}+/gu, " ")
+    .trim()
+    .slice(0, maxMessageLength);
+}
+
+function errorOf(line: string): string | undefined {
+  if (line === "") return undefined;
+  try {
+    const entry = asObject(
+      parseJson(line, "runtime log", { maxBytes: maxTailBytes }),
+      "runtime log",
+    );
+    const { level, msg } = entry;
+    if (level !== "error" && level !== "fatal") return undefined;
+    return typeof msg === "string" ? msg : undefined;
+  } catch {
+    return undefined; // cut off at the front, or not JSON
+  }
+}
+
+function readTail(path: string): string {
+  let fd: number;
+  try {
+    fd = openSync(path, "r");
+  } catch {
+    return "";
+  }
+  try {
+    const tail = Buffer.alloc(maxTailBytes);
+    const from = Math.max(0, fstatSync(fd).size - maxTailBytes);
+    return tail.toString("utf8", 0, readSync(fd, tail, 0, maxTailBytes, from));
+  } finally {
+    closeSync(fd);
+  }
+}
