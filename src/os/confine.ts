@@ -1,0 +1,41 @@
+import { ptr } from "bun:ffi";
+import { check, cstring, int32, link, uint32 } from "./libc.ts";
+
+const libc = link({
+  chroot: { args: ["ptr"], returns: "int" },
+  chdir: { args: ["ptr"], returns: "int" },
+  umask: { args: ["u32"], returns: "u32" },
+  prctl: { args: ["int", "u64", "u64", "u64", "u64"], returns: "int" },
+  setrlimit: { args: ["int", "ptr"], returns: "int" },
+});
+
+export const CLONE_NEWNS = 0x2_0000;
+export const RLIMIT_FSIZE = 1;
+export const RLIMIT_CORE = 4;
+export const RLIMIT_NOFILE = 7;
+const PR_SET_NO_NEW_PRIVS = 38;
+
+/** chroot(2) and chdir(2) into it, for the calling thread when it has unshared its file system attributes. */
+export function chroot(directory: string): void {
+  const path = cstring(directory);
+  const root = cstring("/");
+  check(`chroot ${directory}`, () => libc.chroot(path));
+  check("chdir /", () => libc.chdir(root));
+}
+
+/** umask(2) */
+export function umask(mask: number): void {
+  libc.umask(uint32(mask));
+}
+
+/** prctl(2) PR_SET_NO_NEW_PRIVS, for the calling thread and what it executes. */
+export function setNoNewPrivileges(): void {
+  check("prctl PR_SET_NO_NEW_PRIVS", () => libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0));
+}
+
+/** setrlimit(2), soft and hard alike. */
+export function setResourceLimit(resource: number, limit: number): void {
+  const value = BigInt(limit);
+  const pair = new BigUint64Array([value, value]);
+  check(`setrlimit ${resource}`, () => libc.setrlimit(int32(resource), ptr(pair)));
+}

@@ -1,0 +1,59 @@
+import { AppError, invalidArgument } from "../lib/errors.ts";
+import type { Digest } from "../oci/digest.ts";
+import { decompress } from "./decompress.ts";
+import type { LayerLimits, LayerReport } from "./layer-report.ts";
+import { LayerWriter } from "./layer-writer.ts";
+import { TarReader } from "./tar-reader.ts";
+
+/**
+ * Unpacks one layer, compressed or not, into "/", and digests the expanded bytes on the way (all of them, also what
+ * comes after the end of the archive). The caller's process is chrooted into the layer's directory.
+ */
+export async function applyLayer(
+  source: AsyncIterable<Uint8Array>,
+  limits: LayerLimits,
+): Promise<LayerReport> {
+  const writer = new LayerWriter(limits);
+  const reader = new TarReader(writer);
+  const hash = new Bun.CryptoHasher("sha256");
+  const counted = new CountedSource(source);
+  let expandedBytes = 0;
+  try {
+    for await (const chunk of decompress(counted.read())) {
+      expandedBytes += chunk.byteLength;
+      checkExpansion(expandedBytes, counted.bytes, limits);
+      hash.update(chunk);
+      reader.write(chunk);
+    }
+  } catch (cause) {
+    if (cause instanceof AppError) throw cause;
+    throw invalidArgument("decompress", cause);
+  }
+  reader.finish();
+  const diffId = `sha256:${hash.digest("hex")}` as Digest;
+  return { ...writer.finish(), diffId, expandedBytes };
+}
+
+function checkExpansion(expanded: number, compressed: number, limits: LayerLimits): void {
+  const isBomb = expanded > limits.ratioFromBytes && expanded > compressed * limits.ratio;
+  if (expanded <= limits.expandedBytes && !isBomb) return;
+  throw new AppError(`expands to over ${expanded} bytes from ${compressed}`, {
+    kind: "resource-exhausted",
+  });
+}
+
+class CountedSource {
+  bytes = 0;
+  readonly #source: AsyncIterable<Uint8Array>;
+
+  constructor(source: AsyncIterable<Uint8Array>) {
+    this.#source = source;
+  }
+
+  async *read(): AsyncGenerator<Uint8Array> {
+    for await (const chunk of this.#source) {
+      this.bytes += chunk.byteLength;
+      yield chunk;
+    }
+  }
+}

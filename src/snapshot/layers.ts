@@ -1,0 +1,238 @@
+import { randomBytes } from "node:crypto";
+import {
+  chmodSync,
+  chownSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
+import { rm } from "node:fs/promises";
+import { join } from "node:path";
+import type { Context } from "../lib/context.ts";
+import { AppError, describe } from "../lib/errors.ts";
+import { asInteger, asObject, asString, parseJson } from "../lib/json.ts";
+import { type ChainId, chainIdsOf } from "../oci/chain-id.ts";
+import { type Digest, digestHex, isDigest, parseDigest } from "../oci/digest.ts";
+import type { LayerReport } from "./layer-report.ts";
+import type { Layer, LayerStore, UnpackedLayer } from "./snapshotter.ts";
+import { applyInChild, completeInChild, syncInChild, type UnpackArgv } from "./unpack-child.ts";
+
+const maxMetadataBytes = 4096;
+
+interface StoredLayer extends Layer {
+  /** Layers below it do not show. */
+  readonly isRootOpaque: boolean;
+}
+
+/**
+ * The unpacked layers: `layers/<chain id>/fs`, with what is known of each in `layer.json` beside it, and `tmp/` where
+ * they come into being. All of it is below a directory that only root can enter.
+ */
+export class Layers implements LayerStore {
+  readonly directory: string;
+  readonly #layers = new Map<ChainId, StoredLayer>();
+  readonly #holds = new Map<ChainId, number>();
+  readonly #usedBySnapshots: () => Iterable<ChainId>;
+  readonly #argv: UnpackArgv;
+
+  constructor(directory: string, usedBySnapshots: () => Iterable<ChainId>, argv: UnpackArgv) {
+    this.#argv = argv;
+    this.directory = directory;
+    this.#usedBySnapshots = usedBySnapshots;
+  }
+
+  /** Loads what is there, and sweeps what an earlier life left unfinished. */
+  async open(ctx: Context): Promise<void> {
+    for (const name of ["layers", "tmp", "empty"]) {
+      mkdirSync(join(this.directory, name), { recursive: true, mode: 0o700 });
+    }
+    for (const name of readdirSync(this.#path("tmp")))
+      await removeDirectory(this.#path("tmp", name));
+    for (const name of readdirSync(this.#path("layers"))) {
+      try {
+        const layer = readLayer(this.#path("layers", name), name);
+        this.#layers.set(layer.chainId, layer);
+      } catch (err) {
+        ctx.log.warn("removing an unreadable layer", { layer: name, err: describe(err) });
+        await this.#discard(this.#path("layers", name));
+      }
+    }
+  }
+
+  find(chainId: ChainId): Layer | undefined {
+    return this.#layers.get(chainId);
+  }
+
+  listLayers(): readonly Layer[] {
+    return [...this.#layers.values()];
+  }
+
+  hold(chainIds: readonly ChainId[]): Disposable {
+    for (const id of chainIds) this.#holds.set(id, (this.#holds.get(id) ?? 0) + 1);
+    return {
+      [Symbol.dispose]: () => {
+        for (const id of chainIds) {
+          const left = (this.#holds.get(id) ?? 1) - 1;
+          if (left === 0) this.#holds.delete(id);
+          else this.#holds.set(id, left);
+        }
+      },
+    };
+  }
+
+  /** The directories to mount, highest first; never empty. */
+  lowerDirectories(chain: readonly ChainId[]): readonly string[] {
+    const directories: string[] = [];
+    for (const id of chain.toReversed()) {
+      const layer = this.#layers.get(id);
+      if (layer === undefined) {
+        throw new AppError(`layer ${id} is not there`, { kind: "failed-precondition" });
+      }
+      directories.push(this.#path("layers", digestHex(id), "fs"));
+      if (layer.isRootOpaque) break;
+    }
+    return directories.length === 0 ? [this.#path("empty")] : directories;
+  }
+
+  async unpack(ctx: Context, source: AsyncIterable<Uint8Array>): Promise<UnpackedLayer> {
+    const directory = this.#path("tmp", randomBytes(8).toString("hex"));
+    await using undo = new AsyncDisposableStack();
+    undo.defer(() => removeDirectory(directory));
+    mkdirSync(directory, { mode: 0o700 });
+    mkdirSync(join(directory, "fs"), { mode: 0o755 });
+    chmodSync(join(directory, "fs"), 0o755);
+    const report = await applyInChild(ctx, this.#argv, join(directory, "fs"), source);
+    return new Unpacked(directory, report, undo.move());
+  }
+
+  async commit(ctx: Context, unpacked: UnpackedLayer, diffIds: readonly Digest[]): Promise<Layer> {
+    if (!(unpacked instanceof Unpacked)) throw new TypeError("a layer of another store");
+    const { directory, report } = unpacked;
+    const chain = chainIdsOf(diffIds);
+    const chainId = chain.at(-1);
+    if (chainId === undefined || report.diffId !== diffIds.at(-1)) {
+      throw new AppError(`layer is ${report.diffId} and not ${diffIds.at(-1)}`, {
+        kind: "data-loss",
+      });
+    }
+    const below = report.isRootOpaque ? [] : chain.slice(0, -1);
+    await this.#complete(ctx, directory, report, below);
+    const layer = {
+      chainId,
+      diffId: report.diffId,
+      usedBytes: report.sizeBytes,
+      inodes: report.inodes,
+      isRootOpaque: report.isRootOpaque,
+    };
+    writeFileSync(join(directory, "layer.json"), JSON.stringify(layer), { mode: 0o600 });
+    if (!this.#layers.has(chainId)) {
+      const target = this.#path("layers", digestHex(chainId));
+      // One that was found damaged, or that is being removed: never added to, always replaced.
+      if (existsSync(target)) await this.#discard(target);
+      renameSync(directory, target);
+      this.#layers.set(chainId, layer);
+    }
+    return layer;
+  }
+
+  /** Once per image, before anything on disk says that the image is there. */
+  sync(ctx: Context): Promise<void> {
+    return syncInChild(ctx, this.#argv, this.directory);
+  }
+
+  async removeUnused(
+    ctx: Context,
+    chainIds: Iterable<ChainId>,
+    used: ReadonlySet<ChainId>,
+  ): Promise<void> {
+    const inUse = new Set([...used, ...this.#usedBySnapshots(), ...this.#holds.keys()]);
+    // All are out of sight before the first await: who looks now finds none of them.
+    const doomed = [...chainIds].filter((id) => !inUse.has(id) && this.#layers.delete(id));
+    const trash = doomed.map((id) => this.#moveAway(this.#path("layers", digestHex(id))));
+    for (const path of trash) await removeDirectory(path);
+    if (doomed.length > 0) ctx.log.debug("layers removed", { count: doomed.length });
+  }
+
+  async #complete(
+    ctx: Context,
+    directory: string,
+    report: LayerReport,
+    below: readonly ChainId[],
+  ): Promise<void> {
+    const lower = this.lowerDirectories(below);
+    const [highest = ""] = lower;
+    const fs = join(directory, "fs");
+    if (report.links.length > 0 || (report.implied.length > 0 && below.length > 0)) {
+      for (const name of ["work", "lower", "merged"]) mkdirSync(join(directory, name));
+      await completeInChild(ctx, this.#argv, directory, {
+        lower,
+        implied: report.implied,
+        links: report.links,
+      });
+      for (const name of ["work", "lower", "merged"]) await removeDirectory(join(directory, name));
+    }
+    if (report.hasRootEntry || below.length === 0) return;
+    const { uid, gid, mode } = statSync(highest);
+    chownSync(fs, uid, gid);
+    chmodSync(fs, mode & 0o7777);
+  }
+
+  #path(...parts: readonly string[]): string {
+    return join(this.directory, ...parts);
+  }
+
+  /** A rename is at once and all or nothing; the deletion may be cut off and is then finished at the next start. */
+  #moveAway(path: string): string {
+    const trash = this.#path("tmp", `.removed-${randomBytes(8).toString("hex")}`);
+    renameSync(path, trash);
+    return trash;
+  }
+
+  #discard(path: string): Promise<void> {
+    return removeDirectory(this.#moveAway(path));
+  }
+}
+
+class Unpacked implements UnpackedLayer {
+  readonly directory: string;
+  readonly report: LayerReport;
+  readonly #resources: AsyncDisposableStack;
+
+  constructor(directory: string, report: LayerReport, resources: AsyncDisposableStack) {
+    this.directory = directory;
+    this.report = report;
+    this.#resources = resources;
+  }
+
+  get diffId(): Digest {
+    return this.report.diffId;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#resources.disposeAsync();
+  }
+}
+
+function readLayer(directory: string, name: string): StoredLayer {
+  const text = readFileSync(join(directory, "layer.json"));
+  const record = asObject(parseJson(text, "layer.json", { maxBytes: maxMetadataBytes }), "layer");
+  const chainId = asString(record["chainId"], "chainId");
+  if (!isDigest(chainId) || digestHex(chainId) !== name || !existsSync(join(directory, "fs"))) {
+    throw new AppError("another layer, or no files", { kind: "data-loss" });
+  }
+  return {
+    chainId: chainId as ChainId,
+    diffId: parseDigest(asString(record["diffId"], "diffId")),
+    usedBytes: asInteger(record["usedBytes"], "usedBytes"),
+    inodes: asInteger(record["inodes"], "inodes"),
+    isRootOpaque: record["isRootOpaque"] === true,
+  };
+}
+
+async function removeDirectory(path: string): Promise<void> {
+  await rm(path, { recursive: true, force: true });
+}

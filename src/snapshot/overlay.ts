@@ -1,0 +1,178 @@
+import { randomBytes } from "node:crypto";
+import {
+  chmodSync,
+  chownSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
+import { rm } from "node:fs/promises";
+import { join } from "node:path";
+import type { Context } from "../lib/context.ts";
+import { describe, failedPrecondition, invalidArgument, notFound } from "../lib/errors.ts";
+import { asArray, asString, parseJson } from "../lib/json.ts";
+import { type ChainId, chainIdsOf } from "../oci/chain-id.ts";
+import { type Digest, parseDigest } from "../oci/digest.ts";
+import { isErrno } from "../os/errno-error.ts";
+import { MNT_DETACH, UMOUNT_NOFOLLOW, umount } from "../os/mount.ts";
+import { Layers } from "./layers.ts";
+import { mountOverlay } from "./overlay-mount.ts";
+import type { Snapshotter, Usage } from "./snapshotter.ts";
+import { type UnpackArgv, unpackArgv } from "./unpack-child.ts";
+import { UsageCache } from "./usage.ts";
+
+const idPattern = /^[A-Za-z0-9_-][A-Za-z0-9_.-]{0,127}$/;
+const maxRecordBytes = 1 << 20;
+
+/**
+ * Snapshots on overlayfs: `containers/<id>/` holds `upper`, `work` and `layers.json`, which says what it stands on.
+ * `openOverlay` makes one.
+ */
+export class OverlaySnapshotter implements Snapshotter {
+  readonly layers: Layers;
+  readonly #directory: string;
+  readonly #chains = new Map<string, readonly ChainId[]>();
+  readonly #usage: UsageCache;
+
+  constructor(directory: string, argv: UnpackArgv = unpackArgv) {
+    // These would end the name of a directory within mount options.
+    if (/[:,\\]/.test(directory)) {
+      throw invalidArgument(
+        `snapshots cannot be in ${JSON.stringify(directory)}: it has : , or \\`,
+      );
+    }
+    this.#directory = join(directory, "containers");
+    this.layers = new Layers(directory, () => this.#usedLayers(), argv);
+    this.#usage = new UsageCache((id) => this.#path(id, "upper"));
+  }
+
+  async open(ctx: Context): Promise<void> {
+    mkdirSync(this.#directory, { recursive: true, mode: 0o700 });
+    for (const id of readdirSync(this.#directory)) {
+      try {
+        if (id.startsWith(".")) await rm(this.#path(id), { recursive: true, force: true });
+        else this.#chains.set(id, this.#readChain(id));
+      } catch (err) {
+        // A snapshot that was cut off while it was made: there is no container yet, or it is removed by its id.
+        ctx.log.warn("snapshot is incomplete", { container: id, err: describe(err) });
+        this.#chains.set(id, []);
+      }
+    }
+  }
+
+  async prepare(ctx: Context, id: string, diffIds: readonly Digest[]): Promise<void> {
+    checkId(id);
+    ctx.signal.throwIfAborted();
+    const chain = chainIdsOf(diffIds);
+    const [highest = ""] = this.layers.lowerDirectories(chain);
+    rmSync(this.#path(id), { recursive: true, force: true });
+    mkdirSync(this.#path(id), { mode: 0o700 });
+    mkdirSync(this.#path(id, "work"), { mode: 0o700 });
+    makeUpper(this.#path(id, "upper"), chain.length === 0 ? undefined : highest);
+    writeFileSync(this.#path(id, "layers.json"), JSON.stringify(diffIds), { mode: 0o600 });
+    this.#chains.set(id, chain);
+  }
+
+  async mount(
+    ctx: Context,
+    id: string,
+    target: string,
+    options: { readonly readOnly?: boolean } = {},
+  ): Promise<void> {
+    ctx.signal.throwIfAborted();
+    const chain = this.#chains.get(id);
+    if (chain === undefined) throw notFound(`snapshot ${id}`);
+    mountOverlay(target, {
+      lower: this.layers.lowerDirectories(chain),
+      writable: { upper: this.#path(id, "upper"), work: this.#path(id, "work") },
+      readOnly: options.readOnly === true,
+    });
+  }
+
+  async unmount(_ctx: Context, target: string): Promise<void> {
+    for (;;) {
+      try {
+        umount(target, MNT_DETACH | UMOUNT_NOFOLLOW);
+      } catch (err) {
+        // EINVAL: no mount point. Until then there may be one below the other.
+        if (isErrno(err, "EINVAL") || isErrno(err, "ENOENT") || isErrno(err, "ENOTDIR")) return;
+        throw err;
+      }
+    }
+  }
+
+  async remove(_ctx: Context, id: string): Promise<void> {
+    checkId(id);
+    const trash = this.#path(`.removed-${randomBytes(8).toString("hex")}`);
+    try {
+      renameSync(this.#path(id), trash);
+    } catch (err) {
+      if (!isErrno(err, "ENOENT")) throw err;
+      this.#forget(id);
+      return;
+    }
+    this.#forget(id);
+    await rm(trash, { recursive: true, force: true });
+  }
+
+  usage(ctx: Context, id: string): Promise<Usage> {
+    if (!this.#chains.has(id)) throw notFound(`snapshot ${id}`);
+    return this.#usage.get(ctx, id);
+  }
+
+  list(): readonly string[] {
+    return [...this.#chains.keys()];
+  }
+
+  #forget(id: string): void {
+    this.#chains.delete(id);
+    this.#usage.forget(id);
+  }
+
+  #usedLayers(): Iterable<ChainId> {
+    return [...this.#chains.values()].flat();
+  }
+
+  #readChain(id: string): readonly ChainId[] {
+    const text = readFileSync(this.#path(id, "layers.json"));
+    const diffIds = asArray(parseJson(text, "layers.json", { maxBytes: maxRecordBytes }), "layers");
+    return chainIdsOf(diffIds.map((diffId) => parseDigest(asString(diffId, "diffId"))));
+  }
+
+  #path(...parts: readonly string[]): string {
+    return join(this.#directory, ...parts);
+  }
+}
+
+/** Opens the snapshots below `directory`, made if missing, and sweeps what an earlier life left unfinished. */
+export async function openOverlay(
+  ctx: Context,
+  directory: string,
+  argv?: UnpackArgv,
+): Promise<OverlaySnapshotter> {
+  mkdirSync(directory, { recursive: true, mode: 0o700 });
+  chmodSync(directory, 0o700);
+  const snapshots = new OverlaySnapshotter(directory, argv);
+  await snapshots.open(ctx);
+  await snapshots.layers.open(ctx);
+  return snapshots;
+}
+
+/** The container's root directory looks like that of its highest layer. */
+function makeUpper(upper: string, model: string | undefined): void {
+  const { mode, uid, gid } =
+    model === undefined ? { mode: 0o755, uid: 0, gid: 0 } : statSync(model);
+  mkdirSync(upper, { mode: 0o755 });
+  chownSync(upper, uid, gid);
+  chmodSync(upper, mode & 0o7777);
+}
+
+function checkId(id: string): void {
+  if (!idPattern.test(id) || id.startsWith(".")) {
+    throw failedPrecondition(`snapshot id ${JSON.stringify(id.slice(0, 128))}`);
+  }
+}

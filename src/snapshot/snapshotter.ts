@@ -1,0 +1,70 @@
+import type { Context } from "../lib/context.ts";
+import type { ChainId } from "../oci/chain-id.ts";
+import type { Digest } from "../oci/digest.ts";
+
+/** Disk space and files. */
+export interface Usage {
+  readonly usedBytes: number;
+  readonly inodes: number;
+}
+
+/**
+ * Layered file systems. A *layer* is the unpacked content of one image layer; it never changes, is named by its chain
+ * id and is shared by all images and containers that have it. A *snapshot* is the writable part of one container, named
+ * by the container's id, above the layers it was prepared with; as long as it exists, so do they.
+ * Every method may be called again after it was interrupted.
+ */
+export interface Snapshotter {
+  /** Makes the writable part above these layers, lowest first; none is fine. All layers must be there. */
+  prepare(ctx: Context, id: string, diffIds: readonly Digest[]): Promise<void>;
+  /** Mounts the snapshot at `target`, an existing directory, in the host's mount namespace. */
+  mount(
+    ctx: Context,
+    id: string,
+    target: string,
+    options?: { readonly readOnly?: boolean },
+  ): Promise<void>;
+  /** Idempotent: nothing is mounted at `target` afterwards. */
+  unmount(ctx: Context, target: string): Promise<void>;
+  /** Idempotent: the writable part is gone. It must not be mounted any more. */
+  remove(ctx: Context, id: string): Promise<void>;
+  /** What the writable part takes. May be some seconds old. Throws not-found. */
+  usage(ctx: Context, id: string): Promise<Usage>;
+  /** The ids of all snapshots. */
+  list(): readonly string[];
+}
+
+/** What was learnt while a layer was unpacked. */
+export interface Layer extends Usage {
+  readonly chainId: ChainId;
+  readonly diffId: Digest;
+}
+
+/** A layer that has been unpacked beside the others and is not one of them yet. Disposing it removes it. */
+export interface UnpackedLayer extends AsyncDisposable {
+  readonly diffId: Digest;
+}
+
+/** The side of the snapshotter that pulls and removals of images use. */
+export interface LayerStore {
+  find(chainId: ChainId): Layer | undefined;
+  /** Until disposed, none of these layers is removed, be it there already or come later. */
+  hold(chainIds: readonly ChainId[]): Disposable;
+  /** Unpacks the bytes of a layer, compressed or not. The layers below need not be there yet. */
+  unpack(ctx: Context, source: AsyncIterable<Uint8Array>): Promise<UnpackedLayer>;
+  /**
+   * Makes the unpacked layer the highest of `chain` (lowest first), whose other layers must be there. It is on disk
+   * for sure only after `sync`.
+   */
+  commit(ctx: Context, layer: UnpackedLayer, diffIds: readonly Digest[]): Promise<Layer>;
+  sync(ctx: Context): Promise<void>;
+  /** Removes each of these layers that is neither held, nor used by a snapshot, nor in `used`. */
+  removeUnused(
+    ctx: Context,
+    chainIds: Iterable<ChainId>,
+    used: ReadonlySet<ChainId>,
+  ): Promise<void>;
+  listLayers(): readonly Layer[];
+  /** Where all of it is. */
+  readonly directory: string;
+}

@@ -1,0 +1,95 @@
+import { invalidArgument } from "../lib/errors.ts";
+import type { Name } from "../os/inode.ts";
+
+export const blockSize = 512;
+
+/** The fields of one 512-byte header (POSIX ustar, GNU, V7), before any extension header is applied. */
+export interface TarHeader {
+  readonly name: Name;
+  readonly linkName: Name;
+  readonly typeFlag: string;
+  readonly mode: number;
+  readonly uid: number;
+  readonly gid: number;
+  readonly sizeBytes: number;
+  readonly mtimeSeconds: number;
+  readonly device: readonly [major: number, minor: number];
+}
+
+export function isZeroBlock(block: Buffer): boolean {
+  return block.every((byte) => byte === 0);
+}
+
+export function readHeader(block: Buffer): TarHeader {
+  checkSum(block);
+  const magic = block.toString("latin1", 257, 265);
+  const isUstar = magic.startsWith("ustar\0");
+  const hasDevice = isUstar || magic === "ustar  \0";
+  const prefix = isUstar ? text(block, 345, isStar(block) ? 131 : 155) : Buffer.alloc(0);
+  const name = text(block, 0, 100);
+  const sizeBytes = number(block, 124, 12, "size");
+  if (sizeBytes < 0) throw invalidArgument("tar entry with a negative size");
+  return {
+    name: prefix.byteLength === 0 ? name : Buffer.concat([prefix, Buffer.from("/"), name]),
+    linkName: text(block, 157, 100),
+    typeFlag: String.fromCharCode(block[156] ?? 0),
+    mode: number(block, 100, 8, "mode"),
+    uid: number(block, 108, 8, "uid"),
+    gid: number(block, 116, 8, "gid"),
+    sizeBytes,
+    mtimeSeconds: number(block, 136, 12, "mtime"),
+    device: hasDevice
+      ? [number(block, 329, 8, "devmajor"), number(block, 337, 8, "devminor")]
+      : [0, 0],
+  };
+}
+
+/** Some old writers summed signed bytes. */
+function checkSum(block: Buffer): void {
+  const expected = number(block, 148, 8, "checksum");
+  let unsigned = 0;
+  let signed = 0;
+  for (const [i, byte] of block.entries()) {
+    const value = i >= 148 && i < 156 ? 0x20 : byte;
+    unsigned += value;
+    signed += value > 127 ? value - 256 : value;
+  }
+  if (expected !== unsigned && expected !== signed) {
+    throw invalidArgument("not a tar archive: wrong header checksum");
+  }
+}
+
+/** The star format keeps two times where ustar has the end of the prefix. */
+function isStar(block: Buffer): boolean {
+  return block.toString("latin1", 508, 512) === "tar\0";
+}
+
+/** A copy up to the first NUL. */
+function text(block: Buffer, offset: number, length: number): Name {
+  const field = block.subarray(offset, offset + length);
+  const end = field.indexOf(0);
+  return Buffer.from(end < 0 ? field : field.subarray(0, end));
+}
+
+/** Octal digits between blanks and NULs, or GNU's base-256. */
+function number(block: Buffer, offset: number, length: number, what: string): number {
+  const first = block[offset] ?? 0;
+  if ((first & 0x80) !== 0) return base256(block.subarray(offset, offset + length), what);
+  const digits = block.toString("latin1", offset, offset + length).replace(/^[ \0]+|[ \0]+$/g, "");
+  if (digits === "") return 0;
+  // GNU tar and Go both stop at the first NUL.
+  const [octal = ""] = digits.split("\0", 1);
+  if (!/^[0-7]{1,12}$/.test(octal.trim())) throw invalidArgument(`tar entry with a bad ${what}`);
+  return Number.parseInt(octal, 8);
+}
+
+/** Big-endian two's complement; the highest bit only marks the format, the next one is the sign. */
+function base256(field: Buffer, what: string): number {
+  const isNegative = ((field[0] ?? 0) & 0x40) !== 0;
+  let value = BigInt((field[0] ?? 0) & 0x7f);
+  for (const byte of field.subarray(1)) value = (value << 8n) | BigInt(byte);
+  if (isNegative) value -= 1n << BigInt(field.byteLength * 8 - 1);
+  const result = Number(value);
+  if (!Number.isSafeInteger(result)) throw invalidArgument(`tar entry with a bad ${what}`);
+  return result;
+}

@@ -1,0 +1,4 @@
+import { runUnpack } from "../../src/snapshot/unpack-role.ts";
+
+/** The role alone, for tests that run from source. */
+process.exit(await runUnpack(process.argv.slice(2)));
