@@ -6,6 +6,7 @@ import type { Image } from "../image/image.ts";
 import { type Context, detached, withFields } from "../lib/context.ts";
 import { AppError, notFound } from "../lib/errors.ts";
 import { type ContainerId, generateContainerId } from "../lib/id.ts";
+import { abortable } from "../lib/keyed-mutex.ts";
 import type { Container } from "./container.ts";
 import type { ContainerDeps } from "./deps.ts";
 import type { SandboxEnvironment } from "./environment.ts";
@@ -28,7 +29,7 @@ export function createContainer(
 ): Promise<ContainerId> {
   const { name = "", attempt = 0 } = config.metadata ?? {};
   const { sandboxId } = environment;
-  return deps.creations.run(JSON.stringify([sandboxId, name, attempt]), async () => {
+  const creation = deps.creations.run(JSON.stringify([sandboxId, name, attempt]), async () => {
     const taken = deps.containers
       .list()
       .find(
@@ -40,10 +41,15 @@ export function createContainer(
       });
     }
     const id = generateContainerId();
-    await setUp(withFields(ctx, { container: id }), deps, id, environment, config);
+    const subject = withFields(detached(ctx, setUpMs), { container: id });
+    await setUp(subject, deps, id, environment, config);
     return id;
   });
+  return abortable(creation, ctx.signal);
 }
+
+/** A creation goes on when its caller gives up, because the caller will come again: this is its own end. */
+const setUpMs = 120_000;
 
 async function setUp(
   ctx: Context,
@@ -73,11 +79,11 @@ async function setUp(
   await deps.snapshots.prepare(ctx, id, image.diffIds);
   await deps.snapshots.mount(ctx, id, bundle.rootfs);
 
-  const { spec, user } = await prepareSpec(ctx, deps, {
+  const { spec, user } = await prepareSpec(deps.host, {
     config,
     environment,
     image,
-    bundle,
+    rootfs: bundle.rootfs,
     cgroupPath: cgroup.ociPath,
     handler,
   });

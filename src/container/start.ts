@@ -1,10 +1,11 @@
+import { constants } from "node:os";
 import type { Context } from "../lib/context.ts";
 import { describe, failedPrecondition } from "../lib/errors.ts";
 import type { ContainerId } from "../lib/id.ts";
 import type { Container } from "./container.ts";
 import type { ContainerDeps } from "./deps.ts";
 import { getHandler } from "./handlers.ts";
-import { killProcess } from "./kill.ts";
+import { signalContainer } from "./signal-container.ts";
 
 /**
  * Lets the user's program run. Only a created container can be started; one whose start fails is exited with
@@ -25,7 +26,7 @@ export async function startContainer(
   } catch (cause) {
     deps.containers.put(failedToStart(container, describe(cause), deps.clock()));
     deps.exits.notify(id);
-    killProcess(ctx, container, "SIGKILL");
+    signalContainer(container, constants.signals.SIGKILL);
     throw new Error(`start container ${id}`, { cause });
   }
   const { pid } = container.state;

@@ -1,9 +1,11 @@
+import { constants } from "node:os";
+import { killOnce } from "../cgroup/processes.ts";
 import { type Context, detached } from "../lib/context.ts";
 import { AppError } from "../lib/errors.ts";
 import type { ContainerId } from "../lib/id.ts";
 import type { Container } from "./container.ts";
 import type { ContainerDeps } from "./deps.ts";
-import { killEverything, killProcess } from "./kill.ts";
+import { signalContainer } from "./signal-container.ts";
 
 /** How long a container may take to vanish after SIGKILL: a process in an uninterruptible call takes its time. */
 const killMs = 20_000;
@@ -23,7 +25,7 @@ export async function stopContainer(
   const container = deps.containers.find(id);
   if (container === undefined || container.state.name === "exited") return;
   if (graceMs > 0 && container.state.name === "running") {
-    killProcess(ctx, container, container.stopSignal);
+    signalContainer(container, container.stopSignal);
     if (await ended(deps, id, AbortSignal.any([ctx.signal, AbortSignal.timeout(graceMs)]))) return;
     ctx.signal.throwIfAborted();
   }
@@ -36,8 +38,9 @@ export async function killContainer(
   deps: StopDeps,
   container: Container,
 ): Promise<void> {
-  killProcess(ctx, container, "SIGKILL");
-  killEverything(deps.cgroup, container.cgroupPath);
+  // All of its cgroup: with the pod's or the node's PID namespace its other processes outlive the first.
+  signalContainer(container, constants.signals.SIGKILL);
+  killOnce(deps.cgroup, container.cgroupPath);
   if (await ended(deps, container.id, detached(ctx, killMs).signal)) return;
   throw new AppError(`container ${container.id} still runs ${killMs} ms after SIGKILL`, {
     kind: "deadline-exceeded",

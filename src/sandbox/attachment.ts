@@ -1,13 +1,11 @@
 import type * as pb from "../gen/runtime/v1/api_pb.ts";
+import { invalidArgument } from "../lib/errors.ts";
 import type { Attachment } from "../network/attachment.ts";
 import { sandboxDirectoryOf } from "./directory.ts";
 import type { Sandbox } from "./sandbox.ts";
 
-const protocols: Readonly<Record<pb.Protocol, "tcp" | "udp" | "sctp">> = {
-  0: "tcp",
-  1: "udp",
-  2: "sctp",
-};
+/** CRI Protocol by number. */
+const protocols = ["tcp", "udp", "sctp"] as const;
 
 /** What the network is told of a pod. `netns` is undefined when a reboot has taken the namespace away. */
 export function attachmentOf(stateDir: string, sandbox: Sandbox, hasNetns: boolean): Attachment {
@@ -21,7 +19,7 @@ export function attachmentOf(stateDir: string, sandbox: Sandbox, hasNetns: boole
     portMappings: config.portMappings
       .filter(({ hostPort }) => hostPort > 0)
       .map((mapping) => ({
-        protocol: protocols[mapping.protocol],
+        protocol: protocolOf(mapping),
         containerPort: mapping.containerPort,
         hostPort: mapping.hostPort,
         hostIp: mapping.hostIp,
@@ -34,4 +32,10 @@ export function attachmentOf(stateDir: string, sandbox: Sandbox, hasNetns: boole
     },
     cgroupParent: config.linux?.cgroupParent ?? "",
   };
+}
+
+function protocolOf({ protocol }: pb.PortMapping): (typeof protocols)[number] {
+  const name = protocols[protocol];
+  if (name === undefined) throw invalidArgument(`port mapping: unknown protocol ${protocol}`);
+  return name;
 }

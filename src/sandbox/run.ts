@@ -3,6 +3,7 @@ import type * as pb from "../gen/runtime/v1/api_pb.ts";
 import { type Context, detached, withFields } from "../lib/context.ts";
 import { AppError } from "../lib/errors.ts";
 import { generateSandboxId, type SandboxId } from "../lib/id.ts";
+import { abortable } from "../lib/keyed-mutex.ts";
 import { pinNamespaces, unpinNamespaces } from "../network/netns.ts";
 import { attachmentOf } from "./attachment.ts";
 import type { SandboxDeps } from "./deps.ts";
@@ -22,7 +23,7 @@ export function runSandbox(
 ): Promise<SandboxId> {
   const { name = "", namespace = "", uid = "", attempt = 0 } = config.metadata ?? {};
   const key = JSON.stringify([namespace, name, uid, attempt]);
-  return deps.runs.run(key, async () => {
+  const attempt = deps.runs.run(key, async () => {
     const taken = deps.sandboxes
       .list()
       .find((other) => isSame(other.config.metadata, config.metadata));
@@ -46,10 +47,15 @@ export function runSandbox(
       networkAttached: false,
       infra: undefined,
     };
-    await setUp(withFields(ctx, { sandbox: sandbox.id }), deps, sandbox);
+    const subject = withFields(detached(ctx, setUpMs), { sandbox: sandbox.id });
+    await setUp(subject, deps, sandbox);
     return sandbox.id;
   });
+  return abortable(attempt, ctx.signal);
 }
+
+/** An attempt goes on when its caller gives up, because the caller will come again: this is its own end. */
+const setUpMs = 240_000;
 
 /** The row comes first: whatever is cut off after it, recovery finds and undoes. */
 async function setUp(ctx: Context, deps: SandboxDeps, intent: Sandbox): Promise<void> {

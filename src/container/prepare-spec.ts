@@ -1,0 +1,50 @@
+import type * as pb from "../gen/runtime/v1/api_pb.ts";
+import type { Image } from "../image/image.ts";
+import type { RuntimeSpec } from "../oci/runtime-spec.ts";
+import type { RuntimeHandler } from "../runtime/handler.ts";
+import type { ContainerUser } from "./container.ts";
+import type { SandboxEnvironment } from "./environment.ts";
+import { buildContainerSpec } from "./spec/build.ts";
+import { resolveDevices } from "./spec/device/resolve.ts";
+import type { SpecHost } from "./spec/host.ts";
+import { resolveMounts } from "./spec/mount/resolve.ts";
+import { resolveApparmor } from "./spec/security/apparmor.ts";
+import { resolveSeccomp } from "./spec/security/seccomp.ts";
+import { selinuxLabels } from "./spec/security/selinux.ts";
+import { resolveUser } from "./user.ts";
+
+export interface SpecRequest {
+  readonly config: pb.ContainerConfig;
+  readonly environment: SandboxEnvironment;
+  readonly image: Image;
+  /** Mounted root file system. */
+  readonly rootfs: string;
+  /** As the OCI runtime wants it. */
+  readonly cgroupPath: string;
+  readonly handler: RuntimeHandler;
+}
+
+/** Looks up what config.json needs from the node and from the image's files, then builds it. */
+export async function prepareSpec(
+  host: SpecHost,
+  request: SpecRequest,
+): Promise<{ readonly spec: RuntimeSpec; readonly user: ContainerUser }> {
+  const { config, environment, image, rootfs, cgroupPath, handler } = request;
+  const context = config.linux?.securityContext;
+  const { home, ...user } = resolveUser(rootfs, image.config.user, context);
+  const spec = buildContainerSpec({
+    config,
+    environment,
+    image: image.config,
+    rootfs,
+    cgroupPath,
+    host,
+    user: { ...user, home },
+    mounts: await resolveMounts(config.mounts, handler.features),
+    devices: await resolveDevices(config.devices, context?.privileged === true),
+    seccomp: await resolveSeccomp(context, host),
+    apparmorProfile: resolveApparmor(context, host),
+    selinux: selinuxLabels(context, host),
+  });
+  return { spec, user };
+}
