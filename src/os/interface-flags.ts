@@ -18,6 +18,15 @@ export const IFF_UP = 0x1;
 
 /** netdevice(7) SIOCGIFFLAGS and SIOCSIFFLAGS: sets flags of an interface in the network namespace of the calling thread. */
 export function setInterfaceFlags(name: string, flags: number): void {
+  changeInterfaceFlags(name, (before) => before | flags);
+}
+
+/** netdevice(7): the same, taking flags away. */
+export function clearInterfaceFlags(name: string, flags: number): void {
+  changeInterfaceFlags(name, (before) => before & ~flags);
+}
+
+function changeInterfaceFlags(name: string, change: (before: number) => number): void {
   const nameBytes = cstring(name);
   if (nameBytes.byteLength > IFNAMSIZ) throw new RangeError(`interface name over 15 bytes`);
   const request = Buffer.alloc(ifreqSize);
@@ -27,6 +36,7 @@ export function setInterfaceFlags(name: string, flags: number): void {
     check("socket", () => libc.socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0)),
   );
   check(`ioctl SIOCGIFFLAGS ${name}`, () => libc.ioctl(int32(socket.fd), SIOCGIFFLAGS, request));
-  request.writeUInt16LE(request.readUInt16LE(IFNAMSIZ) | (uint32(flags) & 0xffff), IFNAMSIZ);
+  const flags = uint32(change(request.readUInt16LE(IFNAMSIZ))) & 0xffff;
+  request.writeUInt16LE(flags, IFNAMSIZ);
   check(`ioctl SIOCSIFFLAGS ${name}`, () => libc.ioctl(int32(socket.fd), SIOCSIFFLAGS, request));
 }

@@ -1,6 +1,7 @@
 import type { Command } from "../command.ts";
 import { check } from "./check.ts";
 import { config } from "./config.ts";
+import { demo } from "./demo.ts";
 import { exec } from "./exec.ts";
 import { images } from "./images.ts";
 import { inspect } from "./inspect.ts";
@@ -27,6 +28,7 @@ export const commands: readonly Command[] = [
   stop,
   rm,
   inspect,
+  demo,
   check,
   version,
   config,

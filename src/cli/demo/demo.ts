@@ -1,0 +1,93 @@
+import { randomBytes } from "node:crypto";
+import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { describe, failedPrecondition } from "../../lib/errors.ts";
+import { openCriClient } from "../client.ts";
+import type { CommandEnv } from "../command.ts";
+import { formatSize } from "../format.ts";
+import { eventually, startDaemon } from "./daemon-process.ts";
+import { endMonitors } from "./monitors.ts";
+import { type Narrator, narrate } from "./narrator.ts";
+import { prepareDemoNetwork } from "./network.ts";
+import { demoImage, makeDemoConfigs } from "./pod.ts";
+import { showPod } from "./show-pod.ts";
+import { findTraces, type TraceMarks, traceKinds } from "./traces.ts";
+
+const readyMs = 60_000;
+
+/**
+ * One pod from nothing to nothing, through the CRI socket of a daemon of its own. Throws at the first step that fails;
+ * whatever was made by then is taken away again, also after Ctrl-C.
+ */
+export async function runDemo(env: CommandEnv, payload: string): Promise<void> {
+  const narrator = narrate(env.out);
+  const dir = mkdtempSync(`${tmpdir()}/crib-demo-`);
+  const bridge = `demo${randomBytes(4).toString("hex")}`;
+  const marks = { dir, ids: [] as string[], interfaces: [bridge] };
+  {
+    // Undone in reverse: the pod, the daemon, its monitors, the network, the directory.
+    await using undo = new AsyncDisposableStack();
+    undo.defer(() => rmSync(dir, { recursive: true, force: true }));
+    undo.use(prepareDemoNetwork(`${dir}/net.d`, bridge, `${dir}/addresses`));
+    undo.defer(async () => {
+      await narrator.step("end the monitors", () => endMonitors(dir));
+    });
+    await runPod(env, narrator, { dir, payload, marks, undo });
+  }
+  await narrator.step("look for what is left", () => requireNothingLeft(marks));
+}
+
+interface PodRun {
+  readonly dir: string;
+  readonly payload: string;
+  readonly marks: TraceMarks & { readonly ids: string[]; readonly interfaces: string[] };
+  readonly undo: AsyncDisposableStack;
+}
+
+async function runPod(env: CommandEnv, narrator: Narrator, run: PodRun): Promise<void> {
+  const { dir, payload, marks, undo } = run;
+  const { signal } = env.ctx;
+  const daemon = undo.use(startDaemon({ dir, confDir: `${dir}/net.d`, payload }));
+  const cri = undo.use(openCriClient(daemon.endpoint));
+  const wait = { timeoutMs: readyMs, check: () => daemon.requireRunning(), signal };
+  await narrator.step("start a daemon", async () => {
+    const version = await eventually(() => cri.runtime.version({}), { what: "start", ...wait });
+    return { detail: `${version.runtimeName} ${version.runtimeVersion} at ${daemon.endpoint}` };
+  });
+  await narrator.step("ask whether it is ready", async () => {
+    const conditions = await eventually(
+      async () => {
+        const { status } = await cri.runtime.status({}, { signal });
+        return status?.conditions.every((one) => one.status) ? status.conditions : undefined;
+      },
+      { what: "getting ready", ...wait },
+    );
+    return { detail: conditions.map(({ type }) => type).join(", ") };
+  });
+  await narrator.step("find the image", async () => {
+    const image = await eventually(
+      async () => (await cri.images.imageStatus({ image: { image: demoImage } })).image,
+      { what: "importing the image", ...wait },
+    );
+    return { detail: `${demoImage}, ${formatSize(image.size)}, from this executable` };
+  });
+  const logDirectory = `${dir}/logs`;
+  mkdirSync(`${logDirectory}/hello`, { recursive: true });
+  await showPod(env, narrator, cri, { configs: makeDemoConfigs(logDirectory), marks });
+}
+
+async function requireNothingLeft(marks: TraceMarks): Promise<{ readonly detail: string }> {
+  // Taking the network away goes on a moment after the calls have answered.
+  await eventually(
+    async () => {
+      const traces = findTraces(marks);
+      const left = traceKinds.flatMap((kind) => traces[kind].map((one) => `${kind}: ${one}`));
+      if (left.length > 0) throw failedPrecondition(`left behind: ${left.slice(0, 8).join(", ")}`);
+      return true;
+    },
+    { what: "removal", timeoutMs: 5000 },
+  ).catch((err: unknown) => {
+    throw failedPrecondition(describe(err), err);
+  });
+  return { detail: `no ${traceKinds.join(", ")}` };
+}

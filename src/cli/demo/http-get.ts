@@ -1,0 +1,18 @@
+import { connect } from "node:net";
+import { text } from "node:stream/consumers";
+import { AppError } from "../../lib/errors.ts";
+
+/** The body that `http://host:port/` answers. Not fetch(), which would ask the proxy that the environment names. */
+export async function httpGet(host: string, port: number, signal: AbortSignal): Promise<string> {
+  const socket = connect({ host, port, signal } as Parameters<typeof connect>[0]);
+  socket.setTimeout(5000, () => socket.destroy(new Error(`no answer from ${host}`)));
+  socket.end("GET / HTTP/1.0\r\n\r\n");
+  const answer = await text(socket);
+  const head = answer.indexOf("\r\n\r\n");
+  if (!/^HTTP\/1\.[01] 200 /.test(answer) || head < 0) {
+    throw new AppError(`${host}:${port} answered ${JSON.stringify(answer.slice(0, 60))}`, {
+      kind: "internal",
+    });
+  }
+  return answer.slice(head + 4);
+}

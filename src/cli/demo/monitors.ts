@@ -1,0 +1,32 @@
+import { readdirSync, readFileSync } from "node:fs";
+import { eventually } from "./daemon-process.ts";
+
+/** Monitors outlive their daemon on purpose, so the demo ends its own: those that were told a directory in `dir`. */
+export async function endMonitors(dir: string): Promise<{ readonly detail: string }> {
+  const ended = findMonitors(dir);
+  for (const pid of ended) process.kill(pid, "SIGKILL");
+  await eventually(async () => (findMonitors(dir).length === 0 ? true : undefined), {
+    what: "end of the monitors",
+    timeoutMs: 5000,
+  });
+  return { detail: `${ended.length} outlived the daemon, as it should` };
+}
+
+function findMonitors(dir: string): readonly number[] {
+  return readdirSync("/proc")
+    .filter((name) => /^\d+$/.test(name))
+    .filter((pid) => {
+      const argv = argvOf(pid);
+      return argv.includes("monitor") && argv.some((argument) => argument.includes(`${dir}/`));
+    })
+    .map(Number);
+}
+
+/** Empty for a process that has ended in the meantime. */
+function argvOf(pid: string): readonly string[] {
+  try {
+    return readFileSync(`/proc/${pid}/cmdline`, "utf8").split("\0");
+  } catch {
+    return [];
+  }
+}

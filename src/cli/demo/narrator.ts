@@ -1,0 +1,44 @@
+import { formatElapsed } from "../format.ts";
+import { type Output, plain } from "../output.ts";
+import { startProgress } from "../progress.ts";
+
+/** Tells a person step by step what happens, how long it took and what came of it. */
+export interface Narrator {
+  /** Runs `act`; its answer's `detail` stands beside the time. A failure is marked and thrown on. */
+  step<T extends { readonly detail: string }>(title: string, act: () => Promise<T>): Promise<T>;
+  /** What a program wrote, set off from what we say. */
+  quote(text: string): void;
+}
+
+const titleWidth = 30;
+const timeWidth = 8;
+
+export function narrate(out: Output): Narrator {
+  return {
+    async step(title, act) {
+      const startedAt = performance.now();
+      const line = (mark: string, detail: string) => {
+        const elapsed = formatElapsed(performance.now() - startedAt).padStart(timeWidth);
+        out.write(`${mark} ${title.padEnd(titleWidth)} ${out.paint("dim", elapsed)}  ${detail}\n`);
+      };
+      try {
+        const answer = await during(out, title, act);
+        line(out.paint("green", "✓"), plain(answer.detail));
+        return answer;
+      } catch (err) {
+        line(out.paint("red", "✗"), "");
+        throw err;
+      }
+    },
+    quote(text) {
+      for (const line of text.trimEnd().split("\n")) {
+        out.write(`  ${out.paint("cyan", "│")} ${plain(line)}\n`);
+      }
+    },
+  };
+}
+
+async function during<T>(out: Output, title: string, act: () => Promise<T>): Promise<T> {
+  using _progress = startProgress(out, () => title);
+  return await act();
+}

@@ -1,0 +1,146 @@
+import { readdirSync } from "node:fs";
+import { detached } from "../../lib/context.ts";
+import { AppError } from "../../lib/errors.ts";
+import type { CriClient } from "../client.ts";
+import type { CommandEnv } from "../command.ts";
+import { shortId } from "../format.ts";
+import { readLog } from "../log-file.ts";
+import type { RunConfigs } from "../run-config.ts";
+import { eventually } from "./daemon-process.ts";
+import { httpGet } from "./http-get.ts";
+import type { Narrator } from "./narrator.ts";
+import { demoPort, greeting } from "./pod.ts";
+import { findTraces, type TraceMarks, traceKinds } from "./traces.ts";
+
+export interface ShownPod {
+  readonly configs: RunConfigs;
+  /** Gets the ids and the veth, by which what is left of them is looked for later. */
+  readonly marks: TraceMarks & { readonly ids: string[]; readonly interfaces: string[] };
+}
+
+const [stepMs, stopSeconds] = [20_000, 5n];
+
+/** Runs the pod, looks at it from all sides, and removes it, also when a step fails. */
+export async function showPod(
+  env: CommandEnv,
+  narrator: Narrator,
+  cri: CriClient,
+  { configs, marks }: ShownPod,
+): Promise<void> {
+  const { signal } = env.ctx;
+  const { sandbox, container } = configs;
+  await using undo = new AsyncDisposableStack();
+  const { podSandboxId } = await narrator.step("RunPodSandbox", async () => {
+    const answer = await cri.runtime.runPodSandbox({ config: sandbox }, { signal });
+    marks.ids.push(answer.podSandboxId);
+    undo.defer(() => removePod(cri, answer.podSandboxId, detached(env.ctx, stepMs).signal));
+    return { ...answer, detail: `pod ${shortId(answer.podSandboxId)}, namespaces and network` };
+  });
+  const { containerId } = await narrator.step("CreateContainer", async () => {
+    const answer = await cri.runtime.createContainer(
+      { podSandboxId, config: container, sandboxConfig: sandbox },
+      { signal },
+    );
+    marks.ids.push(answer.containerId);
+    return { ...answer, detail: `container ${shortId(answer.containerId)}` };
+  });
+  await narrator.step("StartContainer", async () => {
+    await cri.runtime.startContainer({ containerId }, { signal });
+    return { detail: "running" };
+  });
+  await showLog(env, narrator, `${sandbox.logDirectory}/${container.logPath}`);
+  await showExec(env, narrator, cri, containerId);
+  await showNetwork(env, narrator, cri, podSandboxId);
+  await narrator.step("count what it takes", async () => {
+    marks.interfaces.push(...veths(marks.interfaces));
+    const traces = findTraces(marks);
+    return { detail: traceKinds.map((kind) => `${traces[kind].length} ${kind}`).join(", ") };
+  });
+  await narrator.step("StopContainer", async () => {
+    await cri.runtime.stopContainer({ containerId, timeout: stopSeconds }, { signal });
+    const { status } = await cri.runtime.containerStatus({ containerId }, { signal });
+    if (status?.exitCode !== 0) throw failure(`exit code ${status?.exitCode}, expected 0`);
+    return { detail: `exit code ${status.exitCode}, ${status.reason}` };
+  });
+  await narrator.step("RemoveContainer", async () => {
+    await cri.runtime.removeContainer({ containerId }, { signal });
+    return { detail: "" };
+  });
+  await narrator.step("Stop- and RemovePodSandbox", async () => {
+    await removePod(cri, podSandboxId, signal);
+    undo.move();
+    return { detail: "" };
+  });
+}
+
+async function removePod(cri: CriClient, podSandboxId: string, signal: AbortSignal): Promise<void> {
+  await cri.runtime.stopPodSandbox({ podSandboxId }, { signal });
+  await cri.runtime.removePodSandbox({ podSandboxId }, { signal });
+}
+
+async function showLog(env: CommandEnv, narrator: Narrator, path: string): Promise<void> {
+  const { lines } = await narrator.step("read its log", async () => {
+    const read = await eventually(() => readLines(path, env.ctx.signal), {
+      what: "the container's log",
+      timeoutMs: stepMs,
+      signal: env.ctx.signal,
+    });
+    return { lines: read, detail: path };
+  });
+  narrator.quote(lines.join("\n"));
+}
+
+/** What has been written, once the container has said that it is ready. */
+async function readLines(path: string, signal: AbortSignal): Promise<string[] | undefined> {
+  const lines: string[] = [];
+  for await (const { stream, content } of readLog(path, { signal })) {
+    lines.push(`${stream}: ${Buffer.from(content).toString()}`);
+  }
+  return lines.includes("stdout: ready") ? lines : undefined;
+}
+
+async function showExec(
+  env: CommandEnv,
+  narrator: Narrator,
+  cri: CriClient,
+  containerId: string,
+): Promise<void> {
+  const cmd = ["sh", "-c", "uname -a; ip -brief address || ip address; ps"];
+  const { output } = await narrator.step("ExecSync", async () => {
+    const answer = await cri.runtime.execSync(
+      { containerId, cmd, timeout: 10n },
+      { signal: env.ctx.signal },
+    );
+    if (answer.exitCode !== 0) throw failure(`exec ended with ${answer.exitCode}`);
+    return { output: Buffer.from(answer.stdout).toString(), detail: "uname, ip, ps" };
+  });
+  narrator.quote(output);
+}
+
+async function showNetwork(
+  env: CommandEnv,
+  narrator: Narrator,
+  cri: CriClient,
+  podSandboxId: string,
+): Promise<void> {
+  await narrator.step("fetch its page over HTTP", async () => {
+    const { status } = await cri.runtime.podSandboxStatus({ podSandboxId });
+    const ip = status?.network?.ip ?? "";
+    const url = `http://${ip}:${demoPort}/`;
+    const body = (await httpGet(ip, demoPort, env.ctx.signal)).trim();
+    if (body !== greeting) throw failure(`${url} answered ${JSON.stringify(body.slice(0, 100))}`);
+    return { detail: `${url} says ${JSON.stringify(body)}` };
+  });
+}
+
+function veths([bridge]: readonly string[]): readonly string[] {
+  try {
+    return readdirSync(`/sys/class/net/${bridge}/brif`);
+  } catch {
+    return [];
+  }
+}
+
+function failure(message: string): AppError {
+  return new AppError(message, { kind: "internal" });
+}
