@@ -23,7 +23,7 @@ export function runSandbox(
 ): Promise<SandboxId> {
   const { name = "", namespace = "", uid = "", attempt = 0 } = config.metadata ?? {};
   const key = JSON.stringify([namespace, name, uid, attempt]);
-  const attempt = deps.runs.run(key, async () => {
+  const running = deps.runs.run(key, async () => {
     const taken = deps.sandboxes
       .list()
       .find((other) => isSame(other.config.metadata, config.metadata));
@@ -51,7 +51,7 @@ export function runSandbox(
     await setUp(subject, deps, sandbox);
     return sandbox.id;
   });
-  return abortable(attempt, ctx.signal);
+  return abortable(running, ctx.signal);
 }
 
 /** An attempt goes on when its caller gives up, because the caller will come again: this is its own end. */
