@@ -1,0 +1,113 @@
+import { create } from "@bufbuild/protobuf";
+import type { ServiceImpl } from "@connectrpc/connect";
+import type { Container } from "../container/container.ts";
+import * as pb from "../gen/runtime/v1/api_pb.ts";
+import { invalidArgument } from "../lib/errors.ts";
+import { checkContainerConfig } from "./check-container.ts";
+import { checkMessage } from "./check-message.ts";
+import { checkSandboxConfig } from "./check-sandbox.ts";
+import {
+  containerInfo,
+  containerState,
+  toContainerItem,
+  toContainerStatus,
+} from "./container-message.ts";
+import type { CriDeps } from "./deps.ts";
+import { EncodedItems } from "./encoded.ts";
+import { matchesId, matchesLabels } from "./filter.ts";
+import { contextOf } from "./interceptor.ts";
+import { findById, getById } from "./lookup.ts";
+
+type Methods = Pick<
+  ServiceImpl<typeof pb.RuntimeService>,
+  | "createContainer"
+  | "startContainer"
+  | "stopContainer"
+  | "removeContainer"
+  | "listContainers"
+  | "containerStatus"
+  | "updateContainerResources"
+  | "reopenContainerLog"
+>;
+
+// A week. setTimeout counts to 2^31 milliseconds.
+const maxStopSeconds = 7 * 24 * 3600;
+
+export function containerMethods(
+  deps: Pick<CriDeps, "sandboxes" | "containers" | "images">,
+): Methods {
+  const { sandboxes, containers, images } = deps;
+  const items = new EncodedItems(pb.ContainerSchema, (container: Container) =>
+    toContainerItem(container, images.find(container.imageId)),
+  );
+  const itemsField = pb.ListContainersResponseSchema.field.containers.number;
+
+  return {
+    async createContainer({ podSandboxId, config, sandboxConfig }, handler) {
+      const checked = checkContainerConfig(config);
+      if (sandboxConfig !== undefined) checkSandboxConfig(sandboxConfig);
+      const { id } = getById(sandboxes, "sandbox", podSandboxId);
+      const containerId = await containers.create(contextOf(handler), id, checked, sandboxConfig);
+      return { containerId };
+    },
+
+    async startContainer({ containerId }, handler) {
+      const { id } = getById(containers, "container", containerId);
+      await containers.start(contextOf(handler), id);
+      return {};
+    },
+
+    /** "Must not return an error if the container has already been stopped" (CRI StopContainer), nor if it is gone. */
+    async stopContainer({ containerId, timeout }, handler) {
+      const container = findById(containers, "container", containerId);
+      if (container === undefined) return {};
+      const seconds = Math.min(Math.max(Number(timeout), 0), maxStopSeconds);
+      await containers.stop(contextOf(handler), container.id, seconds);
+      return {};
+    },
+
+    /** "Must not return an error if the container has already been removed" (CRI RemoveContainer). */
+    async removeContainer({ containerId }, handler) {
+      const container = findById(containers, "container", containerId);
+      if (container !== undefined) await containers.remove(contextOf(handler), container.id);
+      return {};
+    },
+
+    listContainers({ filter }) {
+      const found = containers.list().filter((container) => matches(container, filter));
+      return items.fill(create(pb.ListContainersResponseSchema), itemsField, found);
+    },
+
+    containerStatus({ containerId, verbose }) {
+      const container = getById(containers, "container", containerId);
+      return {
+        status: toContainerStatus(container, images.find(container.imageId)),
+        info: verbose ? containerInfo(container) : {},
+      };
+    },
+
+    async updateContainerResources({ containerId, linux, annotations }, handler) {
+      if (linux === undefined) throw invalidArgument("linux is missing");
+      checkMessage(pb.LinuxContainerResourcesSchema, linux);
+      const { id } = getById(containers, "container", containerId);
+      await containers.updateResources(contextOf(handler), id, linux, annotations);
+      return {};
+    },
+
+    async reopenContainerLog({ containerId }, handler) {
+      const { id } = getById(containers, "container", containerId);
+      await containers.reopenLog(contextOf(handler), id);
+      return {};
+    },
+  };
+}
+
+function matches(container: Container, filter: pb.ContainerFilter | undefined): boolean {
+  if (filter === undefined) return true;
+  return (
+    matchesId(container.id, filter.id) &&
+    matchesId(container.sandboxId, filter.podSandboxId) &&
+    (filter.state === undefined || filter.state.state === containerState(container)) &&
+    matchesLabels(container.config.labels, filter.labelSelector)
+  );
+}

@@ -1,0 +1,90 @@
+import { create } from "@bufbuild/protobuf";
+import type { ServiceImpl } from "@connectrpc/connect";
+import * as pb from "../gen/runtime/v1/api_pb.ts";
+import { invalidArgument } from "../lib/errors.ts";
+import type { Sandbox } from "../sandbox/sandbox.ts";
+import { checkSandboxConfig } from "./check-sandbox.ts";
+import { toContainerStatus } from "./container-message.ts";
+import type { CriDeps } from "./deps.ts";
+import { EncodedItems } from "./encoded.ts";
+import { matchesId, matchesLabels } from "./filter.ts";
+import { contextOf } from "./interceptor.ts";
+import { findById, getById } from "./lookup.ts";
+import { sandboxInfo, sandboxState, toSandboxItem, toSandboxStatus } from "./sandbox-message.ts";
+
+type Methods = Pick<
+  ServiceImpl<typeof pb.RuntimeService>,
+  "runPodSandbox" | "stopPodSandbox" | "removePodSandbox" | "podSandboxStatus" | "listPodSandbox"
+>;
+
+const handlerName = /^[A-Za-z0-9._-]{0,128}$/;
+
+export function sandboxMethods(
+  deps: Pick<CriDeps, "sandboxes" | "containers" | "images" | "node">,
+): Methods {
+  const { sandboxes, containers, images, node } = deps;
+  const items = new EncodedItems(pb.PodSandboxSchema, toSandboxItem);
+  const known = {
+    find(id: string): Sandbox | undefined {
+      const sandbox = sandboxes.find(id);
+      return sandbox !== undefined && isKnown(sandbox) ? sandbox : undefined;
+    },
+  };
+  const itemsField = pb.ListPodSandboxResponseSchema.field.items.number;
+
+  return {
+    async runPodSandbox({ config, runtimeHandler }, handler) {
+      const checked = checkSandboxConfig(config);
+      if (!handlerName.test(runtimeHandler)) throw invalidArgument("runtime_handler: no such name");
+      return { podSandboxId: await sandboxes.run(contextOf(handler), checked, runtimeHandler) };
+    },
+
+    /** "This call is idempotent": a sandbox that is gone has been stopped (CRI StopPodSandbox). */
+    async stopPodSandbox({ podSandboxId }, handler) {
+      const sandbox = findById(sandboxes, "sandbox", podSandboxId);
+      if (sandbox !== undefined) await sandboxes.stop(contextOf(handler), sandbox.id);
+      return {};
+    },
+
+    /** "Must not return an error if the sandbox has already been removed" (CRI RemovePodSandbox). */
+    async removePodSandbox({ podSandboxId }, handler) {
+      const sandbox = findById(sandboxes, "sandbox", podSandboxId);
+      if (sandbox !== undefined) await sandboxes.remove(contextOf(handler), sandbox.id);
+      return {};
+    },
+
+    podSandboxStatus({ podSandboxId, verbose }) {
+      const sandbox = getById(known, "sandbox", podSandboxId);
+      const inside = containers.list().filter((container) => container.sandboxId === sandbox.id);
+      return {
+        status: toSandboxStatus(sandbox),
+        containersStatuses: inside.map((container) =>
+          toContainerStatus(container, images.find(container.imageId)),
+        ),
+        timestamp: node.now(),
+        info: verbose ? sandboxInfo(sandbox) : {},
+      };
+    },
+
+    listPodSandbox({ filter }) {
+      const found = sandboxes
+        .list()
+        .filter((sandbox) => isKnown(sandbox) && matches(sandbox, filter));
+      return items.fill(create(pb.ListPodSandboxResponseSchema), itemsField, found);
+    },
+  };
+}
+
+/** A sandbox that is still being made has no id that anybody was told. */
+function isKnown(sandbox: Sandbox): boolean {
+  return sandbox.state !== "starting";
+}
+
+function matches(sandbox: Sandbox, filter: pb.PodSandboxFilter | undefined): boolean {
+  if (filter === undefined) return true;
+  return (
+    matchesId(sandbox.id, filter.id) &&
+    (filter.state === undefined || filter.state.state === sandboxState(sandbox)) &&
+    matchesLabels(sandbox.config.labels, filter.labelSelector)
+  );
+}

@@ -1,0 +1,37 @@
+import type { ConnectRouter, ServiceImpl } from "@connectrpc/connect";
+import { Health } from "../gen/grpc/health/v1/health_pb.ts";
+import { ImageService, RuntimeService } from "../gen/runtime/v1/api_pb.ts";
+import { containerMethods } from "./container.ts";
+import type { CriDeps } from "./deps.ts";
+import { execMethods } from "./exec.ts";
+import { createHealthService } from "./health.ts";
+import { imageMethods } from "./image.ts";
+import type { Readiness } from "./readiness.ts";
+import { sandboxMethods } from "./sandbox.ts";
+import { statusMethods } from "./status.ts";
+
+/** What is not here answers UNIMPLEMENTED, which kubelets take for "not supported". */
+export function createRuntimeService(deps: CriDeps): Partial<ServiceImpl<typeof RuntimeService>> {
+  return {
+    ...statusMethods(deps),
+    ...sandboxMethods(deps),
+    ...containerMethods(deps),
+    ...execMethods(deps),
+  };
+}
+
+export function createImageService(deps: CriDeps): Partial<ServiceImpl<typeof ImageService>> {
+  return imageMethods(deps);
+}
+
+/** Everything that the CRI socket serves. */
+export function criRoutes(
+  deps: CriDeps,
+  readiness: Pick<Readiness, "state" | "changed">,
+): (router: ConnectRouter) => void {
+  return (router) => {
+    router.service(RuntimeService, createRuntimeService(deps));
+    router.service(ImageService, createImageService(deps));
+    router.service(Health, createHealthService(readiness));
+  };
+}

@@ -1,0 +1,229 @@
+import { create, type MessageInitShape } from "@bufbuild/protobuf";
+import type { Container, ContainerState } from "../../src/container/container.ts";
+import type { CriDeps } from "../../src/cri/deps.ts";
+import * as pb from "../../src/gen/runtime/v1/api_pb.ts";
+import type { Image, ImageId } from "../../src/image/image.ts";
+import {
+  type ContainerId,
+  generateContainerId,
+  generateSandboxId,
+  type SandboxId,
+} from "../../src/lib/id.ts";
+import { digestOf } from "../../src/oci/digest.ts";
+import type { Sandbox } from "../../src/sandbox/sandbox.ts";
+
+export function sandboxConfig(
+  init: Omit<MessageInitShape<typeof pb.PodSandboxConfigSchema>, "$typeName"> = {},
+): pb.PodSandboxConfig {
+  return create(pb.PodSandboxConfigSchema, {
+    metadata: { name: "web", namespace: "default", uid: "u-1", attempt: 2 },
+    ...init,
+  });
+}
+
+export function containerConfig(
+  init: Omit<MessageInitShape<typeof pb.ContainerConfigSchema>, "$typeName"> = {},
+): pb.ContainerConfig {
+  return create(pb.ContainerConfigSchema, {
+    metadata: { name: "nginx", attempt: 1 },
+    image: { image: "registry.example/nginx:1" },
+    ...init,
+  });
+}
+
+export function sandbox(init: Partial<Sandbox> = {}): Sandbox {
+  return {
+    id: generateSandboxId(),
+    config: sandboxConfig(),
+    handler: "",
+    createdAtNs: 1_700_000_000_123_456_789n,
+    bootId: "boot",
+    state: "ready",
+    ips: ["10.1.2.3"],
+    networkAttached: true,
+    infra: undefined,
+    ...init,
+  };
+}
+
+export function image(init: Partial<Image> = {}): Image {
+  return {
+    id: digestOf("config") as string as ImageId,
+    repoTags: ["registry.example/nginx:1"],
+    repoDigests: [`registry.example/nginx@${digestOf("manifest")}`],
+    sizeBytes: 12_345,
+    config: {
+      architecture: "amd64",
+      os: "linux",
+      variant: "",
+      created: "2026-01-01T00:00:00Z",
+      user: "101",
+      env: ["A=b"],
+      entrypoint: [],
+      cmd: ["nginx"],
+      workingDir: "/",
+      stopSignal: "SIGQUIT",
+      labels: {},
+      volumes: [],
+      exposedPorts: ["80/tcp"],
+      diffIds: [digestOf("layer")],
+    },
+    diffIds: [digestOf("layer")],
+    pinned: false,
+    ...init,
+  };
+}
+
+export function container(sandboxId: SandboxId, init: Partial<Container> = {}): Container {
+  return {
+    id: generateContainerId(),
+    sandboxId,
+    config: containerConfig(),
+    createdAtNs: 1_700_000_001_000_000_001n,
+    imageId: image().id,
+    logPath: "/var/log/pods/x/nginx/0.log",
+    user: { uid: 101, gid: 102, supplementalGroups: [102, 2000] },
+    resources: undefined,
+    stopSignal: 15,
+    handler: "runc",
+    cgroupPath: "/kubepods/x",
+    bootId: "boot",
+    monitorId: "m1",
+    pidStartTime: 42,
+    state: { name: "running", pid: 4242, startedAtNs: 1_700_000_002_000_000_002n },
+    ...init,
+  };
+}
+
+export interface Domain extends CriDeps {
+  /** What was asked of it, in order: operation and arguments without the context. */
+  readonly calls: (readonly [string, ...unknown[]])[];
+  readonly pods: Map<string, Sandbox>;
+  readonly running: Map<string, Container>;
+  readonly store: Image[];
+}
+
+/** A domain of plain maps: objects come, change state and go, and nothing runs. */
+export function openDomain(): Domain {
+  const calls: (readonly [string, ...unknown[]])[] = [];
+  const pods = new Map<string, Sandbox>();
+  const running = new Map<string, Container>();
+  const store: Image[] = [];
+  const setState = (id: ContainerId, state: ContainerState) => {
+    const now = running.get(id);
+    if (now !== undefined) running.set(id, { ...now, state });
+  };
+  return {
+    calls,
+    pods,
+    running,
+    store,
+    sandboxes: {
+      list: () => [...pods.values()],
+      find: (id) => unique(pods, id),
+      run(_ctx, config, handler) {
+        calls.push(["run", config, handler]);
+        const made = sandbox({ config, handler });
+        pods.set(made.id, made);
+        return Promise.resolve(made.id);
+      },
+      stop(_ctx, id) {
+        calls.push(["stop", id]);
+        const now = pods.get(id);
+        if (now !== undefined) pods.set(id, { ...now, state: "not-ready" });
+        return Promise.resolve();
+      },
+      remove(_ctx, id) {
+        calls.push(["remove", id]);
+        pods.delete(id);
+        return Promise.resolve();
+      },
+    },
+    containers: {
+      list: () => [...running.values()],
+      find: (id) => unique(running, id),
+      create(_ctx, sandboxId, config, sandboxConfiguration) {
+        calls.push(["create", sandboxId, config, sandboxConfiguration]);
+        const made = container(sandboxId, { config, state: { name: "created", pid: 1 } });
+        running.set(made.id, made);
+        return Promise.resolve(made.id);
+      },
+      start(_ctx, id) {
+        calls.push(["start", id]);
+        setState(id, { name: "running", pid: 1, startedAtNs: 1n });
+        return Promise.resolve();
+      },
+      stop(_ctx, id, timeoutSeconds) {
+        calls.push(["stop", id, timeoutSeconds]);
+        return Promise.resolve();
+      },
+      remove(_ctx, id) {
+        calls.push(["remove", id]);
+        running.delete(id);
+        return Promise.resolve();
+      },
+      execSync(_ctx, id, options) {
+        calls.push(["execSync", id, options]);
+        const stdout = Buffer.from("out");
+        return Promise.resolve({ exitCode: 3, stdout, stderr: Buffer.from("err") });
+      },
+      reopenLog(_ctx, id) {
+        calls.push(["reopenLog", id]);
+        return Promise.resolve();
+      },
+      updateResources(_ctx, id, resources, annotations) {
+        calls.push(["updateResources", id, resources, annotations]);
+        return Promise.resolve();
+      },
+    },
+    images: {
+      list: () => store,
+      find: (ref) => store.find(({ id, repoTags }) => id === ref || repoTags.includes(ref)),
+      pull(_ctx, ref, credentials) {
+        calls.push(["pull", ref, credentials]);
+        store.push(image({ repoTags: [ref] }));
+        return Promise.resolve(image());
+      },
+      remove(_ctx, ref) {
+        calls.push(["remove", ref]);
+        return Promise.resolve();
+      },
+      usage: () =>
+        Promise.resolve({
+          images: { mountpoint: "/var/lib/crib/content", usedBytes: 1000, inodes: 10 },
+          containers: { mountpoint: "/var/lib/crib/snapshots", usedBytes: 2000, inodes: 20 },
+        }),
+      userOf: ({ config }) =>
+        /^\d+$/.test(config.user)
+          ? { uid: Number(config.user) }
+          : config.user === ""
+            ? undefined
+            : { username: config.user },
+    },
+    node: {
+      version: "0.1.0",
+      parts: { runc: "1.5.0" },
+      cgroupDriver: "cgroupfs",
+      handlers: [
+        { name: "runc", recursiveReadOnlyMounts: true, userNamespaces: false },
+        { name: "crun", recursiveReadOnlyMounts: false, userNamespaces: true },
+      ],
+      defaultHandler: "runc",
+      sandboxImage: "registry.k8s.io/pause:3.10.1",
+      rootDir: "/var/lib/crib",
+      stateDir: "/run/crib",
+      networkStatus: () =>
+        Promise.resolve({ status: false, reason: "NoNetwork", message: "no configuration" }),
+      setPodCidr(_ctx, podCidr) {
+        calls.push(["setPodCidr", podCidr]);
+        return Promise.resolve();
+      },
+      now: () => 1_700_000_009_000_000_009n,
+    },
+  };
+}
+
+function unique<T>(objects: ReadonlyMap<string, T>, prefix: string): T | undefined {
+  const found = [...objects].filter(([id]) => id.startsWith(prefix));
+  return found.length === 1 ? found[0]?.[1] : undefined;
+}
