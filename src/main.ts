@@ -1,13 +1,22 @@
+import { describe } from "./lib/errors.ts";
+
 /**
  * One executable, several roles: the first argument says which. Each role's modules are loaded only in that role,
- * since their memory is paid once a process (DESIGN "One executable, several roles").
+ * since a process pays for them in memory. Answers the exit code.
  */
-async function runRole([role = "", ...args]: readonly string[]): Promise<number> {
+async function runRole([role, ...args]: readonly string[]): Promise<number> {
   switch (role) {
+    case "monitor":
+      (await import("./monitor/run.ts")).runMonitor(args);
+      return 0;
+    case "unpack":
+      return await (await import("./snapshot/unpack-role.ts")).runUnpack(args);
     case "namespaces":
       return (await import("./network/namespaces-role.ts")).runNamespaces(args);
+    case "without-unified":
+      return (await import("./runtime/without-unified.ts")).runWithoutUnified(args);
     default:
-      return (await import("./cli/cli.ts")).runCli(process.argv.slice(2), {
+      return await (await import("./cli/cli.ts")).runCli(process.argv.slice(2), {
         loadConfigTools,
       });
   }
@@ -22,4 +31,8 @@ async function loadConfigTools() {
   return { defaultText: configDefaultText, check: parseConfig };
 }
 
-process.exit(await runRole(process.argv.slice(2)));
+const exitCode = await runRole(process.argv.slice(2)).catch((err: unknown) => {
+  console.error(`crib: ${describe(err)}`);
+  return 1;
+});
+process.exit(exitCode);
