@@ -99,6 +99,11 @@ export function openCniNetwork(options: CniNetworkOptions): Network {
     return { conflist: embedded.conflist(wanted), embedded: true };
   }
 
+  /** Throws when one is missing: better before anything is begun. */
+  function findPlugins(chosen: Chosen): void {
+    for (const { type } of chosen.conflist.plugins) findPlugin(type, pluginDirs(chosen));
+  }
+
   async function takeDown(ctx: Context, record: CniRecord, hasNetns: boolean): Promise<void> {
     const inside = hasNetns && isNamespace(record.netnsPath);
     await deleteFromNetwork(ctx, pluginDirs(record), record, inside);
@@ -114,6 +119,7 @@ export function openCniNetwork(options: CniNetworkOptions): Network {
     if (earlier !== undefined) await takeDown(ctx, earlier, true);
 
     const chosen = choose(runtimeConfig);
+    findPlugins(chosen);
     const intent: CniRecord = {
       ...{ ...chosen, sandboxId, netnsPath, cniArgs },
       runtimeConfig: { ...runtimeConfig },
@@ -128,17 +134,13 @@ export function openCniNetwork(options: CniNetworkOptions): Network {
     return { ips, interfaceName: podInterface, network: chosen.conflist.name };
   }
 
-  async function probe(
-    ctx: Context,
-    { conflist, embedded: isEmbedded }: Chosen,
-  ): Promise<NetworkStatus> {
-    const places = pluginDirs({ embedded: isEmbedded });
+  async function probe(ctx: Context, chosen: Chosen): Promise<NetworkStatus> {
     try {
-      for (const { type } of conflist.plugins) findPlugin(type, places);
-      await networkStatus(ctx, places, conflist);
+      findPlugins(chosen);
+      await networkStatus(ctx, pluginDirs(chosen), chosen.conflist);
       return { ready: true, reason: "", message: "" };
     } catch (err) {
-      return notReady(`network ${conflist.name}: ${describe(err)}`);
+      return notReady(`network ${chosen.conflist.name}: ${describe(err)}`);
     }
   }
 
@@ -180,8 +182,16 @@ export function openCniNetwork(options: CniNetworkOptions): Network {
     async gc(ctx, keep) {
       const kept = new Set([...keep, ...attaching]);
       for (const id of records.list().filter((known) => !kept.has(known))) {
-        const record = records.find(id);
-        if (record !== undefined) await takeDown(ctx, record, true);
+        try {
+          const record = records.find(id);
+          if (record !== undefined) await takeDown(ctx, record, true);
+        } catch (err) {
+          // It stays on record, so that the next collection finds it.
+          ctx.log.warn("network of a lost sandbox not taken down", {
+            sandbox: id,
+            err: describe(err),
+          });
+        }
       }
       const configured = confDirs.current();
       if ("conflist" in configured) {
