@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { asBandwidth } from "./bandwidth.ts";
 import { overlaps, parseCidr } from "./cidr.ts";
 import { chooseSubnet, embeddedConflist, openEmbeddedNetwork } from "./embedded.ts";
+import { iptablesRules, nftRules } from "./netfilter.ts";
 import { parseRoutes } from "./routes.ts";
 
 const routes = `Iface\tDestination\tGateway\tFlags\tRefCnt\tUse\tMetric\tMask\tMTU\tWindow\tIRTT
@@ -49,15 +50,19 @@ describe("embeddedConflist()", () => {
     expect(types(build(nft))).toEqual(["bridge"]);
     expect(types(build(nft, { portMappings: [{}] }))).toEqual(["bridge", "portmap"]);
     const both = { iptables: true, nft: true };
-    expect(types(build(both, { bandwidth: {} }))).toEqual(["bridge", "firewall", "bandwidth"]);
+    expect(types(build(both, { bandwidth: {} }))).toEqual(["bridge", "bandwidth"]);
   });
 
   test("works with the netfilter tool that there is", () => {
-    expect(build({ iptables: false, nft: true }).plugins[0]?.config["ipMasqBackend"]).toBe(
+    const backend = (iptables: boolean, nft: boolean) =>
+      build({ iptables, nft }, { portMappings: [{}] }).plugins[1]?.config["backend"];
+    expect([backend(true, false), backend(false, true), backend(true, true)]).toEqual([
+      "iptables",
       "nftables",
-    );
+      undefined,
+    ]);
     const none = { iptables: false, nft: false };
-    expect(build(none).plugins[0]?.config["ipMasq"]).toBe(false);
+    expect(types(build(none))).toEqual(["bridge"]);
     expect(() => build(none, { portMappings: [{}] })).toThrow("host ports need iptables or nft");
   });
 });
@@ -92,6 +97,14 @@ describe("setPodCidr()", () => {
         rmSync(path, { recursive: true });
       }
     },
+  );
+});
+
+test("rules of netfilter are for the whole range", () => {
+  const subnets = ["10.88.0.0/16", "fd00::/64"].map(parseCidr);
+  expect(subnets.map(iptablesRules).join("")).toContain("-A CRIB-MASQ -s fd00::/64 -j MASQUERADE");
+  expect(nftRules(subnets)).toContain(
+    "ip saddr 10.88.0.0/16 ip daddr != { 10.88.0.0/16, 224.0.0.0/4 } masquerade",
   );
 });
 

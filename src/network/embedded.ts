@@ -1,34 +1,33 @@
-import { existsSync, readFileSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import { writeFileAtomically } from "../lib/atomic-file.ts";
-import { failedPrecondition, invalidArgument } from "../lib/errors.ts";
+import { type Context, detached } from "../lib/context.ts";
+import { AppError, failedPrecondition, invalidArgument } from "../lib/errors.ts";
 import { asObject, asString, type JsonObject, optional, parseJson } from "../lib/json.ts";
+import { abortable } from "../lib/keyed-mutex.ts";
 import { isErrno } from "../os/errno-error.ts";
-import { childEnv } from "../os/role.ts";
 import type { RuntimeConfig } from "./attachment.ts";
 import { type Cidr, formatCidr, overlaps, parseCidr } from "./cidr.ts";
 import { type Conflist, readConflist } from "./conflist.ts";
+import { allowPodTraffic, findNetfilterTools, type NetfilterTools } from "./netfilter.ts";
 import { parseRoutes, type Route } from "./routes.ts";
 
 /** The network that serves when nobody has installed one: a bridge with NAT on this node alone. */
 export interface EmbeddedNetwork {
   /** The chain for one pod: only the plugins that it has use for. */
   conflist(wanted: RuntimeConfig): Conflist;
+  /** Before a pod is attached: the node's rules for its range, looked at again once a minute. */
+  prepare(ctx: Context): Promise<void>;
   /** Takes effect with the next pod and after every restart. Dual stack: two ranges joined by a comma. */
   setPodCidr(podCidr: string): void;
 }
 
 export const bridgeName = "crib0";
 const networkName = "crib";
+const rulesAgeMs = 60_000;
 const candidates = [
   ...Array.from({ length: 16 }, (_, i) => `10.${88 + i}.0.0/16`),
   ...Array.from({ length: 16 }, (_, i) => `172.${31 - i}.0.0/16`),
 ].map(parseCidr);
-
-/** Which netfilter tools the node has; the plugins run one of them. */
-export interface NetfilterTools {
-  readonly iptables: boolean;
-  readonly nft: boolean;
-}
 
 /** `dir` keeps the range once chosen, and the addresses given out. */
 export function openEmbeddedNetwork(dir: string): EmbeddedNetwork {
@@ -38,20 +37,44 @@ export function openEmbeddedNetwork(dir: string): EmbeddedNetwork {
     writeFileAtomically(settingsPath, JSON.stringify(changed));
     settings = changed;
   };
+  const rangesInForce = (routes: readonly Route[]) => {
+    const subnet = settings.subnet ?? formatCidr(chooseSubnet(routes));
+    if (settings.subnet === undefined) save({ ...settings, subnet });
+    return settings.podCidr ?? subnet;
+  };
+  let prepared:
+    | { readonly ranges: string; readonly at: number; readonly done: Promise<void> }
+    | undefined;
   return {
     conflist(wanted) {
       const routes = readRoutes();
-      if (settings.subnet === undefined) {
-        save({ ...settings, subnet: formatCidr(chooseSubnet(routes)) });
-      }
-      const subnets = (settings.podCidr ?? settings.subnet ?? "").split(",").map(parseCidr);
       return embeddedConflist({
-        subnets,
+        subnets: rangesInForce(routes).split(",").map(parseCidr),
         dataDir: `${dir}/addresses`,
         mtu: mtuOf(routes),
-        tools: findTools(),
+        tools: findNetfilterTools(),
         wanted,
       });
+    },
+    async prepare(ctx) {
+      const ranges = rangesInForce(readRoutes());
+      const now = performance.now();
+      if (prepared?.ranges !== ranges || now - prepared.at > rulesAgeMs) {
+        const subnets = ranges.split(",").map(parseCidr);
+        // All that wait share it: one caller's cancellation must not end it for the others.
+        const done = allowPodTraffic(detached(ctx), findNetfilterTools(), subnets);
+        prepared = { ranges, at: now, done };
+      }
+      const { done } = prepared;
+      try {
+        await abortable(done, ctx.signal);
+      } catch (err) {
+        prepared = undefined;
+        throw new AppError("netfilter rules of the embedded network", {
+          kind: "unavailable",
+          cause: err,
+        });
+      }
     },
     setPodCidr(podCidr) {
       const text = podCidr.replaceAll(" ", "");
@@ -71,8 +94,7 @@ export function embeddedConflist(options: {
   readonly wanted: RuntimeConfig;
 }): Conflist {
   const { subnets, tools, wanted } = options;
-  const hasTool = tools.iptables || tools.nft;
-  if (wanted.portMappings !== undefined && !hasTool) {
+  if (wanted.portMappings !== undefined && !tools.iptables && !tools.nft) {
     throw failedPrecondition("host ports need iptables or nft on this node");
   }
   // With both there the plugin finds out which one works.
@@ -84,8 +106,6 @@ export function embeddedConflist(options: {
     // A changed range replaces the bridge's old address.
     forceAddress: true,
     hairpinMode: true,
-    ipMasq: hasTool,
-    ...(backend === undefined ? {} : { ipMasqBackend: backend }),
     ...(options.mtu === undefined ? {} : { mtu: options.mtu }),
     ipam: {
       type: "host-local",
@@ -109,8 +129,6 @@ export function embeddedConflist(options: {
       plugins: [
         bridge,
         ...(wanted.portMappings === undefined ? [] : [portmap]),
-        // Where another program (Docker) lets nothing be forwarded, this lets the pod's traffic through.
-        ...(tools.iptables ? [{ type: "firewall" }] : []),
         ...(wanted.bandwidth === undefined ? [] : [bandwidth]),
       ],
     },
@@ -187,10 +205,4 @@ function mtuOf(routes: readonly Route[]): number | undefined {
   } catch {
     return undefined;
   }
-}
-
-function findTools(): NetfilterTools {
-  const dirs = childEnv["PATH"]?.split(":") ?? [];
-  const has = (tool: string) => dirs.some((dir) => existsSync(`${dir}/${tool}`));
-  return { iptables: has("iptables"), nft: has("nft") };
 }

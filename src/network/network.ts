@@ -120,6 +120,7 @@ export function openCniNetwork(options: CniNetworkOptions): Network {
 
     const chosen = choose(runtimeConfig);
     findPlugins(chosen);
+    if (chosen.embedded) await embedded.prepare(ctx);
     const intent: CniRecord = {
       ...{ ...chosen, sandboxId, netnsPath, cniArgs },
       runtimeConfig: { ...runtimeConfig },

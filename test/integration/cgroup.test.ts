@@ -1,0 +1,107 @@
+import { afterEach, describe, expect, test } from "bun:test";
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { directoriesOf, directoryFor } from "../../src/cgroup/directory.ts";
+import { readCgroupHost } from "../../src/cgroup/host.ts";
+import { oomFiles, parseOomKills } from "../../src/cgroup/oom.ts";
+import { killAll, listProcesses } from "../../src/cgroup/processes.ts";
+import { removeCgroup } from "../../src/cgroup/remove.ts";
+import { readResources } from "../../src/cgroup/resources.ts";
+import type { Context } from "../../src/lib/context.ts";
+import { silentLog } from "../../src/lib/log.ts";
+import { eventually } from "../harness/eventually.ts";
+
+const ctx: Context = { signal: AbortSignal.timeout(60_000), log: silentLog };
+const host = readCgroupHost();
+const pod = "/crib-integration-test";
+const container = `${pod}/c1`;
+
+afterEach(() => removeCgroup(ctx, host, pod));
+
+describe("a cgroup in all hierarchies", () => {
+  test("its processes are found, killed and gone, and it is removed with all below it", async () => {
+    make(pod);
+    make(container);
+    make(`${container}/nested`);
+    const stubborn = "trap '' TERM INT HUP; while :; do sleep 1; done";
+    const plain = start(container, "sleep", "1000");
+    const deep = start(`${container}/nested`, "sh", "-c", stubborn);
+    expect(new Set(listProcesses(host, container))).toEqual(new Set([plain.pid, deep.pid]));
+
+    await removeCgroup(ctx, host, container);
+    expect(plain.signalCode ?? (await plain.exited)).toBeTruthy();
+    expect(await deep.exited).toBe(137);
+    expect(directoriesOf(host, container).filter((dir) => existsSync(dir))).toEqual([]);
+    expect(directoriesOf(host, pod).every((dir) => existsSync(dir))).toBe(true);
+    await removeCgroup(ctx, host, container);
+  });
+
+  test("frozen processes are killed, too", async () => {
+    make(pod);
+    const child = start(pod, "sleep", "1000");
+    freeze(pod);
+    await killAll(ctx, host, pod);
+    expect(await child.exited).toBe(137);
+    await killAll(ctx, host, pod);
+  });
+
+  test("never reaches the root", async () => {
+    for (const relative of ["/", "", "/..", "/a/../.."]) {
+      expect(removeCgroup(ctx, host, relative)).rejects.toThrow(RangeError);
+    }
+  });
+
+  test("limits are read back as they were written", () => {
+    make(pod);
+    if (host.version === 2) {
+      writeFileSync(`${directoryFor(host, "memory", pod)}/memory.max`, "67108864");
+      writeFileSync(`${directoryFor(host, "cpu", pod)}/cpu.max`, "50000 100000");
+    } else {
+      writeFileSync(`${directoryFor(host, "memory", pod)}/memory.limit_in_bytes`, "67108864");
+      writeFileSync(`${directoryFor(host, "cpu", pod)}/cpu.cfs_quota_us`, "50000");
+    }
+    expect(readResources(host, pod)).toMatchObject({
+      memoryLimitInBytes: 67_108_864,
+      cpuQuota: 50_000,
+      cpuPeriod: 100_000,
+      pidsLimit: -1,
+    });
+    expect(readResources(host, "/crib-no-such").memoryLimitInBytes).toBeUndefined();
+  });
+
+  test("a kill for lack of memory is counted", async () => {
+    make(pod);
+    const dir = directoryFor(host, "memory", pod);
+    const limit = host.version === 2 ? "memory.max" : "memory.limit_in_bytes";
+    writeFileSync(`${dir}/${limit}`, "16777216");
+    const [file = ""] = oomFiles(host, pod);
+    expect(parseOomKills(readFileSync(file, "utf8"))).toBe(0);
+    const eater = start(pod, "sh", "-c", "sleep 0.3; head -c 200M /dev/zero | tail -c 200M");
+    await eater.exited;
+    await eventually(() => expect(parseOomKills(readFileSync(file, "utf8"))).toBeGreaterThan(0));
+  });
+});
+
+function make(relative: string): void {
+  for (const dir of directoriesOf(host, relative)) mkdirSync(dir, { recursive: true });
+  const cpuset = directoryFor(host, "cpuset", relative);
+  if (host.version === 2 || cpuset === undefined) return;
+  // Version 1: no process may join before these are filled.
+  const parent = cpuset.slice(0, cpuset.lastIndexOf("/"));
+  for (const name of ["cpuset.cpus", "cpuset.mems"]) {
+    writeFileSync(`${cpuset}/${name}`, readFileSync(`${parent}/${name}`));
+  }
+}
+
+function start(relative: string, ...argv: string[]) {
+  const child = Bun.spawn(argv, { stdio: ["ignore", "ignore", "ignore"] });
+  for (const dir of directoriesOf(host, relative)) {
+    writeFileSync(`${dir}/cgroup.procs`, String(child.pid));
+  }
+  return child;
+}
+
+function freeze(relative: string): void {
+  const version1 = directoryFor(host, "freezer", relative);
+  if (version1 !== undefined) writeFileSync(`${version1}/freezer.state`, "FROZEN");
+  else writeFileSync(`${directoriesOf(host, relative)[0]}/cgroup.freeze`, "1");
+}
