@@ -8,7 +8,7 @@ const ctx = { signal: new AbortController().signal, log: silentLog };
 
 test("importDirectory() reads an archive again only when it changed or an image of it is gone", async () => {
   const dir = mkdtempSync("/tmp/crib-import-");
-  using _ = { [Symbol.dispose]: () => rmSync(dir, { recursive: true }) };
+  using _dir = { [Symbol.dispose]: () => rmSync(dir, { recursive: true }) };
   const read: string[] = [];
   const store = new Set<string>();
   const deps = {

@@ -72,10 +72,11 @@ export class Layers implements LayerStore {
   }
 
   hold(chainIds: readonly ChainId[]): Disposable {
-    for (const id of chainIds) this.#holds.set(id, (this.#holds.get(id) ?? 0) + 1);
+    const held = [...chainIds];
+    for (const id of held) this.#holds.set(id, (this.#holds.get(id) ?? 0) + 1);
     return {
       [Symbol.dispose]: () => {
-        for (const id of chainIds) {
+        for (const id of held.splice(0)) {
           const left = (this.#holds.get(id) ?? 1) - 1;
           if (left === 0) this.#holds.delete(id);
           else this.#holds.set(id, left);

@@ -1,0 +1,104 @@
+import { verifiedStream } from "../content/verified-stream.ts";
+import type { Context } from "../lib/context.ts";
+import { AppError, invalidArgument } from "../lib/errors.ts";
+import { chainIdsOf } from "../oci/chain-id.ts";
+import type { Descriptor } from "../oci/descriptor.ts";
+import type { Digest } from "../oci/digest.ts";
+import type { ImageDeps } from "./deps.ts";
+import { Limiter } from "./limiter.ts";
+
+/** Where the bytes of blobs come from: a registry, or an archive. They are verified here. */
+export interface BlobSource {
+  readBlob(ctx: Context, blob: Descriptor): AsyncIterable<Uint8Array>;
+}
+
+export interface LayersToFetch {
+  readonly source: BlobSource;
+  /** Lowest first, as many as diffIds. */
+  readonly blobs: readonly Descriptor[];
+  readonly diffIds: readonly Digest[];
+  /** Gets the count of each piece of bytes that came. */
+  readonly onBytes: (bytes: number) => void;
+}
+
+/**
+ * Makes all layers of an image be there. Fetched and unpacked at the same time, some at once, and committed from the
+ * lowest upwards. On failure the others are stopped, and nothing unfinished is left. The caller holds the layers.
+ */
+export async function fetchLayers(
+  ctx: Context,
+  deps: Pick<ImageDeps, "layers" | "flights" | "parallelLayers">,
+  fetching: LayersToFetch,
+): Promise<void> {
+  if (fetching.blobs.length !== fetching.diffIds.length) {
+    throw invalidArgument(
+      `image has ${fetching.blobs.length} layers and ${fetching.diffIds.length} diffIDs`,
+    );
+  }
+  const failed = new AbortController();
+  const inner = { ...ctx, signal: AbortSignal.any([ctx.signal, failed.signal]) };
+  const limiter = new Limiter(deps.parallelLayers);
+  let failure: { readonly cause: unknown } | undefined;
+  await Promise.all(
+    fetching.blobs.map(async (_, height) => {
+      try {
+        await ensureLayer(inner, deps, fetching, limiter, height);
+      } catch (cause) {
+        failure ??= { cause };
+        failed.abort(new AppError("another layer failed", { kind: "cancelled" }));
+      }
+    }),
+  );
+  ctx.signal.throwIfAborted();
+  if (failure !== undefined) throw failure.cause;
+}
+
+async function ensureLayer(
+  ctx: Context,
+  deps: Pick<ImageDeps, "layers" | "flights">,
+  fetching: LayersToFetch,
+  limiter: Limiter,
+  height: number,
+  options: { readonly retries: boolean } = { retries: true },
+): Promise<void> {
+  const diffIds = fetching.diffIds.slice(0, height + 1);
+  const chainId = chainIdsOf(diffIds).at(-1);
+  const blob = fetching.blobs[height];
+  if (chainId === undefined || blob === undefined) throw new TypeError("no such layer");
+  if (deps.layers.find(chainId) !== undefined) {
+    fetching.onBytes(blob.sizeBytes);
+    return;
+  }
+  const attempt = async (signal: AbortSignal): Promise<void> => {
+    const flight = { ...ctx, signal };
+    await using unpacked = await unpack(flight, deps, fetching, limiter, blob);
+    if (unpacked.diffId !== diffIds.at(-1)) {
+      throw new AppError(`layer ${blob.digest} is ${unpacked.diffId} and not ${diffIds.at(-1)}`, {
+        kind: "data-loss",
+      });
+    }
+    if (height > 0) {
+      // It is under way, or has failed for good.
+      const quiet = { ...fetching, onBytes: () => {} };
+      await ensureLayer(flight, deps, quiet, limiter, height - 1, { retries: false });
+    }
+    await deps.layers.commit(flight, unpacked, diffIds);
+  };
+  await deps.flights.run(chainId, ctx.signal, attempt, options);
+}
+
+async function unpack(
+  ctx: Context,
+  deps: Pick<ImageDeps, "layers">,
+  fetching: LayersToFetch,
+  limiter: Limiter,
+  blob: Descriptor,
+) {
+  using _slot = await limiter.enter(ctx.signal);
+  const bytes = fetching.source.readBlob(ctx, blob);
+  try {
+    return await deps.layers.unpack(ctx, verifiedStream(bytes, blob, fetching.onBytes));
+  } catch (cause) {
+    throw new Error(`layer ${blob.digest}`, { cause });
+  }
+}

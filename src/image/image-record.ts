@@ -1,0 +1,62 @@
+import { type ChainId, chainIdsOf } from "../oci/chain-id.ts";
+import type { Digest } from "../oci/digest.ts";
+import type { ImageConfig } from "../oci/image-config.ts";
+import type { Image, ImageId } from "./image.ts";
+
+/** An image as it is kept: plain JSON values, one record an image id. */
+export interface ImageRecord {
+  readonly id: ImageId;
+  /** `registry/repository:tag`, each, oldest first. A tag is in one record only. */
+  readonly repoTags: readonly string[];
+  /** `registry/repository@digest`, each, oldest first. */
+  readonly repoDigests: readonly string[];
+  /** Manifests and the index they were chosen from, that led here; the content store has them, and the config by its id. */
+  readonly manifestDigests: readonly Digest[];
+  /** Uncompressed, lowest first, with what each takes when unpacked. */
+  readonly layers: readonly { readonly diffId: Digest; readonly sizeBytes: number }[];
+  readonly configSizeBytes: number;
+  readonly config: ImageConfig;
+  readonly pinned: boolean;
+}
+
+/** Where records are kept. Each call is durable when it returns. */
+export interface ImageRecords {
+  list(): readonly ImageRecord[];
+  /** Adds, or replaces the one with the same id. */
+  put(record: ImageRecord): void;
+  /** Idempotent. */
+  delete(id: ImageId): void;
+}
+
+/** For tests, and for stores that need not survive. */
+export function memoryImageRecords(records: readonly ImageRecord[] = []): ImageRecords {
+  const byId = new Map(records.map((record) => [record.id, record]));
+  return {
+    list: () => [...byId.values()],
+    put: (record) => void byId.set(record.id, record),
+    delete: (id) => void byId.delete(id),
+  };
+}
+
+export function diffIdsOf(record: ImageRecord): readonly Digest[] {
+  return record.layers.map(({ diffId }) => diffId);
+}
+
+export function chainOf(record: ImageRecord): readonly ChainId[] {
+  return chainIdsOf(diffIdsOf(record));
+}
+
+export function imageOf(record: ImageRecord): Image {
+  return {
+    id: record.id,
+    repoTags: record.repoTags,
+    repoDigests: record.repoDigests,
+    sizeBytes: record.layers.reduce(
+      (sum, { sizeBytes }) => sum + sizeBytes,
+      record.configSizeBytes,
+    ),
+    config: record.config,
+    diffIds: diffIdsOf(record),
+    pinned: record.pinned,
+  };
+}

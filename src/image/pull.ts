@@ -1,0 +1,108 @@
+import { readVerified } from "../content/verified-stream.ts";
+import type { Context } from "../lib/context.ts";
+import { AppError, invalidArgument } from "../lib/errors.ts";
+import { maxImageConfigBytes } from "../oci/image-config.ts";
+import { type Manifest, parseManifest, selectManifest } from "../oci/manifest.ts";
+import type { Platform } from "../oci/platform.ts";
+import { formatReference, type Reference, repoDigest, repoTag } from "../oci/reference.ts";
+import { openRepository, type RemoteManifest, type Repository } from "../registry/client.ts";
+import type { Credentials } from "../registry/credentials.ts";
+import type { ImageDeps } from "./deps.ts";
+import type { Image } from "./image.ts";
+import { storeImage } from "./store-image.ts";
+
+const maxIndexDepth = 4;
+
+/** How far a pull has come. Bytes are of compressed layers; those that are there already count as fetched. */
+export interface PullProgress {
+  readonly fetchedBytes: number;
+  readonly totalBytes: number;
+}
+
+export interface PullOptions {
+  readonly auth?: Credentials | undefined;
+  readonly onProgress?: ((progress: PullProgress) => void) | undefined;
+  readonly pinned?: boolean;
+}
+
+/**
+ * Pulls the image that `reference` names now. The tag is resolved once; every byte is verified against the digest that
+ * this gave. Pulling what is there already costs the manifest and adds the name.
+ */
+export async function pullImage(
+  ctx: Context,
+  deps: ImageDeps,
+  reference: Reference,
+  options: PullOptions = {},
+): Promise<Image> {
+  try {
+    const repository = openRepository(deps.registry, reference, options.auth);
+    return await pullFrom(ctx, deps, repository, reference, options);
+  } catch (cause) {
+    ctx.signal.throwIfAborted();
+    throw new Error(`pull ${formatReference(reference)}`, { cause });
+  }
+}
+
+async function pullFrom(
+  ctx: Context,
+  deps: ImageDeps,
+  repository: Repository,
+  reference: Reference,
+  options: PullOptions,
+): Promise<Image> {
+  const named = await repository.fetchManifest(ctx, reference.digest ?? reference.tag ?? "latest");
+  const { manifest, manifests } = await resolveManifest(ctx, repository, named, deps.platform);
+  const config = await readVerified(
+    repository.readBlob(ctx, manifest.config),
+    manifest.config,
+    maxImageConfigBytes,
+  );
+  const totalBytes = manifest.layers.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
+  let fetchedBytes = 0;
+  const tag = repoTag(reference);
+  return await storeImage(ctx, deps, {
+    repoTags: tag === undefined ? [] : [tag],
+    repoDigests: [repoDigest(reference, named.digest)],
+    manifests,
+    configDigest: manifest.config.digest,
+    config,
+    layers: manifest.layers,
+    source: repository,
+    pinned: options.pinned ?? false,
+    onBytes: (bytes) => {
+      fetchedBytes += bytes;
+      options.onProgress?.({ fetchedBytes, totalBytes });
+    },
+  });
+}
+
+interface ResolvedManifest {
+  readonly manifest: Manifest;
+  readonly manifests: readonly Uint8Array[];
+}
+
+/** From what the name led to down to the manifest for this platform. */
+async function resolveManifest(
+  ctx: Context,
+  repository: Repository,
+  named: RemoteManifest,
+  platform: Platform,
+): Promise<ResolvedManifest> {
+  const manifests: Uint8Array[] = [];
+  let remote = named;
+  for (let depth = 0; depth < maxIndexDepth; depth++) {
+    const what = `manifest ${remote.digest}`;
+    const parsed = parseManifest(remote.bytes, what, remote.mediaType);
+    manifests.push(remote.bytes);
+    if (parsed.kind === "manifest") return { manifest: parsed, manifests };
+    const chosen = selectManifest(parsed, platform, what);
+    remote = await repository.fetchManifest(ctx, chosen.digest);
+    if (remote.bytes.byteLength !== chosen.sizeBytes) {
+      throw new AppError(`manifest ${chosen.digest}: not ${chosen.sizeBytes} bytes`, {
+        kind: "data-loss",
+      });
+    }
+  }
+  throw invalidArgument(`manifest ${named.digest}: indexes nested over ${maxIndexDepth} deep`);
+}

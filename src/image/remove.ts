@@ -1,0 +1,29 @@
+import type { Context } from "../lib/context.ts";
+import type { Digest } from "../oci/digest.ts";
+import type { ImageDeps } from "./deps.ts";
+import { chainOf } from "./image-record.ts";
+import { usedLayers } from "./store-image.ts";
+
+/**
+ * Removes the image with all its names, whichever of them or its id it is called by. Succeeds if there is none (CRI
+ * RemoveImage). Who asks afterwards does not find it, though its files may take a moment more. Layers that another image
+ * or a container has stay.
+ */
+export async function removeImage(
+  ctx: Context,
+  deps: Pick<ImageDeps, "images" | "layers" | "content">,
+  nameOrId: string,
+): Promise<void> {
+  const record = deps.images.findRecord(nameOrId);
+  if (record === undefined) return;
+  deps.images.delete(record.id);
+  const kept = new Set(
+    deps.images
+      .listRecords()
+      .flatMap(({ manifestDigests }) => manifestDigests as readonly string[]),
+  );
+  for (const digest of record.manifestDigests) if (!kept.has(digest)) deps.content.remove(digest);
+  deps.content.remove(record.id as string as Digest);
+  await deps.layers.removeUnused(ctx, chainOf(record), usedLayers(deps));
+  ctx.log.info("image removed", { image: record.id });
+}

@@ -1,0 +1,88 @@
+import type { Context } from "../lib/context.ts";
+import { invalidArgument } from "../lib/errors.ts";
+import { type ChainId, chainIdsOf } from "../oci/chain-id.ts";
+import type { Descriptor } from "../oci/descriptor.ts";
+import type { Digest } from "../oci/digest.ts";
+import { type ImageConfig, parseImageConfig } from "../oci/image-config.ts";
+import { formatPlatform, isRunnable, type Platform } from "../oci/platform.ts";
+import type { ImageDeps } from "./deps.ts";
+import { type BlobSource, fetchLayers } from "./fetch-layers.ts";
+import type { Image, ImageId } from "./image.ts";
+
+/** An image whose manifest is known: what is left is its layers. */
+export interface FoundImage {
+  readonly repoTags: readonly string[];
+  readonly repoDigests: readonly string[];
+  /** Verified bytes of the index, if there was one, and of the manifest. */
+  readonly manifests: readonly Uint8Array[];
+  readonly configDigest: Digest;
+  readonly config: Uint8Array;
+  readonly layers: readonly Descriptor[];
+  readonly source: BlobSource;
+  readonly pinned: boolean;
+  readonly onBytes: (bytes: number) => void;
+}
+
+/**
+ * Fetches the layers and makes it an image of the store: known to nobody until all of it is on disk for sure, for good
+ * from then on. Cancelled or failed, it leaves what earlier images had.
+ */
+export async function storeImage(ctx: Context, deps: ImageDeps, found: FoundImage): Promise<Image> {
+  const config = parseImageConfig(found.config, `image config ${found.configDigest}`);
+  checkPlatform(config, deps.platform);
+  const chain = chainIdsOf(config.diffIds);
+  try {
+    using _hold = deps.layers.hold(chain);
+    await fetchLayers(ctx, deps, {
+      source: found.source,
+      blobs: found.layers,
+      diffIds: config.diffIds,
+      onBytes: found.onBytes,
+    });
+    const isNew = deps.images.findRecord(found.configDigest) === undefined;
+    if (isNew) await deps.layers.sync(ctx);
+    return record(deps, found, config, chain);
+  } catch (err) {
+    await deps.layers.removeUnused(ctx, chain, usedLayers(deps));
+    throw err;
+  }
+}
+
+function record(
+  deps: ImageDeps,
+  found: FoundImage,
+  config: ImageConfig,
+  chain: readonly ChainId[],
+): Image {
+  const layers = chain.map((chainId) => {
+    const layer = deps.layers.find(chainId);
+    if (layer === undefined) throw new TypeError(`layer ${chainId} was not kept`);
+    return { diffId: layer.diffId, sizeBytes: layer.usedBytes };
+  });
+  deps.content.put(found.config);
+  return deps.images.put({
+    id: found.configDigest as string as ImageId,
+    repoTags: found.repoTags,
+    repoDigests: found.repoDigests,
+    manifestDigests: found.manifests.map((bytes) => deps.content.put(bytes)),
+    layers,
+    configSizeBytes: found.config.byteLength,
+    config,
+    pinned: found.pinned,
+  });
+}
+
+/** An index has been chosen from already; an image without one says it here, if it says it. */
+function checkPlatform({ os, architecture, variant }: ImageConfig, node: Platform): void {
+  if (architecture === "") return;
+  const offered = { os, architecture, variant: variant || node.variant };
+  if (isRunnable(node, offered)) return;
+  throw invalidArgument(
+    `image is for ${formatPlatform(offered)} and this node is ${formatPlatform(node)}`,
+  );
+}
+
+/** The layers that images have. */
+export function usedLayers(deps: Pick<ImageDeps, "images">) {
+  return new Set(deps.images.list().flatMap(({ diffIds }) => chainIdsOf(diffIds)));
+}

@@ -1,0 +1,93 @@
+import { AppError, type ErrorKind } from "../lib/errors.ts";
+import { asArray, asObject, asString, parseJson } from "../lib/json.ts";
+
+/** A registry said no, or could not be asked (`status` 0). Messages never hold a query, a password or a token. */
+export class RegistryError extends AppError {
+  override readonly name = "RegistryError";
+  readonly status: number;
+  /** The specification's error codes: MANIFEST_UNKNOWN, DENIED, ... */
+  readonly codes: readonly string[];
+  /** What a Retry-After header asked for. */
+  readonly retryAfterMs: number | undefined;
+
+  constructor(
+    message: string,
+    status: number,
+    options: {
+      readonly codes?: readonly string[];
+      readonly retryAfterMs?: number | undefined;
+      readonly cause?: unknown;
+    } = {},
+  ) {
+    const kind = kindOfStatus(status);
+    super(message, {
+      kind,
+      ...(kind === "unavailable" ? { reason: "RegistryUnavailable" } : {}),
+      ...("cause" in options ? { cause: options.cause } : {}),
+    });
+    this.status = status;
+    this.codes = options.codes ?? [];
+    this.retryAfterMs = options.retryAfterMs;
+  }
+
+  get isTransient(): boolean {
+    return this.kind === "unavailable";
+  }
+}
+
+function kindOfStatus(status: number): ErrorKind {
+  if (status === 401) return "unauthenticated";
+  if (status === 403) return "permission-denied";
+  if (status === 404) return "not-found";
+  if (status === 0 || status === 408 || status === 429 || status >= 500) return "unavailable";
+  return "failed-precondition";
+}
+
+const maxErrorBytes = 16 << 10;
+const maxRetryAfterMs = 30_000;
+const codePattern = /^[A-Z_]{1,64}$/;
+
+/** Reads what the registry says about a failed request; its free text is not repeated. */
+export async function errorOfResponse(step: string, response: Response): Promise<RegistryError> {
+  const codes = await readCodes(response);
+  const detail = codes.length === 0 ? "" : ` ${codes.join(", ")}`;
+  const seconds = Number(response.headers.get("retry-after") ?? Number.NaN);
+  return new RegistryError(`${step}: ${response.status}${detail}`, response.status, {
+    codes,
+    retryAfterMs: seconds >= 0 ? Math.min(seconds * 1000, maxRetryAfterMs) : undefined,
+  });
+}
+
+async function readCodes(response: Response): Promise<readonly string[]> {
+  try {
+    const body = asObject(
+      parseJson(await readLimited(response, maxErrorBytes), "error", { maxBytes: maxErrorBytes }),
+      "error",
+    );
+    return asArray(body["errors"], "errors")
+      .slice(0, 5)
+      .map((entry) => asString(asObject(entry, "error")["code"], "code"))
+      .filter((code) => codePattern.test(code));
+  } catch {
+    return [];
+  }
+}
+
+/** The whole body; more than `maxBytes` is an error. */
+export async function readLimited(response: Response, maxBytes: number): Promise<Buffer> {
+  const chunks: Uint8Array[] = [];
+  let size = 0;
+  for await (const chunk of response.body ?? []) {
+    size += chunk.byteLength;
+    if (size > maxBytes) {
+      throw new AppError(`answer over ${maxBytes} bytes`, { kind: "resource-exhausted" });
+    }
+    chunks.push(chunk);
+  }
+  return Buffer.concat(chunks);
+}
+
+/** A URL for messages: no user, no query, no fragment, which may be signatures and tokens. */
+export function redactUrl(url: URL): string {
+  return `${url.protocol}//${url.host}${url.pathname}`;
+}
