@@ -8,7 +8,7 @@
 import { chmod, mkdir, rename } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { parseArgs } from "node:util";
-import { cached, embed, repository, sources } from "./cache.ts";
+import { cached, embed, repository, secondsSince, sources } from "./cache.ts";
 import { checkNeeds, printNeeds } from "./needs.ts";
 import { buildCniPlugins } from "./parts/cni-plugins.ts";
 import { fetchCrun } from "./parts/crun.ts";
@@ -40,13 +40,15 @@ async function build(entry: string, output: string): Promise<void> {
   const launcher = await buildLauncher();
 
   const files = [await joinNotices([...parts, launcher]), ...parts.flatMap((part) => part.files)];
+  process.stdout.write("  compressing ...");
+  const compressingSince = performance.now();
   const payload = await packPayload(files, { version, parts: versions });
+  console.log(` ${secondsSince(compressingSince)}`);
   const launcherBytes = await Bun.file(launcher.path).bytes();
   await writeExecutable(output, Buffer.concat([launcherBytes, payload]));
 
   printSizes(files, launcherBytes.length + payload.length);
-  const seconds = ((performance.now() - startedAt) / 1000).toFixed(1);
-  console.log(`${output} is ready after ${seconds} s`);
+  console.log(`${output} is ready after ${secondsSince(startedAt)}`);
 }
 
 async function buildLauncher(): Promise<{ readonly path: string; readonly notices: string }> {

@@ -7,8 +7,8 @@ export const embed: string = import.meta.dir;
 
 const cache = join(repository, ".cache/embed");
 
-/** Entries of a name that are kept: going back to an earlier commit then builds nothing. */
-const kept = 4;
+/** Entries of a name that are kept: changing one's mind then builds nothing. */
+const kept = 2;
 
 /**
  * The directory that `make` filled from these inputs, now or in an earlier build. Inputs are everything the result
@@ -37,7 +37,7 @@ export async function cached(
     await rm(filling, { recursive: true, force: true });
     throw new Error(`build ${name}`, { cause });
   }
-  process.stdout.write(` ${((performance.now() - startedAt) / 1000).toFixed(1)} s\n`);
+  process.stdout.write(` ${secondsSince(startedAt)}\n`);
   await forgetOld(name);
   return directory;
 }
@@ -72,6 +72,10 @@ export function digest(inputs: readonly (string | Uint8Array)[]): string {
   const sum = createHash("sha256");
   for (const input of inputs) sum.update(`${Buffer.byteLength(input)}:`).update(input);
   return sum.digest("hex");
+}
+
+export function secondsSince(startedAt: number): string {
+  return `${((performance.now() - startedAt) / 1000).toFixed(1)} s`;
 }
 
 /** Names and contents of the files that match, as inputs of `cached`. */

@@ -1,4 +1,4 @@
-import { copyFile, realpath, rename } from "node:fs/promises";
+import { copyFile, realpath, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { cached } from "../cache.ts";
 import { packageClosure, packageInputs, unpackPackages, versionOf } from "../debian.ts";
@@ -34,6 +34,7 @@ export async function fetchCrun(): Promise<Part> {
       JSON.stringify([...libraries.keys()].sort()),
     );
     await Bun.write(join(directory, "notices"), await copyrights(root));
+    await rm(root, { recursive: true });
   });
   const names: string[] = await Bun.file(join(built, "libraries.json")).json();
   const files: PayloadFile[] = names.map((name) => ({

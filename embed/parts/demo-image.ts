@@ -1,4 +1,5 @@
 import { createHash } from "node:crypto";
+import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import { cached } from "../cache.ts";
 import { run } from "../command.ts";
@@ -28,6 +29,7 @@ export async function buildDemoImage(): Promise<Part> {
       await Bun.write(join(directory, "demo.tar"), tarArchive(imageLayout(layer)));
       const copyright = await Bun.file(join(root, "usr/share/doc/busybox-static/copyright")).text();
       await Bun.write(join(directory, "notices"), notice("busybox-static (Debian)", copyright));
+      await rm(root, { recursive: true });
     },
   );
   return {

@@ -1,0 +1,101 @@
+/** dist/crib as users get it. Build it first: `bun embed/build.ts`. */
+import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { copyFile, mkdir, mkdtemp, readdir, readlink, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { repository } from "./cache.ts";
+import { run } from "./command.ts";
+
+const executable = join(repository, "dist/crib");
+const inCi = process.env["CI"] === "true";
+const canRun = process.getuid?.() === 0 && (await Bun.file(executable).exists());
+if (!canRun) console.log("skipped: needs root and dist/crib");
+
+describe.skipIf(!canRun && !inCi)("in an empty root, without any C library", () => {
+  let root: string;
+  let payload: string;
+
+  /** Runs it there, with /proc: Bun ends at once without. */
+  async function runInRoot(...argv: readonly string[]): Promise<string> {
+    const script = 'mount -t proc proc "$1/proc" && exec chroot "$@"';
+    return await run(["unshare", "--mount", "sh", "-c", script, "sh", root, ...argv]);
+  }
+
+  beforeAll(async () => {
+    root = await mkdtemp(join(tmpdir(), "crib-empty-root-"));
+    await mkdir(join(root, "proc"));
+    await copyFile(executable, join(root, "crib"));
+    await runInRoot("/crib", "version");
+    const bin = "/var/lib/crib/bin";
+    const [version = ""] = (await readdir(join(root, bin))).filter((name) => !name.startsWith("."));
+    payload = join(bin, version);
+  });
+  afterAll(() => rm(root, { recursive: true, force: true }));
+
+  test("crib version names every part", async () => {
+    const version = await runInRoot("/crib", "version");
+    for (const part of ["crib", "bun", "runc", "crun", "cni-plugins", "pause", "glibc"]) {
+      expect(version).toMatch(new RegExp(`^${part}\\s+\\d`, "m"));
+    }
+  });
+
+  test("says so when /proc is missing", async () => {
+    const refused = run(["chroot", root, "/crib", "version"]);
+    await expect(refused).rejects.toThrow("crib: /proc is not mounted");
+  });
+
+  test("runc and crun run with seccomp", async () => {
+    expect(await runInRoot(join(payload, "runc"), "--version")).toContain("libseccomp: ");
+    expect(await runInRoot(join(payload, "crun/crun"), "--version")).toContain("+SECCOMP");
+  });
+
+  test("every CNI plugin is the one that its name says", async () => {
+    const directory = join(root, payload, "cni");
+    const names = (await readdir(directory)).filter((name) => name !== "plugins");
+    expect(names.length).toBe(9);
+    for (const name of names) {
+      expect(await readlink(join(directory, name))).toBe("plugins");
+      const about = await run(["sh", "-c", '"$0" 2>&1', join(directory, name)]);
+      expect(about).toContain(`CNI ${name} plugin v`);
+    }
+  });
+
+  test("pause reaps orphans and ends on SIGTERM as the first process of a PID namespace", async () => {
+    const argv = ["unshare", "--pid", "--fork", "--kill-child", join(root, payload, "pause")];
+    await using unshare = Bun.spawn(argv);
+    const children = `/proc/${unshare.pid}/task/${unshare.pid}/children`;
+    let pid = "";
+    while (pid === "") pid = (await Bun.file(children).text()).trim();
+    const orphan = ["nsenter", "--target", pid, "--pid", "--mount", "sh", "-c", "true & exit 0"];
+    while ((await Bun.file(`/proc/${pid}/comm`).text()) !== "pause\n") await Bun.sleep(1);
+    await run(orphan);
+    const zombies = async () => await Bun.file(`/proc/${pid}/task/${pid}/children`).text();
+    while ((await zombies()) !== "") await Bun.sleep(1);
+    process.kill(Number(pid), "SIGTERM");
+    expect(await unshare.exited).toBe(0);
+  });
+});
+
+describe.skipIf(!canRun && !inCi)("the demo image", () => {
+  test("is an OCI layout whose blobs are what their names say", async () => {
+    const directory = await mkdtemp(join(tmpdir(), "crib-demo-image-"));
+    try {
+      await run(["env", `CRIB_DATA=${directory}`, executable, "version"]);
+      const [archive = ""] = await Array.fromAsync(
+        new Bun.Glob("bin/*/demo.tar").scan({ cwd: directory }),
+      );
+      await run(["tar", "-xf", join(directory, archive), "-C", directory]);
+      const blobs = await readdir(join(directory, "blobs/sha256"));
+      expect(blobs.length).toBe(3);
+      for (const name of blobs) {
+        const content = await Bun.file(join(directory, "blobs/sha256", name)).bytes();
+        expect(Bun.CryptoHasher.hash("sha256", content, "hex")).toBe(name);
+      }
+      const index = await Bun.file(join(directory, "index.json")).json();
+      const [manifest] = index.manifests;
+      expect(manifest.annotations["org.opencontainers.image.ref.name"]).toBe("crib.local/demo:1");
+    } finally {
+      await rm(directory, { recursive: true, force: true });
+    }
+  });
+});
