@@ -6,7 +6,11 @@ import { runLabel, runLogDirectory } from "./run-config.ts";
 /** Stops and removes a pod with its containers, and the logs where `crib run` made them. */
 export async function removePod(
   cri: CriClient,
-  pod: Pick<pb.PodSandbox, "id" | "metadata" | "labels">,
+  pod: {
+    readonly id: string;
+    readonly metadata?: pb.PodSandboxMetadata | undefined;
+    readonly labels: Readonly<Record<string, string>>;
+  },
   signal: AbortSignal,
 ): Promise<void> {
   await cri.runtime.stopPodSandbox({ podSandboxId: pod.id }, { signal });

@@ -1,4 +1,4 @@
-import { mkdir } from "node:fs/promises";
+import { mkdir, rm } from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
 import type * as pb from "../gen/runtime/v1/api_pb.ts";
 import { detached } from "../lib/context.ts";
@@ -39,12 +39,13 @@ export async function startPod(
 
   await using undo = new AsyncDisposableStack();
   await mkdir(`${sandbox.logDirectory}/${container.metadata?.name}`, { recursive: true });
+  undo.defer(() => rm(sandbox.logDirectory, { recursive: true, force: true }));
   const { podSandboxId } = await cri.runtime.runPodSandbox(
     { config: sandbox, runtimeHandler: request.runtimeHandler },
     { signal },
   );
-  const pod = { id: podSandboxId, metadata: sandbox.metadata, labels: sandbox.labels };
-  undo.defer(() => removePod(cri, pod as pb.PodSandbox, detached(env.ctx).signal));
+  const pod = podOf(podSandboxId, sandbox);
+  undo.defer(() => removePod(cri, pod, detached(env.ctx).signal));
   const { containerId } = await cri.runtime.createContainer(
     { podSandboxId, config: container, sandboxConfig: sandbox },
     { signal },
@@ -83,12 +84,11 @@ export async function followPod(
   while (!(await until())) await sleep(50);
   const { status: last } = await cri.runtime.containerStatus({ containerId });
   if (options.remove) {
-    const pod = { id: started.sandboxId, ...pick(started.sandbox) };
-    await removePod(cri, pod, never);
+    await removePod(cri, podOf(started.sandboxId, started.sandbox), never);
   }
   return last === undefined ? 255 : last.exitCode & 0xff;
 }
 
-function pick({ metadata, labels }: pb.PodSandboxConfig) {
-  return { metadata, labels };
+function podOf(id: string, { metadata, labels }: pb.PodSandboxConfig) {
+  return { id, metadata, labels };
 }

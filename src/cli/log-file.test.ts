@@ -1,0 +1,97 @@
+import { describe, expect, test } from "bun:test";
+import { appendFileSync, mkdtempSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import fc from "fast-check";
+import { type ReadLogOptions, readLog } from "./log-file.ts";
+import { parseLogLine } from "./log-line.ts";
+
+const time = "2026-01-01T00:00:00.000000001Z";
+const never = new AbortController().signal;
+
+function tempLog(content: string) {
+  const dir = mkdtempSync(`${tmpdir()}/crib-log-`);
+  const path = `${dir}/0.log`;
+  writeFileSync(path, content);
+  return { path, [Symbol.dispose]: () => rmSync(dir, { recursive: true }) };
+}
+
+async function readAll(path: string, options: Partial<ReadLogOptions> = {}): Promise<string> {
+  let text = "";
+  for await (const { content, isPartial } of readLog(path, { signal: never, ...options })) {
+    text += Buffer.from(content).toString() + (isPartial ? "" : "\n");
+  }
+  return text;
+}
+
+describe("readLog()", () => {
+  test("gives back what was logged, however long the lines are", async () => {
+    const pieces = fc.record({ length: fc.nat(40_000), isPartial: fc.boolean() });
+    await fc.assert(
+      fc.asyncProperty(fc.array(pieces, { maxLength: 12 }), async (lines) => {
+        const body = (length: number) => "x".repeat(length);
+        const file = lines.map(
+          ({ length, isPartial }) => `${time} stdout ${isPartial ? "P" : "F"} ${body(length)}\n`,
+        );
+        const logged = lines.map(({ length, isPartial }) => body(length) + (isPartial ? "" : "\n"));
+        using log = tempLog(file.join(""));
+        expect(await readAll(log.path)).toBe(logged.join(""));
+      }),
+      { numRuns: 20 },
+    );
+  });
+
+  test("follows through a rotation to the end, and leaves an unfinished line for later", async () => {
+    using log = tempLog(`${time} stdout F one\n${time} stdout F tw`);
+    const steps = [
+      () => appendFileSync(log.path, "o\n"),
+      () => {
+        renameSync(log.path, `${log.path}.1`);
+        appendFileSync(`${log.path}.1`, `${time} stdout F three\n`);
+        writeFileSync(log.path, `${time} stdout F four\n`);
+      },
+      () => appendFileSync(log.path, `${time} stdout F five\n`),
+    ];
+    const until = async () => {
+      steps.shift()?.();
+      return steps.length === 0;
+    };
+    expect(await readAll(log.path, { until })).toBe("one\ntwo\nthree\nfour\nfive\n");
+  });
+
+  test("ends when it is cancelled", async () => {
+    using log = tempLog(`${time} stdout F one\n`);
+    const signal = AbortSignal.timeout(50);
+    expect(await readAll(log.path, { signal, until: async () => false })).toBe("one\n");
+  });
+
+  test("refuses an endless line and a missing file", async () => {
+    using log = tempLog("x".repeat(3 << 20));
+    await expect(readAll(log.path)).rejects.toThrow("log line over");
+    await expect(readAll(`${log.path}.none`)).rejects.toThrow("open log file");
+  });
+
+  test.each([
+    [0, ""],
+    [1, "c\n"],
+    [2, "b\nc\n"],
+    [99, "a\nb\nc\n"],
+  ])("with tail %p", async (tail, expected) => {
+    using log = tempLog(["a", "b", "c"].map((line) => `${time} stdout F ${line}\n`).join(""));
+    expect(await readAll(log.path, { tail })).toBe(expected);
+  });
+});
+
+describe("parseLogLine()", () => {
+  test("takes an empty line, spaces inside, and further tags", () => {
+    const parse = (text: string) => parseLogLine(Buffer.from(text)).content.toString();
+    expect(parse(`${time} stdout F `)).toBe("");
+    expect(parse(`${time} stderr F:x a b `)).toBe("a b ");
+  });
+
+  test.each([["", "stdout F", `${time} stdin F x`, `${time} stdout X y`, `${time} stdoutF y`]])(
+    "refuses what is none",
+    (...lines) => {
+      for (const line of lines) expect(() => parseLogLine(Buffer.from(line))).toThrow("CRI log");
+    },
+  );
+});
