@@ -21,10 +21,10 @@ test("parseRoutes() reads /proc/net/route", () => {
   ]);
 });
 
-test("chooseSubnet() leaves out what the node has routes to, but not its own bridge", () => {
+test("chooseSubnet() leaves out what the node has routes to, and takes what the bridge has", () => {
   expect(chooseSubnet([]).address).toBe("10.88.0.0");
   expect(chooseSubnet(parseRoutes(routes)).address).toBe("10.92.0.0");
-  expect(chooseSubnet(parseRoutes(routes.replace("vpn0", "crib0"))).address).toBe("10.88.0.0");
+  expect(chooseSubnet(parseRoutes(routes.replace("vpn0", "crib0")))).toMatchObject({ prefix: 14 });
   const all = { interface: "x", destination: parseCidr("0.0.0.0/1") };
   expect(chooseSubnet([all]).address).toBe("172.31.0.0");
 });
@@ -68,9 +68,11 @@ describe("embeddedConflist()", () => {
 });
 
 describe("setPodCidr()", () => {
+  const open = (path: string) =>
+    openEmbeddedNetwork({ dir: path, addressDir: `${path}/addresses` });
   const dir = () => mkdtempSync(`${tmpdir()}/embedded-`);
   const subnetsOf = (path: string) => {
-    const ipam = openEmbeddedNetwork(path).conflist({}).plugins[0]?.config["ipam"];
+    const ipam = open(path).conflist({}).plugins[0]?.config["ipam"];
     return (ipam as { ranges: { subnet: string }[][] }).ranges.map(([range]) => range?.subnet);
   };
 
@@ -78,9 +80,9 @@ describe("setPodCidr()", () => {
     const path = dir();
     try {
       const [own] = subnetsOf(path);
-      openEmbeddedNetwork(path).setPodCidr("10.244.1.0/24,fd00:1::/64");
+      open(path).setPodCidr("10.244.1.0/24,fd00:1::/64");
       expect(subnetsOf(path)).toEqual(["10.244.1.0/24", "fd00:1::/64"]);
-      openEmbeddedNetwork(path).setPodCidr("");
+      open(path).setPodCidr("");
       expect(subnetsOf(path)).toEqual([own]);
     } finally {
       rmSync(path, { recursive: true });
@@ -92,7 +94,7 @@ describe("setPodCidr()", () => {
     (podCidr) => {
       const path = dir();
       try {
-        expect(() => openEmbeddedNetwork(path).setPodCidr(podCidr)).toThrow();
+        expect(() => open(path).setPodCidr(podCidr)).toThrow();
       } finally {
         rmSync(path, { recursive: true });
       }

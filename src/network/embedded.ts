@@ -29,9 +29,15 @@ const candidates = [
   ...Array.from({ length: 16 }, (_, i) => `172.${31 - i}.0.0/16`),
 ].map(parseCidr);
 
-/** `dir` keeps the range once chosen, and the addresses given out. */
-export function openEmbeddedNetwork(dir: string): EmbeddedNetwork {
-  const settingsPath = `${dir}/embedded-network.json`;
+/**
+ * `dir` keeps the range once chosen. `addressDir` holds the addresses given out; it should not outlive a reboot, which no
+ * pod does, and is the same for all daemons of a node, which share the bridge.
+ */
+export function openEmbeddedNetwork(places: {
+  readonly dir: string;
+  readonly addressDir: string;
+}): EmbeddedNetwork {
+  const settingsPath = `${places.dir}/embedded-network.json`;
   let settings = readSettings(settingsPath);
   const save = (changed: Settings) => {
     writeFileAtomically(settingsPath, JSON.stringify(changed));
@@ -50,7 +56,7 @@ export function openEmbeddedNetwork(dir: string): EmbeddedNetwork {
       const routes = readRoutes();
       return embeddedConflist({
         subnets: rangesInForce(routes).split(",").map(parseCidr),
-        dataDir: `${dir}/addresses`,
+        dataDir: places.addressDir,
         mtu: mtuOf(routes),
         tools: findNetfilterTools(),
         wanted,
@@ -136,11 +142,11 @@ export function embeddedConflist(options: {
   );
 }
 
-/** The first candidate that no route of the node goes to. */
+/** The range of the bridge if it is there already (of another daemon); else the first candidate that no route of the node goes to. */
 export function chooseSubnet(routes: readonly Route[]): Cidr {
-  const taken = routes.filter(
-    (route) => route.destination.prefix > 0 && route.interface !== bridgeName,
-  );
+  const existing = routes.find((route) => route.interface === bridgeName);
+  if (existing !== undefined) return existing.destination;
+  const taken = routes.filter((route) => route.destination.prefix > 0);
   const free = candidates.find(
     (candidate) => !taken.some(({ destination }) => overlaps(candidate, destination)),
   );

@@ -65,6 +65,8 @@ export interface CniNetworkOptions {
   readonly fallback: "embedded" | "none";
   /** The plugins that are part of crib: all that the embedded network uses, and the last resort of others. */
   readonly embeddedPluginDir: string;
+  /** Which addresses the embedded network has given out. One for the node, as the bridge is. */
+  readonly embeddedAddressDir?: string;
 }
 
 /** A network for one attachment. `embedded` tells where its plugins are looked for first. */
@@ -81,7 +83,10 @@ export function openCniNetwork(options: CniNetworkOptions): Network {
   const dirs = withEdgeDirs(options);
   const confDirs = openConfDirs(dirs.confDirs);
   const records = openCniRecords(options.cacheDir);
-  const embedded = openEmbeddedNetwork(options.cacheDir);
+  const embedded = openEmbeddedNetwork({
+    dir: options.cacheDir,
+    addressDir: options.embeddedAddressDir ?? "/run/crib-network",
+  });
   const attaching = new Set<SandboxId>();
   let told:
     | { readonly about: string; readonly at: number; readonly status: NetworkStatus }
@@ -182,10 +187,13 @@ export function openCniNetwork(options: CniNetworkOptions): Network {
 
     async gc(ctx, keep) {
       const kept = new Set([...keep, ...attaching]);
-      for (const id of records.list().filter((known) => !kept.has(known))) {
+      const used = new Set<string>();
+      for (const id of records.list()) {
         try {
           const record = records.find(id);
-          if (record !== undefined) await takeDown(ctx, record, true);
+          if (record === undefined) continue;
+          used.add(record.conflist.name);
+          if (!kept.has(id)) await takeDown(ctx, record, true);
         } catch (err) {
           // It stays on record, so that the next collection finds it.
           ctx.log.warn("network of a lost sandbox not taken down", {
@@ -195,7 +203,8 @@ export function openCniNetwork(options: CniNetworkOptions): Network {
         }
       }
       const configured = confDirs.current();
-      if ("conflist" in configured) {
+      // A network that we have never used may be another runtime's, whose pods we do not know.
+      if ("conflist" in configured && used.has(configured.conflist.name)) {
         const places = pluginDirs({ embedded: false });
         await collectNetworkGarbage(ctx, places, configured.conflist, [...kept]);
       }

@@ -98,6 +98,7 @@ describe.if(hasOwnNetwork)("network", () => {
         cacheDir: `${dir}/cache`,
         fallback: "embedded",
         embeddedPluginDir: `${dir}/plugins`,
+        embeddedAddressDir: `${dir}/addresses`,
       });
 
     test("connects pods: from the node, through host ports on 127.0.0.1, and to each other", async () => {
@@ -254,7 +255,7 @@ function nodeState() {
 }
 
 const addresses = () =>
-  readdirSync(`${dir}/cache/addresses/crib`).filter(
+  readdirSync(`${dir}/addresses/crib`).filter(
     (file) => /^[0-9a-f.:_]+$/.test(file) && file !== "lock",
   );
 const recordFiles = () => readdirSync(`${dir}/cache`).filter((file) => /^[0-9a-f]{64}/.test(file));
