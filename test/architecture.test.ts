@@ -21,6 +21,7 @@ const allowed: Readonly<Record<string, readonly string[]>> = {
     "monitor",
     "snapshot",
     "network",
+    "runtime",
     "container",
     "os",
     "lib",

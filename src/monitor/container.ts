@@ -22,6 +22,8 @@ export class MonitoredContainer implements Disposable {
   terminal: OwnedFd | undefined;
   stdin: OwnedFd | undefined;
   exited: ExitRecord | undefined;
+  /** Its process is not our child: we are the successor of the monitor that had it. */
+  isAdopted = false;
 
   /** `open` holds whatever is to be closed with the container. */
   constructor(

@@ -224,5 +224,6 @@ function created({
 }
 
 function listed(container: MonitoredContainer): ListedContainer {
-  return { container: container.id, ...created(container), exited: container.exited };
+  const { id, plan, isAdopted, exited } = container;
+  return { container: id, dir: plan.dir, isAdopted, ...created(container), exited };
 }

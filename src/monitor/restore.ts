@@ -29,6 +29,7 @@ export function restoreContainer(record: ContainerRecord): MonitoredContainer {
   open.defer(() => removePipes(plan.dir));
   const container = new MonitoredContainer(plan, process, log, open);
   container.exited = exited;
+  container.isAdopted = true;
   container.stdin = stdin;
   for (const [stream, source] of outputs) container.addOutput(stream, source);
   return container;

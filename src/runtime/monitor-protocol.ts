@@ -109,6 +109,9 @@ export interface CreatedContainer {
 
 export interface ListedContainer extends CreatedContainer {
   readonly container: string;
+  readonly dir: string;
+  /** Its process is another's child: this monitor is the successor of a killed one. */
+  readonly isAdopted: boolean;
   readonly exited?: ExitRecord | undefined;
 }
 
@@ -259,6 +262,8 @@ export function readList(value: unknown): readonly ListedContainer[] {
     return {
       ...readCreatedContainer(object, `list[${i}]`),
       container: readId(object),
+      dir: asPath(object["dir"], `list[${i}].dir`),
+      isAdopted: asBoolean(object["isAdopted"], `list[${i}].isAdopted`),
       exited: optional(object["exited"], `list[${i}].exited`, decodeExitRecord),
     };
   });

@@ -1,6 +1,6 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { isErrno } from "../os/errno-error.ts";
-import { pidfdOpen, pidfdSendSignal } from "../os/pidfd.ts";
+import { pidfdOpen, pidfdSendSignal, reap } from "../os/pidfd.ts";
 
 const SIGKILL = 9;
 const SIGSTOP = 19;
@@ -19,6 +19,27 @@ export function killTree(pid: number): readonly number[] {
   }
   for (const member of tree) signalProcess(member, SIGKILL);
   return tree;
+}
+
+const reapTries = 50;
+const reapWaitMs = 10;
+
+/** Reaps those that are our children as soon as they have died, for half a second; others have another parent. */
+export async function reapAll(pids: readonly number[]): Promise<void> {
+  let left = pids;
+  for (let i = 0; i < reapTries && left.length > 0; i++) {
+    left = left.filter(isDying);
+    if (left.length > 0) await Bun.sleep(reapWaitMs);
+  }
+}
+
+function isDying(pid: number): boolean {
+  try {
+    return reap({ pid }) === undefined;
+  } catch (err) {
+    if (isErrno(err, "ECHILD")) return false;
+    throw err;
+  }
 }
 
 /** The processes of a session, as this PID namespace sees them. */

@@ -4,13 +4,14 @@ import { asObject, parseJson } from "../lib/json.ts";
 const maxTailBytes = 64 * 1024;
 const maxMessageLength = 1024;
 
-/**
- * Why an OCI runtime failed, from the end of its `--log` file (JSON lines): the last error, on one line.
- * `undefined` when it wrote none.
- */
+/** Why an OCI runtime failed, from the end of its `--log` file. `undefined` when it wrote no error. */
 export function readRuntimeError(path: string): string | undefined {
-  const lines = readTail(path).split("\n").reverse();
-  for (const line of lines) {
+  return findRuntimeError(readTail(path));
+}
+
+/** The last error among JSON lines of a runtime, on one line. */
+export function findRuntimeError(text: string): string | undefined {
+  for (const line of text.split("\n").reverse()) {
     const message = errorOf(line);
     if (message !== undefined) return oneLine(message);
   }
@@ -25,7 +26,7 @@ export function oneLine(text: string): string {
 }
 
 function errorOf(line: string): string | undefined {
-  if (line === "") return undefined;
+  if (!line.startsWith("{")) return undefined;
   try {
     const entry = asObject(
       parseJson(line, "runtime log", { maxBytes: maxTailBytes }),
@@ -35,7 +36,7 @@ function errorOf(line: string): string | undefined {
     if (level !== "error" && level !== "fatal") return undefined;
     return typeof msg === "string" ? msg : undefined;
   } catch {
-    return undefined; // cut off at the front, or not JSON
+    return undefined; // cut off
   }
 }
 

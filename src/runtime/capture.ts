@@ -1,0 +1,61 @@
+import { openPipe, setNonblocking } from "../os/io.ts";
+import type { OwnedFd } from "../os/owned-fd.ts";
+
+/** Bytes that several captures may keep together. */
+export interface CaptureBudget {
+  left: number;
+}
+
+const mark = Buffer.from("\n[crib: output truncated]\n");
+
+/**
+ * Takes what a program writes into a pipe: a real one, since a program may want to open /dev/stdout again, which a
+ * socket does not allow. Over the budget it goes on reading, so that the program does not stall, and keeps nothing.
+ */
+export class Capture implements AsyncDisposable {
+  readonly #readEnd: OwnedFd;
+  readonly #budget: CaptureBudget;
+  readonly #reader: ReadableStreamDefaultReader<Uint8Array<ArrayBuffer>>;
+  readonly #chunks: Uint8Array[] = [];
+  #isTruncated = false;
+  /** For the program; to be closed here as soon as it has it. */
+  readonly writeEnd: OwnedFd;
+  /** Settles when nobody has the pipe open for writing any more. */
+  readonly done: Promise<void>;
+
+  constructor(budget: CaptureBudget) {
+    const { readEnd, writeEnd } = openPipe();
+    this.#readEnd = readEnd;
+    this.writeEnd = writeEnd;
+    this.#budget = budget;
+    setNonblocking(readEnd.fd);
+    this.#reader = Bun.file(readEnd.fd).stream().getReader();
+    this.done = this.#read();
+  }
+
+  get isTruncated(): boolean {
+    return this.#isTruncated;
+  }
+
+  output(): Buffer {
+    return Buffer.concat(this.#isTruncated ? [...this.#chunks, mark] : this.#chunks);
+  }
+
+  async #read(): Promise<void> {
+    for (;;) {
+      const { value, done } = await this.#reader.read();
+      if (done) return;
+      const kept = value.subarray(0, this.#budget.left);
+      this.#budget.left -= kept.byteLength;
+      if (kept.byteLength > 0) this.#chunks.push(kept);
+      if (kept.byteLength < value.byteLength) this.#isTruncated = true;
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.writeEnd[Symbol.dispose]();
+    await this.#reader.cancel();
+    await this.done;
+    this.#readEnd[Symbol.dispose]();
+  }
+}

@@ -1,0 +1,35 @@
+import { asBoolean, asList, asObject, asString, optional, parseJson } from "../lib/json.ts";
+import type { RuntimeFeatures } from "./handler.ts";
+
+const maxBytes = 256 * 1024;
+
+/** For a program that has no `features` command: nothing is promised but what every runtime does. */
+export const unknownFeatures: RuntimeFeatures = {
+  recursiveReadOnlyMounts: false,
+  userNamespaces: false,
+  seccomp: true,
+  appArmor: false,
+  selinux: false,
+};
+
+/** Reads the output of `<runtime> features` (runtime-spec, features.md). */
+export function parseFeatures(output: Uint8Array, what: string): RuntimeFeatures {
+  const features = asObject(parseJson(output, what, { maxBytes }), what);
+  const linux = optional(features["linux"], `${what}.linux`, asObject) ?? {};
+  const isEnabled = (value: unknown, path: string) => {
+    const part = optional(value, path, asObject);
+    return part !== undefined && (optional(part["enabled"], `${path}.enabled`, asBoolean) ?? false);
+  };
+  const extensions = optional(linux["mountExtensions"], `${what}.mountExtensions`, asObject) ?? {};
+  const namespaces = asList(linux["namespaces"], `${what}.linux.namespaces`, asString);
+  const mountOptions = asList(features["mountOptions"], `${what}.mountOptions`, asString);
+  return {
+    recursiveReadOnlyMounts: mountOptions.includes("rro"),
+    userNamespaces:
+      namespaces.includes("user") &&
+      isEnabled(extensions["idmap"], `${what}.mountExtensions.idmap`),
+    seccomp: isEnabled(linux["seccomp"], `${what}.linux.seccomp`),
+    appArmor: isEnabled(linux["apparmor"], `${what}.linux.apparmor`),
+    selinux: isEnabled(linux["selinux"], `${what}.linux.selinux`),
+  };
+}

@@ -1,0 +1,62 @@
+import type { Context } from "../lib/context.ts";
+
+/** What a runtime can do, as far as it changes what we may promise to a client. */
+export interface RuntimeFeatures {
+  /** Mount option `rro`: read-only including everything mounted below. */
+  readonly recursiveReadOnlyMounts: boolean;
+  /** User namespaces with id-mapped mounts. */
+  readonly userNamespaces: boolean;
+  readonly seccomp: boolean;
+  readonly appArmor: boolean;
+  readonly selinux: boolean;
+}
+
+/** What `state` says (runtime-spec, runtime.md). */
+export interface RuntimeState {
+  readonly status: "creating" | "created" | "running" | "stopped" | "paused";
+  /** 0 when stopped. */
+  readonly pid: number;
+}
+
+export type Argv = readonly [string, ...string[]];
+
+export interface CreateArguments {
+  readonly id: string;
+  readonly bundleDir: string;
+  readonly pidFile: string;
+  /** Where it writes why it failed, as JSON lines. */
+  readonly logFile: string;
+  readonly consoleSocket?: string | undefined;
+}
+
+export interface ExecArguments {
+  readonly id: string;
+  /** An OCI `process` object. */
+  readonly processFile: string;
+  readonly pidFile: string;
+  readonly logFile: string;
+  readonly consoleSocket?: string | undefined;
+  /** Return as soon as the process runs, instead of waiting for it. */
+  readonly detach: boolean;
+}
+
+/**
+ * One of the things that a RuntimeClass names: runs containers from OCI bundles. A container's first process is
+ * made by whoever runs `createArgv` (the monitor, which becomes its parent) and waits there until `start`.
+ */
+export interface RuntimeHandler {
+  readonly name: string;
+  /** The program, for people. */
+  readonly path: string;
+  readonly features: RuntimeFeatures;
+  createArgv(options: CreateArguments): Argv;
+  execArgv(options: ExecArguments): Argv;
+  /** Lets the user's program run. */
+  start(ctx: Context, id: string): Promise<void>;
+  /** Removes the runtime's state of a container, and kills what is left of it. Idempotent. */
+  delete(ctx: Context, id: string): Promise<void>;
+  /** `resources` is the runtime-spec's `linux.resources`. */
+  update(ctx: Context, id: string, resources: object): Promise<void>;
+  /** `undefined` when the runtime does not know the container. */
+  state(ctx: Context, id: string): Promise<RuntimeState | undefined>;
+}

@@ -1,0 +1,67 @@
+import { constants, openSync } from "node:fs";
+import { isErrno } from "../os/errno-error.ts";
+import { OwnedFd } from "../os/owned-fd.ts";
+import { pidfdGetfd, pidfdOpen, processStartTime } from "../os/pidfd.ts";
+import type { CreatedContainer } from "./monitor-protocol.ts";
+
+/**
+ * What the daemon keeps open of a live container, so that a killed monitor takes nothing with it: the process (its
+ * exit status), the reading ends of its pipes (what it wrote last), its terminal and its stdin.
+ */
+export class HeldContainer implements Disposable {
+  readonly #open = new DisposableStack();
+  readonly pidfd: OwnedFd | undefined;
+  readonly terminal: OwnedFd | undefined;
+  readonly stdin: OwnedFd | undefined;
+
+  constructor(created: CreatedContainer, dir: string, monitorPid: number) {
+    try {
+      this.pidfd = this.#own(findProcess(created));
+      using monitor = findMonitor(monitorPid);
+      const duplicate = (fd: number | undefined) =>
+        fd === undefined || monitor === undefined ? undefined : pidfdGetfd(monitor.fd, fd);
+      this.terminal = this.#own(duplicate(created.terminalFd));
+      this.stdin = this.#own(duplicate(created.stdinFd));
+      for (const name of ["stdout", "stderr"]) this.#own(openReader(`${dir}/${name}`));
+    } catch (err) {
+      this.#open.dispose();
+      throw err;
+    }
+  }
+
+  #own(fd: OwnedFd | undefined): OwnedFd | undefined {
+    return fd === undefined ? undefined : this.#open.use(fd);
+  }
+
+  [Symbol.dispose](): void {
+    this.#open.dispose();
+  }
+}
+
+/** `undefined` when it has ended and is reaped. */
+function findProcess({ pid, startTime }: CreatedContainer): OwnedFd | undefined {
+  const pidfd = unlessGone(() => pidfdOpen(pid));
+  if (pidfd === undefined) return undefined;
+  const found = processStartTime(pid);
+  if (found === startTime || found === undefined) return pidfd; // undefined: it is a zombie
+  pidfd[Symbol.dispose]();
+  return undefined;
+}
+
+function findMonitor(pid: number): OwnedFd | undefined {
+  return unlessGone(() => pidfdOpen(pid));
+}
+
+/** A reader without writers: it keeps what is in the pipe, and lets everybody see the end. */
+function openReader(path: string): OwnedFd | undefined {
+  return unlessGone(() => new OwnedFd(openSync(path, constants.O_RDONLY | constants.O_NONBLOCK)));
+}
+
+function unlessGone<T>(open: () => T): T | undefined {
+  try {
+    return open();
+  } catch (err) {
+    if (isErrno(err, "ESRCH") || isErrno(err, "ENOENT") || isErrno(err, "EINVAL")) return undefined;
+    throw err;
+  }
+}

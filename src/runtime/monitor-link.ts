@@ -1,0 +1,224 @@
+import { existsSync, readdirSync } from "node:fs";
+import { type Context, detached } from "../lib/context.ts";
+import { AppError, describe } from "../lib/errors.ts";
+import { abortable } from "../lib/keyed-mutex.ts";
+import type { ExitRecord } from "./exit-record.ts";
+import type { Argv } from "./handler.ts";
+import { HeldContainer } from "./held-container.ts";
+import {
+  awaitMonitor,
+  type ConnectedMonitor,
+  connectMonitor,
+  startMonitor,
+} from "./monitor-process.ts";
+import {
+  type CreatedContainer,
+  type CreateRequest,
+  type ListedContainer,
+  type MonitorRequest,
+  readCreatedContainer,
+  readList,
+} from "./monitor-protocol.ts";
+import type { Reaper } from "./reaper.ts";
+
+export interface LinkOptions {
+  readonly ctx: Context;
+  readonly id: string;
+  readonly dir: string;
+  readonly argv: Argv;
+  readonly cgroupProcs: readonly string[];
+  readonly reaper: Reaper;
+  readonly onExit: (container: string, record: ExitRecord) => void;
+  /** The monitor left by itself, and it had no containers. */
+  readonly onGone: () => void;
+}
+
+/** A container as the daemon knows it through its monitor. */
+export interface LinkedContainer {
+  held: HeldContainer | undefined;
+  exited: ExitRecord | undefined;
+}
+
+const maxRetryMs = 5000;
+
+/**
+ * The daemon's side of one monitor, through all its lives: when the process is killed, a successor is started in
+ * the same directory, takes over the containers, and gets back what the daemon kept for it.
+ */
+export class MonitorLink implements Disposable {
+  readonly containers = new Map<string, LinkedContainer>();
+  readonly #options: LinkOptions;
+  readonly #closing = new AbortController();
+  #creating = 0;
+  #monitor: ConnectedMonitor | undefined;
+  #connecting: Promise<void> = Promise.resolve();
+  #background: Promise<unknown> = Promise.resolve();
+
+  constructor(options: LinkOptions) {
+    this.#options = options;
+  }
+
+  get id(): string {
+    return this.#options.id;
+  }
+
+  /** Connected, and of this version. */
+  get isOpen(): boolean {
+    return this.#monitor?.isCurrent ?? false;
+  }
+
+  get load(): number {
+    return this.containers.size + this.#creating;
+  }
+
+  /** Settles when nothing runs in the background any more; after disposing. */
+  get settled(): Promise<unknown> {
+    return this.#background;
+  }
+
+  async start(ctx: Context): Promise<void> {
+    const { argv, dir, cgroupProcs } = this.#options;
+    startMonitor(argv, dir, cgroupProcs);
+    await this.#attach(await awaitMonitor(ctx, dir, this.#events()));
+  }
+
+  /** Connects to the monitor that is there, or starts its successor. False when there is nothing to go on with. */
+  async resume(ctx: Context): Promise<boolean> {
+    const { dir } = this.#options;
+    const monitor = await connectMonitor(dir, this.#events());
+    if (monitor !== undefined) await this.#attach(monitor);
+    else if (hasRecords(dir)) await this.start(ctx);
+    else return false;
+    if (!this.isOpen) await this.#monitor?.client.request({ op: "retire" });
+    return true;
+  }
+
+  /** Asks the monitor, or its successor when it is being replaced. */
+  async request(ctx: Context, request: MonitorRequest): Promise<unknown> {
+    await abortable(this.#connecting, ctx.signal);
+    if (this.#monitor === undefined) {
+      throw new AppError(`monitor ${this.id} is not there`, { kind: "unavailable" });
+    }
+    return await abortable(this.#monitor.client.request(request), ctx.signal);
+  }
+
+  async create(request: CreateRequest): Promise<CreatedContainer> {
+    this.#creating++;
+    try {
+      const monitor = this.#monitor;
+      if (monitor === undefined) throw new AppError("no monitor", { kind: "unavailable" });
+      const created = readCreatedContainer(await monitor.client.request(request));
+      const { container, dir } = request;
+      this.#hold({ ...created, container, dir, isAdopted: false }, monitor.pid);
+      return created;
+    } finally {
+      this.#creating--;
+    }
+  }
+
+  async forget(ctx: Context, container: string): Promise<void> {
+    await this.request(ctx, { op: "forget", container });
+    this.containers.get(container)?.held?.[Symbol.dispose]();
+    this.containers.delete(container);
+  }
+
+  /** Takes over what the monitor has: after a start of either side. */
+  async #attach(monitor: ConnectedMonitor): Promise<void> {
+    this.#monitor = monitor;
+    for (const listed of readList(await monitor.client.request({ op: "list" }))) {
+      if (!this.containers.has(listed.container)) this.#hold(listed, monitor.pid);
+      if (listed.exited !== undefined) this.#exited(listed.container, listed.exited);
+      else this.#inBackground(() => this.#help(monitor, listed));
+    }
+  }
+
+  #hold(container: ListedContainer, monitorPid: number): void {
+    const held =
+      container.exited === undefined
+        ? new HeldContainer(container, container.dir, monitorPid)
+        : undefined;
+    this.containers.set(container.container, { held, exited: container.exited });
+  }
+
+  /**
+   * Gives a successor what died with its predecessor, and tells it the end of a process that became our child.
+   * For a monitor that never was replaced there is nothing to do: its containers are its own children.
+   */
+  async #help(monitor: ConnectedMonitor, listed: ListedContainer): Promise<void> {
+    const { container } = listed;
+    const held = this.containers.get(container)?.held;
+    for (const kind of ["terminal", "stdin"] as const) {
+      const kept = held?.[kind];
+      if (kept === undefined || listed[`${kind}Fd`] !== undefined) continue;
+      const { pid } = process;
+      await monitor.client.request({ op: "takeDescriptor", container, kind, pid, fd: kept.fd });
+    }
+    if (!listed.isAdopted) return;
+    const status =
+      held?.pidfd === undefined
+        ? undefined
+        : await this.#options.reaper.ended(held.pidfd.fd, this.#closing.signal);
+    if (this.#monitor !== monitor) return; // its successor is helped anew
+    await monitor.client.request({ op: "exitedElsewhere", container, status });
+  }
+
+  #exited(container: string, record: ExitRecord): void {
+    const known = this.containers.get(container);
+    known?.held?.[Symbol.dispose]();
+    this.containers.set(container, { held: undefined, exited: record });
+    this.#options.onExit(container, record);
+  }
+
+  #events() {
+    return {
+      onExit: (container: string, record: ExitRecord) => this.#exited(container, record),
+      onClose: () => this.#lost(),
+    };
+  }
+
+  #lost(): void {
+    if (this.#monitor === undefined || this.#closing.signal.aborted) return;
+    this.#monitor = undefined;
+    this.#connecting = this.#replace();
+    this.#inBackground(() => this.#connecting);
+  }
+
+  async #replace(): Promise<void> {
+    const { ctx, onGone } = this.#options;
+    for (
+      let waitMs = 50;
+      !this.#closing.signal.aborted;
+      waitMs = Math.min(2 * waitMs, maxRetryMs)
+    ) {
+      try {
+        if (await this.resume(detached(ctx))) {
+          ctx.log.warn("monitor replaced", { monitor: this.id, containers: this.containers.size });
+        } else onGone();
+        return;
+      } catch (err) {
+        ctx.log.error("replace a monitor", { monitor: this.id, err: describe(err) });
+        await abortable(Bun.sleep(waitMs), this.#closing.signal).catch(() => {});
+      }
+    }
+  }
+
+  /** What nobody waits for: failures are logged here, and `settled` waits for the end. */
+  #inBackground(work: () => Promise<void>): void {
+    const done = work().catch((err) => {
+      if (this.#closing.signal.aborted) return;
+      this.#options.ctx.log.warn("help a monitor", { monitor: this.id, err: describe(err) });
+    });
+    this.#background = Promise.all([this.#background, done]);
+  }
+
+  [Symbol.dispose](): void {
+    this.#closing.abort();
+    this.#monitor?.client[Symbol.dispose]();
+    for (const { held } of this.containers.values()) held?.[Symbol.dispose]();
+  }
+}
+
+function hasRecords(dir: string): boolean {
+  const records = `${dir}/containers`;
+  return existsSync(records) && readdirSync(records).some((name) => name.endsWith(".json"));
+}

@@ -1,0 +1,89 @@
+import { closeSync, existsSync, mkdirSync, openSync, readlinkSync } from "node:fs";
+import type { Context } from "../lib/context.ts";
+import { AppError } from "../lib/errors.ts";
+import { isErrno } from "../os/errno-error.ts";
+import { childEnv } from "../os/role.ts";
+import type { Argv } from "./handler.ts";
+import { MonitorClient, type MonitorClientEvents } from "./monitor-client.ts";
+import { protocolVersion, readHelloResult } from "./monitor-protocol.ts";
+
+/** How long a new monitor may take until it listens, and any monitor until it says hello. */
+const startMs = 10_000;
+const retryMs = 5;
+
+export interface ConnectedMonitor {
+  readonly client: MonitorClient;
+  readonly pid: number;
+  /** It runs this very version of crib, so it gets new containers. */
+  readonly isCurrent: boolean;
+}
+
+/** Starts a monitor in `dir`, in a session of its own: it outlives the daemon. `argv` is the role without arguments. */
+export function startMonitor(argv: Argv, dir: string, cgroupProcs: readonly string[]): void {
+  mkdirSync(dir, { recursive: true, mode: 0o700 });
+  const stderr = openSync(`${dir}/monitor.log`, "a", 0o600);
+  try {
+    const cgroups = cgroupProcs.flatMap((path) => ["--cgroup", path]);
+    const child = Bun.spawn([...argv, "--dir", dir, ...cgroups], {
+      cwd: "/",
+      env: childEnv,
+      stdio: ["ignore", "ignore", stderr],
+      detached: true,
+    });
+    child.unref();
+  } finally {
+    closeSync(stderr);
+  }
+}
+
+/** Connects to the monitor of `dir`; `undefined` when none listens there. */
+export async function connectMonitor(
+  dir: string,
+  events: MonitorClientEvents,
+): Promise<ConnectedMonitor | undefined> {
+  let client: MonitorClient;
+  try {
+    client = await MonitorClient.connect(`${dir}/monitor.sock`, events);
+  } catch (err) {
+    if (isErrno(err, "ECONNREFUSED") || isErrno(err, "ENOENT")) return undefined;
+    throw err;
+  }
+  const late = setTimeout(() => client[Symbol.dispose](), startMs);
+  try {
+    const hello = readHelloResult(await client.request({ op: "hello", version: protocolVersion }));
+    return { client, pid: hello.pid, isCurrent: isThisProgram(hello.pid) };
+  } catch (err) {
+    client[Symbol.dispose]();
+    throw err;
+  } finally {
+    clearTimeout(late);
+  }
+}
+
+/** Waits for a monitor that was just started. */
+export async function awaitMonitor(
+  ctx: Context,
+  dir: string,
+  events: MonitorClientEvents,
+): Promise<ConnectedMonitor> {
+  const deadline = performance.now() + startMs;
+  for (;;) {
+    const connected = existsSync(`${dir}/monitor.sock`)
+      ? await connectMonitor(dir, events)
+      : undefined;
+    if (connected !== undefined) return connected;
+    if (performance.now() > deadline) {
+      throw new AppError(`monitor ${dir}: does not start`, { kind: "unavailable" });
+    }
+    await Bun.sleep(retryMs);
+    ctx.signal.throwIfAborted();
+  }
+}
+
+function isThisProgram(pid: number): boolean {
+  try {
+    return readlinkSync(`/proc/${pid}/exe`) === process.execPath;
+  } catch {
+    return false;
+  }
+}

@@ -1,0 +1,214 @@
+import { randomBytes } from "node:crypto";
+import { mkdirSync, readdirSync, rmSync } from "node:fs";
+import { type Context, detached } from "../lib/context.ts";
+import { AppError, describe, notFound } from "../lib/errors.ts";
+import { childEnv, roleArgv } from "../os/role.ts";
+import type { ExitRecord } from "./exit-record.ts";
+import type { Argv, RuntimeHandler } from "./handler.ts";
+import { MonitorLink } from "./monitor-link.ts";
+import { consoleSocketPath, maxContainers } from "./monitor-protocol.ts";
+import type { Reaper } from "./reaper.ts";
+
+export interface MonitorsOptions {
+  /** `<state>`: the monitors live in `monitors/` below it. */
+  readonly stateDir: string;
+  readonly reaper: Reaper;
+  /**
+   * A container has ended; its record is on disk and its log complete. Comes again for the same container when a
+   * daemon, or a monitor, starts anew: it must be idempotent.
+   */
+  readonly onExit: (exit: { readonly container: string; readonly record: ExitRecord }) => void;
+  /** cgroup.procs files into which monitors put themselves. */
+  readonly cgroupProcs?: readonly string[];
+  /** The monitor role's command line, when it is not this program's own. */
+  readonly monitorArgv?: Argv;
+}
+
+export interface CreateOptions {
+  readonly id: string;
+  readonly handler: RuntimeHandler;
+  readonly bundle: { readonly dir: string; readonly exitFile: string; readonly pidFile: string };
+  readonly terminal: boolean;
+  readonly stdin: boolean;
+  readonly stdinOnce: boolean;
+  /** Empty: nobody wants the output. */
+  readonly logPath: string;
+  readonly oomFiles: readonly string[];
+  readonly timeoutMs?: number;
+}
+
+export interface MonitoredProcess {
+  readonly pid: number;
+  readonly pidStartTime: number;
+  readonly monitorId: string;
+}
+
+const defaultCreateMs = 60_000;
+
+/**
+ * All monitors of this node. They outlive this object: disposing closes connections and nothing else. The process
+ * must be a sub-reaper (os/prctl.ts) before the first monitor starts: so the containers of a killed monitor come
+ * to us, a new one goes on with them, and no exit status is lost.
+ */
+export class Monitors implements AsyncDisposable {
+  readonly #ctx: Context;
+  readonly #options: MonitorsOptions;
+  readonly #links = new Map<string, MonitorLink>();
+  #starting: Promise<MonitorLink> | undefined;
+
+  private constructor(ctx: Context, options: MonitorsOptions) {
+    this.#ctx = ctx;
+    this.#options = options;
+  }
+
+  /** Finds the monitors that live, and starts successors of those that were killed meanwhile. */
+  static async open(ctx: Context, options: MonitorsOptions): Promise<Monitors> {
+    const monitors = new Monitors(ctx, options);
+    const dir = `${options.stateDir}/monitors`;
+    mkdirSync(dir, { recursive: true, mode: 0o700 });
+    await Promise.all(
+      readdirSync(dir).map(async (id) => {
+        const link = monitors.#link(id);
+        if (!(await link.resume(ctx))) monitors.#drop(id);
+      }),
+    );
+    return monitors;
+  }
+
+  /** The containers that have a monitor, with the end of those that have ended. */
+  list(): ReadonlyMap<
+    string,
+    { readonly monitorId: string; readonly exited: ExitRecord | undefined }
+  > {
+    const all = [...this.#links.values()].flatMap((link) =>
+      [...link.containers].map(([id, { exited }]) => [id, { monitorId: link.id, exited }] as const),
+    );
+    return new Map(all);
+  }
+
+  /**
+   * Makes a container, its program not started yet, and its log file. Waits for the OCI runtime also when the
+   * context is cancelled, so that nothing is left half made behind the caller's clean-up (`forget`, and the
+   * handler's `delete`).
+   */
+  async create(ctx: Context, options: CreateOptions): Promise<MonitoredProcess> {
+    ctx.signal.throwIfAborted();
+    const { id, bundle, handler, terminal } = options;
+    const link = await this.#withRoom(ctx);
+    const runtimeLog = `${bundle.dir}/runtime.log`;
+    const created = await link.create({
+      op: "create",
+      container: id,
+      terminal,
+      stdin: options.stdin,
+      stdinOnce: options.stdinOnce,
+      dir: bundle.dir,
+      logPath: options.logPath,
+      exitFile: bundle.exitFile,
+      oomFiles: options.oomFiles,
+      createArgv: handler.createArgv({
+        id,
+        bundleDir: bundle.dir,
+        pidFile: bundle.pidFile,
+        logFile: runtimeLog,
+        consoleSocket: terminal ? consoleSocketPath(bundle.dir) : undefined,
+      }),
+      env: Object.entries(childEnv).map(([key, value]) => `${key}=${value}`),
+      cwd: bundle.dir,
+      pidFile: bundle.pidFile,
+      runtimeLog,
+      timeoutMs: options.timeoutMs ?? defaultCreateMs,
+    });
+    ctx.signal.throwIfAborted();
+    return { pid: created.pid, pidStartTime: created.startTime, monitorId: link.id };
+  }
+
+  /** The new log file is there when this returns. */
+  async reopenLog(ctx: Context, container: string): Promise<void> {
+    await this.#linkOf(container).request(ctx, { op: "reopenLog", container });
+  }
+
+  async resize(
+    ctx: Context,
+    container: string,
+    size: { readonly columns: number; readonly rows: number },
+  ): Promise<void> {
+    await this.#linkOf(container).request(ctx, { op: "resize", container, ...size });
+  }
+
+  /** The container has been removed: closes what is open for it. Idempotent. */
+  async forget(ctx: Context, container: string): Promise<void> {
+    for (const link of this.#links.values()) {
+      if (link.containers.has(container)) await link.forget(ctx, container);
+    }
+  }
+
+  /** A monitor that takes a further container, which it counts at once. */
+  async #withRoom(ctx: Context): Promise<MonitorLink> {
+    for (;;) {
+      for (const link of this.#links.values()) {
+        if (link.isOpen && link.load < maxContainers) return link;
+      }
+      this.#starting ??= this.#start().finally(() => {
+        this.#starting = undefined;
+      });
+      await this.#starting;
+      ctx.signal.throwIfAborted();
+    }
+  }
+
+  async #start(): Promise<MonitorLink> {
+    const id = randomBytes(8).toString("hex");
+    const link = this.#link(id);
+    try {
+      await link.start(detached(this.#ctx));
+      this.#ctx.log.info("monitor started", { monitor: id });
+      return link;
+    } catch (cause) {
+      this.#drop(id);
+      throw new AppError(`start monitor ${id}`, { kind: "unavailable", cause });
+    }
+  }
+
+  #link(id: string): MonitorLink {
+    const { stateDir, reaper, onExit, cgroupProcs = [], monitorArgv } = this.#options;
+    const link = new MonitorLink({
+      ctx: this.#ctx,
+      id,
+      dir: `${stateDir}/monitors/${id}`,
+      argv: monitorArgv ?? roleArgv("monitor"),
+      cgroupProcs,
+      reaper,
+      onExit: (container, record) => onExit({ container, record }),
+      onGone: () => this.#drop(id),
+    });
+    this.#links.set(id, link);
+    return link;
+  }
+
+  /** It left, with nothing in its care. */
+  #drop(id: string): void {
+    this.#links.get(id)?.[Symbol.dispose]();
+    this.#links.delete(id);
+    try {
+      rmSync(`${this.#options.stateDir}/monitors/${id}`, { recursive: true, force: true });
+    } catch (err) {
+      this.#ctx.log.warn("remove a monitor's directory", {
+        monitor: id,
+        cleanup_err: describe(err),
+      });
+    }
+  }
+
+  #linkOf(container: string): MonitorLink {
+    for (const link of this.#links.values()) if (link.containers.has(container)) return link;
+    throw notFound(`no monitor has container ${container}`);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    const links = [...this.#links.values()];
+    this.#links.clear();
+    for (const link of links) link[Symbol.dispose]();
+    await Promise.all(links.map((link) => link.settled));
+  }
+}

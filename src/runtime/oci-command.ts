@@ -1,0 +1,189 @@
+import { existsSync, statfsSync } from "node:fs";
+import type { Context } from "../lib/context.ts";
+import { AppError, describe, invalidArgument } from "../lib/errors.ts";
+import { asInteger, asObject, asString, parseJson } from "../lib/json.ts";
+import { type CommandResult, runCommand } from "../os/command.ts";
+import { childEnv, roleArgv } from "../os/role.ts";
+import { parseFeatures, unknownFeatures } from "./features.ts";
+import type {
+  Argv,
+  CreateArguments,
+  ExecArguments,
+  RuntimeFeatures,
+  RuntimeHandler,
+  RuntimeState,
+} from "./handler.ts";
+import { findRuntimeError, oneLine } from "./runtime-log.ts";
+
+export interface OciCommandOptions {
+  readonly name: string;
+  /** Absolute path of runc, crun or another program with the same command line. */
+  readonly path: string;
+  /** Where the program keeps its state (`--root`). */
+  readonly root: string;
+  readonly systemdCgroup: boolean;
+  /** For start, delete, update and state. */
+  readonly timeoutMs?: number;
+}
+
+const defaultTimeoutMs = 60_000;
+const maxOutputBytes = 1 << 20;
+const CGROUP2_SUPER_MAGIC = 0x6367_7270;
+const statuses = ["creating", "created", "running", "stopped", "paused"] as const;
+
+/** A handler that runs a program with runc's command line. Asks it once what it can do. */
+export async function openOciCommand(
+  ctx: Context,
+  options: OciCommandOptions,
+): Promise<RuntimeHandler> {
+  if (!options.path.startsWith("/")) throw invalidArgument(`runtime ${options.path}: not absolute`);
+  return new OciCommand(options, await readFeatures(ctx, options));
+}
+
+class OciCommand implements RuntimeHandler {
+  readonly name: string;
+  readonly path: string;
+  readonly features: RuntimeFeatures;
+  readonly #root: string;
+  readonly #prefix: Argv;
+  readonly #timeoutMs: number;
+
+  constructor(options: OciCommandOptions, features: RuntimeFeatures) {
+    this.name = options.name;
+    this.path = options.path;
+    this.features = features;
+    this.#root = options.root;
+    this.#timeoutMs = options.timeoutMs ?? defaultTimeoutMs;
+    this.#prefix = [
+      ...programArgv(options.path),
+      ...["--root", options.root, "--log-format", "json"],
+      ...(options.systemdCgroup ? ["--systemd-cgroup"] : []),
+    ];
+  }
+
+  createArgv({ id, bundleDir, pidFile, logFile, consoleSocket }: CreateArguments): Argv {
+    return [
+      ...this.#prefix,
+      ...["--log", logFile, "create", "--bundle", bundleDir, "--pid-file", pidFile],
+      ...(consoleSocket === undefined ? [] : ["--console-socket", consoleSocket]),
+      checkId(id),
+    ];
+  }
+
+  execArgv(options: ExecArguments): Argv {
+    const { id, processFile, pidFile, logFile, consoleSocket, detach } = options;
+    return [
+      ...this.#prefix,
+      ...["--log", logFile, "exec", "--process", processFile, "--pid-file", pidFile],
+      ...(consoleSocket === undefined ? [] : ["--console-socket", consoleSocket]),
+      ...(detach ? ["--detach"] : []),
+      checkId(id),
+    ];
+  }
+
+  async start(ctx: Context, id: string): Promise<void> {
+    await this.#checked(ctx, ["start", checkId(id)]);
+  }
+
+  async delete(ctx: Context, id: string): Promise<void> {
+    if (!this.#knows(id)) return;
+    // Without --force first: that one sleeps 100 ms even when there is nothing left to kill.
+    const plain = await this.#run(ctx, ["delete", checkId(id)]);
+    if (plain.exitCode === 0 || !this.#knows(id)) return;
+    const forced = await this.#run(ctx, ["delete", "--force", id]);
+    if (forced.exitCode !== 0 && this.#knows(id)) throw this.#failure("delete", forced);
+  }
+
+  async update(ctx: Context, id: string, resources: object): Promise<void> {
+    await this.#checked(
+      ctx,
+      ["update", "--resources", "-", checkId(id)],
+      JSON.stringify(resources),
+    );
+  }
+
+  async state(ctx: Context, id: string): Promise<RuntimeState | undefined> {
+    if (!this.#knows(id)) return undefined;
+    const result = await this.#run(ctx, ["state", checkId(id)]);
+    if (result.exitCode === 0) return parseState(result.stdout);
+    if (!this.#knows(id)) return undefined;
+    throw this.#failure("state", result);
+  }
+
+  /** runc and crun alike keep one directory a container. */
+  #knows(id: string): boolean {
+    return existsSync(`${this.#root}/${checkId(id)}`);
+  }
+
+  async #checked(
+    ctx: Context,
+    args: readonly [string, ...string[]],
+    stdin?: string,
+  ): Promise<void> {
+    const result = await this.#run(ctx, args, stdin);
+    if (result.exitCode !== 0) throw this.#failure(args[0], result);
+  }
+
+  #run(ctx: Context, args: readonly string[], stdin?: string): Promise<CommandResult> {
+    return runCommand(ctx, [...this.#prefix, ...args], {
+      env: childEnv,
+      timeoutMs: this.#timeoutMs,
+      maxOutputBytes,
+      ...(stdin === undefined ? {} : { stdin }),
+    });
+  }
+
+  #failure(step: string, { exitCode, stderr }: CommandResult): AppError {
+    const reason = findRuntimeError(stderr) ?? oneLine(stderr.trim().split("\n").at(-1) ?? "");
+    const message = reason === "" ? `exit code ${exitCode}` : reason;
+    return new AppError(`${this.path.split("/").at(-1)} ${step}: ${message}`, { kind: "internal" });
+  }
+}
+
+/** The program, in a mount namespace without the unified hierarchy where it needs that. */
+function programArgv(path: string): Argv {
+  const isCrun = path.split("/").at(-1)?.startsWith("crun") ?? false;
+  return isCrun && isHybrid() ? [...roleArgv("without-unified", path)] : [path];
+}
+
+/** Whether cgroup v1 controllers stand beside a v2 hierarchy (systemd's "hybrid" mode). crun refuses that. */
+function isHybrid(): boolean {
+  try {
+    return statfsSync("/sys/fs/cgroup/unified").type === CGROUP2_SUPER_MAGIC;
+  } catch {
+    return false;
+  }
+}
+
+async function readFeatures(ctx: Context, options: OciCommandOptions): Promise<RuntimeFeatures> {
+  const { path, timeoutMs = defaultTimeoutMs } = options;
+  const result = await runCommand(ctx, [path, "features"], {
+    env: childEnv,
+    timeoutMs,
+    maxOutputBytes,
+  });
+  if (result.exitCode !== 0) return unknownFeatures; // an older program without the command
+  try {
+    return parseFeatures(result.stdout, `${path} features`);
+  } catch (err) {
+    ctx.log.warn("read what the runtime can do", { handler: options.name, err: describe(err) });
+    return unknownFeatures;
+  }
+}
+
+function parseState(output: Uint8Array): RuntimeState {
+  const object = asObject(
+    parseJson(output, "runtime state", { maxBytes: maxOutputBytes }),
+    "state",
+  );
+  const text = asString(object["status"], "state.status");
+  const status = statuses.find((known) => known === text);
+  if (status === undefined) throw invalidArgument("state.status: unknown");
+  return { status, pid: object["pid"] === undefined ? 0 : asInteger(object["pid"], "state.pid") };
+}
+
+/** Ids become arguments and directory names of the program: exactly what lib/id.ts generates. */
+function checkId(id: string): string {
+  if (!/^[0-9a-f]{64}$/.test(id)) throw invalidArgument("runtime: not a container id");
+  return id;
+}
