@@ -32,7 +32,7 @@ export const version = defineCommand({
       ["PART", "VERSION"],
       [
         ["crib", cribVersion],
-        ...Object.entries(parts),
+        ...Object.entries(parts).filter(([name]) => name !== "crib"),
         ["daemon", daemon === undefined ? "not running" : describe(daemon)],
       ],
     );
