@@ -6,6 +6,9 @@ import { describe } from "./lib/errors.ts";
  */
 async function runRole([role, ...args]: readonly string[]): Promise<number> {
   switch (role) {
+    case "serve":
+      await (await import("./daemon/serve.ts")).serve(args);
+      return 0;
     case "monitor":
       (await import("./monitor/run.ts")).runMonitor(args);
       return 0;

@@ -10,11 +10,7 @@ import { discardContainer } from "./remove.ts";
  * Makes the records of containers agree with the node after a start: undoes creations that were cut off, and notes
  * the end of containers that ended while nobody listened. What still runs is left alone.
  */
-export async function recoverContainers(
-  ctx: Context,
-  deps: ContainerDeps,
-  alive: (container: { readonly pid: number; readonly pidStartTime: number }) => boolean,
-): Promise<void> {
+export async function recoverContainers(ctx: Context, deps: ContainerDeps): Promise<void> {
   for (const intent of deps.intents.list()) {
     const subject = withFields(detached(ctx), { container: intent.id, sandbox: intent.sandboxId });
     try {
@@ -25,14 +21,16 @@ export async function recoverContainers(
       subject.log.warn("undo a container that was cut off", { cleanup_err: describe(err) });
     }
   }
+  const monitored = deps.monitors.list();
   for (const container of deps.containers.list()) {
-    const { state, pidStartTime } = container;
-    if (state.name === "exited") continue;
+    if (container.state.name === "exited") continue;
     const sameBoot = container.bootId === deps.bootId;
-    if (sameBoot && alive({ pid: state.pid, pidStartTime })) continue;
-    const exit = sameBoot
-      ? readExitRecord(bundleOf(deps.stateDir, container.id).exitFile)
+    const monitor = sameBoot ? monitored.get(container.id) : undefined;
+    // Its monitor will tell of its end, or has told.
+    if (monitor !== undefined && monitor.exited === undefined) continue;
+    const record = sameBoot
+      ? (monitor?.exited ?? readExitRecord(bundleOf(deps.stateDir, container.id).exitFile))
       : undefined;
-    await recordExit(detached(ctx), deps, container.id, exit);
+    await recordExit(detached(ctx), deps, container.id, record);
   }
 }

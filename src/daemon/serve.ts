@@ -1,22 +1,174 @@
-import { mkdirSync } from "node:fs";
+import { chmodSync, mkdirSync } from "node:fs";
 import { detectDriver } from "../cgroup/driver.ts";
 import { readCgroupHost } from "../cgroup/host.ts";
 import { ExitWaiters } from "../container/exit-waiters.ts";
 import { readSpecHost } from "../container/spec/host.ts";
-import { openImages } from "../image/open.ts";
+import { createInterceptor } from "../cri/interceptor.ts";
+import { Readiness } from "../cri/readiness.ts";
+import { criRoutes } from "../cri/services.ts";
+import { importArchive } from "../image/import.ts";
+import { importDirectory } from "../image/import-directory.ts";
+import { type OpenImages, openImages } from "../image/open.ts";
 import type { Context } from "../lib/context.ts";
+import { describe } from "../lib/errors.ts";
 import { KeyedMutex } from "../lib/keyed-mutex.ts";
 import { SingleFlight } from "../lib/single-flight.ts";
 import { openCniNetwork } from "../network/network.ts";
 import { bootId, openClock } from "../os/clock.ts";
 import { setChildSubreaper } from "../os/prctl.ts";
 import { Monitors } from "../runtime/monitors.ts";
+import { Reaper } from "../runtime/reaper.ts";
 import type { SandboxDeps } from "../sandbox/deps.ts";
 import { openContainers } from "../state/containers.ts";
 import { Database } from "../state/database.ts";
 import { openImageRecords } from "../state/images.ts";
 import { IntentTable } from "../state/intents.ts";
 import { openSandboxes } from "../state/sandboxes.ts";
-import { loadConfig } from "./config.ts";
+import { version } from "../version.ts";
+import { bindCri, type Domain } from "./bind-cri.ts";
+import { type Config, loadConfig } from "./config.ts";
+import { openHandlers } from "./handlers.ts";
+import { listen } from "./listen.ts";
 import { lockRoot } from "./lock.ts";
 import { openDaemonLog } from "./log-sink.ts";
+import { notify } from "./notify.ts";
+import { onExit, recover } from "./recover.ts";
+
+/**
+ * The daemon: builds everything, recovers what an earlier one left, serves CRI until SIGTERM or SIGINT. Containers and
+ * their monitors go on without it.
+ */
+export async function serve(args: readonly string[]): Promise<void> {
+  const config = loadConfig(args);
+  const log = openDaemonLog(config.log);
+  const stopping = new AbortController();
+  const ctx: Context = { signal: stopping.signal, log };
+  const stopped = stopSignal();
+  await using resources = new AsyncDisposableStack();
+
+  makeDirectories(config);
+  resources.use(lockRoot(config.root));
+  setChildSubreaper();
+  const domain = await openDomain(ctx, config, resources);
+  const readiness = new Readiness();
+  resources.use(
+    await listen({
+      socket: config.socket,
+      routes: criRoutes(bindCri(domain), readiness),
+      interceptors: [createInterceptor({ readiness, log })],
+      streamsPerConnection: config.limits.streamsPerConnection,
+      shutdownMs: config.limits.shutdownSeconds * 1000,
+      log,
+    }),
+  );
+  await recover(ctx, domain.deps);
+  readiness.set("ready");
+  notify(config.notifySocket, "READY=1");
+  log.info("serving", { version, socket: config.socket, root: config.root, state: config.state });
+  const imported = importImages(ctx, config, domain.images);
+  resources.defer(() => imported);
+
+  log.info("stopping", { signal: await stopped });
+  notify(config.notifySocket, "STOPPING=1");
+  readiness.set("stopping");
+  stopping.abort(new Error("the daemon is stopping"));
+}
+
+function stopSignal(): Promise<string> {
+  const { promise, resolve } = Promise.withResolvers<string>();
+  for (const signal of ["SIGTERM", "SIGINT"] as const) process.on(signal, () => resolve(signal));
+  // Whoever started us may hang up; the log then loses lines (log-sink.ts), and nothing else happens.
+  process.on("SIGHUP", () => {});
+  return promise;
+}
+
+/** Only root looks into them. Containers in user namespaces pass through `<state>`, hence 0711 there. */
+function makeDirectories({ root, state }: Config): void {
+  for (const [path, mode] of [
+    [root, 0o700],
+    [state, 0o711],
+    [`${state}/sandboxes`, 0o711],
+    [`${state}/containers`, 0o711],
+    [`${state}/runtime`, 0o700],
+  ] as const) {
+    mkdirSync(path, { recursive: true, mode });
+    chmodSync(path, mode);
+  }
+}
+
+/** The object graph below the CRI services. `resources` takes what has to be closed. */
+async function openDomain(
+  ctx: Context,
+  config: Config,
+  resources: AsyncDisposableStack,
+): Promise<Domain> {
+  const database = resources.use(Database.open(`${config.root}/state.db`, ctx.log));
+  const images = await openImages(ctx, {
+    root: config.root,
+    registryConfigDirs: config.images.registryConfigDirs,
+    records: openImageRecords(database),
+    maxParallelDownloads: config.images.maxParallelDownloads,
+  });
+  const cgroup = readCgroupHost();
+  const cgroupDriver = detectDriver(config.cgroup.driver, cgroup);
+  const reaper = resources.use(new Reaper());
+  // Monitors tell what has ended as soon as they are found; it is taken note of when all of this is built.
+  const built = Promise.withResolvers<SandboxDeps>();
+  const monitors = resources.use(
+    await Monitors.open(ctx, {
+      stateDir: config.state,
+      reaper,
+      onExit: (exit) =>
+        built.promise
+          .then((domain) => onExit(ctx, domain, exit))
+          .catch((err) =>
+            ctx.log.error("record an exit", { container: exit.container, err: describe(err) }),
+          ),
+    }),
+  );
+  const deps: SandboxDeps & { readonly reaper: Reaper } = {
+    stateDir: config.state,
+    containers: openContainers(database),
+    sandboxes: openSandboxes(database),
+    intents: new IntentTable(database),
+    commit: (write) => database.transaction(write),
+    images: images.images,
+    snapshots: images.snapshots,
+    handlers: await openHandlers(ctx, config, cgroupDriver === "systemd"),
+    monitors,
+    reaper,
+    cgroup,
+    cgroupDriver,
+    host: readSpecHost(),
+    network: openCniNetwork({
+      confDirs: config.network.confDirs,
+      pluginDirs: config.network.pluginDirs,
+      cacheDir: `${config.root}/network`,
+      fallback: config.network.default,
+      embeddedPluginDir: `${config.payload}/cni`,
+    }),
+    pausePath: `${config.payload}/pause`,
+    locks: new KeyedMutex(),
+    sandboxLocks: new KeyedMutex(),
+    creations: new SingleFlight(),
+    runs: new SingleFlight(),
+    exits: new ExitWaiters(),
+    clock: openClock(),
+    bootId: bootId(),
+  };
+  built.resolve(deps);
+  return { config, deps, images };
+}
+
+async function importImages(ctx: Context, config: Config, images: OpenImages): Promise<void> {
+  const deps = {
+    importArchive: (own: Context, path: string) =>
+      importArchive(own, images, path, { pinned: true }),
+    hasImage: (id: string) => images.images.find(id) !== undefined,
+  };
+  try {
+    await importDirectory(ctx, deps, `${config.root}/images`);
+  } catch (err) {
+    ctx.log.error("import archives", { err: describe(err) });
+  }
+}

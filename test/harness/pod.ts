@@ -1,10 +1,17 @@
 import { readFileSync } from "node:fs";
-import { create, type MessageInitShape } from "@bufbuild/protobuf";
+import { create, type Message, type MessageInitShape } from "@bufbuild/protobuf";
+import type { GenMessage } from "@bufbuild/protobuf/codegenv2";
 import * as pb from "../../src/gen/runtime/v1/api_pb.ts";
 import type { Cri } from "./cri.ts";
 
 /** The image that crib carries and every daemon of the tests has. */
 export const demoImage = "crib.local/demo:1";
+
+/** The fields of a message, for spreading. */
+type Fields<Schema extends GenMessage<Message>> = Omit<
+  MessageInitShape<Schema>,
+  "$typeName" | "$unknown"
+>;
 
 export interface Pod {
   readonly id: string;
@@ -17,7 +24,7 @@ let pods = 0;
 export async function runPod(
   cri: Cri,
   logDirectory: string,
-  config: MessageInitShape<typeof pb.PodSandboxConfigSchema> = {},
+  config: Fields<typeof pb.PodSandboxConfigSchema> = {},
 ): Promise<Pod> {
   const name = `pod-${++pods}`;
   const full = create(pb.PodSandboxConfigSchema, {
@@ -40,7 +47,7 @@ export async function startScript(
   cri: Cri,
   pod: Pod,
   script: string,
-  config: MessageInitShape<typeof pb.ContainerConfigSchema> = {},
+  config: Fields<typeof pb.ContainerConfigSchema> = {},
 ): Promise<string> {
   const id = await createScript(cri, pod, script, config);
   await cri.runtime.startContainer({ containerId: id });
@@ -51,10 +58,10 @@ export async function createScript(
   cri: Cri,
   pod: Pod,
   script: string,
-  config: MessageInitShape<typeof pb.ContainerConfigSchema> = {},
+  config: Fields<typeof pb.ContainerConfigSchema> = {},
 ): Promise<string> {
   const name = `container-${++containers}`;
-  const full: MessageInitShape<typeof pb.ContainerConfigSchema> = {
+  const full = create(pb.ContainerConfigSchema, {
     metadata: { name, attempt: 0 },
     image: { image: demoImage },
     command: ["/bin/sh", "-c", script],
@@ -64,7 +71,7 @@ export async function createScript(
       securityContext: { namespaceOptions: { pid: pb.NamespaceMode.CONTAINER } },
     },
     ...config,
-  };
+  });
   const { containerId } = await cri.runtime.createContainer({
     podSandboxId: pod.id,
     config: full,

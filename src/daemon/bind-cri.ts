@@ -1,0 +1,86 @@
+import { execInContainer } from "../container/exec.ts";
+import { imageUser } from "../container/image-user.ts";
+import { removeContainer } from "../container/remove.ts";
+import { reopenLog } from "../container/reopen-log.ts";
+import { startContainer } from "../container/start.ts";
+import { stopContainer } from "../container/stop.ts";
+import { updateResources } from "../container/update.ts";
+import type { CriDeps, ImageUser } from "../cri/deps.ts";
+import { filesystemUsage } from "../image/filesystem-usage.ts";
+import type { Image } from "../image/image.ts";
+import type { OpenImages } from "../image/open.ts";
+import { pullImage } from "../image/pull.ts";
+import { removeImage } from "../image/remove.ts";
+import { parseReference } from "../oci/reference.ts";
+import type { Reaper } from "../runtime/reaper.ts";
+import { addContainer } from "../sandbox/add-container.ts";
+import type { SandboxDeps } from "../sandbox/deps.ts";
+import { removeSandbox } from "../sandbox/remove.ts";
+import { runSandbox } from "../sandbox/run.ts";
+import { stopSandbox } from "../sandbox/stop.ts";
+import { parts, version } from "../version.ts";
+import type { Config } from "./config.ts";
+
+export interface Domain {
+  readonly config: Config;
+  readonly deps: SandboxDeps & { readonly reaper: Reaper };
+  readonly images: OpenImages;
+}
+
+/** The operations as the CRI services call them. */
+export function bindCri({ config, deps, images }: Domain): CriDeps {
+  const { sandboxes, containers, handlers, network } = deps;
+  return {
+    sandboxes: {
+      list: () => sandboxes.list().filter(({ state }) => state !== "starting"),
+      find: (id) => {
+        const sandbox = sandboxes.resolve(id);
+        return sandbox?.state === "starting" ? undefined : sandbox;
+      },
+      run: (ctx, sandboxConfig, handler) => runSandbox(ctx, deps, sandboxConfig, handler),
+      stop: (ctx, id) => stopSandbox(ctx, deps, id),
+      remove: (ctx, id) => removeSandbox(ctx, deps, id),
+    },
+    containers: {
+      list: () => containers.list(),
+      find: (id) => containers.resolve(id),
+      create: (ctx, sandbox, containerConfig) => addContainer(ctx, deps, sandbox, containerConfig),
+      start: (ctx, id) => startContainer(ctx, deps, id),
+      stop: (ctx, id, seconds) => stopContainer(ctx, deps, id, seconds * 1000),
+      remove: (ctx, id) => removeContainer(ctx, deps, id),
+      execSync: (ctx, id, options) => execInContainer(ctx, deps, id, options),
+      reopenLog: (ctx, id) => reopenLog(ctx, deps, id),
+      updateResources: (ctx, id, resources) => updateResources(ctx, deps, id, resources),
+    },
+    images: {
+      list: () => images.images.list(),
+      find: (name) => images.images.find(name),
+      pull: (ctx, name, auth) => pullImage(ctx, images, parseReference(name), { auth }),
+      remove: (ctx, name) => removeImage(ctx, images, name),
+      usage: (ctx) => filesystemUsage(ctx, images),
+      userOf,
+    },
+    node: {
+      version,
+      parts,
+      cgroupDriver: deps.cgroupDriver,
+      handlers: [...handlers].map(([name, { features }]) => ({ ...features, name })),
+      defaultHandler: config.runtime.defaultHandler,
+      sandboxImage: config.sandboxImage,
+      rootDir: config.root,
+      stateDir: config.state,
+      networkStatus: async (ctx) => {
+        const { ready, ...why } = await network.status(ctx);
+        return { status: ready, ...why };
+      },
+      setPodCidr: async (_ctx, podCidr) => network.setPodCidr(podCidr),
+      now: deps.clock,
+    },
+  };
+}
+
+function userOf(image: Image): ImageUser | undefined {
+  const { uid, username } = imageUser(image.config);
+  if (uid !== undefined) return { uid };
+  return username === "" ? undefined : { username };
+}
