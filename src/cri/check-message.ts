@@ -16,7 +16,7 @@ export function checkMessage(schema: DescMessage, message: object, path = ""): v
 function check(schema: DescMessage, message: object, path: string, depth: number): void {
   if (depth === 0) throw invalidArgument(`${path}: nested too deep`);
   for (const field of schema.fields) {
-    const value = valueOf(field, message);
+    const value = fieldValue(field, message);
     if (value === undefined) continue;
     const name = path === "" ? field.name : `${path}.${field.name}`;
     if (field.fieldKind === "list") {
@@ -37,7 +37,7 @@ function check(schema: DescMessage, message: object, path: string, depth: number
 }
 
 /** Members of a oneof live in a common property; CRI has none. */
-function valueOf(field: DescField, message: object): unknown {
+function fieldValue(field: DescField, message: object): unknown {
   return (message as Readonly<Record<string, unknown>>)[field.localName];
 }
 

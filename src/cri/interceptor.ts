@@ -43,7 +43,7 @@ const expected = new Set([Code.NotFound, Code.Canceled, Code.Unimplemented, Code
  * Around every call: refuses it until the daemon has recovered, writes one line about it when it has ended, and
  * turns what was thrown into a status. The only place that logs a call's error.
  */
-export function callInterceptor(deps: {
+export function createInterceptor(deps: {
   readonly readiness: Pick<Readiness, "state">;
   readonly log: Log;
 }): Interceptor {

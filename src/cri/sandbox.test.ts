@@ -200,7 +200,7 @@ test("ListPodSandbox filters by id prefix, state and labels, all at once", async
   const b = sandbox({ config: sandboxConfig({ labels: { app: "b" } }), state: "not-ready" });
   const starting = sandbox({ state: "starting" });
   const { runtime } = setUp(a, b, starting);
-  const list = async (filter?: object) =>
+  const list = async (filter?: object): Promise<readonly string[]> =>
     (await runtime.listPodSandbox(filter === undefined ? {} : { filter })).items.map(
       ({ id }) => id,
     );

@@ -15,6 +15,7 @@ const codeOfReason = {
 
 /** What a client is told of a failure: the chain of messages, one code, the reason first where there is one. */
 export function toStatusError(err: unknown): ConnectError {
+  if (err instanceof ConnectError) return err;
   const reason = reasonOf(err);
   const text = describe(err);
   const message = reason === undefined ? text : `${reason}: ${text}`;

@@ -69,13 +69,23 @@ export function createGrpcHandler(options: GrpcHandlerOptions): RequestHandler {
 }
 
 /**
- * The same request with an authority that is a URL host. The adapter makes a URL of what the client sent, and
+ * The same request with an authority that is a URL host and a deadline that a timer can keep. The adapter makes a URL of what the client sent, and
  * clients send anything: grpc-go without WithAuthority sends the socket's path, escaped.
  */
 function normalized(request: Http2ServerRequest, path: string): Http2ServerRequest {
   Object.defineProperty(request, "authority", { value: "localhost" });
+  if (isEndless(request.headers["grpc-timeout"])) delete request.headers["grpc-timeout"];
   request.url = path;
   return request;
+}
+
+const secondsOf: Readonly<Record<string, number>> = { H: 3600, M: 60, S: 1 };
+const maxTimerSeconds = 2_147_483; // setTimeout counts milliseconds in 31 bits, and takes more for 1
+
+/** A deadline in 24 days or more is none. The header is up to 8 digits and a unit (gRPC over HTTP/2, Timeout). */
+function isEndless(timeout: string | readonly string[] | undefined): boolean {
+  const [, digits, unit = ""] = /^(\d{1,8})([HMS])$/.exec(String(timeout)) ?? [];
+  return Number(digits) * (secondsOf[unit] ?? 0) > maxTimerSeconds;
 }
 
 /** An answer of trailers only (gRPC over HTTP/2, "Responses"). */

@@ -13,6 +13,8 @@ import { claimSocketPath, ownSocket } from "./socket-file.ts";
 
 const maxConnections = 1000;
 const maxHeaderBytes = 64 << 10;
+/** Answers that a connection has not taken yet; beyond it new calls on it are refused. A few of the largest ExecSync fit. */
+const maxSessionMegabytes = 128;
 /** After the calls under way have been aborted: time for their errors to reach the clients. */
 const lastWordsMs = 1000;
 
@@ -40,6 +42,7 @@ export async function listen(options: ListenOptions): Promise<AsyncDisposable> {
   const sessions = new Set<ServerHttp2Session>();
 
   const server = createServer({
+    maxSessionMemory: maxSessionMegabytes,
     settings: {
       maxConcurrentStreams: options.streamsPerConnection,
       maxHeaderListSize: maxHeaderBytes,

@@ -6,6 +6,7 @@ import { createGrpcTransport } from "@connectrpc/connect-node";
 export function connectTransport(socketPath: string): Transport {
   return createGrpcTransport({
     baseUrl: "http://localhost",
-    nodeOptions: { createConnection: () => connect(socketPath) },
+    // Megabytes of messages under way, after which the client refuses its own calls (ENHANCE_YOUR_CALM); 10 unless told.
+    nodeOptions: { maxSessionMemory: 512, createConnection: () => connect(socketPath) },
   });
 }

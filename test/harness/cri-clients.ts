@@ -1,6 +1,6 @@
 import { type Code, ConnectError, createClient, createRouterTransport } from "@connectrpc/connect";
 import type { CriDeps } from "../../src/cri/deps.ts";
-import { callInterceptor } from "../../src/cri/interceptor.ts";
+import { createInterceptor } from "../../src/cri/interceptor.ts";
 import { Readiness } from "../../src/cri/readiness.ts";
 import { criRoutes } from "../../src/cri/services.ts";
 import { Health } from "../../src/gen/grpc/health/v1/health_pb.ts";
@@ -14,7 +14,7 @@ export function openClients(deps: CriDeps) {
   const readiness = new Readiness();
   readiness.set("ready");
   const transport = createRouterTransport(criRoutes(deps, readiness), {
-    router: { interceptors: [callInterceptor({ readiness, log })] },
+    router: { interceptors: [createInterceptor({ readiness, log })] },
   });
   return {
     runtime: createClient(RuntimeService, transport),

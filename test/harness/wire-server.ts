@@ -1,0 +1,34 @@
+/**
+ * The wire side of the daemon in a process of its own: `wire-server.ts SOCKET`. The domain is plain maps. Writes
+ * `ready` when it listens and one line for whatever would have ended the daemon.
+ */
+import { createInterceptor } from "../../src/cri/interceptor.ts";
+import { Readiness } from "../../src/cri/readiness.ts";
+import { criRoutes } from "../../src/cri/services.ts";
+import { listen } from "../../src/daemon/listen.ts";
+import { silentLog } from "../../src/lib/log.ts";
+import { image, openDomain, sandbox } from "./cri-domain.ts";
+
+const socket = process.argv[2] ?? "";
+process.on("uncaughtException", (err) => console.log(`uncaught ${err.stack}`));
+process.on("unhandledRejection", (err) => console.log(`unhandled ${err}`));
+
+const domain = openDomain();
+for (let i = 0; i < 200; i++) {
+  const pod = sandbox();
+  domain.pods.set(pod.id, pod);
+}
+domain.store.push(image());
+const readiness = new Readiness();
+readiness.set("ready");
+await using _server = await listen({
+  socket,
+  routes: criRoutes(domain, readiness),
+  interceptors: [createInterceptor({ readiness, log: silentLog })],
+  streamsPerConnection: 250,
+  shutdownMs: 1000,
+  log: silentLog,
+});
+console.log("ready");
+await new Promise<void>((resolve) => process.once("SIGTERM", () => resolve()));
+console.log("stopping");
