@@ -1,5 +1,4 @@
 import { describe, expect, test } from "bun:test";
-import { existsSync } from "node:fs";
 import { create, type MessageInitShape } from "@bufbuild/protobuf";
 import {
   ContainerConfigSchema,
@@ -17,12 +16,13 @@ import { defaultSeccomp } from "./security/default-seccomp.ts";
 
 const goldenDir = `${import.meta.dir}/../../../test/golden`;
 
-/** Compares with test/golden/<name>.json; UPDATE_GOLDEN=1 writes it. */
+/** Compares with test/golden/<name>.json, order included; UPDATE_GOLDEN=1 writes it, to be formatted by `bun run fix`. */
 async function expectGolden(name: string, value: unknown): Promise<void> {
   const path = `${goldenDir}/${name}.json`;
-  const text = `${JSON.stringify(value, undefined, 2)}\n`;
-  if (Bun.env["UPDATE_GOLDEN"] === "1" || !existsSync(path)) await Bun.write(path, text);
-  expect(text).toBe(await Bun.file(path).text());
+  if (Bun.env["UPDATE_GOLDEN"] === "1") await Bun.write(path, JSON.stringify(value));
+  const golden: unknown = await Bun.file(path).json();
+  expect(value).toEqual(golden as never);
+  expect(JSON.stringify(value)).toBe(JSON.stringify(golden));
 }
 
 const host: SpecHost = {

@@ -16,7 +16,7 @@ import { selinuxLabels } from "./selinux.ts";
 
 type Init = MessageInitShape<typeof LinuxContainerSecurityContextSchema>;
 const context = (init: Init) => create(LinuxContainerSecurityContextSchema, init);
-const everything = new Set(knownCapabilities);
+const everything: ReadonlySet<string> = new Set(knownCapabilities);
 
 describe("resolveCapabilities()", () => {
   const resolve = (capabilities: Init["capabilities"], bounding = everything, more: Init = {}) =>
