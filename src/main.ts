@@ -7,8 +7,7 @@ import { describe } from "./lib/errors.ts";
 async function runRole([role, ...args]: readonly string[]): Promise<number> {
   switch (role) {
     case "serve":
-      await (await import("./daemon/serve.ts")).serve(args);
-      return 0;
+      return await runServe(args);
     case "monitor":
       (await import("./monitor/run.ts")).runMonitor(args);
       return 0;
@@ -23,6 +22,15 @@ async function runRole([role, ...args]: readonly string[]): Promise<number> {
         loadConfigTools,
       });
   }
+}
+
+async function runServe(args: readonly string[]): Promise<number> {
+  if (args.includes("--help") || args.includes("-h")) {
+    process.stdout.write((await import("./daemon/config.ts")).serveHelp);
+  } else {
+    await (await import("./daemon/serve.ts")).serve(args);
+  }
+  return 0;
 }
 
 /** `crib config` reads as the daemon reads, and the command line imports no daemon. */
