@@ -9,7 +9,7 @@ const services = new Set(["", RuntimeService.typeName, ImageService.typeName]);
 
 /** grpc.health.v1: answers while the daemon recovers and stops, when nothing else does. */
 export function createHealthService(
-  readiness: Pick<Readiness, "state" | "changed">,
+  readiness: Pick<Readiness, "state" | "changedFrom">,
 ): ServiceImpl<typeof health.Health> {
   const current = () => (readiness.state === "ready" ? Status.SERVING : Status.NOT_SERVING);
   return {
@@ -22,10 +22,10 @@ export function createHealthService(
     /** Ends with the daemon: a watcher must not keep a shutdown waiting. */
     async *watch({ service }, { signal }) {
       for (;;) {
-        const changed = readiness.changed(signal);
+        const { state } = readiness;
         yield { status: services.has(service) ? current() : Status.SERVICE_UNKNOWN };
-        if (readiness.state === "stopping") return;
-        await changed;
+        if (state === "stopping") return;
+        await readiness.changedFrom(state, signal);
       }
     },
   };

@@ -18,8 +18,8 @@ export class Readiness {
     this.#change = Promise.withResolvers();
   }
 
-  /** Resolves at the next change, rejects when the signal aborts. */
-  changed(signal: AbortSignal): Promise<void> {
-    return abortable(this.#change.promise, signal);
+  /** Resolves once the state is another than `state`; rejects when the signal aborts. */
+  async changedFrom(state: ReadinessState, signal: AbortSignal): Promise<void> {
+    if (this.#state === state) await abortable(this.#change.promise, signal);
   }
 }

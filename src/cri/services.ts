@@ -27,7 +27,7 @@ export function createImageService(deps: CriDeps): Partial<ServiceImpl<typeof Im
 /** Everything that the CRI socket serves. */
 export function criRoutes(
   deps: CriDeps,
-  readiness: Pick<Readiness, "state" | "changed">,
+  readiness: Pick<Readiness, "state" | "changedFrom">,
 ): (router: ConnectRouter) => void {
   return (router) => {
     router.service(RuntimeService, createRuntimeService(deps));
