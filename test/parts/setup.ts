@@ -1,0 +1,189 @@
+/**
+ * bun test/parts/setup.ts
+ *
+ * Makes everything that tests need and the repository does not hold: Debian packages, crictl and critest,
+ * a docker-registry and the images in it. What is there and up to date is left alone.
+ */
+
+import { mkdir, readdir } from "node:fs/promises";
+import { dirname, join } from "node:path";
+import type { NamedImage } from "../harness/images/catalogue.ts";
+import { critestImages } from "../harness/images/critest-images.ts";
+import {
+  makeDebianBase,
+  makeDebianTools,
+  pushDebianImages,
+} from "../harness/images/debian-images.ts";
+import { edgeImages } from "../harness/images/edge-images.ts";
+import { pushImage } from "../harness/images/oci-image.ts";
+import { startRegistry } from "../harness/registry-server.ts";
+import {
+  debianSuite,
+  installPackages,
+  installProgram,
+  missingPackages,
+  unpackPackages,
+} from "./debian.ts";
+import { parts, partsDir, repositoryDir } from "./paths.ts";
+import { run } from "./run.ts";
+import { runStep } from "./steps.ts";
+
+const sourceDir = import.meta.dir;
+const imagesDir = join(repositoryDir, "test/harness/images");
+const debianLayout = join(partsDir, "debian");
+
+async function setUp(): Promise<void> {
+  await mkdir(partsDir, { recursive: true });
+  const missing = missingPackages();
+  if (missing.length === 0) console.log("parts: Debian packages: ready");
+  else {
+    console.log(`parts: Debian packages: installing ${missing.join(", ")}`);
+    await installPackages(missing);
+  }
+  const suite = await debianSuite();
+  // Compiling keeps the processor busy, the images wait for dpkg and the disk: side by side they take less time.
+  await Promise.all([buildGoPrograms(), makeImages(suite)]);
+}
+
+async function buildGoPrograms(): Promise<void> {
+  const goMod = await Bun.file(join(sourceDir, "go.mod")).text();
+  const goSum = await Bun.file(join(sourceDir, "go.sum")).text();
+  const version = /sigs\.k8s\.io\/cri-tools v(\S+)/u.exec(goMod)?.[1];
+  if (version === undefined) throw new Error("test/parts/go.mod does not name cri-tools");
+  const flags = [
+    "-trimpath",
+    `-ldflags=-s -w -X sigs.k8s.io/cri-tools/pkg/version.Version=${version}`,
+  ];
+  await runStep({
+    name: "crictl, critest, ginkgo",
+    doing: `building v${version} from Go modules (about two minutes)`,
+    inputs: [goMod, goSum, ...flags],
+    outputs: [parts.crictl, parts.critest, parts.ginkgo],
+    make: async () => {
+      if (Bun.which("go") === null) throw new Error("go is not in PATH");
+      const go = (...argv: readonly string[]): Promise<string> =>
+        run(["nice", "-n", "10", "go", ...argv], { cwd: sourceDir, env: { CGO_ENABLED: "0" } });
+      const bin = dirname(parts.crictl);
+      await mkdir(bin, { recursive: true });
+      const programs = ["sigs.k8s.io/cri-tools/cmd/crictl", "github.com/onsi/ginkgo/v2/ginkgo"];
+      await go("build", ...flags, "-o", `${bin}/`, ...programs);
+      await go("test", "-c", ...flags, "-o", parts.critest, "sigs.k8s.io/cri-tools/cmd/critest");
+    },
+  });
+}
+
+async function makeImages(suite: string): Promise<void> {
+  await runStep({
+    name: "docker-registry, busybox",
+    doing: "taking them out of Debian's packages",
+    inputs: [suite],
+    outputs: [parts.dockerRegistry, parts.busybox],
+    make: () =>
+      unpackPackages(["docker-registry", "busybox-static"], async (root) => {
+        await installProgram(join(root, "usr/bin/docker-registry"), parts.dockerRegistry);
+        await installProgram(join(root, "bin/busybox"), parts.busybox);
+      }),
+  });
+  await compilePrograms();
+
+  const imageSources = await textOf(imagesDir, ["debian-images.ts"]);
+  const programs = await Promise.all(
+    [parts.busybox, parts.shellShim, parts.nonewprivs, parts.pause, parts.getxattr].map(digestOf),
+  );
+  // In the data directory itself: who deletes it deletes what says that it is filled.
+  const pushed = (name: string): string => join(parts.registryData, `${name}.pushed`);
+  for (const [name, images] of [
+    ["critest", critestImages],
+    ["edge", edgeImages],
+  ] as const) {
+    await runStep({
+      name: `${name} images`,
+      doing: "pushing them to the test registry",
+      inputs: [imageSources, ...programs],
+      outputs: [pushed(name)],
+      make: async () => {
+        await pushAll(await images());
+        await Bun.write(pushed(name), "");
+      },
+    });
+  }
+
+  const debianSource = await Bun.file(join(imagesDir, "debian-images.ts")).text();
+  await runStep({
+    name: "Debian images",
+    doing: `making ${suite} with debootstrap and umoci (about a minute)`,
+    inputs: [suite, debianSource],
+    outputs: [join(debianLayout, "index.json"), pushed("debian")],
+    make: async () => {
+      await makeDebianBase(debianLayout, suite);
+      await makeDebianTools(debianLayout);
+      await using registry = await startRegistry({ writable: true });
+      await pushDebianImages(debianLayout, registry.host);
+      await Bun.write(pushed("debian"), "");
+    },
+  });
+}
+
+async function compilePrograms(): Promise<void> {
+  const dir = join(sourceDir, "c");
+  const programs = {
+    "sh-shim.c": parts.shellShim,
+    "nonewprivs.c": parts.nonewprivs,
+    "pause.c": parts.pause,
+    "getxattr.c": parts.getxattr,
+  };
+  await runStep({
+    name: "small C programs",
+    doing: "compiling",
+    inputs: [await textOf(dir)],
+    outputs: Object.values(programs),
+    make: async () => {
+      for (const [source, program] of Object.entries(programs)) {
+        const flags = ["-static", "-Os", "-s", "-Wall", "-Wextra", "-Werror"];
+        await run(["gcc", ...flags, "-o", program, join(dir, source)]);
+      }
+    },
+  });
+}
+
+async function pushAll(images: readonly NamedImage[]): Promise<void> {
+  await using registry = await startRegistry({ writable: true });
+  for (const { names, image } of images) {
+    for (const name of names) {
+      const [repository = "", tag = ""] = name.split(":");
+      await pushImage(registry.url, repository, tag, image);
+    }
+  }
+}
+
+async function textOf(dir: string, except: readonly string[] = []): Promise<string> {
+  const files = (await readdir(dir)).filter((file) => !except.includes(file)).sort();
+  const texts = await Promise.all(files.map((file) => Bun.file(join(dir, file)).text()));
+  return texts.join("\0");
+}
+
+async function digestOf(file: string): Promise<string> {
+  return new Bun.CryptoHasher("sha256").update(await Bun.file(file).bytes()).digest("hex");
+}
+
+function describe(err: unknown): string {
+  if (!(err instanceof Error)) return String(err);
+  return err.cause === undefined ? err.message : `${err.message}: ${describe(err.cause)}`;
+}
+
+/** Two runs at once, of two test commands say, would write over each other: the second waits for the first. */
+async function setUpAlone(): Promise<number> {
+  await mkdir(partsDir, { recursive: true });
+  const lock = join(partsDir, "lock");
+  const argv = ["flock", lock, process.execPath, import.meta.path, "--locked"];
+  return await Bun.spawn(argv, { stdio: ["ignore", "inherit", "inherit"] }).exited;
+}
+
+if (process.argv.includes("--locked")) {
+  try {
+    await setUp();
+  } catch (err) {
+    console.error(`parts: ${describe(err)}`);
+    process.exit(1);
+  }
+} else process.exitCode = await setUpAlone();
