@@ -56,6 +56,6 @@ test.each([
 
 test("chainIdsOf() follows the specification", () => {
   const [a, b] = [digestOf("a"), digestOf("b")];
-  expect(chainIdsOf([a, b])).toEqual([a, digestOf(`${a} ${b}`)] as never);
+  expect<readonly string[]>(chainIdsOf([a, b])).toEqual([a, digestOf(`${a} ${b}`)]);
   expect(chainIdsOf([])).toEqual([]);
 });

@@ -15,8 +15,8 @@ import { join } from "node:path";
 import type { Context } from "../lib/context.ts";
 import { AppError, describe } from "../lib/errors.ts";
 import { asInteger, asObject, asString, parseJson } from "../lib/json.ts";
-import { type ChainId, chainIdsOf } from "../oci/chain-id.ts";
-import { type Digest, digestHex, isDigest, parseDigest } from "../oci/digest.ts";
+import { type ChainId, chainIdHex, chainIdsOf, parseChainId } from "../oci/chain-id.ts";
+import { type Digest, parseDigest } from "../oci/digest.ts";
 import type { LayerReport } from "./layer-report.ts";
 import type { Layer, LayerStore, UnpackedLayer } from "./snapshotter.ts";
 import { applyInChild, completeInChild, syncInChild, type UnpackArgv } from "./unpack-child.ts";
@@ -93,7 +93,7 @@ export class Layers implements LayerStore {
       if (layer === undefined) {
         throw new AppError(`layer ${id} is not there`, { kind: "failed-precondition" });
       }
-      directories.push(this.#path("layers", digestHex(id), "fs"));
+      directories.push(this.#path("layers", chainIdHex(id), "fs"));
       if (layer.isRootOpaque) break;
     }
     return directories.length === 0 ? [this.#path("empty")] : directories;
@@ -131,7 +131,7 @@ export class Layers implements LayerStore {
     };
     writeFileSync(join(directory, "layer.json"), JSON.stringify(layer), { mode: 0o600 });
     if (!this.#layers.has(chainId)) {
-      const target = this.#path("layers", digestHex(chainId));
+      const target = this.#path("layers", chainIdHex(chainId));
       // One that was found damaged, or that is being removed: never added to, always replaced.
       if (existsSync(target)) await this.#discard(target);
       renameSync(directory, target);
@@ -153,7 +153,7 @@ export class Layers implements LayerStore {
     const inUse = new Set([...used, ...this.#usedBySnapshots(), ...this.#holds.keys()]);
     // All are out of sight before the first await: who looks now finds none of them.
     const doomed = [...chainIds].filter((id) => !inUse.has(id) && this.#layers.delete(id));
-    const trash = doomed.map((id) => this.#moveAway(this.#path("layers", digestHex(id))));
+    const trash = doomed.map((id) => this.#moveAway(this.#path("layers", chainIdHex(id))));
     for (const path of trash) await removeDirectory(path);
     if (doomed.length > 0) ctx.log.debug("layers removed", { count: doomed.length });
   }
@@ -221,12 +221,12 @@ class Unpacked implements UnpackedLayer {
 function readLayer(directory: string, name: string): StoredLayer {
   const text = readFileSync(join(directory, "layer.json"));
   const record = asObject(parseJson(text, "layer.json", { maxBytes: maxMetadataBytes }), "layer");
-  const chainId = asString(record["chainId"], "chainId");
-  if (!isDigest(chainId) || digestHex(chainId) !== name || !existsSync(join(directory, "fs"))) {
+  const chainId = parseChainId(asString(record["chainId"], "chainId"));
+  if (chainIdHex(chainId) !== name || !existsSync(join(directory, "fs"))) {
     throw new AppError("another layer, or no files", { kind: "data-loss" });
   }
   return {
-    chainId: chainId as ChainId,
+    chainId,
     diffId: parseDigest(asString(record["diffId"], "diffId")),
     usedBytes: asInteger(record["usedBytes"], "usedBytes"),
     inodes: asInteger(record["inodes"], "inodes"),
