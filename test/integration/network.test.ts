@@ -127,6 +127,29 @@ describe.if(hasOwnNetwork)("network", () => {
       expectNothingLeft();
     });
 
+    test("lets pods out under the node's address, also where others forward nothing", async () => {
+      await using outside = await openPod("outside", {});
+      await using pod = await openPod("inside", {});
+      run("ip", "link", "add", "out0", "type", "veth", "peer", "name", "out1");
+      run("ip", "link", "set", "out1", "netns", outside.attachment.netnsPath ?? "");
+      run("ip", "addr", "add", "198.51.100.1/24", "dev", "out0");
+      run("ip", "link", "set", "out0", "up");
+      outside.run("ip", "addr", "add", "198.51.100.2/24", "dev", "out1");
+      outside.run("ip", "link", "set", "out1", "up");
+      run("iptables", "-P", "FORWARD", "DROP");
+      using _server = outside.serve("hello from outside");
+
+      await embedded().attach(ctx, pod.attachment);
+      const url = "http://198.51.100.2:8080";
+      await eventually(() => expect(fetchText(url)).resolves.toBe("hello from outside"));
+      // There is no way back to 10.88.0.0/16 from out there: an answer means that the address was translated.
+      expect(pod.fetch(url)).toBe("hello from outside");
+      await embedded().detach(ctx, pod.attachment);
+      run("iptables", "-P", "FORWARD", "ACCEPT");
+      run("ip", "link", "del", "out0");
+      expectNothingLeft();
+    });
+
     test("gives addresses back after a reboot has taken the namespace", async () => {
       const pod = await openPod("rebooted", {});
       await embedded().attach(ctx, pod.attachment);
