@@ -6,6 +6,7 @@ export const repository: string = resolve(import.meta.dir, "..");
 export const embed: string = import.meta.dir;
 
 const cache = join(repository, ".cache/embed");
+const hour = 3600 * 1000;
 
 /** Entries of a name that are kept: changing one's mind then builds nothing. */
 const kept = 2;
@@ -31,7 +32,11 @@ export async function cached(
   await mkdir(filling, { recursive: true });
   try {
     await make(filling);
-    await rename(filling, directory);
+    // Another build may have been quicker: what it made is as good.
+    await rename(filling, directory).catch(async (cause: unknown) => {
+      if (!(await exists(directory))) throw cause;
+      await rm(filling, { recursive: true });
+    });
   } catch (cause) {
     process.stdout.write(" failed\n");
     await rm(filling, { recursive: true, force: true });
@@ -61,7 +66,7 @@ export async function cachedBytes(
 }
 
 export async function forgetUnused(folder: string): Promise<void> {
-  const weekAgo = Date.now() - 7 * 24 * 3600 * 1000;
+  const weekAgo = Date.now() - 7 * 24 * hour;
   for (const name of await readdir(join(cache, folder))) {
     const file = join(cache, folder, name);
     if ((await stat(file)).mtimeMs < weekAgo) await rm(file, { force: true });
@@ -87,15 +92,18 @@ export async function sources(directory: string, pattern: string): Promise<strin
 }
 
 async function forgetOld(name: string): Promise<void> {
-  const entries = [];
+  const finished: { readonly path: string; readonly usedAt: number }[] = [];
   for (const entry of await readdir(cache)) {
-    if (new RegExp(`^${name}-[0-9a-f]{16}$`).test(entry)) {
-      const path = join(cache, entry);
-      entries.push({ path, usedAt: (await stat(path)).mtimeMs });
-    }
+    const match = entry.match(/^(.+)-[0-9a-f]{16}(\.\d+)?$/);
+    if (match?.[1] !== name) continue;
+    const path = join(cache, entry);
+    const usedAt = (await stat(path)).mtimeMs;
+    const isUnfinished = match[2] !== undefined;
+    if (!isUnfinished) finished.push({ path, usedAt });
+    else if (usedAt < Date.now() - hour) await rm(path, { recursive: true, force: true });
   }
-  entries.sort((a, b) => b.usedAt - a.usedAt);
-  for (const { path } of entries.slice(kept)) await rm(path, { recursive: true, force: true });
+  finished.sort((a, b) => b.usedAt - a.usedAt);
+  for (const { path } of finished.slice(kept)) await rm(path, { recursive: true, force: true });
 }
 
 async function exists(path: string): Promise<boolean> {
