@@ -10,11 +10,12 @@ export interface DaemonPlaces {
 }
 
 /** `crib serve` as a child of its own session, so that a Ctrl-C at the terminal reaches the demo alone. */
-export interface DaemonProcess extends AsyncDisposable {
-  readonly pid: number;
+export interface DaemonProcess {
   readonly endpoint: string;
   /** Throws when the daemon has ended by itself, with the end of its log. */
   requireRunning(): void;
+  /** SIGTERM, and SIGKILL where that does not help. */
+  stop(): Promise<{ readonly detail: string }>;
 }
 
 const stopMs = 20_000;
@@ -42,7 +43,6 @@ export function startDaemon({ dir, confDir, payload }: DaemonPlaces): DaemonProc
     },
   );
   return {
-    pid: child.pid,
     endpoint,
     requireRunning() {
       if (child.exitCode === null && child.signalCode === null) return;
@@ -50,11 +50,12 @@ export function startDaemon({ dir, confDir, payload }: DaemonPlaces): DaemonProc
       const how = child.signalCode ?? `exit code ${child.exitCode}`;
       throw new AppError(`the daemon ended (${how}): ${tail}`, { kind: "internal" });
     },
-    async [Symbol.asyncDispose]() {
+    async stop() {
       child.kill("SIGTERM");
       const timer = setTimeout(() => child.kill("SIGKILL"), stopMs);
-      await child.exited;
+      const code = await child.exited;
       clearTimeout(timer);
+      return { detail: `exit code ${code}` };
     },
   };
 }

@@ -47,7 +47,10 @@ interface PodRun {
 async function runPod(env: CommandEnv, narrator: Narrator, run: PodRun): Promise<void> {
   const { dir, payload, marks, undo } = run;
   const { signal } = env.ctx;
-  const daemon = undo.use(startDaemon({ dir, confDir: `${dir}/net.d`, payload }));
+  const daemon = startDaemon({ dir, confDir: `${dir}/net.d`, payload });
+  undo.defer(async () => {
+    await narrator.step("stop the daemon", () => daemon.stop());
+  });
   const cri = undo.use(openCriClient(daemon.endpoint));
   const wait = { timeoutMs: readyMs, check: () => daemon.requireRunning(), signal };
   await narrator.step("start a daemon", async () => {

@@ -19,7 +19,8 @@ export function narrate(out: Output): Narrator {
       const startedAt = performance.now();
       const line = (mark: string, detail: string) => {
         const elapsed = formatElapsed(performance.now() - startedAt).padStart(timeWidth);
-        out.write(`${mark} ${title.padEnd(titleWidth)} ${out.paint("dim", elapsed)}  ${detail}\n`);
+        const rest = detail === "" ? "" : `  ${detail}`;
+        out.write(`${mark} ${title.padEnd(titleWidth)} ${out.paint("dim", elapsed)}${rest}\n`);
       };
       try {
         const answer = await during(out, title, act);

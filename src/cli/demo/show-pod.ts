@@ -105,7 +105,7 @@ async function showExec(
   cri: CriClient,
   containerId: string,
 ): Promise<void> {
-  const cmd = ["sh", "-c", "uname -a; ip -brief address || ip address; ps"];
+  const cmd = ["sh", "-c", "uname -a; ip -4 -o address; ps -o pid,user,comm"];
   const { output } = await narrator.step("ExecSync", async () => {
     const answer = await cri.runtime.execSync(
       { containerId, cmd, timeout: 10n },
