@@ -1,3 +1,4 @@
+import { chmodSync, rmSync } from "node:fs";
 import {
   createServer,
   type Http2Server,
@@ -9,7 +10,7 @@ import { Code, ConnectError, type ConnectRouter, type Interceptor } from "@conne
 import { describe } from "../lib/errors.ts";
 import type { Log } from "../lib/log.ts";
 import { createGrpcHandler } from "./grpc-handler.ts";
-import { claimSocketPath, ownSocket } from "./socket-file.ts";
+import { claimSocketPath } from "./socket-file.ts";
 
 const maxConnections = 1000;
 const maxHeaderBytes = 64 << 10;
@@ -69,11 +70,11 @@ export async function listen(options: ListenOptions): Promise<AsyncDisposable> {
   });
   await listening(server, options.socket);
   server.on("error", (err) => log.error("listen", { err: describe(err) }));
-  const removeSocket = ownSocket(options.socket);
+  chmodSync(options.socket, 0o660);
 
   return {
     async [Symbol.asyncDispose]() {
-      removeSocket();
+      rmSync(options.socket, { force: true });
       server.close();
       if (calls.size > 0) log.info("waiting for calls under way", { calls: calls.size });
       for (const session of sessions) session.close();

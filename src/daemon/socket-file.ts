@@ -1,4 +1,4 @@
-import { chmodSync, lstatSync, mkdirSync, rmSync } from "node:fs";
+import { lstatSync, mkdirSync, rmSync } from "node:fs";
 import { connect } from "node:net";
 import { dirname } from "node:path";
 import { failedPrecondition } from "../lib/errors.ts";
@@ -12,15 +12,6 @@ export async function claimSocketPath(path: string): Promise<void> {
   if (!stat.isSocket()) throw failedPrecondition(`${path} exists and is no socket`);
   if (await isListening(path)) throw failedPrecondition(`somebody listens on ${path} already`);
   rmSync(path, { force: true });
-}
-
-/** For root and its group. Answers a function that takes the socket's name away, unless it is another's by now. */
-export function ownSocket(path: string): () => void {
-  chmodSync(path, 0o660);
-  const { ino } = lstatSync(path);
-  return () => {
-    if (lstatSync(path, { throwIfNoEntry: false })?.ino === ino) rmSync(path, { force: true });
-  };
 }
 
 function isListening(path: string): Promise<boolean> {
