@@ -5,7 +5,7 @@ import { bytesReadable, readInto } from "../os/io.ts";
 import type { OwnedFd } from "../os/owned-fd.ts";
 import { exitCodeOf, pidfdOpen, processStartTime, reap } from "../os/pidfd.ts";
 import { spawnProcess } from "../os/spawn.ts";
-import { type CreateRequest, consoleSocketPath } from "../runtime/monitor-protocol.ts";
+import type { CreateRequest } from "../runtime/monitor-protocol.ts";
 import { killTree } from "../runtime/process-tree.ts";
 import { oneLine, readRuntimeError } from "../runtime/runtime-log.ts";
 import { ConsoleSocket } from "./console.ts";
@@ -29,9 +29,9 @@ export function createContainer(
   using attemptOnly = new DisposableStack();
   const log = request.logPath === "" ? undefined : attempt.use(new LogFile(request.logPath));
   const stdio = openStdio(request, attempt);
-  const console = request.terminal
-    ? attemptOnly.use(new ConsoleSocket(consoleSocketPath(request.dir)))
-    : undefined;
+  const { consoleSocket } = request;
+  const console =
+    consoleSocket === undefined ? undefined : attemptOnly.use(new ConsoleSocket(consoleSocket));
   const child = attemptOnly.use(startCreate(request, stdio.theirs));
   const open = attempt.move();
   const createOnly = attemptOnly.move();

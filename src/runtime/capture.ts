@@ -15,7 +15,7 @@ const mark = Buffer.from("\n[crib: output truncated]\n");
 export class Capture implements AsyncDisposable {
   readonly #readEnd: OwnedFd;
   readonly #budget: CaptureBudget;
-  readonly #reader: ReadableStreamDefaultReader<Uint8Array<ArrayBuffer>>;
+  readonly #reader: ReturnType<typeof readerOf>;
   readonly #chunks: Uint8Array[] = [];
   #isTruncated = false;
   /** For the program; to be closed here as soon as it has it. */
@@ -29,7 +29,7 @@ export class Capture implements AsyncDisposable {
     this.writeEnd = writeEnd;
     this.#budget = budget;
     setNonblocking(readEnd.fd);
-    this.#reader = Bun.file(readEnd.fd).stream().getReader();
+    this.#reader = readerOf(readEnd.fd);
     this.done = this.#read();
   }
 
@@ -58,4 +58,9 @@ export class Capture implements AsyncDisposable {
     await this.done;
     this.#readEnd[Symbol.dispose]();
   }
+}
+
+/** Event-driven. Neither its end nor cancelling it closes the descriptor. */
+function readerOf(fd: number) {
+  return Bun.file(fd).stream().getReader();
 }

@@ -62,6 +62,10 @@ export class MonitorLink implements Disposable {
     return this.#options.id;
   }
 
+  get dir(): string {
+    return this.#options.dir;
+  }
+
   /** Connected, and of this version. */
   get isOpen(): boolean {
     return this.#monitor?.isCurrent ?? false;
@@ -78,8 +82,8 @@ export class MonitorLink implements Disposable {
 
   async start(ctx: Context): Promise<void> {
     const { argv, dir, cgroupProcs } = this.#options;
-    startMonitor(argv, dir, cgroupProcs);
-    await this.#attach(await awaitMonitor(ctx, dir, this.#events()));
+    const started = startMonitor(argv, dir, cgroupProcs);
+    await this.#attach(await awaitMonitor(ctx, started, dir, this.#events()));
   }
 
   /** Connects to the monitor that is there, or starts its successor. False when there is nothing to go on with. */

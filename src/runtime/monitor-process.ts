@@ -18,8 +18,15 @@ export interface ConnectedMonitor {
   readonly isCurrent: boolean;
 }
 
+/** Tells whether the process has ended before it listened. */
+type StartedMonitor = Pick<Bun.Subprocess, "exitCode" | "signalCode">;
+
 /** Starts a monitor in `dir`, in a session of its own: it outlives the daemon. `argv` is the role without arguments. */
-export function startMonitor(argv: Argv, dir: string, cgroupProcs: readonly string[]): void {
+export function startMonitor(
+  argv: Argv,
+  dir: string,
+  cgroupProcs: readonly string[],
+): StartedMonitor {
   mkdirSync(dir, { recursive: true, mode: 0o700 });
   const stderr = openSync(`${dir}/monitor.log`, "a", 0o600);
   try {
@@ -31,6 +38,7 @@ export function startMonitor(argv: Argv, dir: string, cgroupProcs: readonly stri
       detached: true,
     });
     child.unref();
+    return child;
   } finally {
     closeSync(stderr);
   }
@@ -63,6 +71,7 @@ export async function connectMonitor(
 /** Waits for a monitor that was just started. */
 export async function awaitMonitor(
   ctx: Context,
+  started: StartedMonitor,
   dir: string,
   events: MonitorClientEvents,
 ): Promise<ConnectedMonitor> {
@@ -72,7 +81,8 @@ export async function awaitMonitor(
       ? await connectMonitor(dir, events)
       : undefined;
     if (connected !== undefined) return connected;
-    if (performance.now() > deadline) {
+    const hasEnded = started.exitCode !== null || started.signalCode !== null;
+    if (hasEnded || performance.now() > deadline) {
       throw new AppError(`monitor ${dir}: does not start`, { kind: "unavailable" });
     }
     await Bun.sleep(retryMs);

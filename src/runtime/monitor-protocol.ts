@@ -31,11 +31,6 @@ export const maxMessageBytes = 256 * 1024;
 /** How many containers one monitor takes. */
 export const maxContainers = 100;
 
-/** Where the runtime sends a terminal of the container whose directory this is. */
-export function consoleSocketPath(dir: string): string {
-  return `${dir}/console.sock`;
-}
-
 /** What a container needs from its monitor; also what the monitor keeps on disk so that its successor can go on. */
 export interface ContainerPlan {
   readonly container: string;
@@ -63,6 +58,8 @@ export interface CreateRequest extends ContainerPlan {
   readonly env: readonly string[];
   readonly cwd: string;
   readonly pidFile: string;
+  /** Where the monitor listens for the terminal that the OCI runtime sends; of a container that has one. */
+  readonly consoleSocket?: string | undefined;
   /** Where the OCI runtime writes why it failed (`--log`, as JSON lines). */
   readonly runtimeLog: string;
   readonly timeoutMs: number;
@@ -193,6 +190,7 @@ function readCreate(object: JsonObject): CreateRequest {
     env: asList(object["env"], "create.env", asString),
     cwd: asPath(object["cwd"], "create.cwd"),
     pidFile: asPath(object["pidFile"], "create.pidFile"),
+    consoleSocket: optional(object["consoleSocket"], "create.consoleSocket", asPath),
     runtimeLog: asPath(object["runtimeLog"], "create.runtimeLog"),
     timeoutMs: asInteger(object["timeoutMs"], "create.timeoutMs"),
   };

@@ -6,7 +6,7 @@ import { childEnv, roleArgv } from "../os/role.ts";
 import type { ExitRecord } from "./exit-record.ts";
 import type { Argv, RuntimeHandler } from "./handler.ts";
 import { MonitorLink } from "./monitor-link.ts";
-import { consoleSocketPath, maxContainers } from "./monitor-protocol.ts";
+import { maxContainers } from "./monitor-protocol.ts";
 import type { Reaper } from "./reaper.ts";
 
 export interface MonitorsOptions {
@@ -95,6 +95,8 @@ export class Monitors implements AsyncDisposable {
     ctx.signal.throwIfAborted();
     const { id, bundle, handler, terminal } = options;
     const link = await this.#withRoom(ctx);
+    // Not in the container's directory: a socket's path has at most 107 bytes.
+    const consoleSocket = terminal ? `${link.dir}/${id.slice(0, 16)}.tty` : undefined;
     const runtimeLog = `${bundle.dir}/runtime.log`;
     const created = await link.create({
       op: "create",
@@ -111,11 +113,12 @@ export class Monitors implements AsyncDisposable {
         bundleDir: bundle.dir,
         pidFile: bundle.pidFile,
         logFile: runtimeLog,
-        consoleSocket: terminal ? consoleSocketPath(bundle.dir) : undefined,
+        consoleSocket,
       }),
       env: Object.entries(childEnv).map(([key, value]) => `${key}=${value}`),
       cwd: bundle.dir,
       pidFile: bundle.pidFile,
+      consoleSocket,
       runtimeLog,
       timeoutMs: options.timeoutMs ?? defaultCreateMs,
     });

@@ -24,6 +24,8 @@ export interface OciCommandOptions {
   readonly systemdCgroup: boolean;
   /** For start, delete, update and state. */
   readonly timeoutMs?: number;
+  /** How to start a role of this program, when that is not the running one. */
+  readonly roleArgv?: typeof roleArgv;
 }
 
 const defaultTimeoutMs = 60_000;
@@ -55,7 +57,7 @@ class OciCommand implements RuntimeHandler {
     this.#root = options.root;
     this.#timeoutMs = options.timeoutMs ?? defaultTimeoutMs;
     this.#prefix = [
-      ...programArgv(options.path),
+      ...programArgv(options.path, options.roleArgv ?? roleArgv),
       ...["--root", options.root, "--log-format", "json"],
       ...(options.systemdCgroup ? ["--systemd-cgroup"] : []),
     ];
@@ -141,9 +143,9 @@ class OciCommand implements RuntimeHandler {
 }
 
 /** The program, in a mount namespace without the unified hierarchy where it needs that. */
-function programArgv(path: string): Argv {
+function programArgv(path: string, role: typeof roleArgv): Argv {
   const isCrun = path.split("/").at(-1)?.startsWith("crun") ?? false;
-  return isCrun && isHybrid() ? [...roleArgv("without-unified", path)] : [path];
+  return isCrun && isHybrid() ? role("without-unified", path) : [path];
 }
 
 /** Whether cgroup v1 controllers stand beside a v2 hierarchy (systemd's "hybrid" mode). crun refuses that. */

@@ -1,0 +1,148 @@
+import { existsSync, readFileSync } from "node:fs";
+import { type Context, detached } from "../../src/lib/context.ts";
+import { silentLog } from "../../src/lib/log.ts";
+import { pidfdOpen, pidfdSendSignal } from "../../src/os/pidfd.ts";
+import { setChildSubreaper } from "../../src/os/prctl.ts";
+import type { ExitRecord } from "../../src/runtime/exit-record.ts";
+import type { RuntimeHandler } from "../../src/runtime/handler.ts";
+import { Monitors } from "../../src/runtime/monitors.ts";
+import { openOciCommand } from "../../src/runtime/oci-command.ts";
+import { Reaper } from "../../src/runtime/reaper.ts";
+import {
+  makeTestContainer,
+  readCriLog,
+  type TestContainer,
+  type TestContainerOptions,
+} from "./oci-bundle.ts";
+import { findRunc, makeRootfs } from "./run-spec.ts";
+import { tempDir } from "./temp-dir.ts";
+
+const main = `${import.meta.dir}/../../src/main.ts`;
+export const ctx: Context = { signal: new AbortController().signal, log: silentLog };
+
+/** Monitors and a runtime over a directory of the test's own, with this process in the daemon's place. */
+export class MonitoredNode implements AsyncDisposable {
+  readonly stateDir: string;
+  readonly handler: RuntimeHandler;
+  readonly reaper: Reaper;
+  readonly exits = new Map<string, ExitRecord>();
+  readonly #rootfs: string;
+  readonly #containers: TestContainer[] = [];
+  readonly #undo: AsyncDisposableStack;
+  monitors: Monitors;
+
+  private constructor(
+    stateDir: string,
+    rootfs: string,
+    handler: RuntimeHandler,
+    undo: AsyncDisposableStack,
+  ) {
+    this.stateDir = stateDir;
+    this.handler = handler;
+    this.#rootfs = rootfs;
+    this.#undo = undo;
+    this.reaper = undo.use(new Reaper());
+    this.monitors = undefined as unknown as Monitors;
+  }
+
+  static async open(runtimePath: string = findRunc()): Promise<MonitoredNode> {
+    setChildSubreaper();
+    await using undo = new AsyncDisposableStack();
+    const { path } = undo.use(tempDir("/run"));
+    const handler = await openOciCommand(ctx, {
+      name: "test",
+      path: runtimePath,
+      root: `${path}/runc`,
+      systemdCgroup: false,
+      roleArgv: (role, ...args) => [process.execPath, main, role, ...args],
+    });
+    const node = new MonitoredNode(path, makeRootfs(path), handler, undo.move());
+    await node.restartDaemon();
+    return node;
+  }
+
+  /** Connections closed and made anew, as when the daemon is restarted. */
+  async restartDaemon(): Promise<void> {
+    await (this.monitors as Monitors | undefined)?.[Symbol.asyncDispose]();
+    this.monitors = await Monitors.open(ctx, {
+      stateDir: this.stateDir,
+      reaper: this.reaper,
+      onExit: ({ container, record }) => this.exits.set(container, record),
+      monitorArgv: [process.execPath, main, "monitor"],
+    });
+  }
+
+  async create(options: Omit<TestContainerOptions, "rootfs"> & { readonly stdin?: boolean }) {
+    const container = makeTestContainer(this.stateDir, { rootfs: this.#rootfs, ...options });
+    this.#containers.push(container);
+    const memory = ["/sys/fs/cgroup/memory", "/sys/fs/cgroup"].map((dir) => dir + container.cgroup);
+    const created = await this.monitors.create(ctx, {
+      id: container.id,
+      handler: this.handler,
+      bundle: container.bundle,
+      terminal: options.terminal ?? false,
+      stdin: options.stdin ?? false,
+      stdinOnce: false,
+      logPath: container.logPath,
+      oomFiles: memory.flatMap((dir) => [`${dir}/memory.oom_control`, `${dir}/memory.events`]),
+    });
+    return { ...container, ...created };
+  }
+
+  async run(...args: readonly string[]) {
+    const container = await this.create({ args });
+    await this.handler.start(ctx, container.id);
+    return container;
+  }
+
+  async exit(id: string, timeoutMs = 20_000): Promise<ExitRecord> {
+    const deadline = performance.now() + timeoutMs;
+    for (;;) {
+      const record = this.exits.get(id);
+      if (record !== undefined) return record;
+      if (performance.now() > deadline) throw new Error("the container did not end");
+      await Bun.sleep(5);
+    }
+  }
+
+  log({ logPath }: TestContainer, stream: "stdout" | "stderr" = "stdout"): string {
+    return existsSync(logPath) ? readCriLog(readFileSync(logPath, "latin1"), stream) : "";
+  }
+
+  monitorPid(monitorId: string): number {
+    const dir = `${this.stateDir}/monitors/${monitorId}`;
+    for (const proc of new Bun.Glob("[0-9]*/cmdline").scanSync({
+      cwd: "/proc",
+      onlyFiles: false,
+    })) {
+      try {
+        const args = readFileSync(`/proc/${proc}`, "utf8").split("\0");
+        if (args.includes("monitor") && args.includes(dir)) return Number.parseInt(proc, 10);
+      } catch {
+        // It has ended.
+      }
+    }
+    throw new Error("no monitor");
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    for (const { id, cgroup } of this.#containers) {
+      await this.handler.delete(detached(ctx), id);
+      await this.monitors.forget(ctx, id);
+      for (const dir of new Bun.Glob("/sys/fs/cgroup/{,*}").scanSync({ onlyFiles: false })) {
+        if (existsSync(`${dir}${cgroup}`)) throw new Error(`left over: ${dir}${cgroup}`);
+      }
+    }
+    const monitorIds = new Set(
+      [...this.monitors.list().values()].map(({ monitorId }) => monitorId),
+    );
+    await this.monitors[Symbol.asyncDispose]();
+    for (const id of monitorIds) this.kill(this.monitorPid(id));
+    await this.#undo.disposeAsync();
+  }
+
+  kill(pid: number, signal = 9): void {
+    using pidfd = pidfdOpen(pid);
+    pidfdSendSignal(pidfd.fd, signal);
+  }
+}

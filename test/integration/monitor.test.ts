@@ -1,0 +1,174 @@
+import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { existsSync, readFileSync, renameSync } from "node:fs";
+import { readExitRecord } from "../../src/runtime/exit-record.ts";
+import { eventually } from "../harness/eventually.ts";
+import { ctx, MonitoredNode } from "../harness/monitored.ts";
+
+let node: MonitoredNode;
+beforeAll(async () => {
+  node = await MonitoredNode.open();
+});
+afterAll(async () => {
+  await node[Symbol.asyncDispose]();
+});
+
+const sh = (script: string) => node.run("/bin/sh", "-c", script);
+
+describe("a monitored container", () => {
+  test("has its log file before it starts, and all of its output before its end is told", async () => {
+    const container = await node.create({
+      args: ["/bin/sh", "-c", "echo out; echo err >&2; printf unfinished; exit 3"],
+    });
+    expect(readFileSync(container.logPath, "utf8")).toBe("");
+    await node.handler.start(ctx, container.id);
+    const record = await node.exit(container.id);
+    expect(record).toMatchObject({ exitCode: 3, oomKilled: false, isUnknown: false });
+    expect(readExitRecord(container.bundle.exitFile)).toEqual(record);
+    expect(node.log(container)).toBe("out\nunfinished");
+    expect(node.log(container, "stderr")).toBe("err\n");
+  });
+
+  test("keeps its output byte by byte", async () => {
+    const container = await sh(
+      "head -c 3000000 /dev/urandom > /tmp/data; cat /tmp/data; cat /tmp/data | md5sum >&2",
+    );
+    await node.exit(container.id, 60_000);
+    const bytes = Buffer.from(node.log(container), "latin1");
+    const sum = new Bun.CryptoHasher("md5").update(bytes).digest("hex");
+    expect(bytes.byteLength).toBe(3_000_000);
+    expect(node.log(container, "stderr")).toBe(`${sum}  -\n`);
+  });
+
+  test("killed by a signal has 128 and its number", async () => {
+    const container = await sh("kill -9 $$; sleep 100");
+    // In its own PID namespace the first process is safe from itself: kill it from here.
+    node.kill(container.pid);
+    expect(await node.exit(container.id)).toMatchObject({ exitCode: 137, signal: 9 });
+  });
+
+  test("killed for want of memory says so", async () => {
+    const container = await node.create({
+      args: ["/bin/dd", "if=/dev/zero", "of=/dev/null", "bs=64M"],
+      memory: 16 << 20,
+    });
+    await node.handler.start(ctx, container.id);
+    expect(await node.exit(container.id)).toMatchObject({ exitCode: 137, oomKilled: true });
+  });
+
+  test("with a background process that holds the pipe ends at once, and the rest is logged too", async () => {
+    const container = await node.create({
+      args: ["/bin/sh", "-c", "(sleep 1; echo late) & echo early"],
+    });
+    await node.handler.start(ctx, container.id);
+    // The PID namespace ends with its first process, so the late line never comes; its end must not wait.
+    const started = performance.now();
+    await node.exit(container.id);
+    expect(performance.now() - started).toBeLessThan(900);
+    expect(node.log(container)).toBe("early\n");
+  });
+
+  test("with a terminal logs what the terminal shows, and can be resized", async () => {
+    const container = await node.create({
+      args: ["/bin/sh", "-c", "sleep 0.3; stty size; test -t 0 && echo tty"],
+      terminal: true,
+    });
+    await node.monitors.resize(ctx, container.id, { columns: 123, rows: 45 });
+    await node.handler.start(ctx, container.id);
+    expect(await node.exit(container.id)).toMatchObject({ exitCode: 0 });
+    expect(node.log(container)).toBe("45 123\r\ntty\r\n");
+  });
+
+  test("goes on in a new log file after a rotation", async () => {
+    const container = await sh("i=0; while true; do echo $i; i=$((i+1)); sleep 0.01; done");
+    await eventually(() => expect(node.log(container)).toContain("5\n"));
+    renameSync(container.logPath, `${container.logPath}.old`);
+    await node.monitors.reopenLog(ctx, container.id);
+    expect(existsSync(container.logPath)).toBe(true);
+    await eventually(() => expect(node.log(container)).not.toBe(""));
+    node.kill(container.pid);
+    await node.exit(container.id);
+    const lines = (
+      node.log({ ...container, logPath: `${container.logPath}.old` }) + node.log(container)
+    )
+      .trim()
+      .split("\n");
+    expect(lines).toEqual(lines.map((_, i) => String(i)));
+  });
+
+  test("that cannot be created leaves nothing and says why", async () => {
+    await expect(node.create({ args: ["/bin/no-such-program"] })).rejects.toThrow(
+      /no-such-program/,
+    );
+    expect(readFileSync("/proc/self/mountinfo", "utf8")).not.toContain(node.stateDir);
+  });
+});
+
+test("reopening the log of an unknown container is not-found", async () => {
+  await expect(node.monitors.reopenLog(ctx, "0".repeat(64))).rejects.toMatchObject({
+    kind: "not-found",
+  });
+});
+
+test("a restarted daemon finds its containers, and hears of what ended meanwhile", async () => {
+  const stays = await sh("sleep 1000");
+  const ends = await sh("sleep 0.2; exit 7");
+  await node.monitors[Symbol.asyncDispose]();
+  await eventually(() => expect(existsSync(ends.bundle.exitFile)).toBe(true));
+  await node.restartDaemon();
+  expect(await node.exit(ends.id)).toMatchObject({ exitCode: 7 });
+  expect(node.monitors.list().get(stays.id)).toMatchObject({ exited: undefined });
+  node.kill(stays.pid);
+  expect(await node.exit(stays.id)).toMatchObject({ exitCode: 137 });
+});
+
+describe("a killed monitor", () => {
+  const numbers = "i=0; while [ $i -lt 300000 ]; do echo line $i; i=$((i+1)); done; exit 5";
+
+  test("loses no byte, no line, no exit code of its containers", async () => {
+    const containers = await Promise.all([sh(numbers), sh(numbers)]);
+    const ended = Promise.all(containers.map(({ id }) => node.exit(id, 60_000)));
+    let kills = 0;
+    let isOver = false;
+    void ended.finally(() => {
+      isOver = true;
+    });
+    while (!isOver) {
+      await Bun.sleep(60 + Math.random() * 60);
+      try {
+        node.kill(node.monitorPid(containers[0].monitorId));
+        kills++;
+      } catch {
+        // It is being replaced.
+      }
+    }
+    for (const record of await ended)
+      expect(record).toMatchObject({ exitCode: 5, isUnknown: false });
+    expect(kills).toBeGreaterThan(3);
+    await eventually(() => node.monitors.reopenLog(ctx, containers[0].id));
+    for (const container of containers) {
+      const lines = node.log(container).split("\n");
+      expect(lines.length).toBe(300_001);
+      const wrong = lines.findIndex((line, i) => i < 300_000 && line !== `line ${i}`);
+      expect(wrong).toBe(-1);
+    }
+  }, 90_000);
+
+  test("gives back the exit code of a container that ended while there was none", async () => {
+    const container = await sh("sleep 0.3; echo last words; exit 9");
+    node.kill(node.monitorPid(container.monitorId));
+    expect(await node.exit(container.id)).toMatchObject({ exitCode: 9, isUnknown: false });
+    expect(node.log(container)).toBe("last words\n");
+  });
+
+  test("keeps a terminal alive", async () => {
+    const container = await node.create({
+      args: ["/bin/sh", "-c", "sleep 1; stty size; exit 4"],
+      terminal: true,
+    });
+    await node.handler.start(ctx, container.id);
+    node.kill(node.monitorPid(container.monitorId));
+    await eventually(() => node.monitors.resize(ctx, container.id, { columns: 99, rows: 11 }));
+    expect(await node.exit(container.id)).toMatchObject({ exitCode: 4 });
+    expect(node.log(container)).toBe("11 99\r\n");
+  });
+});
