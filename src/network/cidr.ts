@@ -10,10 +10,13 @@ export interface Cidr {
 
 export function parseCidr(text: string): Cidr {
   const [address = "", digits = "", ...rest] = text.split("/");
-  const family = isIP(address);
+  // A zone (`fe80::1%eth0`) names an interface of one machine: no address for others.
+  const family = address.includes("%") ? 0 : isIP(address);
   const prefix = /^\d{1,3}$/.test(digits) ? Number(digits) : Number.NaN;
   if (rest.length > 0 || (family !== 4 && family !== 6) || !(prefix <= (family === 4 ? 32 : 128))) {
-    throw invalidArgument(`${JSON.stringify(text.slice(0, 60))} is not a range of addresses`);
+    throw invalidArgument(
+      `${JSON.stringify(text.slice(0, 60))} is no address with a prefix length`,
+    );
   }
   return { family, address, prefix };
 }

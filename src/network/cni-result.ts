@@ -9,6 +9,7 @@ import {
   optional,
   parseJson,
 } from "../lib/json.ts";
+import { parseCidr } from "./cidr.ts";
 import { type CniVersion, cniVersions } from "./conflist.ts";
 
 /** What a chain of plugins made. `raw` is passed on to the next plugin, and to CHECK and DEL. */
@@ -63,13 +64,11 @@ function readInterface(value: unknown, what: string): { name: string; sandbox: s
 }
 
 function parseAddress(text: string, what: string): string {
-  const [ip = "", prefix = "", ...rest] = text.split("/");
-  const family = isIP(ip);
-  const length = /^\d{1,3}$/.test(prefix) ? Number(prefix) : Number.NaN;
-  if (family === 0 || rest.length > 0 || !(length <= (family === 4 ? 32 : 128))) {
-    throw invalidArgument(`${what}: ${JSON.stringify(text.slice(0, 60))} is no address`);
+  try {
+    return parseCidr(text).address;
+  } catch (cause) {
+    throw invalidArgument(what, cause);
   }
-  return ip;
 }
 
 function checkGateway(value: unknown, what: string): void {
