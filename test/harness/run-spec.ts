@@ -44,7 +44,7 @@ export function makeRootfs(dir: string): string {
   return rootfs;
 }
 
-/** A pod without namespaces of its own, but for what `own` says. */
+/** A pod, which may hold privileged containers, without namespaces of its own, but for what `own` says. */
 export function makeEnvironment(
   dir: string,
   own: Partial<SandboxEnvironment> = {},
@@ -53,7 +53,7 @@ export function makeEnvironment(
   mkdirSync(`${dir}/shm`, { recursive: true });
   return {
     sandboxId: generateSandboxId(),
-    config: create(PodSandboxConfigSchema, {}),
+    config: create(PodSandboxConfigSchema, { linux: { securityContext: { privileged: true } } }),
     handler: "",
     netns: undefined,
     ipcns: undefined,

@@ -142,6 +142,7 @@ describe("buildContainerSpec() is as reviewed", () => {
     };
     const onNode = {
       ...environment,
+      config: create(PodSandboxConfigSchema, { linux: { securityContext: { privileged: true } } }),
       netns: undefined,
       ipcns: undefined,
       utsns: undefined,
@@ -187,6 +188,11 @@ describe("buildContainerSpec()", () => {
     expect(JSON.stringify(buildContainerSpec(input(noisy)))).toBe(
       JSON.stringify(buildContainerSpec(input(plain))),
     );
+  });
+
+  test("has no privileged container in a sandbox that is not", () => {
+    const linux = { securityContext: { privileged: true } };
+    expect(() => buildContainerSpec(input({ linux }))).toThrow("not privileged");
   });
 
   test("joins the PID namespace of the mode, and says what is missing", () => {

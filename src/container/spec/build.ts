@@ -1,3 +1,4 @@
+import { invalidArgument } from "../../lib/errors.ts";
 import type { RuntimeSpec, SpecLinux, SpecProcess } from "../../oci/runtime-spec.ts";
 import type { ContainerSpecInput } from "./input.ts";
 import { rootfsPropagation, specMounts } from "./mount/mounts.ts";
@@ -8,7 +9,8 @@ import { resolveCapabilities } from "./security/capabilities.ts";
 import { hiddenPaths } from "./security/paths.ts";
 import { checkUserNamespace } from "./user-namespace.ts";
 
-export const ociVersion = "1.2.0";
+/** The newest that crun 1.8 takes; what we use of later versions are mount options, which it passes on or refuses. */
+export const ociVersion = "1.0.2";
 
 /**
  * config.json of a container: a pure function of what the client asked for, what the image says about its process,
@@ -17,6 +19,7 @@ export const ociVersion = "1.2.0";
 export function buildContainerSpec(input: ContainerSpecInput): RuntimeSpec {
   const context = input.config.linux?.securityContext;
   checkUserNamespace(context?.namespaceOptions?.usernsOptions);
+  checkPrivilege(input);
   const readonlyRootfs = context?.readonlyRootfs === true;
   return {
     ociVersion,
@@ -30,6 +33,13 @@ export function buildContainerSpec(input: ContainerSpecInput): RuntimeSpec {
     }),
     linux: specLinux(input),
   };
+}
+
+/** The kubelet marks a pod that has a privileged container; nobody gets one into a pod that was not meant for it. */
+function checkPrivilege({ config, environment }: ContainerSpecInput): void {
+  if (config.linux?.securityContext?.privileged !== true) return;
+  if (environment.config.linux?.securityContext?.privileged === true) return;
+  throw invalidArgument("privileged container in a sandbox that is not privileged");
 }
 
 function specProcess(input: ContainerSpecInput): SpecProcess {
