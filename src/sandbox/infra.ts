@@ -1,3 +1,4 @@
+import { mkdirSync } from "node:fs";
 import { bundleOf, createBundle, removeBundle, writeConfig } from "../bundle/bundle.ts";
 import { containerCgroup } from "../cgroup/path.ts";
 import { killAll } from "../cgroup/processes.ts";
@@ -8,6 +9,7 @@ import { type Context, detached } from "../lib/context.ts";
 import { failedPrecondition } from "../lib/errors.ts";
 import { type ContainerId, generateContainerId, type SandboxId } from "../lib/id.ts";
 import type { SandboxDeps } from "./deps.ts";
+import { sandboxDirectoryOf } from "./directory.ts";
 import { environmentOf } from "./environment.ts";
 import type { Sandbox } from "./sandbox.ts";
 
@@ -34,10 +36,13 @@ async function startInfra(ctx: Context, deps: SandboxDeps, sandbox: Sandbox): Pr
   undo.defer(() => deps.sandboxes.put({ ...sandbox, infra: undefined }));
   undo.defer(() => discardInfra(detached(ctx), deps, { ...sandbox, infra: { id, pid: 0 } }));
   createBundle(bundle);
+  // Not the bundle's: the OCI runtime leaves mount points in it, and it goes with the sandbox's directory.
+  const rootfs = sandboxDirectoryOf(deps.stateDir, sandbox.id).infraRoot;
+  mkdirSync(rootfs, { recursive: true, mode: 0o711 });
   const environment = environmentOf(deps, sandbox, { infraPid: undefined, targetPid: undefined });
   const spec = buildInfraSpec({
     environment,
-    rootfs: bundle.rootfs,
+    rootfs,
     pausePath: deps.pausePath,
     cgroupPath: cgroup.ociPath,
     host: deps.host,
