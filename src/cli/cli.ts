@@ -76,6 +76,9 @@ function report(
   if (err instanceof OutputClosedError) return exitCodes.outputClosed;
   const wasInterrupted = env.ctx.signal.aborted && failureKind(err) === "cancelled";
   const code = exitCodeOf(err);
+  if (err instanceof SuppressedError) {
+    env.out.writeError(`crib: clean up: ${describeFailure(err.error)}\n`);
+  }
   if (!wasInterrupted) {
     const hint = `\ncrib: see \`crib ${command === undefined ? "" : `${command.name} `}--help\``;
     const help = code === exitCodes.usage ? hint : "";

@@ -40,17 +40,21 @@ export async function startPod(
   await using undo = new AsyncDisposableStack();
   await mkdir(`${sandbox.logDirectory}/${container.metadata?.name}`, { recursive: true });
   undo.defer(() => rm(sandbox.logDirectory, { recursive: true, force: true }));
+  // Cut off, these calls might go on and make something that no one removes: only a second interrupt ends them.
+  const patiently = { signal: env.hurry };
   const { podSandboxId } = await cri.runtime.runPodSandbox(
     { config: sandbox, runtimeHandler: request.runtimeHandler },
-    { signal },
+    patiently,
   );
   const pod = podOf(podSandboxId, sandbox);
   undo.defer(() => removePod(cri, pod, detached(env.ctx).signal));
+  signal.throwIfAborted();
   const { containerId } = await cri.runtime.createContainer(
     { podSandboxId, config: container, sandboxConfig: sandbox },
-    { signal },
+    patiently,
   );
-  await cri.runtime.startContainer({ containerId }, { signal });
+  signal.throwIfAborted();
+  await cri.runtime.startContainer({ containerId }, patiently);
   undo.move();
   return { sandboxId: podSandboxId, containerId, sandbox };
 }
@@ -70,11 +74,14 @@ export async function followPod(
   const { containerId } = started;
   // The log goes on through the stop: what a container says last is worth reading.
   const never = new AbortController().signal;
-  const stopOn = (signal: AbortSignal, timeout: bigint) =>
-    signal.addEventListener("abort", () => {
+  const stopOn = (signal: AbortSignal, timeout: bigint) => {
+    const stop = () => {
       // A failed stop is told by the daemon's log; the wait below goes on, and the next interrupt tries again.
       cri.runtime.stopContainer({ containerId, timeout }).catch(() => {});
-    });
+    };
+    if (signal.aborted) stop();
+    else signal.addEventListener("abort", stop);
+  };
   stopOn(env.ctx.signal, stopGraceSeconds);
   stopOn(env.hurry, 0n);
 

@@ -33,7 +33,7 @@ test("crib demo shows a pod from nothing to nothing", async () => {
   ]);
   expect(stderr).toBe("");
   expect(stdout).toContain('says "hello from a pod"');
-  expect(stdout).toMatch(/All of it worked, in [\d.]+ s\./);
+  expect(stdout).toMatch(/All of it worked, in [\d.]+ m?s\./);
   expect(await child.exited).toBe(0);
   expect(leftovers()).toEqual([]);
 });

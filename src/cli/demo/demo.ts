@@ -20,21 +20,22 @@ const readyMs = 60_000;
  * whatever was made by then is taken away again, also after Ctrl-C.
  */
 export async function runDemo(env: CommandEnv, payload: string): Promise<void> {
-  const narrator = narrate(env.out);
+  const narrator = narrate(env.out, env.ctx.signal);
+  const closing = narrate(env.out);
   const dir = mkdtempSync(`${tmpdir()}/crib-demo-`);
   const bridge = `demo${randomBytes(4).toString("hex")}`;
   const marks = { dir, ids: [] as string[], interfaces: [bridge] };
-  {
-    // Undone in reverse: the pod, the daemon, its monitors, the network, the directory.
-    await using undo = new AsyncDisposableStack();
-    undo.defer(() => rmSync(dir, { recursive: true, force: true }));
-    undo.use(prepareDemoNetwork(`${dir}/net.d`, bridge, `${dir}/addresses`));
-    undo.defer(async () => {
-      await narrator.step("end the monitors", () => endMonitors(dir));
-    });
-    await runPod(env, narrator, { dir, payload, marks, undo });
-  }
-  await narrator.step("look for what is left", () => requireNothingLeft(marks));
+  // Undone in reverse: the pod, the daemon, its monitors, the network, the directory; then the proof.
+  await using undo = new AsyncDisposableStack();
+  undo.defer(async () => {
+    await closing.step("look for what is left", () => requireNothingLeft(marks));
+  });
+  undo.defer(() => rmSync(dir, { recursive: true, force: true }));
+  undo.use(prepareDemoNetwork(`${dir}/net.d`, bridge, `${dir}/addresses`));
+  undo.defer(async () => {
+    await closing.step("end the monitors", () => endMonitors(dir));
+  });
+  await runPod(env, narrator, { dir, payload, marks, undo, closing });
 }
 
 interface PodRun {
@@ -42,14 +43,16 @@ interface PodRun {
   readonly payload: string;
   readonly marks: TraceMarks & { readonly ids: string[]; readonly interfaces: string[] };
   readonly undo: AsyncDisposableStack;
+  /** Tells of the cleaning up. */
+  readonly closing: Narrator;
 }
 
 async function runPod(env: CommandEnv, narrator: Narrator, run: PodRun): Promise<void> {
-  const { dir, payload, marks, undo } = run;
+  const { dir, payload, marks, undo, closing } = run;
   const { signal } = env.ctx;
   const daemon = startDaemon({ dir, confDir: `${dir}/net.d`, payload });
   undo.defer(async () => {
-    await narrator.step("stop the daemon", () => daemon.stop());
+    await closing.step("stop the daemon", () => daemon.stop());
   });
   const cri = undo.use(openCriClient(daemon.endpoint));
   const wait = { timeoutMs: readyMs, check: () => daemon.requireRunning(), signal };

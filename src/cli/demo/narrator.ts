@@ -4,7 +4,7 @@ import { startProgress } from "../progress.ts";
 
 /** Tells a person step by step what happens, how long it took and what came of it. */
 export interface Narrator {
-  /** Runs `act`; its answer's `detail` stands beside the time. A failure is marked and thrown on. */
+  /** Runs `act`; its answer's `detail` stands beside the time. A failure is marked and thrown on; once interrupted, no step begins. */
   step<T extends { readonly detail: string }>(title: string, act: () => Promise<T>): Promise<T>;
   /** What a program wrote, set off from what we say. */
   quote(text: string): void;
@@ -13,9 +13,11 @@ export interface Narrator {
 const titleWidth = 30;
 const timeWidth = 8;
 
-export function narrate(out: Output): Narrator {
+/** Without a signal, as for cleaning up, nothing interrupts. */
+export function narrate(out: Output, interrupt?: AbortSignal): Narrator {
   return {
     async step(title, act) {
+      interrupt?.throwIfAborted();
       const startedAt = performance.now();
       const line = (mark: string, detail: string) => {
         const elapsed = formatElapsed(performance.now() - startedAt).padStart(timeWidth);

@@ -18,7 +18,7 @@ export interface ShownPod {
   readonly marks: TraceMarks & { readonly ids: string[]; readonly interfaces: string[] };
 }
 
-const [stepMs, stopSeconds] = [20_000, 5n];
+const [podMs, stepMs, stopSeconds] = [120_000, 20_000, 5n];
 
 /** Runs the pod, looks at it from all sides, and removes it, also when a step fails. */
 export async function showPod(
@@ -27,7 +27,8 @@ export async function showPod(
   cri: CriClient,
   { configs, marks }: ShownPod,
 ): Promise<void> {
-  const { signal } = env.ctx;
+  // A call that makes something is not cut off by Ctrl-C, because what it makes would have no one to remove it.
+  const { signal } = detached(env.ctx, podMs);
   const { sandbox, container } = configs;
   await using undo = new AsyncDisposableStack();
   const { podSandboxId } = await narrator.step("RunPodSandbox", async () => {
