@@ -1,3 +1,4 @@
+import { createPrivateKey, type KeyObject, sign, X509Certificate } from "node:crypto";
 import { chmod, mkdir, mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -16,6 +17,8 @@ export interface RegistryOptions {
   readonly writable?: boolean;
   /** Asks for these by basic authentication. */
   readonly basicAuth?: Credentials;
+  /** Asks for a bearer token, which a server beside it gives to these, or to everybody. */
+  readonly tokenAuth?: Credentials | "anonymous";
   /** Serves https with a certificate for 127.0.0.1 and localhost from a CA of its own. */
   readonly tls?: boolean;
 }
@@ -43,11 +46,18 @@ export async function startRegistry(options: RegistryOptions = {}): Promise<Regi
   undo.defer(() => rm(dir, { recursive: true, force: true }));
 
   const caFile = options.tls === true ? join(dir, "ca.pem") : undefined;
-  if (caFile !== undefined) await makeCertificates(dir);
+  if (options.tls === true || options.tokenAuth !== undefined) await makeCertificates(dir);
+  const tokens =
+    options.tokenAuth === undefined
+      ? undefined
+      : undo.use(await startTokenServer(dir, options.tokenAuth));
   if (options.basicAuth !== undefined) await writePasswords(dir, options.basicAuth);
   const configFile = join(dir, "config.yml");
   // JSON is YAML.
-  await Bun.write(configFile, JSON.stringify(registryConfig(dir, options), undefined, 2));
+  await Bun.write(
+    configFile,
+    JSON.stringify(registryConfig(dir, options, tokens?.realm), undefined, 2),
+  );
 
   // setpriv: a test run that is killed leaves no registry behind.
   const argv = [parts.dockerRegistry, "serve", configFile];
@@ -99,7 +109,7 @@ export async function writeMirrors(dir: string, registryHost: string): Promise<v
   }
 }
 
-function registryConfig(dir: string, options: RegistryOptions): unknown {
+function registryConfig(dir: string, options: RegistryOptions, realm: string | undefined): unknown {
   return {
     version: 0.1,
     log: { level: "info", formatter: "json", accesslog: { disabled: true } },
@@ -123,7 +133,73 @@ function registryConfig(dir: string, options: RegistryOptions): unknown {
     ...(options.basicAuth === undefined
       ? {}
       : { auth: { htpasswd: { realm: "crib tests", path: join(dir, "htpasswd") } } }),
+    ...(realm === undefined
+      ? {}
+      : { auth: { token: { realm, service, issuer, rootcertbundle: join(dir, "ca.pem") } } }),
   };
+}
+
+const service = "crib test registry";
+const issuer = "crib test tokens";
+const tokenLifetimeS = 300;
+
+/** Gives tokens for whatever is asked, by GET as the distribution specification has it. */
+async function startTokenServer(
+  dir: string,
+  allowed: Credentials | "anonymous",
+): Promise<AsyncDisposable & { readonly realm: string }> {
+  const key = createPrivateKey(await Bun.file(join(dir, "ca.key")).text());
+  const certificate = new X509Certificate(await Bun.file(join(dir, "ca.pem")).text());
+  const expected =
+    allowed === "anonymous" ? undefined : btoa(`${allowed.username}:${allowed.password}`);
+  const server = Bun.serve({
+    hostname: "127.0.0.1",
+    port: 0,
+    fetch(request) {
+      if (request.method !== "GET") return new Response(null, { status: 405 });
+      const given = request.headers.get("authorization");
+      if (expected !== undefined && given !== `Basic ${expected}`) {
+        return Response.json({ details: "incorrect username or password" }, { status: 401 });
+      }
+      const { searchParams } = new URL(request.url);
+      const scopes = searchParams.getAll("scope").flatMap((scope) => scope.split(" "));
+      return Response.json({
+        token: makeToken(scopes, key, certificate),
+        expires_in: tokenLifetimeS,
+        issued_at: new Date().toISOString(),
+      });
+    },
+  });
+  return {
+    realm: `http://127.0.0.1:${server.port}/token`,
+    [Symbol.asyncDispose]: () => server.stop(true),
+  };
+}
+
+/** A JSON web token as docker-registry wants it: signed with the CA's key, its certificate in the header. */
+function makeToken(
+  scopes: readonly string[],
+  key: KeyObject,
+  certificate: X509Certificate,
+): string {
+  const now = Math.floor(Date.now() / 1000);
+  const access = scopes.map((scope) => {
+    // The name may have a colon in it: `repository:localhost:5000/name:pull`.
+    const [, type = "", name = "", actions = ""] = /^([^:]*):(.*):([^:]*)$/u.exec(scope) ?? [];
+    return { type, name, actions: actions.split(",") };
+  });
+  const encode = (value: unknown): string =>
+    Buffer.from(JSON.stringify(value)).toString("base64url");
+  const signed = [
+    encode({ typ: "JWT", alg: "ES256", x5c: [certificate.raw.toString("base64")] }),
+    encode({
+      ...{ iss: issuer, aud: service, sub: "", jti: crypto.randomUUID() },
+      ...{ iat: now, nbf: now - 10, exp: now + tokenLifetimeS },
+      access,
+    }),
+  ].join(".");
+  const signature = sign("sha256", Buffer.from(signed), { key, dsaEncoding: "ieee-p1363" });
+  return `${signed}.${signature.toString("base64url")}`;
 }
 
 async function writePasswords(dir: string, { username, password }: Credentials): Promise<void> {

@@ -146,7 +146,8 @@ function gnuLongName(text: string, flag: "K" | "L"): Uint8Array[] {
 function sparseData(entry: TarEntry & { readonly type: "sparse-file" }): Uint8Array {
   const pieces = entry.parts.map((part) => ({
     offset: part.offset,
-    bytes: encoder.encode(part.data),
+    // Whole blocks, as file systems have them: GNU tar starts each piece on a block, Go's reader does not.
+    bytes: padded(encoder.encode(part.data)),
   }));
   // The last pair, of length 0, tells where the file ends when it ends in a hole.
   const pairs = [

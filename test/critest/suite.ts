@@ -1,0 +1,65 @@
+/**
+ * bun test/critest/suite.ts [--report=FILE] [--focus REGEX] [--skip REGEX] [--parallel N]
+ *
+ * critest against `dist/crib` with the test registry. The report has every spec once; one that may wait counts
+ * as skipped. Needs root and what `test/parts/setup.ts` makes.
+ */
+
+import { copyFile, mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { parseArgs } from "node:util";
+import { Daemon } from "../harness/daemon.ts";
+import { startRegistry, writeMirrors } from "../harness/registry-server.ts";
+import { repositoryDir } from "../parts/paths.ts";
+import type { Verdict } from "./expected.ts";
+import { formatVerdict, runCritest } from "./run.ts";
+
+const { values } = parseArgs({
+  options: {
+    report: { type: "string" },
+    focus: { type: "string", multiple: true },
+    skip: { type: "string", multiple: true },
+    parallel: { type: "string" },
+  },
+});
+
+const outDir = join(repositoryDir, ".cache/critest");
+const verdict = await judgeCrib();
+console.log(formatVerdict(verdict));
+if (values.report !== undefined) await Bun.write(values.report, formatReport(verdict));
+process.exit(verdict.isAcceptable ? 0 : 1);
+
+async function judgeCrib(): Promise<Verdict> {
+  await using undo = new AsyncDisposableStack();
+  const mirrors = await mkdtemp(join(tmpdir(), "mirrors-"));
+  undo.defer(() => rm(mirrors, { recursive: true, force: true }));
+  const registry = undo.use(await startRegistry());
+  await writeMirrors(mirrors, registry.host);
+  const daemon = undo.use(await Daemon.start({ registryConfigDir: mirrors }));
+  try {
+    return await runCritest({
+      socket: daemon.socket,
+      outDir,
+      focus: values.focus ?? [],
+      skip: values.skip ?? [],
+      ...(values.parallel === undefined ? {} : { parallel: Number(values.parallel) }),
+      progress: (line) => console.log(line),
+    });
+  } finally {
+    // Its root goes with the daemon; whoever asks why a spec failed wants to read this.
+    await copyFile(daemon.logFile, join(outDir, "daemon.log"));
+  }
+}
+
+function formatReport(result: Verdict): string {
+  const cases = [
+    ...result.passed.map((spec) => ({ spec, outcome: "" })),
+    ...result.wrong.map((spec) => ({ spec, outcome: "<failure/>" })),
+    ...[...result.left, ...result.leftOut].map((spec) => ({ spec, outcome: "<skipped/>" })),
+  ];
+  const lines = cases.map(
+    ({ spec, outcome }) => `<testcase name="${Bun.escapeHTML(spec.name)}">${outcome}</testcase>`,
+  );
+  return `<testsuites><testsuite name="critest">\n${lines.join("\n")}\n</testsuite></testsuites>\n`;
+}
