@@ -10,7 +10,8 @@ export interface PasswdEntry {
 export interface GroupEntry {
   readonly name: string;
   readonly gid: number;
-  readonly members: readonly string[];
+  /** Names with commas between. Not taken apart: one line may name millions. */
+  readonly members: string;
 }
 
 /** Users and groups of an image; both are the image's word and nothing more. */
@@ -53,7 +54,9 @@ function parsePasswdLine(line: string): readonly PasswdEntry[] {
 function parseGroupLine(line: string): readonly GroupEntry[] {
   const [name = "", , gidText = "", members = ""] = line.split(":", 4);
   const gid = parseId(gidText);
-  return name === "" || gid === undefined
-    ? []
-    : [{ name, gid, members: members.split(",").map((member) => member.trim()) }];
+  return name === "" || gid === undefined ? [] : [{ name, gid, members }];
+}
+
+export function isMember(group: GroupEntry, userName: string): boolean {
+  return `,${group.members},`.includes(`,${userName},`);
 }

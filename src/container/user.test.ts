@@ -135,6 +135,12 @@ describe("resolveUser()", () => {
     }
   });
 
+  test("takes a group with a million members", () => {
+    const root = rootfs({ passwd, group: `big:x:9:${"bob,".repeat(1 << 20)}alice\n` });
+    expect(resolveUser(root, "alice", undefined).supplementalGroups).toEqual([9, 1000]);
+    expect(resolveUser(root, "daemon", undefined).supplementalGroups).toEqual([1]);
+  });
+
   test("gives no home that could break a line or is not absolute", () => {
     const root = rootfs({ passwd: "a:x:1:1::/home/a\rb:\nb:x:2:2::relative:\n" });
     expect(resolveUser(root, "a", undefined).home).toBe("/");

@@ -9,7 +9,12 @@ import {
   type RequestedUser,
 } from "./image-user.ts";
 import { GroupsPolicy } from "./spec/cri.ts";
-import { type PasswdEntry, readUserDatabase, type UserDatabase } from "./user-database.ts";
+import {
+  isMember,
+  type PasswdEntry,
+  readUserDatabase,
+  type UserDatabase,
+} from "./user-database.ts";
 
 /** Who the container's first process is, and its home directory for `HOME`. */
 export interface ResolvedUser extends ContainerUser {
@@ -104,7 +109,7 @@ const maxGroups = 65_536;
 function membershipsOf(database: UserDatabase, user: PasswdEntry | undefined): readonly number[] {
   if (user === undefined) return [];
   return database.groups
-    .filter((group) => group.members.includes(user.name))
+    .filter((group) => isMember(group, user.name))
     .slice(0, maxGroups)
     .map((group) => group.gid);
 }

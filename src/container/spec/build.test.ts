@@ -195,6 +195,11 @@ describe("buildContainerSpec()", () => {
     expect(() => buildContainerSpec(input({ linux }))).toThrow("not privileged");
   });
 
+  test("does not leave out a device that it cannot give", () => {
+    const config = { CDIDevices: [{ name: "vendor.com/gpu=0" }] };
+    expect(() => buildContainerSpec(input(config))).toThrow("CDI");
+  });
+
   test("joins the PID namespace of the mode, and says what is missing", () => {
     const pid = (mode: NamespaceMode, more = {}) => {
       const linux = { securityContext: { namespaceOptions: { pid: mode } } };

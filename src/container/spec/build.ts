@@ -1,4 +1,4 @@
-import { invalidArgument } from "../../lib/errors.ts";
+import { AppError, invalidArgument } from "../../lib/errors.ts";
 import type { RuntimeSpec, SpecLinux, SpecProcess } from "../../oci/runtime-spec.ts";
 import type { ContainerSpecInput } from "./input.ts";
 import { rootfsPropagation, specMounts } from "./mount/mounts.ts";
@@ -20,6 +20,9 @@ export function buildContainerSpec(input: ContainerSpecInput): RuntimeSpec {
   const context = input.config.linux?.securityContext;
   checkUserNamespace(context?.namespaceOptions?.usernsOptions);
   checkPrivilege(input);
+  if (input.config.CDIDevices.length > 0) {
+    throw new AppError("CDI devices", { kind: "unimplemented" });
+  }
   const readonlyRootfs = context?.readonlyRootfs === true;
   return {
     ociVersion,

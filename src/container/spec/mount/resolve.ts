@@ -25,7 +25,7 @@ const maxPathBytes = 4095;
 
 /**
  * Looks up the sources of a container's mounts. Links are followed here, once; a source that is not there becomes a
- * directory, as the kubelet relies on. Nothing below the container's root file system is touched: runc makes the
+ * directory, as the kubelet relies on. `selinux_relabel` changes nothing: sources keep their labels. Nothing below the container's root file system is touched: runc makes the
  * places that are mounted on.
  */
 export async function resolveMounts(

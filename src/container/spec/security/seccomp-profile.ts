@@ -1,6 +1,7 @@
 import { invalidArgument } from "../../../lib/errors.ts";
 import { asInteger, asList, asObject, asString, optional, parseJson } from "../../../lib/json.ts";
 import type { SpecSeccomp, SpecSyscallArg, SpecSyscallRule } from "../../../oci/runtime-spec.ts";
+import { applies, nativeArch, parseConditions, type SeccompTarget } from "./seccomp-conditions.ts";
 
 const maxBytes = 1 << 20;
 const actions = /^SCMP_ACT_(ALLOW|ERRNO|KILL|KILL_THREAD|KILL_PROCESS|TRAP|TRACE|LOG)$/;
@@ -9,37 +10,52 @@ const archName = /^SCMP_ARCH_[A-Z0-9_]{1,24}$/;
 const flagName = /^SECCOMP_FILTER_FLAG_[A-Z_]{1,32}$/;
 
 /**
- * Reads a profile of the node's administrator: the `seccomp` object of the runtime-spec. What makes a rule apply only
- * under conditions (`includes`, `excludes` of Docker's own format) is refused rather than left out, and so are
- * notifications, for which nobody would listen.
+ * Reads a profile of the node's administrator: the `seccomp` object of the runtime-spec, or Docker's form of it, whose
+ * conditions are decided here for the container. Notifications are refused: nobody would listen to them.
  */
-export function parseSeccompProfile(bytes: Uint8Array, what: string): SpecSeccomp {
+export function parseSeccompProfile(
+  bytes: Uint8Array,
+  what: string,
+  target: SeccompTarget,
+): SpecSeccomp {
   const profile = asObject(parseJson(bytes, what, { maxBytes }), what);
-  if (profile["archMap"] !== undefined && profile["archMap"] !== null) {
-    throw invalidArgument(`${what}: archMap is Docker's format, write architectures`);
-  }
   const errnoRet = optional(profile["defaultErrnoRet"], `${what}.defaultErrnoRet`, asErrno);
   return {
     defaultAction: matching(profile["defaultAction"], `${what}.defaultAction`, actions),
     ...(errnoRet === undefined ? {} : { defaultErrnoRet: errnoRet }),
-    architectures: asList(profile["architectures"], `${what}.architectures`, (value, name) =>
-      matching(value, name, archName),
-    ),
+    architectures: [
+      ...asList(profile["architectures"], `${what}.architectures`, asArch),
+      ...asList(profile["archMap"], `${what}.archMap`, parseArchMap)
+        .filter((entry) => entry.architecture === nativeArch[target.arch])
+        .flatMap((entry) => [entry.architecture, ...entry.subArchitectures]),
+    ],
     flags: asList(profile["flags"], `${what}.flags`, (value, name) =>
       matching(value, name, flagName),
     ),
-    syscalls: asList(profile["syscalls"], `${what}.syscalls`, parseRule),
+    syscalls: asList(profile["syscalls"], `${what}.syscalls`, parseConditionalRule)
+      .filter(({ conditions }) => applies(conditions, target))
+      .map(({ rule }) => rule),
   };
+}
+
+function asArch(value: unknown, what: string): string {
+  return matching(value, what, archName);
+}
+
+function parseArchMap(value: unknown, what: string) {
+  const entry = asObject(value, what);
+  return {
+    architecture: asArch(entry["architecture"], `${what}.architecture`),
+    subArchitectures: asList(entry["subArchitectures"], `${what}.subArchitectures`, asArch),
+  };
+}
+
+function parseConditionalRule(value: unknown, what: string) {
+  return { rule: parseRule(value, what), conditions: parseConditions(asObject(value, what), what) };
 }
 
 function parseRule(value: unknown, what: string): SpecSyscallRule {
   const rule = asObject(value, what);
-  for (const key of ["includes", "excludes"]) {
-    const condition = optional(rule[key], `${what}.${key}`, asObject);
-    if (condition !== undefined && Object.keys(condition).length > 0) {
-      throw invalidArgument(`${what}.${key} is Docker's format`);
-    }
-  }
   const name = optional(rule["name"], `${what}.name`, asString);
   const names = [...(name ? [name] : []), ...asList(rule["names"], `${what}.names`, asSyscall)];
   if (names.length === 0) throw invalidArgument(`${what}: names no system call`);

@@ -1,5 +1,6 @@
 import { constants } from "node:fs";
 import { open } from "node:fs/promises";
+import { release } from "node:os";
 import type * as pb from "../../../gen/runtime/v1/api_pb.ts";
 import { failedPrecondition, invalidArgument } from "../../../lib/errors.ts";
 import type { SpecSeccomp } from "../../../oci/runtime-spec.ts";
@@ -26,13 +27,18 @@ export async function resolveSeccomp(
 ): Promise<SpecSeccomp | undefined> {
   if (context === undefined || context.privileged) return undefined;
   const choice = choiceOf(context);
+  const capabilities = resolveCapabilities(context, host.boundingCapabilities);
   switch (choice.name) {
     case "unconfined":
       return undefined;
     case "default":
-      return defaultSeccomp(resolveCapabilities(context, host.boundingCapabilities), host.arch);
+      return defaultSeccomp(capabilities, host.arch);
     case "localhost":
-      return parseSeccompProfile(await readProfile(choice.path), `seccomp profile ${choice.path}`);
+      return parseSeccompProfile(await readProfile(choice.path), `seccomp profile ${choice.path}`, {
+        arch: host.arch,
+        capabilities: capabilities.bounding,
+        kernel: release(),
+      });
   }
 }
 

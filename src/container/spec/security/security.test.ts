@@ -98,6 +98,41 @@ describe("resolveSeccomp()", () => {
     ]);
   });
 
+  test("decides the conditions of a profile in Docker's form", async () => {
+    const rule = (name: string, conditions: object) => ({
+      names: [name],
+      action: "SCMP_ACT_ALLOW",
+      ...conditions,
+    });
+    const profile = await localhost(
+      JSON.stringify({
+        defaultAction: "SCMP_ACT_ERRNO",
+        archMap: [
+          { architecture: "SCMP_ARCH_X86_64", subArchitectures: ["SCMP_ARCH_X86"] },
+          { architecture: "SCMP_ARCH_AARCH64", subArchitectures: ["SCMP_ARCH_ARM"] },
+        ],
+        syscalls: [
+          rule("always", {}),
+          rule("chroot", { includes: { caps: ["CAP_SYS_CHROOT"] } }),
+          rule("mount", { includes: { caps: ["CAP_SYS_ADMIN"] } }),
+          rule("clone", { excludes: { caps: ["CAP_SYS_ADMIN"] } }),
+          rule("arch_prctl", { includes: { arches: ["amd64", "x32"] } }),
+          rule("set_tls", { includes: { arches: ["arm64"] } }),
+          rule("ptrace", { includes: { minKernel: "4.8" } }),
+          rule("future", { includes: { minKernel: "99.0" } }),
+        ],
+      }),
+    );
+    expect(profile?.architectures).toEqual(["SCMP_ARCH_X86_64", "SCMP_ARCH_X86"]);
+    expect(profile?.syscalls.flatMap(({ names }) => names)).toEqual([
+      "always",
+      "chroot",
+      "clone",
+      "arch_prctl",
+      "ptrace",
+    ]);
+  });
+
   test("fails closed", async () => {
     for (const text of [
       "",
@@ -109,7 +144,7 @@ describe("resolveSeccomp()", () => {
       '{"defaultAction":"SCMP_ACT_ERRNO","syscalls":{}}',
       '{"defaultAction":"SCMP_ACT_ERRNO","syscalls":[{"names":[],"action":"SCMP_ACT_ALLOW"}]}',
       '{"defaultAction":"SCMP_ACT_ERRNO","syscalls":[{"names":["a"],"action":"SCMP_ACT_NOTIFY"}]}',
-      '{"defaultAction":"SCMP_ACT_ERRNO","syscalls":[{"names":["a"],"action":"SCMP_ACT_ALLOW","includes":{"caps":["CAP_BPF"]}}]}',
+      '{"defaultAction":"SCMP_ACT_ERRNO","syscalls":[{"names":["a"],"action":"SCMP_ACT_ALLOW","includes":{"cap":["CAP_BPF"]}}]}',
       `{"defaultAction":"SCMP_ACT_ERRNO"}${" ".repeat(2 << 20)}`,
     ]) {
       await expect(localhost(text)).rejects.toThrow("seccomp profile");
