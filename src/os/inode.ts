@@ -245,6 +245,7 @@ const nameErrors = [
   "ENOENT",
   "ENOTDIR",
   "ENOTEMPTY",
+  "EOPNOTSUPP",
   "EOVERFLOW",
   "EPERM",
   "ERANGE",

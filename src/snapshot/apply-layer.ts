@@ -1,4 +1,4 @@
-import { AppError, invalidArgument } from "../lib/errors.ts";
+import { AppError } from "../lib/errors.ts";
 import type { Digest } from "../oci/digest.ts";
 import { decompress } from "./decompress.ts";
 import type { LayerLimits, LayerReport } from "./layer-report.ts";
@@ -18,16 +18,11 @@ export async function applyLayer(
   const hash = new Bun.CryptoHasher("sha256");
   const counted = new CountedSource(source);
   let expandedBytes = 0;
-  try {
-    for await (const chunk of decompress(counted.read())) {
-      expandedBytes += chunk.byteLength;
-      checkExpansion(expandedBytes, counted.bytes, limits);
-      hash.update(chunk);
-      reader.write(chunk);
-    }
-  } catch (cause) {
-    if (cause instanceof AppError) throw cause;
-    throw invalidArgument("decompress", cause);
+  for await (const chunk of decompress(counted.read())) {
+    expandedBytes += chunk.byteLength;
+    checkExpansion(expandedBytes, counted.bytes, limits);
+    hash.update(chunk);
+    reader.write(chunk);
   }
   reader.finish();
   const diffId = `sha256:${hash.digest("hex")}` as Digest;

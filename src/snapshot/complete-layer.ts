@@ -12,6 +12,7 @@ import {
   S_IFDIR,
   S_IFMT,
   setAttribute,
+  setTime,
 } from "../os/inode.ts";
 import { pathOf, type Segments, showName } from "./entry-name.ts";
 import { makeDirectories, removeTree } from "./layer-tree.ts";
@@ -26,7 +27,7 @@ export interface CompletionOrder {
 
 /**
  * Finishes a layer that left something to the layers below: DIR/fs is mounted over them, so that overlayfs copies up what
- * a hard link names, and directories that the archive left out get the owner, mode and attributes they have below.
+ * a hard link names, and directories that the archive left out get the looks they have below.
  * DIR also holds the empty directories `work`, `lower` and `merged`. The caller has its own mount namespace.
  */
 export function completeLayer(directory: string, order: CompletionOrder): void {
@@ -35,17 +36,18 @@ export function completeLayer(directory: string, order: CompletionOrder): void {
   const [first = ""] = order.lower;
   const bottom = order.lower.length === 1 ? [first, `${directory}/merged`] : order.lower;
   mountOverlay(below, { lower: bottom, writable: undefined, readOnly: true });
-  const inherited = order.implied.map((name) => ({
-    path: name.split("/"),
-    looks: findLooks(below, name.split("/")),
-  }));
+  const inherited = order.implied
+    .map((name) => name.split("/"))
+    .filter((path) => isDirectoryPath(`${directory}/fs`, path))
+    .map((path) => ({ path, looks: findLooks(below, path) }));
   const writable = { upper: `${directory}/fs`, work: `${directory}/work` };
   mountOverlay(merged, { lower: order.lower, writable, readOnly: false });
   chroot(merged);
-  for (const { path, looks } of inherited) {
-    if (looks !== undefined && isDirectory(findStatus(pathOf(path)))) dress(pathOf(path), looks);
-  }
+  for (const { path, looks } of inherited) if (looks !== undefined) dress(pathOf(path), looks);
   for (const [name, target] of order.links) linkTo(name.split("/"), target.split("/"));
+  for (const { path, looks } of inherited) {
+    if (looks !== undefined) setTime(pathOf(path), looks.status.mtime);
+  }
 }
 
 interface Looks {
@@ -53,15 +55,21 @@ interface Looks {
   readonly attributes: readonly (readonly [attribute: Name, value: Name])[];
 }
 
-/** What the directory is like below, unless a part of its path is something else there: a link is not followed. */
+/** What the directory is like below, if it is one there. */
 function findLooks(below: string, path: Segments): Looks | undefined {
-  let at = Buffer.from(below);
-  for (const segment of path) {
-    at = Buffer.concat([at, Buffer.from(`/${segment}`, "latin1")]);
-    if (!isDirectory(findStatus(at))) return undefined;
-  }
+  if (!isDirectoryPath(below, path)) return undefined;
+  const at = nameBelow(below, path);
   const status = findStatus(at);
   return status && { status, attributes: readAttributes(at) };
+}
+
+/** Each part of the path is a directory itself: no link is followed, so nothing leads out of `root`. */
+function isDirectoryPath(root: string, path: Segments): boolean {
+  return path.every((_, i) => isDirectory(findStatus(nameBelow(root, path.slice(0, i + 1)))));
+}
+
+function nameBelow(root: string, path: Segments): Name {
+  return Buffer.concat([Buffer.from(root), pathOf(path)]);
 }
 
 function dress(path: Name, { status, attributes }: Looks): void {

@@ -1,5 +1,6 @@
 import { PassThrough, type Transform } from "node:stream";
 import { createGunzip, createZstdDecompress } from "node:zlib";
+import { invalidArgument } from "../lib/errors.ts";
 
 const chunkSize = 256 << 10;
 const peekBytes = 4;
@@ -20,7 +21,11 @@ export async function* decompress(source: AsyncIterable<Uint8Array>): AsyncGener
   const expander = expanderOf(Buffer.concat(head));
   const fed = feed(expander, head, input);
   fed.catch((err) => expander.destroy(err));
-  for await (const chunk of expander) yield chunk;
+  try {
+    for await (const chunk of expander) yield chunk;
+  } catch (cause) {
+    throw invalidArgument("decompress", cause);
+  }
   await fed;
 }
 

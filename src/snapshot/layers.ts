@@ -8,6 +8,7 @@ import {
   readFileSync,
   renameSync,
   statSync,
+  utimesSync,
   writeFileSync,
 } from "node:fs";
 import { rm } from "node:fs/promises";
@@ -177,9 +178,10 @@ export class Layers implements LayerStore {
       for (const name of ["work", "lower", "merged"]) await removeDirectory(join(directory, name));
     }
     if (report.hasRootEntry || below.length === 0) return;
-    const { uid, gid, mode } = statSync(highest);
+    const { uid, gid, mode, mtime } = statSync(highest);
     chownSync(fs, uid, gid);
     chmodSync(fs, mode & 0o7777);
+    utimesSync(fs, mtime, mtime);
   }
 
   #path(...parts: readonly string[]): string {

@@ -2,6 +2,7 @@ import type { Subprocess } from "bun";
 import type { Context } from "../lib/context.ts";
 import { AppError, type ErrorKind } from "../lib/errors.ts";
 import { asObject, asString, parseJson } from "../lib/json.ts";
+import { isErrno } from "../os/errno-error.ts";
 import { childEnv, roleArgv } from "../os/role.ts";
 import type { CompletionOrder } from "./complete-layer.ts";
 import type { LayerReport } from "./layer-report.ts";
@@ -89,11 +90,21 @@ async function feed(
     hasEnded = true;
   });
   for await (const chunk of source) {
-    if (hasEnded) return;
-    child.stdin.write(chunk);
-    await Promise.race([child.stdin.flush(), ended]);
+    if (hasEnded || !(await write(child, chunk, ended))) return;
   }
   if (!hasEnded) await Promise.race([child.stdin.end(), ended]);
+}
+
+/** False when the child does not listen any more. */
+async function write(child: Child, chunk: Uint8Array, ended: Promise<void>): Promise<boolean> {
+  try {
+    child.stdin.write(chunk);
+    await Promise.race([child.stdin.flush(), ended]);
+    return true;
+  } catch (err) {
+    if (isErrno(err, "EPIPE")) return false;
+    throw err;
+  }
 }
 
 async function collect(stream: ReadableStream<Uint8Array>, limit: number): Promise<Buffer> {
