@@ -77,6 +77,19 @@ describe("the daemon", () => {
     expect(answer).toEqual({ code: 1, stdout: "", stderr: "crib: state: �[2Jbroken\n" });
   });
 
+  test("reports a registry that cannot be reached as exit code 4", async () => {
+    await using cri = await serveFakeCri(
+      {},
+      {
+        pullImage: () => {
+          throw new ConnectError("RegistryUnavailable: pull x: ENOTFOUND", Code.Unknown);
+        },
+      },
+    );
+    const { code, stderr } = await runCrib(["pull", "x", "--socket", cri.endpoint]);
+    expect([code, stderr]).toEqual([4, "crib: RegistryUnavailable: pull x: ENOTFOUND\n"]);
+  });
+
   test("its version stands beside ours, and none is no failure", async () => {
     const version = () => ({ runtimeName: "crib", runtimeVersion: "9", runtimeApiVersion: "v1" });
     await using cri = await serveFakeCri({ version });

@@ -35,7 +35,11 @@ const kindOfCode: Readonly<Partial<Record<Code, ErrorKind>>> = {
 /** The kind of a failure here, or of the daemon's answer. */
 export function failureKind(err: unknown): ErrorKind {
   const cause = primary(err);
-  if (cause instanceof ConnectError) return kindOfCode[cause.code] ?? "internal";
+  if (cause instanceof ConnectError) {
+    // Kubelets know this one by its message; its code says nothing (k8s.io/cri-api pkg/errors).
+    if (cause.rawMessage.startsWith("RegistryUnavailable")) return "unavailable";
+    return kindOfCode[cause.code] ?? "internal";
+  }
   if (cause instanceof AppError || !(cause instanceof Error) || cause.cause === undefined) {
     return kindOf(cause);
   }

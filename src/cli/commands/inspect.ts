@@ -35,7 +35,7 @@ export const inspect = defineCommand({
       env.out.write(`${JSON.stringify(found, null, 2)}\n`);
       return exitCodes.ok;
     }
-    throw notFound(`no ${wanted.join(", ")} "${plain(key)}"`);
+    throw notFound(`no ${wanted.join(" or ")} "${plain(key)}"`);
   },
 });
 
