@@ -11,7 +11,11 @@ export function tomlKey(key: string): string {
 }
 
 /** Reads a configuration file's text. What is wrong is said with the file's name, line and key path. */
-export function parseConfig(source: string, fileName: string): FileConfig {
+export function parseConfig(
+  source: string,
+  fileName: string,
+  place: (line: number) => string = (line) => `${fileName}:${line}`,
+): FileConfig {
   if (Buffer.byteLength(source) > maxFileBytes) {
     throw invalidArgument(`${fileName}: over ${maxFileBytes} bytes`);
   }
@@ -20,12 +24,10 @@ export function parseConfig(source: string, fileName: string): FileConfig {
     document = Bun.TOML.parse(source) as Table;
   } catch (cause) {
     const line = statements(source).at(-1)?.nextLine ?? 1;
-    throw invalidArgument(
-      `${fileName}:${line}: ${describe(cause).replace(/^TOML Parse error: /, "")}`,
-    );
+    throw invalidArgument(`${place(line)}: ${describe(cause).replace(/^TOML Parse error: /, "")}`);
   }
   const wrong = (keyPath: readonly string[], message: string) =>
-    invalidArgument(`${fileName}:${lineOf(source, keyPath)}: ${keyPath.join(".")}: ${message}`);
+    invalidArgument(`${place(lineOf(source, keyPath))}: ${keyPath.join(".")}: ${message}`);
   const config = readTable(schema, document, [], wrong) as FileConfig;
   if (!Object.hasOwn(config.runtime.handlers, config.runtime.defaultHandler)) {
     throw wrong(["runtime", "default_handler"], "no such handler in runtime.handlers");

@@ -124,7 +124,7 @@ test("loadConfig() takes flags over the file over the defaults", () => {
 test("loadConfig() checks flags as it checks the file", () => {
   withFile("", (file) => {
     expect(() => loadConfig(["--config", file, "--root", "relative"], {})).toThrow(
-      "command line:1: root: expected an absolute path",
+      "command line: root: expected an absolute path",
     );
     expect(() => loadConfig(["--nonsense"], {})).toThrow("command line");
     expect(() => loadConfig(["--config", `${file}.absent`], {})).toThrow(`read ${file}.absent`);

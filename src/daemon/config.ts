@@ -42,7 +42,7 @@ export function loadConfig(
   if (flags["log-level"] !== undefined)
     given.push(`log.level = ${JSON.stringify(flags["log-level"])}`);
   // The same checks as in a file.
-  const overrides = parseConfig(given.join("\n"), "command line");
+  const overrides = parseConfig(given.join("\n"), "command line", () => "command line");
 
   const merged = {
     ...config,

@@ -1,4 +1,4 @@
-import type { Http2ServerRequest, Http2ServerResponse } from "node:http2";
+import { constants, type Http2ServerRequest, type Http2ServerResponse } from "node:http2";
 import {
   Code,
   type ConnectRouter,
@@ -59,6 +59,7 @@ export function createGrpcHandler(options: GrpcHandlerOptions): RequestHandler {
   }
 
   return (request, response) => {
+    response.stream.once("finish", () => endUnread(request, response));
     answer(request, response).catch((err: unknown) => {
       options.log.debug("answer a request", { err: describe(err) });
       if (!response.headersSent && !response.destroyed) {
@@ -77,6 +78,14 @@ function normalized(request: Http2ServerRequest, path: string): Http2ServerReque
   if (isEndless(request.headers["grpc-timeout"])) delete request.headers["grpc-timeout"];
   request.url = path;
   return request;
+}
+
+/**
+ * Resets a call that has been answered before its request was whole: a client that waits for room to send the rest
+ * would keep the stream open (RFC 9113 section 8.1).
+ */
+function endUnread(request: Http2ServerRequest, response: Http2ServerResponse): void {
+  if (!request.complete) response.stream.close(constants.NGHTTP2_NO_ERROR);
 }
 
 const secondsOf: Readonly<Record<string, number>> = { H: 3600, M: 60, S: 1 };

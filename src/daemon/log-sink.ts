@@ -17,7 +17,7 @@ export function fdSink(fd: number): LogSink {
   let lost = 0;
   let unfinished = Buffer.alloc(0);
   return (line) => {
-    const notice = lost === 0 ? "" : `{"level":"warn","msg":"log lines lost","lines":${lost}}\n`;
+    const notice = lost === 0 ? "" : lostNotice(lost);
     const bytes = Buffer.concat([unfinished, Buffer.from(notice + line)]);
     try {
       unfinished = bytes.subarray(writeSync(fd, bytes));
@@ -26,4 +26,9 @@ export function fdSink(fd: number): LogSink {
       lost++;
     }
   };
+}
+
+function lostNotice(lines: number): string {
+  const time = new Date().toISOString();
+  return `${JSON.stringify({ time, level: "warn", msg: "log lines lost", lines })}\n`;
 }

@@ -48,8 +48,11 @@ beforeAll(async () => {
 });
 
 afterAll(async () => {
+  const began = performance.now();
   server.kill("SIGTERM");
   expect(await server.exited).toBe(0);
+  // Nothing that was broken off counts as a call under way: it would be waited for, for 3 s.
+  expect(performance.now() - began).toBeLessThan(2000);
   expect(output).toBe("ready\nstopping\n");
   rmSync(dir, { recursive: true });
 });
@@ -259,4 +262,14 @@ describe("a real client", () => {
     );
     await expectAlive();
   });
+});
+
+test("an ordinary call is not reset after its answer", async () => {
+  const answer = await call({});
+  const types: number[] = [];
+  for (let at = 0; at < answer.length; at += 9 + answer.readUIntBE(at, 3)) {
+    types.push(answer[at + 3] ?? -1);
+  }
+  expect(types).toContain(0);
+  expect(types).not.toContain(3);
 });
