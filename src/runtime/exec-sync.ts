@@ -1,14 +1,21 @@
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import type { Context } from "../lib/context.ts";
 import { AppError } from "../lib/errors.ts";
 import { abortable } from "../lib/keyed-mutex.ts";
+import { OwnedFd } from "../os/owned-fd.ts";
 import { type ExitStatus, exitCodeOf, pidfdOpen } from "../os/pidfd.ts";
 import { childEnv } from "../os/role.ts";
+import { spawnProcess } from "../os/spawn.ts";
 import { Capture } from "./capture.ts";
 import type { RuntimeHandler } from "./handler.ts";
-import { killTree, reapAll, sessionMembers } from "./process-tree.ts";
+import { killTree, reapAll, sessionMembers, sessionOf } from "./process-tree.ts";
 import type { Reaper } from "./reaper.ts";
 import { readRuntimeError } from "./runtime-log.ts";
+
+export interface ExecSyncDeps {
+  readonly handler: RuntimeHandler;
+  readonly reaper: Reaper;
+}
 
 export interface ExecSyncRequest {
   readonly container: string;
@@ -40,7 +47,7 @@ const drainMs = 5000;
  */
 export async function execSync(
   ctx: Context,
-  deps: { readonly handler: RuntimeHandler; readonly reaper: Reaper },
+  deps: ExecSyncDeps,
   request: ExecSyncRequest,
 ): Promise<ExecSyncResult> {
   ctx.signal.throwIfAborted();
@@ -52,7 +59,7 @@ export async function execSync(
   await using stdout = new Capture(budget);
   await using stderr = new Capture(budget);
   try {
-    using program = await startProgram(deps.handler, request, files, { stdout, stderr }, signal);
+    using program = await startProgram(deps, request, files, { stdout, stderr }, signal);
     const exitCode = exitCodeOf(await program.ended(deps.reaper, signal));
     await Promise.race([Promise.all([stdout.done, stderr.done]), expiry(drainMs, ctx.signal)]);
     return {
@@ -90,43 +97,40 @@ function openFiles({ dir, process }: ExecSyncRequest): Files {
   return files;
 }
 
-interface Program extends Disposable {
+interface OurProcess extends Disposable {
+  /** Kills it, and all that it started, when the signal aborts first. */
   ended(reaper: Reaper, signal: AbortSignal): Promise<ExitStatus>;
 }
 
 /** Runs `<runtime> exec --detach` to its end: the program runs then, and is our child. */
 async function startProgram(
-  handler: RuntimeHandler,
+  { handler, reaper }: ExecSyncDeps,
   { container }: ExecSyncRequest,
   files: Files,
   { stdout, stderr }: { readonly stdout: Capture; readonly stderr: Capture },
   signal: AbortSignal,
-): Promise<Program> {
+): Promise<OurProcess> {
   const { processFile, pidFile, logFile } = files;
-  const argv = handler.execArgv({ id: container, processFile, pidFile, logFile, detach: true });
-  const runtime = Bun.spawn([...argv], {
+  using nothing = new OwnedFd(openSync("/dev/null", "r"));
+  // Not Bun.spawn: the program would inherit whatever signals are ignored here.
+  const runtimePid = spawnProcess({
+    argv: handler.execArgv({ id: container, processFile, pidFile, logFile, detach: true }),
+    env: Object.entries(childEnv).map(([key, value]) => `${key}=${value}`),
     cwd: "/",
-    env: childEnv,
-    stdio: ["ignore", stdout.writeEnd.fd, stderr.writeEnd.fd],
-    detached: true,
+    stdio: [nothing.fd, stdout.writeEnd.fd, stderr.writeEnd.fd],
   });
   stdout.writeEnd[Symbol.dispose]();
   stderr.writeEnd[Symbol.dispose]();
-  let exitCode: number;
-  try {
-    exitCode = await abortable(runtime.exited, signal);
-  } catch (err) {
-    await reapAll(killTree(runtime.pid).slice(1));
-    throw err;
-  }
+  using runtime = ourProcess(runtimePid);
+  const exitCode = exitCodeOf(await runtime.ended(reaper, signal));
   if (exitCode !== 0) {
     const reason = readRuntimeError(logFile) ?? `exit code ${exitCode}`;
     throw new AppError(`${handler.name} exec: ${reason}`, { kind: "internal" });
   }
-  return ourProgram(Number(readFileSync(pidFile, "latin1")));
+  return ourProcess(Number(readFileSync(pidFile, "latin1")));
 }
 
-function ourProgram(pid: number): Program {
+function ourProcess(pid: number): OurProcess {
   // It is our child and nobody else reaps it, so the pid names it whether or not it has ended.
   const pidfd = pidfdOpen(pid);
   return {
@@ -144,11 +148,14 @@ function ourProgram(pid: number): Program {
   };
 }
 
-/** Descendants, and what has left the tree but not the session that the OCI runtime made for the program. */
+/**
+ * Descendants, and what has left the tree but not the session. That is this exec's own: we started the runtime in a
+ * new one, and it may have made another. The process is not reaped yet, so the session's number is still its own.
+ */
 async function kill(pid: number): Promise<void> {
-  const others = sessionMembers(pid).filter((member) => member !== pid);
-  const killed = [pid, ...others].flatMap(killTree);
-  await reapAll(killed);
+  const session = sessionOf(pid);
+  const others = session === undefined ? [] : sessionMembers(session).filter((it) => it !== pid);
+  await reapAll([pid, ...others].flatMap(killTree));
 }
 
 /** Not a bare sleep: a cancelled caller does not wait for the rest of it. */

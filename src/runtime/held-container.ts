@@ -10,6 +10,7 @@ import type { CreatedContainer } from "./monitor-protocol.ts";
  */
 export class HeldContainer implements Disposable {
   readonly #open = new DisposableStack();
+  readonly #released = new AbortController();
   readonly pidfd: OwnedFd | undefined;
   readonly terminal: OwnedFd | undefined;
   readonly stdin: OwnedFd | undefined;
@@ -33,7 +34,13 @@ export class HeldContainer implements Disposable {
     return fd === undefined ? undefined : this.#open.use(fd);
   }
 
+  /** Aborts just before everything is closed. */
+  get released(): AbortSignal {
+    return this.#released.signal;
+  }
+
   [Symbol.dispose](): void {
+    this.#released.abort();
     this.#open.dispose();
   }
 }

@@ -2,6 +2,7 @@ import { existsSync, readdirSync } from "node:fs";
 import { type Context, detached } from "../lib/context.ts";
 import { AppError, describe } from "../lib/errors.ts";
 import { abortable } from "../lib/keyed-mutex.ts";
+import type { ExitStatus } from "../os/pidfd.ts";
 import type { ExitRecord } from "./exit-record.ts";
 import type { Argv } from "./handler.ts";
 import { HeldContainer } from "./held-container.ts";
@@ -157,12 +158,25 @@ export class MonitorLink implements Disposable {
       const { pid } = process;
       await monitor.client.request({ op: "takeDescriptor", container, kind, pid, fd: kept.fd });
     }
-    if (!listed.isAdopted) return;
-    const status =
-      held?.pidfd === undefined
-        ? undefined
-        : await this.#options.reaper.ended(held.pidfd.fd, this.#closing.signal);
-    if (this.#monitor !== monitor) return; // its successor is helped anew
+    if (listed.isAdopted) await this.#tellEnd(monitor, container, held);
+  }
+
+  /** Waits for the end of a process that is not the monitor's child, unless the monitor hears of it first. */
+  async #tellEnd(
+    monitor: ConnectedMonitor,
+    container: string,
+    held: HeldContainer | undefined,
+  ): Promise<void> {
+    let status: ExitStatus | undefined;
+    try {
+      if (held?.pidfd !== undefined) {
+        status = await this.#options.reaper.ended(held.pidfd.fd, held.released);
+      }
+    } catch (err) {
+      if (held?.released.aborted) return;
+      throw err;
+    }
+    if (this.#monitor !== monitor) return; // its successor is told
     await monitor.client.request({ op: "exitedElsewhere", container, status });
   }
 

@@ -75,7 +75,8 @@ export function childrenOf(pid: number): readonly number[] {
   return children;
 }
 
-function sessionOf(pid: number): number | undefined {
+/** proc_pid_stat(5), field 6. */
+export function sessionOf(pid: number): number | undefined {
   const stat = readIfThere(`/proc/${pid}/stat`);
   return stat === "" ? undefined : Number(stat.slice(stat.lastIndexOf(")") + 2).split(" ")[3]);
 }

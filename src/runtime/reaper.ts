@@ -25,12 +25,14 @@ export class Reaper implements Disposable {
 
   /**
    * The status of a process when it has ended; `undefined` when it was another's child and the kernel (before 6.15)
-   * cannot say. The descriptor stays open until this settles.
+   * cannot say. The descriptor stays open until this settles or the signal aborts.
    */
   async ended(pidfd: number, signal?: AbortSignal): Promise<ExitStatus | undefined> {
     const { promise, resolve } = Promise.withResolvers<ExitStatus | undefined>();
     const waiter = { pidfd, resolve };
     this.#waiters.add(waiter);
+    // At once, not in a later microtask: the descriptor may be closed right after the abort.
+    signal?.addEventListener("abort", () => this.#remove(waiter), { once: true });
     this.#timer ??= setInterval(this.#check, pollMs);
     this.#ask();
     try {
