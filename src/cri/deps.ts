@@ -81,6 +81,8 @@ export interface ImageDeps {
   remove(ctx: Context, ref: string): Promise<void>;
   usage(ctx: Context): Promise<{ readonly images: DiskUsage; readonly containers: DiskUsage }>;
   userOf(image: Image): ImageUser | undefined;
+  /** Whether the kubelet's garbage collection is to leave it alone: imported, or named by the configuration. */
+  isPinned(image: Image): boolean;
 }
 
 export interface HandlerFeatures {

@@ -5,7 +5,7 @@ import type { DiskUsage, ImageUser } from "./deps.ts";
 
 export function toImageMessage(
   image: Image,
-  user: ImageUser | undefined,
+  { user, pinned }: { readonly user: ImageUser | undefined; readonly pinned: boolean },
 ): MessageInitShape<typeof pb.ImageSchema> {
   return {
     id: image.id,
@@ -14,7 +14,7 @@ export function toImageMessage(
     // The kubelet takes an image of size 0 for an error.
     size: BigInt(Math.max(1, image.sizeBytes)),
     spec: { image: image.id },
-    pinned: image.pinned,
+    pinned,
     ...toUser(user),
   };
 }

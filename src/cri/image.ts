@@ -20,7 +20,8 @@ type Methods = Pick<
 const maxReferenceLength = 512;
 
 export function imageMethods({ images, node }: Pick<CriDeps, "images" | "node">): Methods {
-  const toMessage = (image: Image) => toImageMessage(image, images.userOf(image));
+  const toMessage = (image: Image) =>
+    toImageMessage(image, { user: images.userOf(image), pinned: images.isPinned(image) });
   const items = new EncodedItems(pb.ImageSchema, toMessage);
   const itemsField = pb.ListImagesResponseSchema.field.images.number;
 

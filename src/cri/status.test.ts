@@ -41,6 +41,15 @@ test("Status has both conditions, the handlers with the default one under no nam
   expect(answer.info).toEqual({});
 });
 
+test("Status names the default handler once, also when the domain lists it under no name", async () => {
+  const { handlers } = openDomain().node;
+  const [runc] = handlers;
+  if (runc === undefined) throw new Error("no handler");
+  const { runtime } = setUp({ handlers: [{ ...runc, name: "" }, ...handlers] });
+  const { runtimeHandlers } = await runtime.status({});
+  expect(runtimeHandlers.map(({ name }) => name)).toEqual(["", "runc", "crun"]);
+});
+
 test("Status with verbose has config and versions in JSON", async () => {
   const { runtime } = setUp();
   const { info } = await runtime.status({ verbose: true });

@@ -64,10 +64,11 @@ function handlersOf(node: NodeDeps) {
       userNamespaces: features.userNamespaces,
     },
   });
-  const standard = node.handlers.find(({ name }) => name === node.defaultHandler);
+  const named = node.handlers.filter(({ name }) => name !== "");
+  const standard = named.filter(({ name }) => name === node.defaultHandler);
   return [
-    ...(standard === undefined ? [] : [entry("", standard)]),
-    ...node.handlers.map((handler) => entry(handler.name, handler)),
+    ...standard.map((handler) => entry("", handler)),
+    ...named.map((handler) => entry(handler.name, handler)),
   ];
 }
 

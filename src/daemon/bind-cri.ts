@@ -20,6 +20,7 @@ import { runSandbox } from "../sandbox/run.ts";
 import { stopSandbox } from "../sandbox/stop.ts";
 import { parts, version } from "../version.ts";
 import type { Config } from "./config.ts";
+import { pinnedBy } from "./pinned.ts";
 
 export interface Domain {
   readonly config: Config;
@@ -59,6 +60,7 @@ export function bindCri({ config, deps, images }: Domain): CriDeps {
       remove: (ctx, name) => removeImage(ctx, images, name),
       usage: (ctx) => filesystemUsage(ctx, images),
       userOf,
+      isPinned: pinnedBy(config.images.pinned),
     },
     node: {
       version,

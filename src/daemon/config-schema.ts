@@ -84,11 +84,6 @@ export const schema = {
       "How long a stopping daemon waits for calls that are under way. Containers run on.",
     ),
     streamsPerConnection: integer(250, [8, 10_000], "Calls under way on one connection."),
-    execOutputBytes: integer(
-      15 << 20,
-      [4096, 15 << 20],
-      "What ExecSync answers of stdout and stderr together; the kubelet takes 16 MiB a message.",
-    ),
   },
 } as const satisfies SettingTable;
 

@@ -193,6 +193,7 @@ export function openDomain(): Domain {
           images: { mountpoint: "/var/lib/crib/content", usedBytes: 1000, inodes: 10 },
           containers: { mountpoint: "/var/lib/crib/snapshots", usedBytes: 2000, inodes: 20 },
         }),
+      isPinned: ({ pinned }) => pinned,
       userOf: ({ config }) =>
         /^\d+$/.test(config.user)
           ? { uid: Number(config.user) }
