@@ -40,7 +40,15 @@ export async function buildProgram(
     const output = join(directory, "crib");
     await run(
       [
-        ...[process.execPath, "build", "--compile", "--minify", "--bytecode", "--format=esm"],
+        ...[
+          process.execPath,
+          "build",
+          "--compile",
+          "--minify",
+          "--bytecode",
+          "--splitting",
+          "--format=esm",
+        ],
         ...["--no-compile-autoload-dotenv", "--no-compile-autoload-bunfig"],
         `--define=CRIB_VERSION=${JSON.stringify(version)}`,
         `--define=CRIB_PARTS=${JSON.stringify(JSON.stringify(versions))}`,
