@@ -5,6 +5,8 @@ import { RegistryError, redactUrl } from "./registry-error.ts";
 
 const headersTimeoutMs = 30_000;
 const maxRedirects = 10;
+/** No use in asking again. */
+const notFollowed = 302;
 
 export interface RequestOptions {
   readonly headers: Readonly<Record<string, string>>;
@@ -35,16 +37,16 @@ export async function request(
     url = nextUrl(url, location);
     isHome &&= url.origin === first.origin;
   }
-  throw new RegistryError(`${redactUrl(first)}: over ${maxRedirects} redirects`, 0);
+  throw new RegistryError(`${redactUrl(first)}: over ${maxRedirects} redirects`, notFollowed);
 }
 
 function nextUrl(from: URL, location: string): URL {
   const step = `${redactUrl(from)} redirects`;
-  if (!URL.canParse(location, from.href)) throw new RegistryError(`${step} to no URL`, 0);
+  if (!URL.canParse(location, from.href)) throw new RegistryError(`${step} to no URL`, notFollowed);
   const url = new URL(location, from);
   const isDowngrade = from.protocol === "https:" && url.protocol !== "https:";
   if (isDowngrade || !/^https?:$/.test(url.protocol) || isLinkLocal(url)) {
-    throw new RegistryError(`${step} to ${redactUrl(url)}, which is not allowed`, 0);
+    throw new RegistryError(`${step} to ${redactUrl(url)}, which is not allowed`, notFollowed);
   }
   url.username = "";
   url.password = "";
