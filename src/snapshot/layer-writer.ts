@@ -26,7 +26,15 @@ import type { OwnedFd } from "../os/owned-fd.ts";
 import { pathOf, type Segments, segmentsOf, showName } from "./entry-name.ts";
 import type { LayerLimits, TreeReport } from "./layer-report.ts";
 import { isWhiteout, makeDirectories, makeOpaque, removeTree } from "./layer-tree.ts";
+import { SparseFile } from "./sparse-file.ts";
 import type { TarEntry, TarSink } from "./tar-reader.ts";
+
+interface OpenFile {
+  readonly fd: OwnedFd;
+  readonly entry: TarEntry;
+  readonly path: Segments;
+  readonly sparse: SparseFile | undefined;
+}
 
 const blockBytes = 4096;
 const whiteoutPrefix = ".wh.";
@@ -43,7 +51,7 @@ export class LayerWriter implements TarSink {
   readonly #implied = new Set<string>();
   readonly #links = new Map<string, string>();
   readonly #directoryTimes: [Segments, Timestamp][] = [];
-  #file: { readonly fd: OwnedFd; readonly entry: TarEntry; readonly path: Segments } | undefined;
+  #file: OpenFile | undefined;
   #entries = 0;
   #inodes = 1;
   #sizeBytes = blockBytes;
@@ -72,7 +80,8 @@ export class LayerWriter implements TarSink {
     // What a whiteout holds says nothing.
     if (file === undefined) return;
     try {
-      for (let at = 0; at < piece.byteLength; ) at += writeSync(file.fd.fd, piece, at);
+      if (file.sparse !== undefined) file.sparse.write(piece);
+      else for (let at = 0; at < piece.byteLength; ) at += writeSync(file.fd.fd, piece, at);
     } catch (cause) {
       throw this.#failed(file.path, cause);
     }
@@ -84,6 +93,7 @@ export class LayerWriter implements TarSink {
     this.#file = undefined;
     using fd = file.fd;
     try {
+      file.sparse?.finish();
       changeOwnerOf(fd.fd, file.entry);
       this.#setAttributes(file.path, file.entry);
       changeModeOf(fd.fd, file.entry.mode);
@@ -122,8 +132,7 @@ export class LayerWriter implements TarSink {
     this.#links.delete(path.join("/"));
     switch (entry.type) {
       case "file":
-        this.#file = { fd: this.#make(path, () => createFile(pathOf(path), 0o600)), entry, path };
-        this.#count(entry.sizeBytes);
+        this.#openFile(path, entry);
         return;
       case "directory":
         this.#placeDirectory(path, entry);
@@ -147,6 +156,15 @@ export class LayerWriter implements TarSink {
     if (entry.type !== "symlink") changeMode(pathOf(path), entry.mode);
     setTime(pathOf(path), entry.mtime);
     this.#count(0);
+  }
+
+  #openFile(path: Segments, entry: TarEntry): void {
+    const fd = this.#make(path, () => createFile(pathOf(path), 0o600));
+    const size = entry.sparseSizeBytes;
+    const sparse = size === undefined ? undefined : new SparseFile(fd.fd, size);
+    this.#file = { fd, entry, path, sparse };
+    if ((size ?? 0) > this.#limits.expandedBytes) throw invalidArgument("sparse file too large");
+    this.#count(entry.sizeBytes);
   }
 
   #placeRoot(entry: TarEntry): void {

@@ -10,6 +10,11 @@ export interface PaxRecords {
   readonly gid?: number;
   readonly mtime?: Timestamp;
   readonly attributes?: readonly (readonly [attribute: Name, value: Name])[];
+  /** GNU's sparse format: `1.0` is complete as `major`, `minor`, name and size with its holes. */
+  readonly sparseMajor?: number;
+  readonly sparseMinor?: number;
+  readonly sparseName?: Name;
+  readonly sparseSizeBytes?: number;
 }
 
 type Draft = { -readonly [Key in keyof PaxRecords]: PaxRecords[Key] };
@@ -71,9 +76,21 @@ function apply(records: Draft, key: string, value: Buffer): void {
     case "mtime":
       records.mtime = timestamp(value);
       break;
+    case "GNU.sparse.major":
+      records.sparseMajor = decimal(value);
+      break;
+    case "GNU.sparse.minor":
+      records.sparseMinor = decimal(value);
+      break;
+    case "GNU.sparse.name":
+      records.sparseName = nameOf(value);
+      break;
+    case "GNU.sparse.realsize":
+      records.sparseSizeBytes = decimal(value);
+      break;
     default:
       if (key.startsWith("GNU.sparse.")) {
-        throw new AppError("sparse file in a tar archive", { kind: "unimplemented" });
+        throw new AppError("sparse file in an old format", { kind: "unimplemented" });
       }
   }
 }

@@ -23,6 +23,8 @@ export interface TarEntry {
   readonly gid: number;
   /** Of the data that follows; 0 for all but files. */
   readonly sizeBytes: number;
+  /** The size with its holes of a file in GNU's sparse format 1.0; its data begins with a map (sparse-file.ts). */
+  readonly sparseSizeBytes: number | undefined;
   readonly mtime: Timestamp;
   readonly device: readonly [major: number, minor: number];
   readonly attributes: readonly (readonly [attribute: Name, value: Name])[];
@@ -206,7 +208,8 @@ export class TarReader {
     const pax: PaxRecords = { ...this.#global, ...this.#pax };
     const both = (pax.path && this.#longName) || (pax.linkPath && this.#longLink);
     if (both) throw invalidArgument("tar entry with a PAX and a GNU name");
-    const name = pax.path ?? this.#longName ?? header.name;
+    const sparseSizeBytes = sparseSizeOf(pax);
+    const name = pax.sparseName ?? pax.path ?? this.#longName ?? header.name;
     const type = typeOfFlag[header.typeFlag];
     if (type === undefined) {
       throw invalidArgument(`tar entry of type ${JSON.stringify(header.typeFlag)}`);
@@ -221,6 +224,7 @@ export class TarReader {
       uid: checkId(pax.uid ?? header.uid),
       gid: checkId(pax.gid ?? header.gid),
       sizeBytes: type === "file" && !isOldDirectory ? (pax.sizeBytes ?? header.sizeBytes) : 0,
+      sparseSizeBytes: type === "file" && !isOldDirectory ? sparseSizeBytes : undefined,
       mtime: pax.mtime ?? { seconds: header.mtimeSeconds, nanoseconds: 0 },
       device: header.device,
       attributes: pax.attributes ?? [],
@@ -230,10 +234,20 @@ export class TarReader {
 
 /** What one header says of all entries is taken for owners and times; for the rest, readers differ, so it is refused. */
 function globalRecords(records: PaxRecords): PaxRecords {
-  if (records.path || records.linkPath || records.sizeBytes !== undefined || records.attributes) {
-    throw invalidArgument("global PAX header with a name, a size or attributes");
+  const { uid: _uid, gid: _gid, mtime: _mtime, ...others } = records;
+  if (Object.keys(others).length > 0) {
+    throw invalidArgument("global PAX header with more than owner and time");
   }
   return records;
+}
+
+function sparseSizeOf(pax: PaxRecords): number | undefined {
+  const { sparseMajor, sparseMinor, sparseName, sparseSizeBytes } = pax;
+  const given = [sparseMajor, sparseMinor, sparseName, sparseSizeBytes];
+  if (given.every((field) => field === undefined)) return undefined;
+  if (sparseMajor === 1 && sparseMinor === 0 && sparseSizeBytes !== undefined)
+    return sparseSizeBytes;
+  throw new AppError("sparse file in an old format", { kind: "unimplemented" });
 }
 
 /** The highest value means "leave as it is" to chown(2). */
