@@ -119,9 +119,9 @@ export class OverlaySnapshotter implements Snapshotter {
     await rm(trash, { recursive: true, force: true });
   }
 
-  usage(ctx: Context, id: string): Promise<Usage> {
+  async usage(ctx: Context, id: string): Promise<Usage> {
     if (!this.#chains.has(id)) throw notFound(`snapshot ${id}`);
-    return this.#usage.get(ctx, id);
+    return await this.#usage.get(ctx, id);
   }
 
   list(): readonly string[] {

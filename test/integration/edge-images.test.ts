@@ -1,5 +1,13 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { existsSync, lstatSync, mkdirSync, readdirSync, readFileSync, readlinkSync } from "node:fs";
+import {
+  existsSync,
+  lstatSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { join } from "node:path";
 import { memoryImageRecords } from "../../src/image/image-record.ts";
 import { importArchive } from "../../src/image/import.ts";
@@ -142,7 +150,7 @@ describe.skipIf(!isPossible)("images with what naive unpackers get wrong", () =>
       expect(image?.diffIds).toEqual(known.diffIds);
     }
     const cut = join(root.path, "cut.tar");
-    await Bun.write(cut, Bun.file(join(root.path, "oci-archive.tar")).slice(0, 100_000));
+    writeFileSync(cut, readFileSync(join(root.path, "oci-archive.tar")).subarray(0, 100_000));
     const kind = await importArchive(ctx, images, cut).then(() => "imported", kindOf);
     expect(kind).toBe("invalid-argument");
   });
