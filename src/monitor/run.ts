@@ -1,7 +1,10 @@
-import { mkdirSync, rmSync, writeFileSync, writeSync } from "node:fs";
+import { mkdirSync, openSync, rmSync, writeFileSync, writeSync } from "node:fs";
 import { parseArgs } from "node:util";
 import { describe, invalidArgument } from "../lib/errors.ts";
 import { EPOLLIN } from "../os/epoll.ts";
+import { isErrno } from "../os/errno-error.ts";
+import { flock, LOCK_EX, LOCK_NB } from "../os/flock.ts";
+import { OwnedFd } from "../os/owned-fd.ts";
 import { reap } from "../os/pidfd.ts";
 import { setChildSubreaper, setProcessName } from "../os/prctl.ts";
 import { findEndedChild } from "../os/reap-any.ts";
@@ -17,6 +20,7 @@ const maxConnections = 16;
 /** A monitor without containers that no daemon has spoken to for so long has been forgotten. */
 const idleMs = 60_000;
 const sweepMs = 30_000;
+const lockMs = 5000;
 const maxReportedBytes = 64 * 1024;
 
 /**
@@ -29,6 +33,7 @@ export function runMonitor(argv: readonly string[]): void {
   becomeMonitor(cgroups);
   const recordDir = `${dir}/containers`;
   mkdirSync(recordDir, { recursive: true, mode: 0o700 });
+  using _lock = lockDirectory(dir);
 
   using loop = new Loop(report);
   const journal = new Journal(`${dir}/journal`);
@@ -76,6 +81,21 @@ export function runMonitor(argv: readonly string[]): void {
   sweep();
   loop.run();
   rmSync(dir, { recursive: true, force: true });
+}
+
+/** Two monitors on the same pipes would mix up the logs. The one before may still be dying. */
+function lockDirectory(dir: string): OwnedFd {
+  const lock = new OwnedFd(openSync(`${dir}/lock`, "a", 0o600));
+  const deadline = performance.now() + lockMs;
+  for (;;) {
+    try {
+      flock(lock.fd, LOCK_EX | LOCK_NB);
+      return lock;
+    } catch (err) {
+      if (!isErrno(err, "EAGAIN") || performance.now() > deadline) throw err;
+      Bun.sleepSync(5);
+    }
+  }
 }
 
 function readArgs(argv: readonly string[]): {

@@ -3,6 +3,7 @@ import { isErrno } from "../os/errno-error.ts";
 import { OwnedFd } from "../os/owned-fd.ts";
 import { pidfdGetfd, pidfdOpen, processStartTime } from "../os/pidfd.ts";
 import type { CreatedContainer } from "./monitor-protocol.ts";
+import type { Reaper } from "./reaper.ts";
 
 /**
  * What the daemon keeps open of a live container, so that a killed monitor takes nothing with it: the process (its
@@ -15,9 +16,10 @@ export class HeldContainer implements Disposable {
   readonly terminal: OwnedFd | undefined;
   readonly stdin: OwnedFd | undefined;
 
-  constructor(created: CreatedContainer, dir: string, monitorPid: number) {
+  constructor(created: CreatedContainer, dir: string, monitorPid: number, reaper: Reaper) {
     try {
       this.pidfd = this.#own(findProcess(created));
+      if (this.pidfd !== undefined) this.#open.use(reaper.keep(created.pid));
       using monitor = findMonitor(monitorPid);
       const duplicate = (fd: number | undefined) =>
         fd === undefined || monitor === undefined ? undefined : pidfdGetfd(monitor.fd, fd);

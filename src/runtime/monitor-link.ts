@@ -129,8 +129,10 @@ export class MonitorLink implements Disposable {
 
   /** Takes over what the monitor has: after a start of either side. */
   async #attach(monitor: ConnectedMonitor): Promise<void> {
+    const list = readList(await monitor.client.request({ op: "list" }));
+    // Not before: a monitor that goes while it is attached is for the caller to replace, not for #lost.
     this.#monitor = monitor;
-    for (const listed of readList(await monitor.client.request({ op: "list" }))) {
+    for (const listed of list) {
       if (!this.containers.has(listed.container)) this.#hold(listed, monitor.pid);
       if (listed.exited !== undefined) this.#exited(listed.container, listed.exited);
       else this.#inBackground(() => this.#help(monitor, listed));
@@ -140,7 +142,7 @@ export class MonitorLink implements Disposable {
   #hold(container: ListedContainer, monitorPid: number): void {
     const held =
       container.exited === undefined
-        ? new HeldContainer(container, container.dir, monitorPid)
+        ? new HeldContainer(container, container.dir, monitorPid, this.#options.reaper)
         : undefined;
     this.containers.set(container.container, { held, exited: container.exited });
   }

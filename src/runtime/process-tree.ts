@@ -77,8 +77,19 @@ export function childrenOf(pid: number): readonly number[] {
 
 /** proc_pid_stat(5), field 6. */
 export function sessionOf(pid: number): number | undefined {
+  const session = statOf(pid)[3];
+  return session === undefined ? undefined : Number(session);
+}
+
+/** Whether it has ended and its parent has not reaped it. */
+export function isZombie(pid: number): boolean {
+  return statOf(pid)[0] === "Z";
+}
+
+/** proc_pid_stat(5) from field 3 on; empty when there is none. */
+function statOf(pid: number): readonly string[] {
   const stat = readIfThere(`/proc/${pid}/stat`);
-  return stat === "" ? undefined : Number(stat.slice(stat.lastIndexOf(")") + 2).split(" ")[3]);
+  return stat === "" ? [] : stat.slice(stat.lastIndexOf(")") + 2).split(" ");
 }
 
 function readIfThere(path: string): string {

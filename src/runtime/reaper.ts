@@ -1,9 +1,13 @@
 import { abortable } from "../lib/keyed-mutex.ts";
 import { isErrno } from "../os/errno-error.ts";
 import { type ExitStatus, exitInfo, pidfdSendSignal, reap } from "../os/pidfd.ts";
+import { childrenOf, isZombie } from "./process-tree.ts";
 
 /** SIGCHLD is merged while pending, and a process that is not our child sends none. */
 const pollMs = 500;
+
+/** A zombie that is still there after this long is nobody's: Bun reaps what it started within one turn of its loop. */
+const orphanMs = 200;
 
 interface Waiter {
   readonly pidfd: number;
@@ -12,15 +16,23 @@ interface Waiter {
 
 /**
  * Tells how processes ended that Bun did not start: orphans that came to the daemon because it is a sub-reaper
- * (execs, containers of a killed monitor). Reaps exactly the processes it is asked about.
+ * (execs, containers of a killed monitor). Orphans that nobody asks about it reaps a little later: while such a
+ * zombie is there, the PID namespace that it belongs to, and so its container, cannot end.
  */
 export class Reaper implements Disposable {
   readonly #waiters = new Set<Waiter>();
+  readonly #kept = new Map<number, number>();
   readonly #check = () => this.#ask();
+  readonly #onChild = () => {
+    this.#ask();
+    this.#sweepSoon();
+  };
+  #zombies: ReadonlySet<number> = new Set();
+  #sweep: ReturnType<typeof setTimeout> | undefined;
   #timer: ReturnType<typeof setInterval> | undefined;
 
   constructor() {
-    process.on("SIGCHLD", this.#check);
+    process.on("SIGCHLD", this.#onChild);
   }
 
   /**
@@ -42,6 +54,35 @@ export class Reaper implements Disposable {
     }
   }
 
+  /** Somebody will ask about this process, so it is no orphan, until the answer is disposed. */
+  keep(pid: number): Disposable {
+    this.#kept.set(pid, (this.#kept.get(pid) ?? 0) + 1);
+    return {
+      [Symbol.dispose]: () => {
+        const count = (this.#kept.get(pid) ?? 1) - 1;
+        if (count === 0) this.#kept.delete(pid);
+        else this.#kept.set(pid, count);
+        this.#sweepSoon();
+      },
+    };
+  }
+
+  #sweepSoon(): void {
+    this.#sweep ??= setTimeout(() => {
+      this.#sweep = undefined;
+      this.#reapOrphans();
+    }, orphanMs);
+  }
+
+  /** Reaps what was a zombie at the last look, too. */
+  #reapOrphans(): void {
+    const zombies = childrenOf(process.pid).filter((pid) => !this.#kept.has(pid) && isZombie(pid));
+    const seen = this.#zombies;
+    this.#zombies = new Set(zombies.filter((pid) => !seen.has(pid)));
+    for (const pid of zombies) if (seen.has(pid)) reap({ pid });
+    if (this.#zombies.size > 0) this.#sweepSoon();
+  }
+
   #ask(): void {
     for (const waiter of this.#waiters) {
       const answer = askEnd(waiter.pidfd);
@@ -59,7 +100,8 @@ export class Reaper implements Disposable {
   }
 
   [Symbol.dispose](): void {
-    process.off("SIGCHLD", this.#check);
+    process.off("SIGCHLD", this.#onChild);
+    clearTimeout(this.#sweep);
     clearInterval(this.#timer);
   }
 }

@@ -133,13 +133,10 @@ describe("a killed monitor", () => {
       isOver = true;
     });
     while (!isOver) {
-      await Bun.sleep(60 + Math.random() * 60);
-      try {
-        node.kill(node.monitorPid(containers[0].monitorId));
-        kills++;
-      } catch {
-        // It is being replaced.
-      }
+      await eventually(() => node.monitors.reopenLog(ctx, containers[0].id));
+      await Bun.sleep(Math.random() * 60);
+      node.kill(node.monitorPid(containers[0].monitorId));
+      kills++;
     }
     for (const record of await ended)
       expect(record).toMatchObject({ exitCode: 5, isUnknown: false });
