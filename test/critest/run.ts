@@ -30,8 +30,9 @@ const timeout = "20m";
 export async function runCritest(options: CritestOptions): Promise<Verdict> {
   const outDir = options.outDir ?? join(repositoryDir, ".cache/critest");
   const reportFile = join(outDir, "junit.xml");
+  const errorFile = join(outDir, "critest.err");
   await mkdir(outDir, { recursive: true });
-  await rm(reportFile, { force: true });
+  for (const file of [reportFile, errorFile]) await rm(file, { force: true });
 
   const focus = options.focus ?? [];
   const skip = options.skip ?? [];
@@ -39,6 +40,8 @@ export async function runCritest(options: CritestOptions): Promise<Verdict> {
     [
       parts.critest,
       `-runtime-endpoint=unix://${options.socket}`,
+      // Said too, lest a crictl.yaml that happens to lie in /etc or beside the program decides it.
+      `-image-endpoint=unix://${options.socket}`,
       ...["-ginkgo.v", "-ginkgo.no-color", `-ginkgo.timeout=${timeout}`],
       `-ginkgo.junit-report=${reportFile}`,
       ...[pinnedDigestSpec.source, ...skip].map((regex) => `-ginkgo.skip=${regex}`),
@@ -50,7 +53,7 @@ export async function runCritest(options: CritestOptions): Promise<Verdict> {
       cwd: outDir,
       stdin: "ignore",
       stdout: "pipe",
-      stderr: Bun.file(join(outDir, "critest.err")),
+      stderr: Bun.file(errorFile),
       env: { ...process.env, PATH: `${dirname(parts.ginkgo)}${delimiter}${process.env["PATH"]}` },
     },
   );
@@ -83,7 +86,7 @@ async function follow(
   const log = Bun.file(logFile).writer();
   const decoder = new TextDecoder();
   let rest = "";
-  let spec = "";
+  let hasFailed = false;
   let done = 0;
   for await (const chunk of stream) {
     log.write(chunk);
@@ -91,9 +94,10 @@ async function follow(
     const lines = (rest + decoder.decode(chunk, { stream: true })).split("\n");
     rest = lines.pop() ?? "";
     for (const line of lines) {
-      if (line.startsWith("[k8s.io] ")) spec = line;
+      // The name stands below the verdict.
+      if (hasFailed) progress(`  failed: ${line.replace("[It] ", "")}`);
+      hasFailed = line.startsWith("• [FAILED]");
       if (!/^(?:• |S \[SKIPPED\])/u.test(line)) continue;
-      if (line.startsWith("• [FAILED]")) progress(`  failed: ${spec}`);
       done += 1;
       if (done % progressEvery === 0) progress(`  ${done} specs have run`);
     }
