@@ -1,7 +1,7 @@
 /**
  * README's second command: sets up what the tests need, runs everything, and ends with the counts of the reports.
  *
- *   bun test/run.ts [SUITE...]     only these suites: check unit integration e2e critest
+ *   bun test/run.ts [SUITE...]     only these suites: check unit executable integration e2e critest
  */
 import { mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { addReport, type Counts } from "./report.ts";
@@ -36,6 +36,14 @@ const suites: readonly Suite[] = [
     needs: [],
     commands: [
       bunTest("unit", 10_000, "src", "test/architecture.test.ts", "test/critest", "test/harness"),
+    ],
+  },
+  {
+    name: "executable",
+    needs: ["executable"],
+    commands: [
+      ["go", "-C", "embed", "test", "./launcher"],
+      bunTest("executable", 120_000, "./embed/"),
     ],
   },
   {
