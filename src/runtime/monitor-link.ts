@@ -84,7 +84,8 @@ export class MonitorLink implements Disposable {
   async start(ctx: Context): Promise<void> {
     const { argv, dir, cgroupProcs } = this.#options;
     const started = startMonitor(argv, dir, cgroupProcs);
-    await this.#attach(await awaitMonitor(ctx, started, dir, this.#events()));
+    const monitor = await awaitMonitor(ctx, started, dir, this.#events());
+    await this.#attach({ ...monitor, isCurrent: true });
   }
 
   /** Connects to the monitor that is there, or starts its successor. False when there is nothing to go on with. */
