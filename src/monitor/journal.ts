@@ -1,4 +1,3 @@
-import { randomFillSync } from "node:crypto";
 import { statSync, writeFileSync } from "node:fs";
 import { readInto } from "../os/io.ts";
 import { type LogStream, maxContentBytes } from "./cri-log.ts";
@@ -35,7 +34,7 @@ export interface UnfinishedOutput {
 export class Journal {
   readonly #map: Uint8Array;
   readonly #slots: readonly [Slot, Slot];
-  readonly #marks = randomFillSync(Buffer.alloc(4096));
+  readonly #marks = crypto.getRandomValues(Buffer.alloc(4096));
   #markAt = 0;
   #active: 0 | 1 = 0;
 

@@ -1,5 +1,4 @@
 import { mkdirSync, openSync, rmSync, writeFileSync, writeSync } from "node:fs";
-import { parseArgs } from "node:util";
 import { describe, invalidArgument } from "../lib/errors.ts";
 import { EPOLLIN } from "../os/epoll.ts";
 import { isErrno } from "../os/errno-error.ts";
@@ -102,12 +101,11 @@ function readArgs(argv: readonly string[]): {
   readonly dir: string;
   readonly cgroups: readonly string[];
 } {
-  const { values } = parseArgs({
-    args: [...argv],
-    options: { dir: { type: "string" }, cgroup: { type: "string", multiple: true } },
-  });
-  if (!values.dir?.startsWith("/")) throw invalidArgument("crib monitor: --dir wants a path");
-  return { dir: values.dir, cgroups: values.cgroup ?? [] };
+  const [option, dir, ...rest] = argv;
+  const cgroups = rest.filter((_, i) => i % 2 === 1);
+  const isKnown = option === "--dir" && rest.every((arg, i) => i % 2 === 1 || arg === "--cgroup");
+  if (!isKnown || !dir?.startsWith("/")) throw invalidArgument("crib monitor: wants --dir PATH");
+  return { dir, cgroups };
 }
 
 /** What an unprivileged node may refuse is not needed to run. */

@@ -11,6 +11,17 @@ import { protocolVersion, readHelloResult } from "./monitor-protocol.ts";
 const startMs = 10_000;
 const retryMs = 5;
 
+/**
+ * The optimising compilers of the engine would take more memory than all containers of a monitor, for a log pump
+ * that is as fast as conmon's without them; and garbage is collected early, by the thread that makes it.
+ */
+const monitorEnv = {
+  ...childEnv,
+  BUN_JSC_useDFGJIT: "0",
+  BUN_JSC_useConcurrentGC: "0",
+  BUN_JSC_forceRAMSize: String(16 << 20),
+};
+
 export interface ConnectedMonitor {
   readonly client: MonitorClient;
   readonly pid: number;
@@ -33,7 +44,7 @@ export function startMonitor(
     const cgroups = cgroupProcs.flatMap((path) => ["--cgroup", path]);
     const child = Bun.spawn([...argv, "--dir", dir, ...cgroups], {
       cwd: "/",
-      env: childEnv,
+      env: monitorEnv,
       stdio: ["ignore", "ignore", stderr],
       detached: true,
     });
