@@ -37,6 +37,7 @@ export class Daemon implements AsyncDisposable {
   readonly cri: Cri;
   readonly #options: DaemonOptions;
   #process: Bun.Subprocess | undefined;
+  #exitCode: number | null = null;
 
   private constructor(options: DaemonOptions) {
     this.#options = options;
@@ -57,6 +58,16 @@ export class Daemon implements AsyncDisposable {
   get pid(): number {
     if (this.#process === undefined) throw new Error("the daemon is not running");
     return this.#process.pid;
+  }
+
+  /** What the executable is started with. */
+  get env(): Readonly<Record<string, string>> {
+    return { PATH: process.env["PATH"] ?? "", CRIB_DATA: data, ...this.#options.env };
+  }
+
+  /** Of the daemon that was ended last. */
+  get exitCode(): number | null {
+    return this.#exitCode;
   }
 
   get logFile(): string {
@@ -86,7 +97,7 @@ export class Daemon implements AsyncDisposable {
         `--listen=unix://${this.socket}`,
       ],
       {
-        env: { PATH: process.env["PATH"] ?? "", CRIB_DATA: data, ...this.#options.env },
+        env: this.env,
         stdio: ["ignore", "ignore", Bun.file(this.logFile)],
       },
     );
@@ -107,6 +118,7 @@ export class Daemon implements AsyncDisposable {
   async end(signal: "SIGTERM" | "SIGKILL"): Promise<void> {
     this.#process?.kill(signal);
     await this.#process?.exited;
+    this.#exitCode = this.#process?.exitCode ?? null;
     this.#process = undefined;
   }
 
