@@ -4,7 +4,7 @@ import { setNonblocking } from "../os/io.ts";
 import type { OwnedFd } from "../os/owned-fd.ts";
 import { acceptUnix, listenUnix, receiveDescriptor } from "../os/unix-socket.ts";
 
-/** Where the OCI runtime sends the master of a container's pty (`--console-socket`). */
+/** Where the OCI runtime sends the master of a pty (`--console-socket`). Paths have at most 107 bytes. */
 export class ConsoleSocket implements Disposable {
   readonly #path: string;
   readonly #listener: OwnedFd;
@@ -15,7 +15,7 @@ export class ConsoleSocket implements Disposable {
     this.#listener = listenUnix(path);
   }
 
-  /** The pty, once `create` has succeeded: the runtime has sent it by then. It does not block. */
+  /** The pty, once the runtime's `create` or `exec` has succeeded: it has been sent by then. It does not block. */
   receive(): OwnedFd {
     using connection = acceptUnix(this.#listener.fd);
     const terminal = connection === undefined ? undefined : receiveDescriptor(connection.fd);
