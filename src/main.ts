@@ -15,6 +15,8 @@ async function runRole([role, ...args]: readonly string[]): Promise<number> {
       return await (await import("./snapshot/unpack-role.ts")).runUnpack(args);
     case "namespaces":
       return (await import("./network/namespaces-role.ts")).runNamespaces(args);
+    case "counters":
+      return (await import("./network/counters-role.ts")).runCounters(args);
     case "without-unified":
       return (await import("./runtime/without-unified.ts")).runWithoutUnified(args);
     default:

@@ -120,6 +120,7 @@ async function setUp(
     deps.intents.delete(id);
   });
   undo.move();
+  deps.events.publish({ type: "created", container });
   ctx.log.info("container created", { image: image.id });
 }
 

@@ -8,6 +8,7 @@ import type { Monitors } from "../runtime/monitors.ts";
 import type { Snapshotter } from "../snapshot/snapshotter.ts";
 import type { ContainerTable } from "../state/containers.ts";
 import type { IntentTable } from "../state/intents.ts";
+import type { ContainerEvents } from "./events.ts";
 import type { ExitWaiters } from "./exit-waiters.ts";
 import type { SpecHost } from "./spec/host.ts";
 
@@ -30,6 +31,7 @@ export interface ContainerDeps {
   readonly locks: KeyedMutex<ContainerId>;
   readonly creations: SingleFlight<ContainerId>;
   readonly exits: ExitWaiters;
+  readonly events: ContainerEvents;
   readonly clock: () => bigint;
   readonly bootId: string;
 }

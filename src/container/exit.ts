@@ -22,6 +22,7 @@ export async function recordExit(
   const ended = { ...container, state: exitedState(container, exit, deps.clock()) };
   deps.containers.put(ended);
   deps.exits.notify(id);
+  deps.events.publish({ type: "stopped", container: ended });
   ctx.log.info("container exited", {
     container: id,
     sandbox: container.sandboxId,

@@ -18,9 +18,11 @@ export async function removeContainer(
   if (container === undefined) return;
   if (container.state.name !== "exited") await killContainer(ctx, deps, container);
   using _lock = await deps.locks.lock(id, ctx.signal);
-  if (deps.containers.find(id) === undefined) return;
+  const last = deps.containers.find(id);
+  if (last === undefined) return;
   await discardContainer(detached(ctx), deps, container);
   deps.containers.delete(id);
+  deps.events.publish({ type: "deleted", container: last });
   ctx.log.info("container removed", { container: id, sandbox: container.sandboxId });
 }
 

@@ -24,13 +24,20 @@ export async function startContainer(
   try {
     await getHandler(deps.handlers, container.handler).start(ctx, id);
   } catch (cause) {
-    deps.containers.put(failedToStart(container, describe(cause), deps.clock()));
+    const failed = failedToStart(container, describe(cause), deps.clock());
+    deps.containers.put(failed);
     deps.exits.notify(id);
+    deps.events.publish({ type: "stopped", container: failed });
     signalContainer(container, constants.signals.SIGKILL);
     throw new Error(`start container ${id}`, { cause });
   }
   const { pid } = container.state;
-  deps.containers.put({ ...container, state: { name: "running", pid, startedAtNs: deps.clock() } });
+  const started: Container = {
+    ...container,
+    state: { name: "running", pid, startedAtNs: deps.clock() },
+  };
+  deps.containers.put(started);
+  deps.events.publish({ type: "started", container: started });
 }
 
 function failedToStart(container: Container, message: string, nowNs: bigint): Container {

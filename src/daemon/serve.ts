@@ -19,6 +19,7 @@ import { setChildSubreaper } from "../os/prctl.ts";
 import { Monitors } from "../runtime/monitors.ts";
 import { Reaper } from "../runtime/reaper.ts";
 import type { SandboxDeps } from "../sandbox/deps.ts";
+import { EventHub } from "../sandbox/event-hub.ts";
 import { openContainers } from "../state/containers.ts";
 import { Database } from "../state/database.ts";
 import { openImageRecords } from "../state/images.ts";
@@ -126,10 +127,20 @@ async function openDomain(
           ),
     }),
   );
+  const containers = openContainers(database);
+  const sandboxes = openSandboxes(database);
+  const clock = openClock();
+  const events = new EventHub({
+    findSandbox: (id) => sandboxes.find(id),
+    listContainers: () => containers.list(),
+    clock,
+    signal: ctx.signal,
+  });
   const deps: SandboxDeps & { readonly reaper: Reaper } = {
     stateDir: config.state,
-    containers: openContainers(database),
-    sandboxes: openSandboxes(database),
+    containers,
+    sandboxes,
+    events,
     intents: new IntentTable(database),
     commit: (write) => database.transaction(write),
     images: images.images,
@@ -153,7 +164,7 @@ async function openDomain(
     creations: new SingleFlight(),
     runs: new SingleFlight(),
     exits: new ExitWaiters(),
-    clock: openClock(),
+    clock,
     bootId: bootId(),
   };
   built.resolve(deps);

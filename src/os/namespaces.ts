@@ -1,7 +1,8 @@
-import { check, cstring, link, uint32 } from "./libc.ts";
+import { check, cstring, int32, link, uint32 } from "./libc.ts";
 
 const libc = link({
   unshare: { args: ["int"], returns: "int" },
+  setns: { args: ["int", "int"], returns: "int" },
   sethostname: { args: ["ptr", "u64"], returns: "int" },
 });
 
@@ -15,6 +16,11 @@ export const CLONE_NEWNET = 0x4000_0000;
  */
 export function unshare(flags: number): void {
   check(`unshare ${flags.toString(16)}`, () => libc.unshare(uint32(flags)));
+}
+
+/** setns(2): the calling thread enters the namespace behind an open file of /proc/<pid>/ns. For short-lived child roles. */
+export function enterNamespace(fd: number, flag: number): void {
+  check(`setns ${flag.toString(16)}`, () => libc.setns(int32(fd), uint32(flag)));
 }
 
 const maxHostNameBytes = 64;

@@ -4,11 +4,13 @@ import type { KeyedMutex } from "../lib/keyed-mutex.ts";
 import type { SingleFlight } from "../lib/single-flight.ts";
 import type { Network } from "../network/network.ts";
 import type { SandboxTable } from "../state/sandboxes.ts";
+import type { LifecycleEvents } from "./events.ts";
 
 /** What the operations on sandboxes use: all that containers use, and the network. */
 export interface SandboxDeps extends ContainerDeps {
   readonly sandboxes: SandboxTable;
   readonly network: Network;
+  readonly events: LifecycleEvents;
   /** The static program that holds a shared PID namespace. */
   readonly pausePath: string;
   /** Held while a sandbox is run, stopped or removed, or its infra container started. */

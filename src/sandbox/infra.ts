@@ -1,6 +1,5 @@
 import { mkdirSync } from "node:fs";
 import { bundleOf, createBundle, removeBundle, writeConfig } from "../bundle/bundle.ts";
-import { containerCgroup } from "../cgroup/path.ts";
 import { killAll } from "../cgroup/processes.ts";
 import { getHandler } from "../container/handlers.ts";
 import { releaseProcess } from "../container/release.ts";
@@ -11,6 +10,7 @@ import { type ContainerId, generateContainerId, type SandboxId } from "../lib/id
 import type { SandboxDeps } from "./deps.ts";
 import { sandboxDirectoryOf } from "./directory.ts";
 import { environmentOf } from "./environment.ts";
+import { cgroupInPod } from "./pod-cgroup.ts";
 import type { Sandbox } from "./sandbox.ts";
 
 /**
@@ -28,7 +28,7 @@ async function startInfra(ctx: Context, deps: SandboxDeps, sandbox: Sandbox): Pr
   const id = generateContainerId();
   const handler = getHandler(deps.handlers, sandbox.handler);
   const bundle = bundleOf(deps.stateDir, id);
-  const cgroup = cgroupOf(deps, sandbox, id);
+  const cgroup = cgroupInPod(deps, sandbox, id);
   await using undo = new AsyncDisposableStack();
 
   // pid 0: begun. Recovery discards it together with the sandbox.
@@ -80,7 +80,7 @@ export async function discardInfra(
 ): Promise<void> {
   if (sandbox.infra === undefined) return;
   const { id } = sandbox.infra;
-  const cgroupPath = cgroupOf(deps, sandbox, id).relative;
+  const cgroupPath = cgroupInPod(deps, sandbox, id).relative;
   await killAll(ctx, deps.cgroup, cgroupPath);
   await releaseProcess(ctx, deps, { id, handler: sandbox.handler, cgroupPath });
   await deps.monitors.forget(ctx, id);
@@ -98,11 +98,8 @@ export async function recordInfraExit(
   using _lock = await deps.sandboxLocks.lock(owner.id);
   const sandbox = deps.sandboxes.find(owner.id);
   if (sandbox?.infra?.id !== id || sandbox.state !== "ready") return;
-  deps.sandboxes.put({ ...sandbox, state: "not-ready" });
+  const stopped: Sandbox = { ...sandbox, state: "not-ready" };
+  deps.sandboxes.put(stopped);
+  deps.events.publish({ type: "stopped", sandbox: stopped });
   ctx.log.warn("the process that holds the pod's PID namespace has ended", { sandbox: sandbox.id });
-}
-
-function cgroupOf(deps: SandboxDeps, sandbox: Sandbox, id: ContainerId) {
-  const parent = sandbox.config.linux?.cgroupParent ?? "";
-  return containerCgroup({ driver: deps.cgroupDriver, parent, id });
 }

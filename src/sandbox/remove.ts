@@ -19,6 +19,8 @@ export async function removeSandbox(ctx: Context, deps: SandboxDeps, id: Sandbox
     await removeContainer(subject, deps, container.id);
   }
   removeSandboxDirectory(sandboxDirectoryOf(deps.stateDir, id));
+  const last = deps.sandboxes.get(id);
   deps.sandboxes.delete(id);
+  deps.events.publish({ type: "deleted", sandbox: last });
   ctx.log.info("sandbox removed", { sandbox: id });
 }

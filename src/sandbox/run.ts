@@ -74,18 +74,21 @@ async function setUp(ctx: Context, deps: SandboxDeps, intent: Sandbox): Promise<
     sysctls: config.linux?.sysctls ?? {},
   });
   undo.defer(() => unpinNamespaces(detached(ctx), paths.namespaces));
-  if (!namespaces.net) {
-    deps.sandboxes.put({ ...intent, state: "ready" });
-  } else {
+  let ready: Sandbox = { ...intent, state: "ready" };
+  if (namespaces.net) {
     const attaching = { ...intent, networkAttached: true };
     const attachment = attachmentOf(deps.stateDir, attaching, true);
     deps.sandboxes.put(attaching);
     undo.defer(() => deps.network.detach(detached(ctx, detachMs), attachment));
     const { ips } = await deps.network.attach(ctx, attachment);
-    deps.sandboxes.put({ ...attaching, ips, state: "ready" });
+    ready = { ...attaching, ips, state: "ready" };
   }
+  deps.sandboxes.put(ready);
   ctx.log.info("sandbox ready", { sandbox: id });
   undo.move();
+  for (const type of ["created", "started"] as const) {
+    deps.events.publish({ type, sandbox: ready });
+  }
 }
 
 /** CNI DEL may have to wait for other plugins' locks. */

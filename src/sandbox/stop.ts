@@ -25,13 +25,18 @@ export async function tearDown(ctx: Context, deps: SandboxDeps, sandbox: Sandbox
   const wasReady = sandbox.state === "ready";
   // From here on nothing can be created in it, whatever happens below.
   if (wasReady) deps.sandboxes.put({ ...sandbox, state: "not-ready" });
-  await Promise.all(
-    deps.containers
-      .list()
-      .filter((container) => container.sandboxId === id && container.state.name !== "exited")
-      .map((container) => killContainer(ctx, deps, container)),
-  );
-  await stopInfra(ctx, deps, id);
+  try {
+    await Promise.all(
+      deps.containers
+        .list()
+        .filter((container) => container.sandboxId === id && container.state.name !== "exited")
+        .map((container) => killContainer(ctx, deps, container)),
+    );
+    await stopInfra(ctx, deps, id);
+  } finally {
+    // After the ends of its containers. Said only once: a repeated call finds it not ready.
+    if (wasReady) deps.events.publish({ type: "stopped", sandbox: deps.sandboxes.get(id) });
+  }
   const { networkAttached, bootId } = deps.sandboxes.get(id);
   if (networkAttached) {
     await deps.network.detach(ctx, attachmentOf(deps.stateDir, sandbox, bootId === deps.bootId));
