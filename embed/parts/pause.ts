@@ -3,20 +3,30 @@ import { cached, embed } from "../cache.ts";
 import { run } from "../command.ts";
 import type { Part } from "./part.ts";
 
-/** The first process of a pod that shares a PID namespace. */
+/**
+ * Two programs of one page each: the first process of a pod that shares a PID namespace, and the maker of user
+ * namespaces.
+ */
 export async function buildPause(version: string): Promise<Part> {
-  const source = join(embed, "pause/pause.c");
-  const inputs = [await Bun.file(source).text(), await Bun.file(import.meta.path).text()];
+  const source = (name: string) => join(embed, "pause", name);
+  const files = ["pause.c", "user-namespace.c", "system-call.h"].map(source);
+  const inputs = [
+    ...(await Promise.all(files.map((file) => Bun.file(file).text()))),
+    await Bun.file(import.meta.path).text(),
+  ];
   const built = await cached("pause", inputs, async (directory) => {
-    await run([
-      ...["gcc", "-Os", "-Wall", "-Wextra", "-Werror", "-ffreestanding", "-mgeneral-regs-only"],
-      ...["-fno-stack-protector", "-fno-asynchronous-unwind-tables", "-fcf-protection=none"],
-      ...["-static", "-nostdlib", "-s", "-Wl,--build-id=none,-z,noexecstack"],
-      ...["-o", join(directory, "pause"), source],
-    ]);
+    for (const name of ["pause", "user-namespace"]) {
+      await run([
+        ...["gcc", "-Os", "-Wall", "-Wextra", "-Werror", "-ffreestanding", "-mgeneral-regs-only"],
+        ...["-fno-stack-protector", "-fno-asynchronous-unwind-tables", "-fcf-protection=none"],
+        ...["-static", "-nostdlib", "-s", "-Wl,--build-id=none,-z,noexecstack"],
+        ...["-o", join(directory, name), source(`${name}.c`)],
+      ]);
+    }
   });
+  const program = (path: string) => ({ path, source: join(built, path), mode: "0555" }) as const;
   return {
     versions: { pause: version },
-    files: [{ path: "pause", source: join(built, "pause"), mode: "0555" }],
+    files: [program("pause"), program("user-namespace")],
   };
 }

@@ -76,8 +76,9 @@ async function setUp(
   undo.defer(() => deps.intents.delete(id));
   undo.defer(() => discardContainer(detached(ctx), deps, holder));
   createBundle(bundle);
-  await deps.snapshots.prepare(ctx, id, image.diffIds);
-  await deps.snapshots.mount(ctx, id, bundle.rootfs);
+  const { userNamespace } = environment;
+  await deps.snapshots.prepare(ctx, id, image.diffIds, { ids: userNamespace?.ids });
+  await deps.snapshots.mount(ctx, id, bundle.rootfs, { userNamespace });
 
   const { spec, user } = await prepareSpec(deps.host, {
     config,

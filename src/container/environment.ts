@@ -1,5 +1,6 @@
 import type * as pb from "../gen/runtime/v1/api_pb.ts";
 import type { SandboxId } from "../lib/id.ts";
+import type { UserNamespace } from "../oci/pod-ids.ts";
 
 /** What a container finds in its sandbox. An absent namespace is the node's own. */
 export interface SandboxEnvironment {
@@ -9,6 +10,8 @@ export interface SandboxEnvironment {
   readonly netns: string | undefined;
   readonly ipcns: string | undefined;
   readonly utsns: string | undefined;
+  /** The pod's own, which the other namespaces belong to. */
+  readonly userNamespace: UserNamespace | undefined;
   /** Holder of the pod's shared PID namespace, where the container joins it. */
   readonly infraPid: number | undefined;
   /** Process whose PID namespace the container joins (NamespaceMode TARGET). */

@@ -40,7 +40,10 @@ export async function prepareSpec(
     cgroupPath,
     host,
     user: { ...user, home },
-    mounts: await resolveMounts(config.mounts, handler.features),
+    mounts: await resolveMounts(config.mounts, {
+      recursiveReadOnlyMounts: handler.features.recursiveReadOnlyMounts,
+      idMappedMounts: environment.userNamespace !== undefined,
+    }),
     devices: await resolveDevices(config.devices, context?.privileged === true),
     seccomp: await resolveSeccomp(context, host),
     apparmorProfile: resolveApparmor(context, host),

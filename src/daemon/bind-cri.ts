@@ -66,7 +66,11 @@ export function bindCri({ config, deps, images }: Domain): CriDeps {
       version,
       parts,
       cgroupDriver: deps.cgroupDriver,
-      handlers: [...handlers].map(([name, { features }]) => ({ ...features, name })),
+      handlers: [...handlers].map(([name, { features }]) => ({
+        ...features,
+        name,
+        userNamespaces: features.userNamespaces && deps.userNamespacePath !== undefined,
+      })),
       defaultHandler: config.runtime.defaultHandler,
       sandboxImage: config.sandboxImage,
       rootDir: config.root,

@@ -20,6 +20,7 @@ import { Monitors } from "../runtime/monitors.ts";
 import { Reaper } from "../runtime/reaper.ts";
 import type { SandboxDeps } from "../sandbox/deps.ts";
 import { EventHub } from "../sandbox/event-hub.ts";
+import { supportsUserNamespaces } from "../sandbox/user-namespace.ts";
 import { openContainers } from "../state/containers.ts";
 import { Database } from "../state/database.ts";
 import { openImageRecords } from "../state/images.ts";
@@ -111,6 +112,7 @@ async function openDomain(
     maxParallelDownloads: config.images.maxParallelDownloads,
   });
   const cgroup = readCgroupHost();
+  const userNamespacePath = `${config.payload}/user-namespace`;
   const cgroupDriver = detectDriver(config.cgroup.driver, cgroup);
   const reaper = resources.use(new Reaper());
   // Monitors tell what has ended as soon as they are found; it is taken note of when all of this is built.
@@ -159,6 +161,13 @@ async function openDomain(
       embeddedPluginDir: `${config.payload}/cni`,
     }),
     pausePath: `${config.payload}/pause`,
+    userNamespacePath: (await supportsUserNamespaces(
+      ctx,
+      { stateDir: config.state, snapshots: images.snapshots },
+      userNamespacePath,
+    ))
+      ? userNamespacePath
+      : undefined,
     locks: new KeyedMutex(),
     sandboxLocks: new KeyedMutex(),
     creations: new SingleFlight(),

@@ -7,6 +7,7 @@ import { isErrno } from "../os/errno-error.ts";
 import { MNT_DETACH, UMOUNT_NOFOLLOW, umount } from "../os/mount.ts";
 import { childEnv, roleArgv } from "../os/role.ts";
 import { type NamespaceKind, namespaceKinds, parseSysctls } from "./sysctl.ts";
+import type { UserNamespaceRequest } from "./user-namespace.ts";
 
 /** Namespaces to make for one sandbox. Those not in `kinds` are the node's. */
 export interface NamespaceRequest {
@@ -16,12 +17,14 @@ export interface NamespaceRequest {
   /** For a new UTS namespace; absent keeps the node's name. */
   readonly hostname?: string;
   readonly sysctls: Readonly<Record<string, string>>;
+  /** A new user namespace, pinned at `<dir>/user`; the others then belong to it. */
+  readonly userNamespace?: UserNamespaceRequest;
 }
 
 const roleTimeoutMs = 20_000;
 
 /** Where a pinned namespace is: what goes into `linux.namespaces[].path` and CNI_NETNS. */
-export function namespacePath(dir: string, kind: NamespaceKind): string {
+export function namespacePath(dir: string, kind: NamespaceKind | "user"): string {
   return `${dir}/${kind}`;
 }
 
@@ -36,11 +39,12 @@ export async function pinNamespaces(
   role: readonly string[] = roleArgv("namespaces"),
 ): Promise<void> {
   const sysctls = parseSysctls(request.sysctls, request.kinds);
-  if (request.kinds.length === 0) return;
+  const pinned = [...request.kinds, ...(request.userNamespace ? (["user"] as const) : [])];
+  if (pinned.length === 0) return;
   if (Buffer.byteLength(request.hostname ?? "") > 64) {
     throw invalidArgument("host name over 64 bytes");
   }
-  for (const kind of request.kinds) {
+  for (const kind of pinned) {
     if (existsSync(namespacePath(request.dir, kind))) {
       throw new AppError(`${namespacePath(request.dir, kind)} is pinned already`, {
         kind: "already-exists",
@@ -79,7 +83,7 @@ function roleFailure(stdout: Buffer): AppError | undefined {
  */
 export async function unpinNamespaces(ctx: Context, dir: string): Promise<void> {
   ctx.signal.throwIfAborted();
-  for (const kind of namespaceKinds) {
+  for (const kind of [...namespaceKinds, "user"] as const) {
     const path = namespacePath(dir, kind);
     while (unmountOnce(path)) {
       // An attempt that was cut off and repeated may have stacked two mounts.

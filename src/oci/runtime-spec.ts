@@ -16,8 +16,16 @@ export interface SpecProcess {
   readonly capabilities: SpecCapabilities;
   readonly noNewPrivileges: boolean;
   readonly oomScoreAdj: number;
+  readonly rlimits?: readonly SpecRlimit[];
   readonly apparmorProfile?: string;
   readonly selinuxLabel?: string;
+}
+
+export interface SpecRlimit {
+  /** `RLIMIT_NOFILE` */
+  readonly type: string;
+  readonly soft: number;
+  readonly hard: number;
 }
 
 export interface SpecUser {
@@ -40,6 +48,15 @@ export interface SpecMount {
   readonly type: string;
   readonly source: string;
   readonly options: readonly string[];
+  /** Of an id-mapped mount. */
+  readonly uidMappings?: readonly SpecIdMapping[];
+  readonly gidMappings?: readonly SpecIdMapping[];
+}
+
+export interface SpecIdMapping {
+  readonly containerID: number;
+  readonly hostID: number;
+  readonly size: number;
 }
 
 export interface SpecLinux {

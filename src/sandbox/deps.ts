@@ -13,6 +13,8 @@ export interface SandboxDeps extends ContainerDeps {
   readonly events: LifecycleEvents;
   /** The static program that holds a shared PID namespace. */
   readonly pausePath: string;
+  /** The static program that makes user namespaces; undefined where this node cannot give pods any. */
+  readonly userNamespacePath: string | undefined;
   /** Held while a sandbox is run, stopped or removed, or its infra container started. */
   readonly sandboxLocks: KeyedMutex<SandboxId>;
   readonly runs: SingleFlight<SandboxId>;

@@ -1,8 +1,9 @@
-import { chmodSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { chmodSync, chownSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { hostname as nodeHostname } from "node:os";
 import type * as pb from "../gen/runtime/v1/api_pb.ts";
 import { invalidArgument } from "../lib/errors.ts";
 import type { SandboxId } from "../lib/id.ts";
+import { rootOf } from "../oci/pod-ids.ts";
 import { isErrno } from "../os/errno-error.ts";
 import { MNT_DETACH, MS_NODEV, MS_NOEXEC, MS_NOSUID, mount, umount } from "../os/mount.ts";
 import { podNamespaces } from "./namespaces.ts";
@@ -38,7 +39,7 @@ const shmSizeBytes = 64 << 20;
 const maxHostname = 64;
 const maxResolvConf = 64 << 10;
 
-/** Makes the directory with the files that containers see, and the shared /dev/shm. The disposer undoes all of it. */
+/** Makes the directory with what containers see and their root owns: files, and /dev/shm. The disposer undoes all of it. */
 export function createSandboxDirectory(
   paths: SandboxDirectory,
   config: pb.PodSandboxConfig,
@@ -52,13 +53,16 @@ export function createSandboxDirectory(
   mkdirSync(paths.dir, { mode: 0o711 });
   using undo = new DisposableStack();
   undo.defer(() => removeSandboxDirectory(paths));
+  const { ipc, ids } = podNamespaces(config);
+  const root = ids === undefined ? { uid: 0, gid: 0 } : rootOf(ids);
   for (const [path, content] of files) {
     writeFileSync(path, content);
     chmodSync(path, 0o644);
+    chownSync(path, root.uid, root.gid);
   }
-  if (podNamespaces(config).ipc) {
+  if (ipc) {
     mkdirSync(paths.shm, { mode: 0o711 });
-    const options = `mode=1777,size=${shmSizeBytes}`;
+    const options = `mode=1777,size=${shmSizeBytes},uid=${root.uid},gid=${root.gid}`;
     mount("shm", paths.shm, "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, options);
   }
   return undo.move();

@@ -20,6 +20,7 @@ export function environmentOf(
     netns: own.net ? `${paths.namespaces}/net` : undefined,
     ipcns: own.ipc ? `${paths.namespaces}/ipc` : undefined,
     utsns: own.uts ? `${paths.namespaces}/uts` : undefined,
+    userNamespace: own.ids && { path: `${paths.namespaces}/user`, ids: own.ids },
     hostname: hostnameOf(sandbox.config),
     hostnamePath: paths.hostname,
     hostsPath: paths.hosts,

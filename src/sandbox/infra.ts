@@ -1,4 +1,4 @@
-import { mkdirSync } from "node:fs";
+import { chownSync, mkdirSync } from "node:fs";
 import { bundleOf, createBundle, removeBundle, writeConfig } from "../bundle/bundle.ts";
 import { killAll } from "../cgroup/processes.ts";
 import { getHandler } from "../container/handlers.ts";
@@ -7,6 +7,7 @@ import { buildInfraSpec } from "../container/spec/infra.ts";
 import { type Context, detached } from "../lib/context.ts";
 import { failedPrecondition } from "../lib/errors.ts";
 import { type ContainerId, generateContainerId, type SandboxId } from "../lib/id.ts";
+import { rootOf } from "../oci/pod-ids.ts";
 import type { SandboxDeps } from "./deps.ts";
 import { sandboxDirectoryOf } from "./directory.ts";
 import { environmentOf } from "./environment.ts";
@@ -40,6 +41,10 @@ async function startInfra(ctx: Context, deps: SandboxDeps, sandbox: Sandbox): Pr
   const rootfs = sandboxDirectoryOf(deps.stateDir, sandbox.id).infraRoot;
   mkdirSync(rootfs, { recursive: true, mode: 0o711 });
   const environment = environmentOf(deps, sandbox, { infraPid: undefined, targetPid: undefined });
+  if (environment.userNamespace !== undefined) {
+    const { uid, gid } = rootOf(environment.userNamespace.ids);
+    chownSync(rootfs, uid, gid);
+  }
   const spec = buildInfraSpec({
     environment,
     rootfs,

@@ -10,6 +10,7 @@ import type { SandboxDeps } from "./deps.ts";
 import { createSandboxDirectory, hostnameOf, sandboxDirectoryOf } from "./directory.ts";
 import { podNamespaces } from "./namespaces.ts";
 import type { Sandbox } from "./sandbox.ts";
+import { userNamespaceOf } from "./user-namespace.ts";
 
 /**
  * Makes the environment of a pod and answers when it is ready: files, pinned namespaces, network. No process runs
@@ -72,6 +73,7 @@ async function setUp(ctx: Context, deps: SandboxDeps, intent: Sandbox): Promise<
     kinds: (["net", "ipc", "uts"] as const).filter((kind) => namespaces[kind]),
     hostname: hostnameOf(config),
     sysctls: config.linux?.sysctls ?? {},
+    ...userNamespaceOf(deps, intent),
   });
   undo.defer(() => unpinNamespaces(detached(ctx), paths.namespaces));
   let ready: Sandbox = { ...intent, state: "ready" };

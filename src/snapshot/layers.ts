@@ -87,7 +87,7 @@ export class Layers implements LayerStore {
   }
 
   /** The directories to mount, highest first; never empty. */
-  lowerDirectories(chain: readonly ChainId[]): readonly string[] {
+  lowerDirectories(chain: readonly ChainId[]): string[] {
     const directories: string[] = [];
     for (const id of chain.toReversed()) {
       const layer = this.#layers.get(id);
@@ -97,7 +97,12 @@ export class Layers implements LayerStore {
       directories.push(this.#path("layers", chainIdHex(id), "fs"));
       if (layer.isRootOpaque) break;
     }
-    return directories.length === 0 ? [this.#path("empty")] : directories;
+    return directories.length === 0 ? [this.emptyDirectory] : directories;
+  }
+
+  /** A layer without files. */
+  get emptyDirectory(): string {
+    return this.#path("empty");
   }
 
   async unpack(ctx: Context, source: AsyncIterable<Uint8Array>): Promise<UnpackedLayer> {

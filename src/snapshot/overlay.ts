@@ -2,6 +2,7 @@ import { randomBytes } from "node:crypto";
 import {
   chmodSync,
   chownSync,
+  existsSync,
   mkdirSync,
   readdirSync,
   readFileSync,
@@ -17,11 +18,13 @@ import { describe, failedPrecondition, invalidArgument, notFound } from "../lib/
 import { asArray, asString, parseJson } from "../lib/json.ts";
 import { type ChainId, chainIdsOf } from "../oci/chain-id.ts";
 import { type Digest, parseDigest } from "../oci/digest.ts";
+import { type IdRange, type PodIds, toHostId, type UserNamespace } from "../oci/pod-ids.ts";
 import { isErrno } from "../os/errno-error.ts";
 import { MNT_DETACH, UMOUNT_NOFOLLOW, umount } from "../os/mount.ts";
 import { Layers } from "./layers.ts";
+import { mapLayers, unmapLayers } from "./mapped-layers.ts";
 import { mountOverlay } from "./overlay-mount.ts";
-import type { Snapshotter, Usage } from "./snapshotter.ts";
+import type { MountOptions, Snapshotter, Usage } from "./snapshotter.ts";
 import { type UnpackArgv, unpackArgv } from "./unpack-child.ts";
 import { UsageCache } from "./usage.ts";
 
@@ -29,8 +32,8 @@ const idPattern = /^[A-Za-z0-9_-][A-Za-z0-9_.-]{0,127}$/;
 const maxRecordBytes = 1 << 20;
 
 /**
- * Snapshots on overlayfs: `containers/<id>/` holds `upper`, `work` and `layers.json`, which says what it stands on.
- * `openOverlay` makes one.
+ * Snapshots on overlayfs: `containers/<id>/` holds `layers.json`, which says what it stands on, and `upper` and `work`
+ * unless it is a view. `openOverlay` makes one.
  */
 export class OverlaySnapshotter implements Snapshotter {
   readonly layers: Layers;
@@ -53,6 +56,7 @@ export class OverlaySnapshotter implements Snapshotter {
   async open(ctx: Context): Promise<void> {
     mkdirSync(this.#directory, { recursive: true, mode: 0o700 });
     for (const id of readdirSync(this.#directory)) {
+      unmapLayers(this.#path(id, "mapped"));
       try {
         if (id.startsWith(".")) await rm(this.#path(id), { recursive: true, force: true });
         else this.#chains.set(id, this.#readChain(id));
@@ -64,33 +68,65 @@ export class OverlaySnapshotter implements Snapshotter {
     }
   }
 
-  async prepare(ctx: Context, id: string, diffIds: readonly Digest[]): Promise<void> {
-    checkId(id);
-    ctx.signal.throwIfAborted();
-    const chain = chainIdsOf(diffIds);
-    const [highest = ""] = this.layers.lowerDirectories(chain);
-    rmSync(this.#path(id), { recursive: true, force: true });
-    mkdirSync(this.#path(id), { mode: 0o700 });
-    mkdirSync(this.#path(id, "work"), { mode: 0o700 });
-    makeUpper(this.#path(id, "upper"), chain.length === 0 ? undefined : highest);
-    writeFileSync(this.#path(id, "layers.json"), JSON.stringify(diffIds), { mode: 0o600 });
-    this.#chains.set(id, chain);
-  }
-
-  async mount(
+  async prepare(
     ctx: Context,
     id: string,
-    target: string,
-    options: { readonly readOnly?: boolean } = {},
+    diffIds: readonly Digest[],
+    options: { readonly ids?: PodIds | undefined } = {},
   ): Promise<void> {
+    const chain = this.#begin(ctx, id, diffIds);
+    const model = chain.length === 0 ? undefined : this.layers.lowerDirectories(chain)[0];
+    mkdirSync(this.#path(id, "work"), { mode: 0o700 });
+    makeUpper(this.#path(id, "upper"), model, options.ids);
+    this.#end(id, diffIds, chain);
+  }
+
+  async prepareView(ctx: Context, id: string, diffIds: readonly Digest[]): Promise<void> {
+    if (diffIds.length === 0) throw failedPrecondition(`view ${id}: the image has no layers`);
+    this.#end(id, diffIds, this.#begin(ctx, id, diffIds));
+  }
+
+  async mount(ctx: Context, id: string, target: string, options: MountOptions = {}): Promise<void> {
     ctx.signal.throwIfAborted();
     const chain = this.#chains.get(id);
     if (chain === undefined) throw notFound(`snapshot ${id}`);
+    const isView = !existsSync(this.#path(id, "upper"));
+    const lower = this.layers.lowerDirectories(chain);
+    // An overlay needs something to write to or two layers.
+    if (isView && lower.length === 1) lower.push(this.layers.emptyDirectory);
+    using mapped =
+      options.userNamespace === undefined
+        ? undefined
+        : mapLayers(this.layers.directory, this.#path(id, "mapped"), options.userNamespace);
     mountOverlay(target, {
-      lower: this.layers.lowerDirectories(chain),
-      writable: { upper: this.#path(id, "upper"), work: this.#path(id, "work") },
-      readOnly: options.readOnly === true,
+      lower: mapped === undefined ? lower : lower.map(mapped.pathOf),
+      writable: isView
+        ? undefined
+        : { upper: this.#path(id, "upper"), work: this.#path(id, "work") },
+      readOnly: isView || options.readOnly === true,
     });
+  }
+
+  async canMap(ctx: Context, userNamespace: UserNamespace): Promise<boolean> {
+    const [view, target] = ["view", "target"].map((name) => this.#path(`.probe-${name}`));
+    if (view === undefined || target === undefined) throw new TypeError("unreachable");
+    try {
+      mkdirSync(target, { recursive: true, mode: 0o700 });
+      using mapped = mapLayers(this.layers.directory, view, userNamespace);
+      const lower = [this.layers.emptyDirectory, join(this.layers.directory, "tmp")];
+      mountOverlay(target, {
+        lower: lower.map(mapped.pathOf),
+        writable: undefined,
+        readOnly: true,
+      });
+      return true;
+    } catch (err) {
+      ctx.log.info("no user namespaces for pods on this node", { err: describe(err) });
+      return false;
+    } finally {
+      await this.unmount(ctx, target);
+      await rm(target, { recursive: true, force: true });
+    }
   }
 
   async unmount(_ctx: Context, target: string): Promise<void> {
@@ -107,6 +143,7 @@ export class OverlaySnapshotter implements Snapshotter {
 
   async remove(_ctx: Context, id: string): Promise<void> {
     checkId(id);
+    unmapLayers(this.#path(id, "mapped"));
     const trash = this.#path(`.removed-${randomBytes(8).toString("hex")}`);
     try {
       renameSync(this.#path(id), trash);
@@ -126,6 +163,22 @@ export class OverlaySnapshotter implements Snapshotter {
 
   list(): readonly string[] {
     return [...this.#chains.keys()];
+  }
+
+  #begin(ctx: Context, id: string, diffIds: readonly Digest[]): readonly ChainId[] {
+    checkId(id);
+    ctx.signal.throwIfAborted();
+    const chain = chainIdsOf(diffIds);
+    this.layers.lowerDirectories(chain); // throws unless all are there
+    unmapLayers(this.#path(id, "mapped"));
+    rmSync(this.#path(id), { recursive: true, force: true });
+    mkdirSync(this.#path(id), { mode: 0o700 });
+    return chain;
+  }
+
+  #end(id: string, diffIds: readonly Digest[], chain: readonly ChainId[]): void {
+    writeFileSync(this.#path(id, "layers.json"), JSON.stringify(diffIds), { mode: 0o600 });
+    this.#chains.set(id, chain);
   }
 
   #forget(id: string): void {
@@ -163,12 +216,17 @@ export async function openOverlay(
 }
 
 /** The container's root directory looks like that of its highest layer. */
-function makeUpper(upper: string, model: string | undefined): void {
+function makeUpper(upper: string, model: string | undefined, ids: PodIds | undefined): void {
   const { mode, uid, gid } =
     model === undefined ? { mode: 0o755, uid: 0, gid: 0 } : statSync(model);
   mkdirSync(upper, { mode: 0o755 });
-  chownSync(upper, uid, gid);
+  chownSync(upper, hostIdOf(ids?.uids, uid), hostIdOf(ids?.gids, gid));
   chmodSync(upper, mode & 0o7777);
+}
+
+/** An id that the pod does not have becomes its root's. */
+function hostIdOf(range: IdRange | undefined, id: number): number {
+  return range === undefined ? id : (toHostId(range, id) ?? range.hostId);
 }
 
 function checkId(id: string): void {

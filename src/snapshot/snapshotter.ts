@@ -1,11 +1,18 @@
 import type { Context } from "../lib/context.ts";
 import type { ChainId } from "../oci/chain-id.ts";
 import type { Digest } from "../oci/digest.ts";
+import type { PodIds, UserNamespace } from "../oci/pod-ids.ts";
 
 /** Disk space and files. */
 export interface Usage {
   readonly usedBytes: number;
   readonly inodes: number;
+}
+
+export interface MountOptions {
+  readonly readOnly?: boolean;
+  /** Files are seen with the ids that they have inside it. The snapshot was prepared with these ids. */
+  readonly userNamespace?: UserNamespace | undefined;
 }
 
 /**
@@ -15,15 +22,22 @@ export interface Usage {
  * Every method may be called again after it was interrupted.
  */
 export interface Snapshotter {
-  /** Makes the writable part above these layers, lowest first; none is fine. All layers must be there. */
-  prepare(ctx: Context, id: string, diffIds: readonly Digest[]): Promise<void>;
-  /** Mounts the snapshot at `target`, an existing directory, in the host's mount namespace. */
-  mount(
+  /**
+   * Makes the writable part above these layers, lowest first; none is fine. All layers must be there. Its root is owned
+   * by what the layers say, as `ids` have it on the node.
+   */
+  prepare(
     ctx: Context,
     id: string,
-    target: string,
-    options?: { readonly readOnly?: boolean },
+    diffIds: readonly Digest[],
+    options?: { readonly ids?: PodIds | undefined },
   ): Promise<void>;
+  /** Makes a snapshot without a writable part: it only keeps these layers, at least one, and can be mounted. */
+  prepareView(ctx: Context, id: string, diffIds: readonly Digest[]): Promise<void>;
+  /** Mounts the snapshot at `target`, an existing directory, in the host's mount namespace. A view is read-only. */
+  mount(ctx: Context, id: string, target: string, options?: MountOptions): Promise<void>;
+  /** Whether this node's kernel and file system can mount snapshots for a user namespace. */
+  canMap(ctx: Context, userNamespace: UserNamespace): Promise<boolean>;
   /** Idempotent: nothing is mounted at `target` afterwards. */
   unmount(ctx: Context, target: string): Promise<void>;
   /** Idempotent: the writable part is gone. It must not be mounted any more. */

@@ -46,6 +46,7 @@ const environment: ContainerSpecInput["environment"] = {
   netns: "/run/crib/sandboxes/s/ns/net",
   ipcns: "/run/crib/sandboxes/s/ns/ipc",
   utsns: "/run/crib/sandboxes/s/ns/uts",
+  userNamespace: undefined,
   infraPid: 4711,
   targetPid: undefined,
   hostname: "pod-a",

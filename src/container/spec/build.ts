@@ -7,7 +7,7 @@ import { oomScoreAdj, processArgs, processCwd, processEnv } from "./process.ts";
 import { toOciResources } from "./resources.ts";
 import { resolveCapabilities } from "./security/capabilities.ts";
 import { hiddenPaths } from "./security/paths.ts";
-import { checkUserNamespace } from "./user-namespace.ts";
+import { checkSameUserNamespace } from "./user-namespace.ts";
 
 /** The newest that crun 1.8 takes; what we use of later versions are mount options, which it passes on or refuses. */
 export const ociVersion = "1.0.2";
@@ -18,7 +18,10 @@ export const ociVersion = "1.0.2";
  */
 export function buildContainerSpec(input: ContainerSpecInput): RuntimeSpec {
   const context = input.config.linux?.securityContext;
-  checkUserNamespace(context?.namespaceOptions?.usernsOptions);
+  checkSameUserNamespace(
+    context?.namespaceOptions?.usernsOptions,
+    input.environment.userNamespace?.ids,
+  );
   checkPrivilege(input);
   if (input.config.CDIDevices.length > 0) {
     throw new AppError("CDI devices", { kind: "unimplemented" });

@@ -15,19 +15,20 @@ export interface InfraSpecInput {
   readonly rootfs: string;
   /** The static pause binary on the node. */
   readonly pausePath: string;
-  readonly environment: Pick<SandboxEnvironment, "netns" | "ipcns" | "utsns">;
+  readonly environment: Pick<SandboxEnvironment, "netns" | "ipcns" | "utsns" | "userNamespace">;
   readonly cgroupPath: string;
   readonly host: SpecHost;
 }
 
 /** As the kubelet gives a sandbox: killed for memory only after everything else of the pod. */
 const infraOomScoreAdj = -998n;
-/** Nobody's id; the process needs no file. */
+/** Nobody's id; the process needs no file. The last one of a pod that has fewer. */
 const infraId = 65_535;
 
 /** config.json of the process that holds a pod's PID namespace: it may do nothing but reap children. */
 export function buildInfraSpec(input: InfraSpecInput): RuntimeSpec {
   const { host } = input;
+  const ids = input.environment.userNamespace?.ids;
   const mounts = kernelMounts(false).filter(({ type }) => type === "proc" || type === "tmpfs");
   const pause = {
     destination: "/pause",
@@ -39,7 +40,11 @@ export function buildInfraSpec(input: InfraSpecInput): RuntimeSpec {
     ociVersion,
     process: {
       terminal: false,
-      user: { uid: infraId, gid: infraId, additionalGids: [] },
+      user: {
+        uid: Math.min(infraId, (ids?.uids.length ?? Number.POSITIVE_INFINITY) - 1),
+        gid: Math.min(infraId, (ids?.gids.length ?? Number.POSITIVE_INFINITY) - 1),
+        additionalGids: [],
+      },
       args: ["/pause"],
       env: ["PATH=/"],
       cwd: "/",

@@ -5,10 +5,10 @@ import type { SandboxEnvironment } from "../environment.ts";
 import { NamespaceMode } from "./cri.ts";
 import type { SpecHost } from "./host.ts";
 
-type Joined = "netns" | "ipcns" | "utsns";
+type Joined = "netns" | "ipcns" | "utsns" | "userNamespace";
 
 /**
- * Network, IPC and UTS namespaces are the sandbox's, whatever the container's options say; where it has none pinned,
+ * User, network, IPC and UTS namespaces are the sandbox's, whatever the container's options say; where it has none pinned,
  * the pod uses the node's. The PID namespace is the container's choice. On cgroup v2 an unprivileged container sees
  * its own cgroup as the root.
  */
@@ -31,6 +31,7 @@ export function podNamespaces(
   environment: Pick<SandboxEnvironment, Joined>,
 ): readonly SpecNamespace[] {
   return [
+    ...joined("user", environment.userNamespace?.path),
     ...joined("network", environment.netns),
     ...joined("ipc", environment.ipcns),
     ...joined("uts", environment.utsns),

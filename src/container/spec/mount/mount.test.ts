@@ -11,7 +11,7 @@ import { checkSharing, holdingMount } from "./sharing.ts";
 const dir = realpathSync(mkdtempSync(`${tmpdir()}/crib-mount-`));
 afterAll(() => rmSync(dir, { recursive: true }));
 
-const able = { recursiveReadOnlyMounts: true };
+const able = { recursiveReadOnlyMounts: true, idMappedMounts: true };
 async function resolveOne(init: MessageInitShape<typeof MountSchema>, features = able) {
   const base = { hostPath: dir, containerPath: "/data" };
   const [mount] = await resolveMounts([create(MountSchema, { ...base, ...init })], features);
@@ -54,6 +54,34 @@ describe("resolveMounts()", () => {
     expect((await resolveOne({ containerPath: "/a/../b//c/" })).destination).toBe("/b/c");
   });
 
+  test("maps ids where the pod has a user namespace", async () => {
+    const range = { containerId: 0, hostId: 100_000, length: 65_536 };
+    const mapped = { uidMappings: [range], gidMappings: [{ ...range, hostId: 200_000 }] };
+    const mount = await resolveOne(mapped);
+    expect(mount.options).toEqual(["rbind", "rprivate", "rw", "idmap"]);
+    const environment = { hostnamePath: "", hostsPath: "", resolvConfPath: "", shmPath: "" };
+    const mounts = specMounts({
+      mounts: [mount],
+      environment,
+      privileged: false,
+      readonlyRootfs: false,
+    });
+    expect(mounts.find(({ destination }) => destination === "/data")).toMatchObject({
+      uidMappings: [{ containerID: 0, hostID: 100_000, size: 65_536 }],
+      gidMappings: [{ containerID: 0, hostID: 200_000, size: 65_536 }],
+    });
+    const unable = await failure(mapped, { ...able, idMappedMounts: false });
+    expect(kindOf(unable)).toBe("failed-precondition");
+    for (const wrong of [
+      { uidMappings: [range] },
+      { ...mapped, gidMappings: [{ ...range, length: 0 }] },
+      { ...mapped, gidMappings: [{ ...range, hostId: 4_294_967_295 }] },
+      { ...mapped, uidMappings: Array.from({ length: 341 }, () => range) },
+    ]) {
+      expect(kindOf(await failure(wrong))).toBe("invalid-argument");
+    }
+  });
+
   test("refuses recursive read-only mounts that would not be", async () => {
     const recursive = { readonly: true, recursiveReadOnly: true };
     expect(kindOf(await failure({ recursiveReadOnly: true }))).toBe("invalid-argument");
@@ -63,7 +91,10 @@ describe("resolveMounts()", () => {
     ]) {
       expect(kindOf(await failure({ ...recursive, propagation }))).toBe("invalid-argument");
     }
-    const unable = await failure(recursive, { recursiveReadOnlyMounts: false });
+    const unable = await failure(recursive, {
+      recursiveReadOnlyMounts: false,
+      idMappedMounts: false,
+    });
     expect(reasonOf(unable)).toBe("RROUnsupported");
   });
 

@@ -82,12 +82,8 @@ function podMounts(pod: PodFiles, readonlyRootfs: boolean): readonly SpecMount[]
 }
 
 function bindMount(mount: ResolvedMount): SpecMount {
-  return {
-    destination: mount.destination,
-    type: "bind",
-    source: mount.source,
-    options: mount.options,
-  };
+  const { destination, source, options, idMappings } = mount;
+  return { destination, type: "bind", source, options, ...idMappings };
 }
 
 function bind(destination: string, source: string, options: readonly string[]): SpecMount {

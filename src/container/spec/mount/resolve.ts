@@ -4,6 +4,7 @@ import type * as pb from "../../../gen/runtime/v1/api_pb.ts";
 import { AppError, failedPrecondition, invalidArgument } from "../../../lib/errors.ts";
 import { isErrno } from "../../../os/errno-error.ts";
 import { MountPropagation } from "../cri.ts";
+import { type IdMappings, idMappingsOf } from "./id-mappings.ts";
 import { checkSharing } from "./sharing.ts";
 
 /** A CRI mount with its source looked up on the node. */
@@ -13,11 +14,14 @@ export interface ResolvedMount {
   readonly source: string;
   readonly propagation: "rprivate" | "rslave" | "rshared";
   readonly options: readonly string[];
+  readonly idMappings?: IdMappings;
 }
 
 export interface MountFeatures {
   /** The runtime handler and the kernel know recursive read-only bind mounts. */
   readonly recursiveReadOnlyMounts: boolean;
+  /** The pod has a user namespace, whose mounts can be id-mapped. */
+  readonly idMappedMounts: boolean;
 }
 
 const maxMounts = 4096;
@@ -46,15 +50,14 @@ async function resolveMount(mount: pb.Mount, features: MountFeatures): Promise<R
       reason: "ImageVolumeMountFailed",
     });
   }
-  if (mount.uidMappings.length > 0 || mount.gidMappings.length > 0) {
-    throw new AppError(`id-mapped mount at ${destination}`, { kind: "unimplemented" });
-  }
+  const idMappings = idMappingsOf(mount, features);
   const propagation = propagationOf(mount);
   const access = accessOf(mount, features);
   const source = await resolveSource(mount.hostPath);
   checkSharing(source, propagation);
   const options = ["rbind", propagation, access, ...mount.mountOptions.map(checkOption)];
-  return { destination, source, propagation, options };
+  if (idMappings === undefined) return { destination, source, propagation, options };
+  return { destination, source, propagation, options: [...options, "idmap"], idMappings };
 }
 
 function checkDestination(path: string): string {
