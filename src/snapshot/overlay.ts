@@ -58,7 +58,7 @@ export class OverlaySnapshotter implements Snapshotter {
     for (const id of readdirSync(this.#directory)) {
       unmapLayers(this.#path(id, "mapped"));
       try {
-        if (id.startsWith(".")) await rm(this.#path(id), { recursive: true, force: true });
+        if (id.startsWith(".")) await sweep(this.#path(id));
         else this.#chains.set(id, this.#readChain(id));
       } catch (err) {
         // A snapshot that was cut off while it was made: there is no container yet, or it is removed by its id.
@@ -108,8 +108,8 @@ export class OverlaySnapshotter implements Snapshotter {
   }
 
   async canMap(ctx: Context, userNamespace: UserNamespace): Promise<boolean> {
-    const [view, target] = ["view", "target"].map((name) => this.#path(`.probe-${name}`));
-    if (view === undefined || target === undefined) throw new TypeError("unreachable");
+    const view = this.#path(".probe-view");
+    const target = this.#path(".probe-target");
     try {
       mkdirSync(target, { recursive: true, mode: 0o700 });
       using mapped = mapLayers(this.layers.directory, view, userNamespace);
@@ -124,21 +124,12 @@ export class OverlaySnapshotter implements Snapshotter {
       ctx.log.info("no user namespaces for pods on this node", { err: describe(err) });
       return false;
     } finally {
-      await this.unmount(ctx, target);
-      await rm(target, { recursive: true, force: true });
+      await sweep(target);
     }
   }
 
   async unmount(_ctx: Context, target: string): Promise<void> {
-    for (;;) {
-      try {
-        umount(target, MNT_DETACH | UMOUNT_NOFOLLOW);
-      } catch (err) {
-        // EINVAL: no mount point. Until then there may be one below the other.
-        if (isErrno(err, "EINVAL") || isErrno(err, "ENOENT") || isErrno(err, "ENOTDIR")) return;
-        throw err;
-      }
-    }
+    unmountAll(target);
   }
 
   async remove(_ctx: Context, id: string): Promise<void> {
@@ -213,6 +204,24 @@ export async function openOverlay(
   await snapshots.open(ctx);
   await snapshots.layers.open(ctx);
   return snapshots;
+}
+
+/** Removes a directory that may be mounted on. */
+async function sweep(directory: string): Promise<void> {
+  unmountAll(directory);
+  await rm(directory, { recursive: true, force: true });
+}
+
+function unmountAll(target: string): void {
+  for (;;) {
+    try {
+      umount(target, MNT_DETACH | UMOUNT_NOFOLLOW);
+    } catch (err) {
+      // EINVAL: no mount point. Until then there may be one below the other.
+      if (isErrno(err, "EINVAL") || isErrno(err, "ENOENT") || isErrno(err, "ENOTDIR")) return;
+      throw err;
+    }
+  }
 }
 
 /** The container's root directory looks like that of its highest layer. */
