@@ -14,6 +14,7 @@ import { buildCniPlugins } from "./parts/cni-plugins.ts";
 import { fetchCrun } from "./parts/crun.ts";
 import { buildDemoImage } from "./parts/demo-image.ts";
 import { goBuild, goInputs, goNotices } from "./parts/go.ts";
+import { fetchIsal } from "./parts/isal.ts";
 import type { PayloadFile } from "./parts/part.ts";
 import { buildPause } from "./parts/pause.ts";
 import { buildProgram, readPackage } from "./parts/program.ts";
@@ -31,6 +32,7 @@ async function build(entry: string, output: string): Promise<void> {
   const parts = [
     await buildRunc(),
     await fetchCrun(),
+    await fetchIsal(),
     await buildCniPlugins(),
     await buildPause(version),
     await buildDemoImage(),
