@@ -34,7 +34,7 @@ class ZstdStream implements Expander {
 
   constructor(zstd: Libzstd) {
     this.#zstd = zstd;
-    this.#stream = zstd.ZSTD_createDStream();
+    this.#stream = zstd.ZSTD_createDStream() as Pointer | null;
     if (this.#stream === null) {
       throw new AppError("zstd: no memory", { kind: "resource-exhausted" });
     }
