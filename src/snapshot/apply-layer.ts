@@ -3,18 +3,20 @@ import type { Digest } from "../oci/digest.ts";
 import { decompress } from "./decompress.ts";
 import type { LayerLimits, LayerReport } from "./layer-report.ts";
 import { LayerWriter } from "./layer-writer.ts";
-import { TarReader } from "./tar-reader.ts";
+import { type RecipeFiles, RecipeRecorder } from "./recipe-recorder.ts";
 
 /**
  * Unpacks one layer, compressed or not, into "/", and digests the expanded bytes on the way (all of them, also what
- * comes after the end of the archive). The caller's process is chrooted into the layer's directory.
+ * comes after the end of the archive), and writes the recipe to make the archive again. The caller's process is chrooted
+ * into the layer's directory.
  */
 export async function applyLayer(
   source: AsyncIterable<Uint8Array>,
   limits: LayerLimits,
+  recipe: RecipeFiles,
 ): Promise<LayerReport> {
-  const writer = new LayerWriter(limits);
-  const reader = new TarReader(writer);
+  const writer: LayerWriter = new LayerWriter(limits, (path) => recorder.keep(path));
+  const recorder = new RecipeRecorder(writer, recipe);
   const hash = new Bun.CryptoHasher("sha256");
   const counted = new CountedSource(source);
   let expandedBytes = 0;
@@ -22,11 +24,12 @@ export async function applyLayer(
     expandedBytes += chunk.byteLength;
     checkExpansion(expandedBytes, counted.bytes, limits);
     hash.update(chunk);
-    reader.write(chunk);
+    recorder.write(chunk);
   }
-  reader.finish();
+  const recipeBytes = recorder.finish();
   const diffId = `sha256:${hash.digest("hex")}` as Digest;
-  return { ...writer.finish(), diffId, expandedBytes };
+  const tree = writer.finish();
+  return { ...tree, sizeBytes: tree.sizeBytes + recipeBytes, diffId, expandedBytes };
 }
 
 function checkExpansion(expanded: number, compressed: number, limits: LayerLimits): void {

@@ -48,6 +48,7 @@ const maxDeferredBytes = 4 << 20;
  */
 export class LayerWriter implements TarSink {
   readonly #limits: LayerLimits;
+  readonly #beforeReplacing: (path: Segments) => void;
   readonly #implied = new Set<string>();
   readonly #links = new Map<string, string>();
   readonly #directoryTimes: [Segments, Timestamp][] = [];
@@ -59,8 +60,10 @@ export class LayerWriter implements TarSink {
   #hasRootEntry = false;
   #isRootOpaque = false;
 
-  constructor(limits: LayerLimits) {
+  /** `beforeReplacing` is told which path is about to be removed because an entry takes its place. */
+  constructor(limits: LayerLimits, beforeReplacing: (path: Segments) => void = () => {}) {
     this.#limits = limits;
+    this.#beforeReplacing = beforeReplacing;
   }
 
   entry(entry: TarEntry): void {
@@ -236,8 +239,10 @@ export class LayerWriter implements TarSink {
         return make();
       } catch (err) {
         if (attempt === 3) throw err;
-        if (isErrno(err, "EEXIST")) removeTree(path);
-        else if (isErrno(err, "ENOENT") || isErrno(err, "ENOTDIR")) this.#makeParents(path);
+        if (isErrno(err, "EEXIST")) {
+          this.#beforeReplacing(path);
+          removeTree(path);
+        } else if (isErrno(err, "ENOENT") || isErrno(err, "ENOTDIR")) this.#makeParents(path);
         else throw err;
       }
     }

@@ -14,11 +14,12 @@ import {
 import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import type { Context } from "../lib/context.ts";
-import { AppError, describe } from "../lib/errors.ts";
-import { asInteger, asObject, asString, parseJson } from "../lib/json.ts";
+import { AppError, describe, failedPrecondition, notFound } from "../lib/errors.ts";
+import { asInteger, asObject, asString, optional, parseJson } from "../lib/json.ts";
 import { type ChainId, chainIdHex, chainIdsOf, parseChainId } from "../oci/chain-id.ts";
 import { type Digest, parseDigest } from "../oci/digest.ts";
 import type { LayerReport } from "./layer-report.ts";
+import { rebuildInChild } from "./rebuild-child.ts";
 import type { Layer, LayerStore, UnpackedLayer } from "./snapshotter.ts";
 import { applyInChild, completeInChild, syncInChild, type UnpackArgv } from "./unpack-child.ts";
 
@@ -30,8 +31,8 @@ interface StoredLayer extends Layer {
 }
 
 /**
- * The unpacked layers: `layers/<chain id>/fs`, with what is known of each in `layer.json` beside it, and `tmp/` where
- * they come into being. All of it is below a directory that only root can enter.
+ * The unpacked layers: `layers/<chain id>/fs`, with what is known of each in `layer.json` beside it, `recipe` and `replaced`
+ * to make its archive again, and `tmp/` where they come into being. All of it is below a directory that only root can enter.
  */
 export class Layers implements LayerStore {
   readonly directory: string;
@@ -112,7 +113,7 @@ export class Layers implements LayerStore {
     mkdirSync(directory, { mode: 0o700 });
     mkdirSync(join(directory, "fs"), { mode: 0o755 });
     chmodSync(join(directory, "fs"), 0o755);
-    const report = await applyInChild(ctx, this.#argv, join(directory, "fs"), source);
+    const report = await applyInChild(ctx, this.#argv, directory, source);
     return new Unpacked(directory, report, undo.move());
   }
 
@@ -132,7 +133,8 @@ export class Layers implements LayerStore {
       chainId,
       diffId: report.diffId,
       usedBytes: report.sizeBytes,
-      inodes: report.inodes,
+      inodes: report.inodes + 2,
+      tarBytes: report.expandedBytes,
       isRootOpaque: report.isRootOpaque,
     };
     writeFileSync(join(directory, "layer.json"), JSON.stringify(layer), { mode: 0o600 });
@@ -149,6 +151,16 @@ export class Layers implements LayerStore {
   /** Once per image, before anything on disk says that the image is there. */
   sync(ctx: Context): Promise<void> {
     return syncInChild(ctx, this.#argv, this.directory);
+  }
+
+  async *readTar(ctx: Context, chainId: ChainId): AsyncGenerator<Uint8Array> {
+    const layer = this.#layers.get(chainId);
+    if (layer === undefined) throw notFound(`layer ${chainId}`);
+    if (layer.tarBytes === undefined) {
+      throw failedPrecondition(`layer ${layer.diffId} has no recipe: remove and pull its image`);
+    }
+    using _hold = this.hold([chainId]);
+    yield* rebuildInChild(ctx, this.#argv, this.#path("layers", chainIdHex(chainId)), layer.diffId);
   }
 
   async removeUnused(
@@ -237,6 +249,7 @@ function readLayer(directory: string, name: string): StoredLayer {
     diffId: parseDigest(asString(record["diffId"], "diffId")),
     usedBytes: asInteger(record["usedBytes"], "usedBytes"),
     inodes: asInteger(record["inodes"], "inodes"),
+    tarBytes: optional(record["tarBytes"], "tarBytes", asInteger),
     isRootOpaque: record["isRootOpaque"] === true,
   };
 }

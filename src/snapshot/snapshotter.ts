@@ -52,6 +52,8 @@ export interface Snapshotter {
 export interface Layer extends Usage {
   readonly chainId: ChainId;
   readonly diffId: Digest;
+  /** Of its archive, uncompressed; undefined when an earlier version unpacked it and its archive cannot be made again. */
+  readonly tarBytes: number | undefined;
 }
 
 /** A layer that has been unpacked beside the others and is not one of them yet. Disposing it removes it. */
@@ -72,6 +74,8 @@ export interface LayerStore {
    */
   commit(ctx: Context, layer: UnpackedLayer, diffIds: readonly Digest[]): Promise<Layer>;
   sync(ctx: Context): Promise<void>;
+  /** The layer's archive, uncompressed, byte for byte: its digest is the diffID, or the end is an error. Holds the layer meanwhile. */
+  readTar(ctx: Context, chainId: ChainId): AsyncIterable<Uint8Array>;
   /** Removes each of these layers that is neither held, nor used by a snapshot, nor in `used`. */
   removeUnused(
     ctx: Context,

@@ -17,7 +17,7 @@ export type UnpackArgv = (...args: readonly string[]) => readonly string[];
 
 export const unpackArgv: UnpackArgv = (...args) => roleArgv("unpack", ...args);
 
-/** Unpacks `source` into `directory` in a child (unpack-role.ts). Whatever goes wrong, the child is gone afterwards. */
+/** Unpacks `source` into `directory`/fs in a child (unpack-role.ts). Whatever goes wrong, the child is gone afterwards. */
 export async function applyInChild(
   ctx: Context,
   argv: UnpackArgv,
@@ -126,7 +126,8 @@ function readReport(child: Child, stdout: Buffer, stderr: Buffer): unknown {
   throw readFailure(stdout) ?? new AppError(`unpack: ${stderr.toString()}`, { kind: "internal" });
 }
 
-function readFailure(stdout: Buffer): AppError | undefined {
+/** What the child said of its failure, if that is what it said. */
+export function readFailure(stdout: Buffer): AppError | undefined {
   try {
     const failure = asObject(parseJson(stdout, "", { maxBytes: maxReportBytes }), "");
     const kind = asString(failure["kind"], "") as ErrorKind;

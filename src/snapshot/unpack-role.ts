@@ -1,4 +1,5 @@
-import { readFileSync, writeSync } from "node:fs";
+import { constants, openSync, readFileSync, writeSync } from "node:fs";
+import { join } from "node:path";
 import { AppError, describe, invalidArgument, kindOf } from "../lib/errors.ts";
 import { asArray, asObject, asString, parseJson } from "../lib/json.ts";
 import {
@@ -17,13 +18,16 @@ import { unshare } from "../os/namespaces.ts";
 import { applyLayer } from "./apply-layer.ts";
 import { completeLayer } from "./complete-layer.ts";
 import { layerLimits, type UnpackFailure } from "./layer-report.ts";
+import { rebuildLayer } from "./rebuild-layer.ts";
+import type { RecipeFiles } from "./recipe-recorder.ts";
 
 const maxOpenFiles = 1024;
 const maxOrderBytes = 64 << 20;
 
 /**
  * The child that does what a daemon must not: it confines itself and then handles what an image brought.
- *   apply DIR     unpacks the layer on stdin into DIR, chrooted there; reports JSON on stdout
+ *   apply DIR     unpacks the layer on stdin into DIR/fs, chrooted there; writes its recipe in DIR; reports JSON on stdout
+ *   rebuild DIR   writes the layer's archive to stdout, from DIR/fs and the recipe; failures go to stderr
  *   complete DIR  finishes DIR/fs with what the layers below have; the order is JSON on stdin
  *   sync DIR      waits until the file system of DIR is on disk
  * Answers the exit code: 0, or 1 with an `UnpackFailure` on stdout.
@@ -32,20 +36,24 @@ export async function runUnpack(argv: readonly string[]): Promise<number> {
   const [step, directory] = argv;
   try {
     if (directory === undefined) throw invalidArgument("crib unpack STEP DIRECTORY");
-    say(await run(step, directory));
+    if (step === "rebuild") rebuild(directory);
+    else say(await run(step, directory));
     return 0;
   } catch (err) {
-    say({ kind: kindOf(err), error: describe(err) } satisfies UnpackFailure);
+    const failure: UnpackFailure = { kind: kindOf(err), error: describe(err) };
+    say(failure, step === "rebuild" ? 2 : 1);
     return 1;
   }
 }
 
 async function run(step: string | undefined, directory: string): Promise<unknown> {
   switch (step) {
-    case "apply":
+    case "apply": {
+      const recipe = openRecipe(directory, constants.O_RDWR | constants.O_CREAT | constants.O_EXCL);
       confine();
-      chroot(directory);
-      return applyLayer(Bun.stdin.stream(), layerLimits);
+      chroot(join(directory, "fs"));
+      return applyLayer(Bun.stdin.stream(), layerLimits, recipe);
+    }
     case "complete": {
       const order = readOrder();
       confine();
@@ -58,8 +66,21 @@ async function run(step: string | undefined, directory: string): Promise<unknown
       return {};
     }
     default:
-      throw invalidArgument("crib unpack apply | complete | sync");
+      throw invalidArgument("crib unpack apply | rebuild | complete | sync");
   }
+}
+
+function rebuild(directory: string): void {
+  const recipe = openRecipe(directory, constants.O_RDONLY);
+  confine();
+  chroot(join(directory, "fs"));
+  rebuildLayer(recipe, (bytes) => writeAll(1, bytes));
+}
+
+/** They are closed when the process ends. */
+function openRecipe(directory: string, flags: number): RecipeFiles {
+  const open = (name: string) => openSync(join(directory, name), flags, 0o600);
+  return { recipe: open("recipe"), replaced: open("replaced") };
 }
 
 /** A mount namespace of our own (and with it, this thread's own root directory and umask), and no way to more rights. */
@@ -92,7 +113,10 @@ function readOrder() {
   };
 }
 
-function say(value: unknown): void {
-  const text = Buffer.from(JSON.stringify(value));
-  for (let at = 0; at < text.byteLength; ) at += writeSync(1, text, at);
+function say(value: unknown, fd = 1): void {
+  writeAll(fd, Buffer.from(JSON.stringify(value)));
+}
+
+function writeAll(fd: number, bytes: Uint8Array): void {
+  for (let at = 0; at < bytes.byteLength; ) at += writeSync(fd, bytes, at);
 }
