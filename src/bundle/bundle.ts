@@ -1,4 +1,4 @@
-import { mkdirSync, rmdirSync, rmSync } from "node:fs";
+import { chownSync, mkdirSync, rmdirSync, rmSync } from "node:fs";
 import { writeFileAtomically } from "../lib/atomic-file.ts";
 import type { ContainerId } from "../lib/id.ts";
 import { isErrno } from "../os/errno-error.ts";
@@ -29,6 +29,23 @@ export function createBundle(bundle: Bundle): Disposable {
   mkdirSync(bundle.dir, { mode: 0o711 });
   mkdirSync(bundle.rootfs, { mode: 0o711 });
   return { [Symbol.dispose]: () => removeBundle(bundle) };
+}
+
+/**
+ * Gives the pipes of a container's stdio to its user, who may open them again as /dev/stdout. The OCI runtime does it
+ * too, but cannot where the node's root has no id in the container's user namespace. A terminal is the runtime's.
+ */
+export function ownPipes(
+  bundle: Bundle,
+  owner: { readonly uid: number; readonly gid: number },
+): void {
+  for (const name of ["stdin", "stdout", "stderr"]) {
+    try {
+      chownSync(`${bundle.dir}/${name}`, owner.uid, owner.gid);
+    } catch (err) {
+      if (!isErrno(err, "ENOENT")) throw err;
+    }
+  }
 }
 
 export function writeConfig(bundle: Bundle, spec: object): void {

@@ -1,4 +1,4 @@
-import { bundleOf, createBundle, writeConfig } from "../bundle/bundle.ts";
+import { bundleOf, createBundle, ownPipes, writeConfig } from "../bundle/bundle.ts";
 import { oomFiles } from "../cgroup/oom.ts";
 import { containerCgroup } from "../cgroup/path.ts";
 import type * as pb from "../gen/runtime/v1/api_pb.ts";
@@ -7,6 +7,7 @@ import { type Context, detached, withFields } from "../lib/context.ts";
 import { AppError, notFound } from "../lib/errors.ts";
 import { type ContainerId, generateContainerId } from "../lib/id.ts";
 import { abortable } from "../lib/keyed-mutex.ts";
+import { hostUser } from "../oci/pod-ids.ts";
 import type { Container } from "./container.ts";
 import type { ContainerDeps } from "./deps.ts";
 import type { SandboxEnvironment } from "./environment.ts";
@@ -99,6 +100,7 @@ async function setUp(
     logPath,
     oomFiles: oomFiles(deps.cgroup, cgroup.relative),
   });
+  if (userNamespace !== undefined) ownPipes(bundle, hostUser(userNamespace.ids, user));
   const container: Container = {
     id,
     sandboxId: environment.sandboxId,

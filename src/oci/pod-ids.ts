@@ -1,4 +1,4 @@
-import type { SpecIdMapping } from "./runtime-spec.ts";
+import { invalidArgument } from "../lib/errors.ts";
 
 /** The ids from 0 on inside a user namespace are the node's from `hostId` on. */
 export interface IdRange {
@@ -24,11 +24,18 @@ export function toHostId(range: IdRange, id: number): number | undefined {
   return id < range.length ? range.hostId + id : undefined;
 }
 
+/** A user inside, as the node has it. */
+export function hostUser(
+  ids: PodIds,
+  user: { readonly uid: number; readonly gid: number },
+): { readonly uid: number; readonly gid: number } {
+  const uid = toHostId(ids.uids, user.uid);
+  const gid = toHostId(ids.gids, user.gid);
+  if (uid !== undefined && gid !== undefined) return { uid, gid };
+  throw invalidArgument(`user ${user.uid}:${user.gid} is not in the pod's user namespace`);
+}
+
 /** Owner on the node of what is the pod's root's. */
 export function rootOf(ids: PodIds): { readonly uid: number; readonly gid: number } {
   return { uid: ids.uids.hostId, gid: ids.gids.hostId };
-}
-
-export function toSpecMappings({ hostId, length }: IdRange): readonly SpecIdMapping[] {
-  return [{ containerID: 0, hostID: hostId, size: length }];
 }

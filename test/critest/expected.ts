@@ -15,7 +15,6 @@ export const notYetRequired: readonly { readonly needs: string; readonly pattern
     pattern: /\bStreaming runtime should support/u,
   },
   { needs: "container stats", pattern: /\blisting (?:container )?stats\b/u },
-  { needs: "user namespaces", pattern: /\bSecurity Context UserNamespaces\b/u },
 ];
 
 /** An image whose digest critest pins and nobody else can make. */
