@@ -1,5 +1,5 @@
 import type { CgroupReading, OpenCgroups } from "../cgroup/stats/open-cgroups.ts";
-import type { Context } from "../lib/context.ts";
+import { type Context, withTimeout } from "../lib/context.ts";
 import type { ContainerId } from "../lib/id.ts";
 import type { Snapshotter, Usage } from "../snapshot/snapshotter.ts";
 import type { Container } from "./container.ts";
@@ -57,18 +57,15 @@ async function measureLayers(
   containers: readonly Container[],
 ): Promise<ReadonlyMap<ContainerId, Usage>> {
   const layers = new Map<ContainerId, Usage>();
-  const measured = containers.map(async ({ id }) => {
-    try {
-      layers.set(id, await deps.snapshots.usage(ctx, id));
-    } catch {
-      // It was removed meanwhile.
-    }
-  });
-  let timer: ReturnType<typeof setTimeout> | undefined;
-  const late = new Promise<void>((resolve) => {
-    timer = setTimeout(resolve, measureMs);
-  });
-  await Promise.race([Promise.all(measured), late]);
-  clearTimeout(timer);
+  const brief = withTimeout(ctx, measureMs);
+  await Promise.all(
+    containers.map(async ({ id }) => {
+      try {
+        layers.set(id, await deps.snapshots.usage(brief, id));
+      } catch {
+        // It takes longer, or was removed meanwhile.
+      }
+    }),
+  );
   return layers;
 }

@@ -13,7 +13,7 @@ import {
   toContainerStatus,
 } from "./container-message.ts";
 import type { CriDeps } from "./deps.ts";
-import { EncodedItems } from "./encoded.ts";
+import { EncodedItems, fillList, inBatches } from "./encoded.ts";
 import { matchesId, matchesLabels } from "./filter.ts";
 import { contextOf } from "./interceptor.ts";
 import { findById, getById } from "./lookup.ts";
@@ -25,6 +25,7 @@ type Methods = Pick<
   | "stopContainer"
   | "removeContainer"
   | "listContainers"
+  | "streamContainers"
   | "containerStatus"
   | "updateContainerResources"
   | "reopenContainerLog"
@@ -40,7 +41,8 @@ export function containerMethods(
   const items = new EncodedItems(pb.ContainerSchema, (container: Container) =>
     toContainerItem(container, images.find(container.imageId)),
   );
-  const itemsField = pb.ListContainersResponseSchema.field.containers.number;
+  const listed = (filter: pb.ContainerFilter | undefined) =>
+    items.of(containers.list().filter((container) => matches(container, filter)));
 
   return {
     async createContainer({ podSandboxId, config, sandboxConfig }, handler) {
@@ -74,8 +76,13 @@ export function containerMethods(
     },
 
     listContainers({ filter }) {
-      const found = containers.list().filter((container) => matches(container, filter));
-      return items.fill(create(pb.ListContainersResponseSchema), itemsField, found);
+      const schema = pb.ListContainersResponseSchema;
+      return fillList(create(schema), schema.field.containers.number, listed(filter));
+    },
+
+    async *streamContainers({ filter }) {
+      const schema = pb.StreamContainersResponseSchema;
+      yield* inBatches(schema, schema.field.containers.number, listed(filter));
     },
 
     containerStatus({ containerId, verbose }) {

@@ -1,9 +1,12 @@
 import type { Container } from "../container/container.ts";
+import type { ContainerStats } from "../container/stats.ts";
 import type * as pb from "../gen/runtime/v1/api_pb.ts";
 import type { Image } from "../image/image.ts";
 import type { Context } from "../lib/context.ts";
 import type { ContainerId, SandboxId } from "../lib/id.ts";
+import type { PodEvent } from "../sandbox/events.ts";
 import type { Sandbox } from "../sandbox/sandbox.ts";
+import type { PodStats } from "../sandbox/stats.ts";
 
 /*
  * The domain as the wire needs it; daemon/serve.ts binds these to the operations.
@@ -114,10 +117,25 @@ export interface NodeDeps {
   now(): bigint;
 }
 
+/** Figures that are read from the kernel when they are asked for. */
+export interface StatsDeps {
+  ofContainers(ctx: Context, containers: readonly Container[]): Promise<readonly ContainerStats[]>;
+  ofPods(ctx: Context, sandboxes: readonly Sandbox[]): Promise<readonly PodStats[]>;
+  /** The file system of writable layers, as `ImageDeps.usage` names it. */
+  readonly mountpoint: string;
+}
+
+export interface EventDeps {
+  /** Every event from now on. Throws `resource-exhausted` for one subscriber too many, and for a slow one. */
+  subscribe(signal: AbortSignal): AsyncIterable<PodEvent>;
+}
+
 /** What the two CRI services stand on. */
 export interface CriDeps {
   readonly sandboxes: SandboxDeps;
   readonly containers: ContainerDeps;
   readonly images: ImageDeps;
+  readonly stats: StatsDeps;
+  readonly events: EventDeps;
   readonly node: NodeDeps;
 }

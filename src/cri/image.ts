@@ -7,13 +7,13 @@ import { checkMessage } from "./check-message.ts";
 import { fail } from "./check-metadata.ts";
 import { toCredentials } from "./credentials.ts";
 import type { CriDeps } from "./deps.ts";
-import { EncodedItems } from "./encoded.ts";
+import { EncodedItems, fillList, inBatches } from "./encoded.ts";
 import { imageInfo, toFilesystemUsage, toImageMessage } from "./image-message.ts";
 import { contextOf } from "./interceptor.ts";
 
 type Methods = Pick<
   ServiceImpl<typeof pb.ImageService>,
-  "listImages" | "imageStatus" | "pullImage" | "removeImage" | "imageFsInfo"
+  "listImages" | "streamImages" | "imageStatus" | "pullImage" | "removeImage" | "imageFsInfo"
 >;
 
 // A reference has at most 255 characters of name, 128 of tag and 71 of digest (distribution-spec).
@@ -23,13 +23,20 @@ export function imageMethods({ images, node }: Pick<CriDeps, "images" | "node">)
   const toMessage = (image: Image) =>
     toImageMessage(image, { user: images.userOf(image), pinned: images.isPinned(image) });
   const items = new EncodedItems(pb.ImageSchema, toMessage);
-  const itemsField = pb.ListImagesResponseSchema.field.images.number;
+  const listed = (filter: pb.ImageFilter | undefined) => {
+    const ref = filter?.image?.image ?? "";
+    return items.of(ref === "" ? images.list() : [images.find(ref)].filter((image) => !!image));
+  };
 
   return {
     listImages({ filter }) {
-      const ref = filter?.image?.image ?? "";
-      const found = ref === "" ? images.list() : [images.find(ref)].filter((image) => !!image);
-      return items.fill(create(pb.ListImagesResponseSchema), itemsField, found);
+      const schema = pb.ListImagesResponseSchema;
+      return fillList(create(schema), schema.field.images.number, listed(filter));
+    },
+
+    async *streamImages({ filter }) {
+      const schema = pb.StreamImagesResponseSchema;
+      yield* inBatches(schema, schema.field.images.number, listed(filter));
     },
 
     /** "If the image is not present, returns a response with Image set to nil" (CRI ImageStatus). */

@@ -6,7 +6,7 @@ import type { Sandbox } from "../sandbox/sandbox.ts";
 import { checkSandboxConfig } from "./check-sandbox.ts";
 import { toContainerStatus } from "./container-message.ts";
 import type { CriDeps } from "./deps.ts";
-import { EncodedItems } from "./encoded.ts";
+import { EncodedItems, fillList, inBatches } from "./encoded.ts";
 import { matchesId, matchesLabels } from "./filter.ts";
 import { contextOf } from "./interceptor.ts";
 import { findById, getById } from "./lookup.ts";
@@ -14,7 +14,12 @@ import { sandboxInfo, sandboxState, toSandboxItem, toSandboxStatus } from "./san
 
 type Methods = Pick<
   ServiceImpl<typeof pb.RuntimeService>,
-  "runPodSandbox" | "stopPodSandbox" | "removePodSandbox" | "podSandboxStatus" | "listPodSandbox"
+  | "runPodSandbox"
+  | "stopPodSandbox"
+  | "removePodSandbox"
+  | "podSandboxStatus"
+  | "listPodSandbox"
+  | "streamPodSandboxes"
 >;
 
 const handlerName = /^[A-Za-z0-9._-]{0,128}$/;
@@ -30,7 +35,8 @@ export function sandboxMethods(
       return sandbox !== undefined && isKnown(sandbox) ? sandbox : undefined;
     },
   };
-  const itemsField = pb.ListPodSandboxResponseSchema.field.items.number;
+  const listed = (filter: pb.PodSandboxFilter | undefined) =>
+    items.of(sandboxes.list().filter((sandbox) => isKnown(sandbox) && matches(sandbox, filter)));
 
   return {
     async runPodSandbox({ config, runtimeHandler }, handler) {
@@ -67,10 +73,13 @@ export function sandboxMethods(
     },
 
     listPodSandbox({ filter }) {
-      const found = sandboxes
-        .list()
-        .filter((sandbox) => isKnown(sandbox) && matches(sandbox, filter));
-      return items.fill(create(pb.ListPodSandboxResponseSchema), itemsField, found);
+      const schema = pb.ListPodSandboxResponseSchema;
+      return fillList(create(schema), schema.field.items.number, listed(filter));
+    },
+
+    async *streamPodSandboxes({ filter }) {
+      const schema = pb.StreamPodSandboxesResponseSchema;
+      yield* inBatches(schema, schema.field.podSandboxes.number, listed(filter));
     },
   };
 }

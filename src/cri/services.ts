@@ -3,11 +3,13 @@ import { Health } from "../gen/grpc/health/v1/health_pb.ts";
 import { ImageService, RuntimeService } from "../gen/runtime/v1/api_pb.ts";
 import { containerMethods } from "./container.ts";
 import type { CriDeps } from "./deps.ts";
+import { eventMethods } from "./events.ts";
 import { execMethods } from "./exec.ts";
 import { createHealthService } from "./health.ts";
 import { imageMethods } from "./image.ts";
 import type { Readiness } from "./readiness.ts";
 import { sandboxMethods } from "./sandbox.ts";
+import { statsMethods } from "./stats.ts";
 import { statusMethods } from "./status.ts";
 
 /** What is not here answers UNIMPLEMENTED, which kubelets take for "not supported". */
@@ -17,6 +19,8 @@ export function createRuntimeService(deps: CriDeps): Partial<ServiceImpl<typeof 
     ...sandboxMethods(deps),
     ...containerMethods(deps),
     ...execMethods(deps),
+    ...statsMethods(deps),
+    ...eventMethods(deps),
   };
 }
 

@@ -1,8 +1,10 @@
+import type { OpenCgroups } from "../cgroup/stats/open-cgroups.ts";
 import { execInContainer } from "../container/exec.ts";
 import { imageUser } from "../container/image-user.ts";
 import { removeContainer } from "../container/remove.ts";
 import { reopenLog } from "../container/reopen-log.ts";
 import { startContainer } from "../container/start.ts";
+import { readContainerStats } from "../container/stats.ts";
 import { stopContainer } from "../container/stop.ts";
 import { updateResources } from "../container/update.ts";
 import type { CriDeps, ImageUser } from "../cri/deps.ts";
@@ -11,20 +13,30 @@ import type { Image } from "../image/image.ts";
 import type { OpenImages } from "../image/open.ts";
 import { pullImage } from "../image/pull.ts";
 import { removeImage } from "../image/remove.ts";
+import type { NetworkCounters } from "../network/counters.ts";
 import { parseReference } from "../oci/reference.ts";
 import type { Reaper } from "../runtime/reaper.ts";
 import { addContainer } from "../sandbox/add-container.ts";
 import type { SandboxDeps } from "../sandbox/deps.ts";
+import type { EventHub } from "../sandbox/event-hub.ts";
 import { removeSandbox } from "../sandbox/remove.ts";
 import { runSandbox } from "../sandbox/run.ts";
+import { readPodStats } from "../sandbox/stats.ts";
 import { stopSandbox } from "../sandbox/stop.ts";
 import { parts, version } from "../version.ts";
 import type { Config } from "./config.ts";
 import { pinnedBy } from "./pinned.ts";
 
+export interface DomainDeps extends SandboxDeps {
+  readonly reaper: Reaper;
+  readonly events: EventHub;
+  readonly cgroups: OpenCgroups;
+  readonly networkCounters: NetworkCounters;
+}
+
 export interface Domain {
   readonly config: Config;
-  readonly deps: SandboxDeps & { readonly reaper: Reaper };
+  readonly deps: DomainDeps;
   readonly images: OpenImages;
 }
 
@@ -62,6 +74,12 @@ export function bindCri({ config, deps, images }: Domain): CriDeps {
       userOf,
       isPinned: pinnedBy(config.images.pinned),
     },
+    stats: {
+      ofContainers: (ctx, wanted) => readContainerStats(ctx, deps, wanted),
+      ofPods: (ctx, wanted) => readPodStats(ctx, deps, wanted),
+      mountpoint: images.layers.directory,
+    },
+    events: deps.events,
     node: {
       version,
       parts,

@@ -1,6 +1,7 @@
 import { chmodSync, mkdirSync } from "node:fs";
 import { detectDriver } from "../cgroup/driver.ts";
 import { readCgroupHost } from "../cgroup/host.ts";
+import { OpenCgroups } from "../cgroup/stats/open-cgroups.ts";
 import { ExitWaiters } from "../container/exit-waiters.ts";
 import { readSpecHost } from "../container/spec/host.ts";
 import { createInterceptor } from "../cri/interceptor.ts";
@@ -13,6 +14,7 @@ import type { Context } from "../lib/context.ts";
 import { describe } from "../lib/errors.ts";
 import { KeyedMutex } from "../lib/keyed-mutex.ts";
 import { SingleFlight } from "../lib/single-flight.ts";
+import { NetworkCounters } from "../network/counters.ts";
 import { openCniNetwork } from "../network/network.ts";
 import { bootId, openClock } from "../os/clock.ts";
 import { setChildSubreaper } from "../os/prctl.ts";
@@ -20,6 +22,7 @@ import { Monitors } from "../runtime/monitors.ts";
 import { Reaper } from "../runtime/reaper.ts";
 import type { SandboxDeps } from "../sandbox/deps.ts";
 import { EventHub } from "../sandbox/event-hub.ts";
+import { forgetStats } from "../sandbox/stats.ts";
 import { supportsUserNamespaces } from "../sandbox/user-namespace.ts";
 import { openContainers } from "../state/containers.ts";
 import { Database } from "../state/database.ts";
@@ -27,7 +30,7 @@ import { openImageRecords } from "../state/images.ts";
 import { IntentTable } from "../state/intents.ts";
 import { openSandboxes } from "../state/sandboxes.ts";
 import { version } from "../version.ts";
-import { bindCri, type Domain } from "./bind-cri.ts";
+import { bindCri, type Domain, type DomainDeps } from "./bind-cri.ts";
 import { type Config, loadConfig } from "./config.ts";
 import { openHandlers } from "./handlers.ts";
 import { listen } from "./listen.ts";
@@ -138,11 +141,16 @@ async function openDomain(
     clock,
     signal: ctx.signal,
   });
-  const deps: SandboxDeps & { readonly reaper: Reaper } = {
+  const cgroups = resources.use(new OpenCgroups(cgroup));
+  const networkCounters = resources.use(new NetworkCounters());
+  events.onEvent((event) => forgetStats({ cgroups, networkCounters, cgroupDriver }, event));
+  const deps: DomainDeps = {
     stateDir: config.state,
     containers,
     sandboxes,
     events,
+    cgroups,
+    networkCounters,
     intents: new IntentTable(database),
     commit: (write) => database.transaction(write),
     images: images.images,

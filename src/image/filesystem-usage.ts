@@ -1,4 +1,4 @@
-import type { Context } from "../lib/context.ts";
+import { type Context, withTimeout } from "../lib/context.ts";
 import type { LayerStore, Snapshotter, Usage } from "../snapshot/snapshotter.ts";
 
 export interface FilesystemUsage extends Usage {
@@ -15,15 +15,20 @@ export async function filesystemUsage(
   },
 ): Promise<{ readonly images: FilesystemUsage; readonly containers: FilesystemUsage }> {
   const mountpoint = deps.layers.directory;
+  const brief = withTimeout(ctx, measureMs);
   const writable = await Promise.all(
-    // One that is removed meanwhile takes nothing.
-    deps.snapshots.list().map((id) => deps.snapshots.usage(ctx, id).catch(() => nothing)),
+    // One that is removed meanwhile takes nothing. One that takes longer to measure is in the next answer.
+    deps.snapshots.list().map((id) => deps.snapshots.usage(brief, id).catch(() => nothing)),
   );
+  ctx.signal.throwIfAborted();
   return {
     images: { mountpoint, ...sum(deps.layers.listLayers()) },
     containers: { mountpoint, ...sum(writable) },
   };
 }
+
+/** A kubelet asks with a deadline of two minutes and evicts pods without an answer. */
+const measureMs = 2_000;
 
 const nothing: Usage = { usedBytes: 0, inodes: 0 };
 

@@ -1,19 +1,27 @@
 import { lstat, readdir } from "node:fs/promises";
 import { join } from "node:path";
 import type { Context } from "../lib/context.ts";
+import { abortable } from "../lib/keyed-mutex.ts";
 import { isErrno } from "../os/errno-error.ts";
 import type { Usage } from "./snapshotter.ts";
 
 const freshMs = 10_000;
+/** Walking a directory over and over takes at most this part of the time: one that takes a second is walked every 100. */
+const leastRest = 100;
 const blockBytes = 512;
 
+interface Measured {
+  readonly usage: Usage;
+  readonly staleAtMs: number;
+}
+
 /**
- * What each writable part takes: found by walking it, at most every 10 s for each, one walk at a time, so that asking
- * often costs nothing and a container with a million files slows down nobody else.
+ * What each writable part takes: found by walking it when asked, at most every 10 s for each and rarer for large ones,
+ * one walk at a time, so that asking often costs nothing and a container with a million files slows down nobody else.
  */
 export class UsageCache {
   readonly #directoryOf: (id: string) => string;
-  readonly #known = new Map<string, { readonly usage: Usage; readonly atMs: number }>();
+  readonly #known = new Map<string, Measured>();
   readonly #walking = new Map<string, Promise<Usage>>();
   #queue: Promise<unknown> = Promise.resolve();
 
@@ -21,30 +29,38 @@ export class UsageCache {
     this.#directoryOf = directoryOf;
   }
 
-  get(ctx: Context, id: string): Promise<Usage> {
+  /** Waits only for the first figures: old ones now are better than new ones late. A walk goes on when its caller gives up. */
+  async get(ctx: Context, id: string): Promise<Usage> {
     const known = this.#known.get(id);
-    if (known !== undefined && performance.now() - known.atMs < freshMs) {
-      return Promise.resolve(known.usage);
-    }
+    if (known === undefined) return await abortable(this.#measure(ctx, id), ctx.signal);
+    if (performance.now() > known.staleAtMs) this.#measure(ctx, id).catch(() => {}); // logged there
+    return known.usage;
+  }
+
+  forget(id: string): void {
+    this.#known.delete(id);
+    this.#walking.delete(id);
+  }
+
+  #measure(ctx: Context, id: string): Promise<Usage> {
     const running = this.#walking.get(id);
-    if (running !== undefined) return known === undefined ? running : Promise.resolve(known.usage);
+    if (running !== undefined) return running;
     const walk = this.#queue.then(() => this.#walk(id));
     this.#queue = walk.catch((err) =>
       ctx.log.warn("measure snapshot", { container: id, err: String(err) }),
     );
     this.#walking.set(id, walk);
-    // Old figures now are better than new ones late.
-    return known === undefined ? walk : Promise.resolve(known.usage);
-  }
-
-  forget(id: string): void {
-    this.#known.delete(id);
+    return walk;
   }
 
   async #walk(id: string): Promise<Usage> {
+    const began = performance.now();
     try {
       const usage = await measure(this.#directoryOf(id));
-      this.#known.set(id, { usage, atMs: performance.now() });
+      const now = performance.now();
+      const staleAtMs = now + Math.max(freshMs, leastRest * (now - began));
+      // Unless it was forgotten meanwhile.
+      if (this.#walking.has(id)) this.#known.set(id, { usage, staleAtMs });
       return usage;
     } finally {
       this.#walking.delete(id);

@@ -10,7 +10,9 @@ import {
   type SandboxId,
 } from "../../src/lib/id.ts";
 import { digestOf } from "../../src/oci/digest.ts";
+import type { PodEvent } from "../../src/sandbox/events.ts";
 import type { Sandbox } from "../../src/sandbox/sandbox.ts";
+import { containerStats, podStats } from "./cri-stats.ts";
 
 export function sandboxConfig(
   init: Omit<MessageInitShape<typeof pb.PodSandboxConfigSchema>, "$typeName"> = {},
@@ -101,6 +103,8 @@ export interface Domain extends CriDeps {
   readonly pods: Map<string, Sandbox>;
   readonly running: Map<string, Container>;
   readonly store: Image[];
+  /** What a subscriber of events gets; then its stream ends. */
+  readonly happened: PodEvent[];
 }
 
 /** A domain of plain maps: objects come, change state and go, and nothing runs. */
@@ -109,6 +113,7 @@ export function openDomain(): Domain {
   const pods = new Map<string, Sandbox>();
   const running = new Map<string, Container>();
   const store: Image[] = [];
+  const happened: PodEvent[] = [];
   const setState = (id: ContainerId, state: ContainerState) => {
     const now = running.get(id);
     if (now !== undefined) running.set(id, { ...now, state });
@@ -118,6 +123,7 @@ export function openDomain(): Domain {
     pods,
     running,
     store,
+    happened,
     sandboxes: {
       list: () => [...pods.values()],
       find: (id) => unique(pods, id),
@@ -200,6 +206,24 @@ export function openDomain(): Domain {
           : config.user === ""
             ? undefined
             : { username: config.user },
+    },
+    stats: {
+      ofContainers: (_ctx, wanted) => Promise.resolve(wanted.map((one) => containerStats(one))),
+      ofPods: (_ctx, wanted) =>
+        Promise.resolve(
+          wanted.map((one) =>
+            podStats(
+              one,
+              [...running.values()].filter(({ sandboxId }) => sandboxId === one.id),
+            ),
+          ),
+        ),
+      mountpoint: "/var/lib/crib/snapshots",
+    },
+    events: {
+      async *subscribe() {
+        yield* happened;
+      },
     },
     node: {
       version: "0.1.0",
