@@ -19,8 +19,9 @@ export async function cached(
   name: string,
   inputs: readonly (string | Uint8Array)[],
   make: (directory: string) => Promise<void>,
+  cacheDirectory: string = cache,
 ): Promise<string> {
-  const directory = join(cache, `${name}-${digest(inputs).slice(0, 16)}`);
+  const directory = join(cacheDirectory, `${name}-${digest(inputs).slice(0, 16)}`);
   if (await exists(directory)) {
     await utimes(directory, new Date(), new Date());
     return directory;
@@ -43,7 +44,7 @@ export async function cached(
     throw new Error(`build ${name}`, { cause });
   }
   process.stdout.write(` ${secondsSince(startedAt)}\n`);
-  await forgetOld(name);
+  await forgetOld(cacheDirectory, name);
   return directory;
 }
 
@@ -91,12 +92,12 @@ export async function sources(directory: string, pattern: string): Promise<strin
   );
 }
 
-async function forgetOld(name: string): Promise<void> {
+async function forgetOld(cacheDirectory: string, name: string): Promise<void> {
   const finished: { readonly path: string; readonly usedAt: number }[] = [];
-  for (const entry of await readdir(cache)) {
+  for (const entry of await readdir(cacheDirectory)) {
     const match = entry.match(/^(.+)-[0-9a-f]{16}(\.\d+)?$/);
     if (match?.[1] !== name) continue;
-    const path = join(cache, entry);
+    const path = join(cacheDirectory, entry);
     const usedAt = (await stat(path)).mtimeMs;
     const isUnfinished = match[2] !== undefined;
     if (!isUnfinished) finished.push({ path, usedAt });

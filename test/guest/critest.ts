@@ -1,0 +1,78 @@
+/**
+ * bun test/guest/critest.ts [--crib FILE] [--focus REGEX] [--skip REGEX] [--all]
+ *
+ * critest in a guest: Debian's kernel, cgroup version 2 alone, no systemd, a read-only root, AppArmor. The specs that
+ * are not required yet are left out, unless --all wants them. About a quarter of an hour.
+ */
+
+import { join } from "node:path";
+import { parseArgs } from "node:util";
+import {
+  judge,
+  notYetRequired,
+  parseJunit,
+  pinnedDigestSpec,
+  type Verdict,
+} from "../critest/expected.ts";
+import { formatVerdict } from "../critest/run.ts";
+import { repositoryDir } from "../parts/paths.ts";
+import { runGuest } from "./guest.ts";
+
+export interface GuestCritestOptions {
+  readonly crib?: string;
+  readonly focus?: readonly string[];
+  readonly skip?: readonly string[];
+  /** Also what is not required yet. */
+  readonly all?: boolean;
+  readonly outDir?: string;
+  readonly progress?: (line: string) => void;
+}
+
+const minutes = 60;
+
+export async function runGuestCritest(options: GuestCritestOptions): Promise<Verdict> {
+  const outDir = options.outDir ?? join(repositoryDir, ".cache/guest/critest");
+  const waiting = options.all === true ? [] : notYetRequired.map(({ pattern }) => pattern.source);
+  const skip = [pinnedDigestSpec.source, ...waiting, ...(options.skip ?? [])];
+  const args = [
+    `-ginkgo.timeout=${minutes}m`,
+    ...skip.map((regex) => `-ginkgo.skip=${regex}`),
+    ...(options.focus ?? []).map((regex) => `-ginkgo.focus=${regex}`),
+  ];
+  await runGuest({
+    script: await Bun.file(join(import.meta.dir, "scripts/critest.sh")).text(),
+    files: { arguments: args.map((arg) => `${arg}\n`).join("") },
+    outDir,
+    timeoutMs: (minutes + 5) * 60_000,
+    ...(options.crib === undefined ? {} : { crib: options.crib }),
+    ...(options.progress === undefined ? {} : { progress: options.progress }),
+  });
+  const report = Bun.file(join(outDir, "junit.xml"));
+  if (!(await report.exists())) throw new Error(`critest left no report; see ${outDir}`);
+  const appArmor = await Bun.file(join(outDir, "apparmor")).text();
+  return judge(parseJunit(await report.text()), {
+    hasAppArmor: appArmor.trim() === "Y",
+    isPartial: true,
+  });
+}
+
+if (import.meta.main) {
+  const { values } = parseArgs({
+    options: {
+      crib: { type: "string" },
+      focus: { type: "string", multiple: true },
+      skip: { type: "string", multiple: true },
+      all: { type: "boolean", default: false },
+      out: { type: "string" },
+    },
+  });
+  const { out, crib, ...rest } = values;
+  const verdict = await runGuestCritest({
+    ...rest,
+    ...(crib === undefined ? {} : { crib }),
+    ...(out === undefined ? {} : { outDir: out }),
+    progress: (line) => console.log(line),
+  });
+  console.log(formatVerdict(verdict));
+  process.exitCode = verdict.isAcceptable ? 0 : 1;
+}

@@ -1,0 +1,17 @@
+# critest with the arguments in /run/guest/arguments, one a line.
+start-crib || exit 1
+cat /sys/module/apparmor/parameters/enabled > /run/results/apparmor 2> /dev/null
+set --
+while read -r argument; do set -- "$@" "$argument"; done < /run/guest/arguments
+critest -runtime-endpoint=unix:///run/crib/crib.sock -image-endpoint=unix:///run/crib/crib.sock \
+  -ginkgo.v -ginkgo.no-color -ginkgo.junit-report=/run/results/junit.xml "$@" > /run/results/critest.log 2>&1 &
+critest=$!
+# The console shows how far it is.
+tail -f /run/results/critest.log | grep -E '^(• |Ran )' &
+wait $critest
+code=$?
+echo "guest: critest ended with $code"
+crictl pods -q | wc -l > /run/results/pods-left
+kill "$(cat /run/crib.pid)"
+while kill -0 "$(cat /run/crib.pid)" 2> /dev/null; do sleep 0.1; done
+exit $code
