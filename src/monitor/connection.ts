@@ -1,4 +1,4 @@
-import { describe, kindOf } from "../lib/errors.ts";
+import { AppError, describe, kindOf } from "../lib/errors.ts";
 import { EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT } from "../os/epoll.ts";
 import { readInto, writeFrom } from "../os/io.ts";
 import type { OwnedFd } from "../os/owned-fd.ts";
@@ -17,10 +17,21 @@ const newline = 0x0a;
 
 /** Answers one request, now or later, once. A throw is an answer too. */
 export type Answer = (result: unknown) => void;
+
+/** A connection that from now on speaks something else, and belongs to who took it. */
+export interface HandedOver {
+  readonly fd: OwnedFd;
+  /** What came after the request. */
+  readonly received: Buffer;
+  /** The end of the answer. */
+  readonly unsent: Buffer;
+}
+
 export type Dispatch = (
   request: MonitorRequest,
   answer: Answer,
   refuse: (err: unknown) => void,
+  handOver: () => HandedOver,
 ) => void;
 
 /** One daemon on the monitor's socket. Closes itself when the peer goes or misbehaves. */
@@ -67,8 +78,10 @@ export class Connection implements Disposable {
     }
     let rest = Buffer.concat([this.#received, chunk.subarray(0, count)]);
     for (let at = rest.indexOf(newline); at >= 0 && !this.#isClosed; at = rest.indexOf(newline)) {
-      this.#request(rest.subarray(0, at));
+      const line = rest.subarray(0, at);
       rest = rest.subarray(at + 1);
+      this.#received = rest;
+      this.#request(line);
     }
     if (rest.byteLength > maxMessageBytes) throw new RangeError("monitor request without an end");
     this.#received = rest.byteLength === 0 ? Buffer.alloc(0) : Buffer.from(rest);
@@ -79,10 +92,19 @@ export class Connection implements Disposable {
     const refuse = (err: unknown) =>
       this.send({ id, error: { kind: kindOf(err), message: describe(err) } });
     try {
-      this.#dispatch(parse(), (result) => this.send({ id, result: result ?? null }), refuse);
+      const answer: Answer = (result) => this.send({ id, result: result ?? null });
+      this.#dispatch(parse(), answer, refuse, () => this.#handOver());
     } catch (err) {
       refuse(err);
     }
+  }
+
+  #handOver(): HandedOver {
+    if (this.#isClosed) throw new AppError("the connection is closed", { kind: "cancelled" });
+    this.#isClosed = true;
+    this.#loop.unwatch(this.#fd.fd);
+    this.#onClose();
+    return { fd: this.#fd, received: Buffer.from(this.#received), unsent: this.#unsent };
   }
 
   #flush(): void {

@@ -1,6 +1,8 @@
 import type { OwnedFd } from "../os/owned-fd.ts";
 import type { ExitRecord } from "../runtime/exit-record.ts";
 import type { ContainerPlan } from "../runtime/monitor-protocol.ts";
+import type { Audience } from "./audience.ts";
+import type { Input } from "./input.ts";
 import type { LogFile } from "./log-file.ts";
 import type { Output } from "./pump.ts";
 
@@ -21,6 +23,11 @@ export class MonitoredContainer implements Disposable {
   readonly outputs = new Set<Output>();
   terminal: OwnedFd | undefined;
   stdin: OwnedFd | undefined;
+  /** Both are made when somebody attaches. */
+  audience: Audience | undefined;
+  input: Input | undefined;
+  /** It was open for one client (`stdinOnce`), who has gone. */
+  isStdinClosed = false;
   exited: ExitRecord | undefined;
   /** Its process is not our child: we are the successor of the monitor that had it. */
   isAdopted = false;
@@ -48,12 +55,24 @@ export class MonitoredContainer implements Disposable {
   }
 
   addOutput(stream: Output["stream"], source: OwnedFd): Output {
-    const output = { container: this.id, stream, source, log: this.log };
+    const tap = (data: Buffer, from: number, to: number) =>
+      this.audience?.output(stream, data, from, to);
+    const output = { container: this.id, stream, source, log: this.log, tap };
     this.outputs.add(output);
     return output;
   }
 
+  closeStdin(): void {
+    this.input?.[Symbol.dispose]();
+    this.stdin?.[Symbol.dispose]();
+    this.input = undefined;
+    this.stdin = undefined;
+    this.isStdinClosed = true;
+  }
+
   [Symbol.dispose](): void {
+    this.audience?.[Symbol.dispose]();
+    this.input?.[Symbol.dispose]();
     this.#open.dispose();
   }
 }

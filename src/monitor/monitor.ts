@@ -4,6 +4,7 @@ import { type ExitStatus, pidfdGetfd, pidfdOpen } from "../os/pidfd.ts";
 import { setWindowSize } from "../os/terminal.ts";
 import { writeExitRecord } from "../runtime/exit-record.ts";
 import {
+  type AttachRequest,
   type CreatedContainer,
   type CreateRequest,
   type ListedContainer,
@@ -12,7 +13,8 @@ import {
   planOf,
   protocolVersion,
 } from "../runtime/monitor-protocol.ts";
-import type { Answer } from "./connection.ts";
+import { attach, checkAttach } from "./attach.ts";
+import type { Answer, HandedOver } from "./connection.ts";
 import type { MonitoredContainer } from "./container.ts";
 import { createContainer } from "./create.ts";
 import { makeExitRecord, watchProcess } from "./exit.ts";
@@ -66,12 +68,18 @@ export class Monitor {
     return new Set([...first, ...this.#creating.values()]);
   }
 
-  dispatch(request: MonitorRequest, answer: Answer, refuse: (err: unknown) => void): void {
+  dispatch(
+    request: MonitorRequest,
+    answer: Answer,
+    refuse: (err: unknown) => void,
+    handOver: () => HandedOver,
+  ): void {
     if (request.op === "create") this.#create(request, answer, refuse);
+    else if (request.op === "attach") this.#attach(request, answer, handOver);
     else answer(this.#perform(request));
   }
 
-  #perform(request: Exclude<MonitorRequest, CreateRequest>): unknown {
+  #perform(request: Exclude<MonitorRequest, CreateRequest | AttachRequest>): unknown {
     switch (request.op) {
       case "hello":
         return { version: protocolVersion, pid: process.pid };
@@ -131,6 +139,19 @@ export class Monitor {
     this.#creating.set(id, createContainer(this.#deps.loop, request, onCreated, onFailed));
   }
 
+  #attach(request: AttachRequest, answer: Answer, handOver: () => HandedOver): void {
+    const container = this.#get(request.container);
+    checkAttach(container);
+    answer(null);
+    attach(this.#deps.loop, container, request, handOver(), () => {
+      try {
+        this.#save(container);
+      } catch (err) {
+        this.#deps.report(`record that stdin of ${container.id} is closed: ${describe(err)}`);
+      }
+    });
+  }
+
   #take(container: MonitoredContainer): void {
     const { loop } = this.#deps;
     this.#containers.set(container.id, container);
@@ -170,6 +191,7 @@ export class Monitor {
       this.#deps.report(`exit record of ${container.id}: ${describe(err)}`);
     }
     this.#deps.broadcast({ event: "exited", container: container.id, record });
+    container.audience?.finish();
   }
 
   #resize(id: string, columns: number, rows: number): void {
@@ -204,8 +226,10 @@ export class Monitor {
     this.#deps.onIdle();
   }
 
-  #save({ plan, process: { pid, startTime }, exited }: MonitoredContainer): void {
-    writeRecord(this.#deps.recordDir, { plan: planOf(plan), pid, startTime, exited });
+  #save({ plan, process, exited, isStdinClosed }: MonitoredContainer): void {
+    const { pid, startTime } = process;
+    const record = { plan: planOf(plan), pid, startTime, exited, isStdinClosed };
+    writeRecord(this.#deps.recordDir, record);
   }
 
   #get(id: string): MonitoredContainer {

@@ -16,6 +16,8 @@ export interface Output {
   readonly stream: LogStream;
   readonly source: OwnedFd;
   readonly log: LogFile | undefined;
+  /** Hears of every byte as it comes, `[from, to)` of `data`, which is valid until it returns. */
+  readonly tap?: (data: Buffer, from: number, to: number) => void;
 }
 
 /**
@@ -55,9 +57,11 @@ export class Pump {
       const available = bytesReadable(output.source.fd);
       if (available === 0 && i > 0) break;
       // An event without bytes is the end, or something that cannot tell how many: a read of one shows which.
+      const carried = journal.length;
       const count = this.#read(output, Math.max(available, 1));
       if (count === undefined) break;
       isAtEnd = count === 0;
+      output.tap?.(journal.data, carried, journal.length);
       const consumed = this.#write(output, journal.data, journal.length, false);
       journal.advance(consumed, output.log?.size ?? 0);
     }

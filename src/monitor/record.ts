@@ -1,6 +1,6 @@
 import { readdirSync, readFileSync, rmSync } from "node:fs";
 import { writeFileAtomically } from "../lib/atomic-file.ts";
-import { asInteger, asObject, optional, parseJson } from "../lib/json.ts";
+import { asBoolean, asInteger, asObject, optional, parseJson } from "../lib/json.ts";
 import { decodeExitRecord, type ExitRecord } from "../runtime/exit-record.ts";
 import { type ContainerPlan, formatMessage, readPlan } from "../runtime/monitor-protocol.ts";
 
@@ -10,6 +10,8 @@ export interface ContainerRecord {
   readonly pid: number;
   readonly startTime: number;
   readonly exited?: ExitRecord | undefined;
+  /** Its stdin was open once and must not be opened again. */
+  readonly isStdinClosed?: boolean | undefined;
 }
 
 const maxBytes = 256 * 1024;
@@ -47,5 +49,6 @@ function decode(text: Buffer, what: string): ContainerRecord {
     pid: asInteger(object["pid"], `${what}: pid`),
     startTime: asInteger(object["startTime"], `${what}: startTime`),
     exited: optional(object["exited"], `${what}: exited`, decodeExitRecord),
+    isStdinClosed: optional(object["isStdinClosed"], `${what}: isStdinClosed`, asBoolean),
   };
 }

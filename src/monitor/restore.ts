@@ -11,7 +11,7 @@ import type { ContainerRecord } from "./record.ts";
  * (a terminal, the status of a process that it reaped) comes later.
  */
 export function restoreContainer(record: ContainerRecord): MonitoredContainer {
-  const { plan, exited } = record;
+  const { plan, exited, isStdinClosed = false } = record;
   using attempt = new DisposableStack();
   const log = plan.logPath === "" ? undefined : attempt.use(new LogFile(plan.logPath));
   const pidfd = exited === undefined ? findProcess(record) : undefined;
@@ -22,7 +22,8 @@ export function restoreContainer(record: ContainerRecord): MonitoredContainer {
     : (["stdout", "stderr"] as const).map(
         (stream) => [stream, attempt.use(openOutput(plan.dir, stream))] as const,
       );
-  const stdin = plan.stdin && !plan.terminal ? findInput(plan.dir) : undefined;
+  const hasStdin = plan.stdin && !plan.terminal && !isStdinClosed;
+  const stdin = hasStdin ? findInput(plan.dir) : undefined;
   if (stdin !== undefined) attempt.use(stdin);
 
   const open = attempt.move();
@@ -31,6 +32,7 @@ export function restoreContainer(record: ContainerRecord): MonitoredContainer {
   container.exited = exited;
   container.isAdopted = true;
   container.stdin = stdin;
+  container.isStdinClosed = isStdinClosed;
   for (const [stream, source] of outputs) container.addOutput(stream, source);
   return container;
 }

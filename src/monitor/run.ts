@@ -71,8 +71,8 @@ export function runMonitor(argv: readonly string[]): void {
     });
     connections.add(connection);
   });
-  const dispatch: ConstructorParameters<typeof Connection>[2] = (request, answer, refuse) =>
-    monitor.dispatch(request, answer, refuse);
+  const dispatch: ConstructorParameters<typeof Connection>[2] = (...call) =>
+    monitor.dispatch(...call);
   const sweep = () => {
     reapOrphans(monitor.ownChildren());
     loop.after(sweepMs, sweep);

@@ -11,6 +11,7 @@ const libc = link({
 });
 
 const FIONREAD = 0x541bn;
+const F_DUPFD_CLOEXEC = 1030;
 const F_GETFL = 3;
 const F_SETFL = 4;
 const O_NONBLOCK = 0x800;
@@ -50,6 +51,11 @@ export function bytesReadable(fd: number): number {
 export function setNonblocking(fd: number): void {
   const flags = check("fcntl F_GETFL", () => libc.fcntl(int32(fd), F_GETFL, 0));
   check("fcntl F_SETFL", () => libc.fcntl(int32(fd), F_SETFL, flags | O_NONBLOCK));
+}
+
+/** fcntl(2) F_DUPFD_CLOEXEC: another descriptor of the same open file description. */
+export function duplicate(fd: number): OwnedFd {
+  return new OwnedFd(check("fcntl F_DUPFD", () => libc.fcntl(int32(fd), F_DUPFD_CLOEXEC, 3)));
 }
 
 /** pipe2(2), close-on-exec. Both ends block. */

@@ -14,7 +14,7 @@ export class HeldContainer implements Disposable {
   readonly #released = new AbortController();
   readonly pidfd: OwnedFd | undefined;
   readonly terminal: OwnedFd | undefined;
-  readonly stdin: OwnedFd | undefined;
+  #stdin: OwnedFd | undefined;
 
   constructor(created: CreatedContainer, dir: string, monitorPid: number, reaper: Reaper) {
     try {
@@ -24,7 +24,7 @@ export class HeldContainer implements Disposable {
       const duplicate = (fd: number | undefined) =>
         fd === undefined || monitor === undefined ? undefined : pidfdGetfd(monitor.fd, fd);
       this.terminal = this.#own(duplicate(created.terminalFd));
-      this.stdin = this.#own(duplicate(created.stdinFd));
+      this.#stdin = this.#own(duplicate(created.stdinFd));
       for (const name of ["stdout", "stderr"]) this.#own(openReader(`${dir}/${name}`));
     } catch (err) {
       this.#open.dispose();
@@ -34,6 +34,16 @@ export class HeldContainer implements Disposable {
 
   #own(fd: OwnedFd | undefined): OwnedFd | undefined {
     return fd === undefined ? undefined : this.#open.use(fd);
+  }
+
+  get stdin(): OwnedFd | undefined {
+    return this.#stdin;
+  }
+
+  /** The monitor closes its own: the container sees the end of its input when nobody holds it open. */
+  closeStdin(): void {
+    this.#stdin?.[Symbol.dispose]();
+    this.#stdin = undefined;
   }
 
   /** Aborts just before everything is closed. */

@@ -3,6 +3,7 @@ import { type Context, detached } from "../lib/context.ts";
 import { AppError, describe } from "../lib/errors.ts";
 import { abortable } from "../lib/keyed-mutex.ts";
 import type { ExitStatus } from "../os/pidfd.ts";
+import { type AttachBudget, AttachSession } from "./attach-session.ts";
 import type { ExitRecord } from "./exit-record.ts";
 import type { Argv } from "./handler.ts";
 import { HeldContainer } from "./held-container.ts";
@@ -13,6 +14,7 @@ import {
   startMonitor,
 } from "./monitor-process.ts";
 import {
+  type AttachRequest,
   type CreatedContainer,
   type CreateRequest,
   type ListedContainer,
@@ -29,6 +31,7 @@ export interface LinkOptions {
   readonly argv: Argv;
   readonly cgroupProcs: readonly string[];
   readonly reaper: Reaper;
+  readonly attachBudget: AttachBudget;
   readonly onExit: (container: string, record: ExitRecord) => void;
   /** The monitor left by itself, and it had no containers. */
   readonly onGone: () => void;
@@ -120,6 +123,30 @@ export class MonitorLink implements Disposable {
     } finally {
       this.#creating--;
     }
+  }
+
+  /** `isStdinOnce`: the container's stdin ends with this client's. */
+  async attach(
+    ctx: Context,
+    request: AttachRequest,
+    options: { readonly isStdinOnce: boolean },
+  ): Promise<AttachSession> {
+    await abortable(this.#connecting, ctx.signal);
+    const { container } = request;
+    return await AttachSession.open(
+      ctx,
+      `${this.dir}/monitor.sock`,
+      request,
+      {
+        resize: async (size) => {
+          await this.request(detached(ctx), { op: "resize", container, ...size });
+        },
+        stdinEnded: () => {
+          if (options.isStdinOnce) this.containers.get(container)?.held?.closeStdin();
+        },
+      },
+      this.#options.attachBudget,
+    );
   }
 
   async forget(ctx: Context, container: string): Promise<void> {

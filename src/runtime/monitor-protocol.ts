@@ -22,6 +22,8 @@ import { decodeExitRecord, type ExitRecord, encodeExitRecord } from "./exit-reco
  *   monitor → daemon   {"id": 7, "result": ...} or {"id": 7, "error": {"kind": ..., "message": ...}}
  *                      {"event": "exited", "container": ..., "record": ...}   to every connection
  *
+ * After the answer to `attach` the connection carries attach-frames.ts and nothing else.
+ *
  * The first request of a connection is `hello`. Answers come in any order. A message over `maxMessageBytes`, or one
  * that does not parse, ends the connection. A new version may add requests and optional fields; anything else needs
  * a new number, and the daemon goes on speaking the old one to monitors that still run it.
@@ -65,6 +67,15 @@ export interface CreateRequest extends ContainerPlan {
   readonly timeoutMs: number;
 }
 
+export interface AttachRequest {
+  readonly op: "attach";
+  readonly container: string;
+  /** Which streams; a terminal's output is stdout. */
+  readonly stdin: boolean;
+  readonly stdout: boolean;
+  readonly stderr: boolean;
+}
+
 export type MonitorRequest =
   | { readonly op: "hello"; readonly version: number }
   | CreateRequest
@@ -92,6 +103,8 @@ export type MonitorRequest =
       readonly pid: number;
       readonly fd: number;
     }
+  /** The container's streams, on this connection from now on. */
+  | AttachRequest
   /** Take no new container, leave after the last one. */
   | { readonly op: "retire" };
 
@@ -149,6 +162,14 @@ function readRequest(object: JsonObject): MonitorRequest {
     case "reopenLog":
     case "forget":
       return { op, container: readId(object) };
+    case "attach":
+      return {
+        op,
+        container: readId(object),
+        stdin: asBoolean(object["stdin"], "attach.stdin"),
+        stdout: asBoolean(object["stdout"], "attach.stdout"),
+        stderr: asBoolean(object["stderr"], "attach.stderr"),
+      };
     case "resize":
       return {
         op,

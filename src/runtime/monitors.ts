@@ -3,6 +3,7 @@ import { mkdirSync, readdirSync, rmSync } from "node:fs";
 import { type Context, detached } from "../lib/context.ts";
 import { AppError, describe, notFound } from "../lib/errors.ts";
 import { childEnv, roleArgv } from "../os/role.ts";
+import type { AttachSession } from "./attach-session.ts";
 import type { ExitRecord } from "./exit-record.ts";
 import type { Argv, RuntimeHandler } from "./handler.ts";
 import { MonitorLink } from "./monitor-link.ts";
@@ -37,6 +38,14 @@ export interface CreateOptions {
   readonly timeoutMs?: number;
 }
 
+export interface AttachOptions {
+  readonly stdin: boolean;
+  readonly stdout: boolean;
+  readonly stderr: boolean;
+  /** The container's stdin ends with this client's. */
+  readonly isStdinOnce: boolean;
+}
+
 export interface MonitoredProcess {
   readonly pid: number;
   readonly pidStartTime: number;
@@ -44,6 +53,8 @@ export interface MonitoredProcess {
 }
 
 const defaultCreateMs = 60_000;
+/** Output that waits for slow attached clients, of all containers. */
+const maxAttachBytes = 64 * 1024 * 1024;
 
 /**
  * All monitors of this node. They outlive this object: disposing closes connections and nothing else. The process
@@ -54,6 +65,7 @@ export class Monitors implements AsyncDisposable {
   readonly #ctx: Context;
   readonly #options: MonitorsOptions;
   readonly #links = new Map<string, MonitorLink>();
+  readonly #attachBudget = { left: maxAttachBytes };
   #starting: Promise<MonitorLink> | undefined;
 
   private constructor(ctx: Context, options: MonitorsOptions) {
@@ -139,6 +151,13 @@ export class Monitors implements AsyncDisposable {
     await this.#linkOf(container).request(ctx, { op: "resize", container, ...size });
   }
 
+  /** The streams of a container from now on. A terminal's output is stdout. */
+  async attach(ctx: Context, container: string, options: AttachOptions): Promise<AttachSession> {
+    const { isStdinOnce, ...streams } = options;
+    const request = { op: "attach", container, ...streams } as const;
+    return await this.#linkOf(container).attach(ctx, request, { isStdinOnce });
+  }
+
   /** The container has been removed: closes what is open for it. Idempotent. */
   async forget(ctx: Context, container: string): Promise<void> {
     for (const link of this.#links.values()) {
@@ -182,6 +201,7 @@ export class Monitors implements AsyncDisposable {
       argv: monitorArgv ?? roleArgv("monitor"),
       cgroupProcs,
       reaper,
+      attachBudget: this.#attachBudget,
       onExit: (container, record) => onExit({ container, record }),
       onGone: () => this.#drop(id),
     });

@@ -72,7 +72,12 @@ export class MonitoredNode implements AsyncDisposable {
     });
   }
 
-  async create(options: Omit<TestContainerOptions, "rootfs"> & { readonly stdin?: boolean }) {
+  async create(
+    options: Omit<TestContainerOptions, "rootfs"> & {
+      readonly stdin?: boolean;
+      readonly stdinOnce?: boolean;
+    },
+  ) {
     const container = makeTestContainer(this.stateDir, { rootfs: this.#rootfs, ...options });
     this.#containers.push(container);
     const memory = ["/sys/fs/cgroup/memory", "/sys/fs/cgroup"].map((dir) => dir + container.cgroup);
@@ -82,7 +87,7 @@ export class MonitoredNode implements AsyncDisposable {
       bundle: container.bundle,
       terminal: options.terminal ?? false,
       stdin: options.stdin ?? false,
-      stdinOnce: false,
+      stdinOnce: options.stdinOnce ?? false,
       logPath: container.logPath,
       oomFiles: memory.flatMap((dir) => [`${dir}/memory.oom_control`, `${dir}/memory.events`]),
     });
