@@ -46,21 +46,34 @@ export function primary(err: unknown): unknown {
   return err instanceof SuppressedError ? primary(err.suppressed) : err;
 }
 
+/** A chain may be a circle. */
+const maxDepth = 16;
+
+/** The error and what caused it, from the outside in. */
+function* chainOf(err: unknown): Generator<Error> {
+  let cause = primary(err);
+  for (let depth = 0; depth < maxDepth && cause instanceof Error; depth++) {
+    yield cause;
+    cause = primary(cause.cause);
+  }
+}
+
 /** The nearest kind in the cause chain; anything unclassified is a bug, hence `internal`. */
 export function kindOf(err: unknown): ErrorKind {
-  const cause = primary(err);
-  if (cause instanceof AppError) return cause.kind;
-  if (cause instanceof Error && cause.name === "AbortError") return "cancelled";
-  if (cause instanceof Error && cause.name === "TimeoutError") return "deadline-exceeded";
-  if (cause instanceof Error && cause.cause !== undefined) return kindOf(cause.cause);
+  for (const cause of chainOf(err)) {
+    if (cause instanceof AppError) return cause.kind;
+    if (cause.name === "AbortError") return "cancelled";
+    if (cause.name === "TimeoutError") return "deadline-exceeded";
+  }
   return "internal";
 }
 
 /** The first reason in the cause chain, which the interceptor puts in front of the message. */
 export function reasonOf(err: unknown): ErrorReason | undefined {
-  const cause = primary(err);
-  if (cause instanceof AppError && cause.reason !== undefined) return cause.reason;
-  return cause instanceof Error && cause.cause !== undefined ? reasonOf(cause.cause) : undefined;
+  for (const cause of chainOf(err)) {
+    if (cause instanceof AppError && cause.reason !== undefined) return cause.reason;
+  }
+  return undefined;
 }
 
 const maxDescriptionLength = 4096;
@@ -69,10 +82,8 @@ const controlCharacters = /\p{Cc}+/gu;
 /** The chain of messages joined by `: `, on one line, without control characters, at most 4 KiB. */
 export function describe(err: unknown): string {
   const messages: string[] = [];
-  let cause = primary(err);
-  while (cause instanceof Error && messages.length < 16) {
-    if (cause.message !== "" && messages.at(-1) !== cause.message) messages.push(cause.message);
-    cause = primary(cause.cause);
+  for (const { message } of chainOf(err)) {
+    if (message !== "" && messages.at(-1) !== message) messages.push(message);
   }
   if (messages.length === 0) messages.push(typeof err === "string" ? err : "unknown error");
   return messages.join(": ").replace(controlCharacters, " ").slice(0, maxDescriptionLength);

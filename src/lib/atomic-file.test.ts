@@ -1,0 +1,20 @@
+import { expect, test } from "bun:test";
+import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from "node:fs";
+import { writeFileAtomically } from "./atomic-file.ts";
+
+test("writeFileAtomically() replaces the whole file and leaves nothing beside it", () => {
+  const dir = mkdtempSync("/tmp/crib-atomic-");
+  using _dir = { [Symbol.dispose]: () => rmSync(dir, { recursive: true }) };
+  writeFileAtomically(`${dir}/a`, "one, and longer");
+  writeFileAtomically(`${dir}/a`, "two", { mode: 0o640 });
+  expect(readFileSync(`${dir}/a`, "utf8")).toBe("two");
+  expect(statSync(`${dir}/a`).mode & 0o777).toBe(0o640);
+  expect(readdirSync(dir)).toEqual(["a"]);
+});
+
+test("writeFileAtomically() leaves nothing behind when it fails", () => {
+  const dir = mkdtempSync("/tmp/crib-atomic-");
+  using _dir = { [Symbol.dispose]: () => rmSync(dir, { recursive: true }) };
+  expect(() => writeFileAtomically(`${dir}/none/a`, "x")).toThrow();
+  expect(readdirSync(dir)).toEqual([]);
+});
