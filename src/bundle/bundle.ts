@@ -1,4 +1,4 @@
-import { chownSync, mkdirSync, rmdirSync, rmSync } from "node:fs";
+import { chownSync, mkdirSync, readdirSync, rmdirSync, rmSync } from "node:fs";
 import { writeFileAtomically } from "../lib/atomic-file.ts";
 import type { ContainerId } from "../lib/id.ts";
 import { isErrno } from "../os/errno-error.ts";
@@ -52,12 +52,29 @@ export function writeConfig(bundle: Bundle, spec: object): void {
   writeFileAtomically(bundle.config, JSON.stringify(spec));
 }
 
-/** Idempotent. Refuses (EBUSY) while the root file system is mounted: its files are never deleted through here. */
-export function removeBundle(bundle: Bundle): void {
+/** Where the image that is a container's n-th image volume is mounted. */
+export function imageVolumeOf(bundle: Bundle, index: number): string {
+  return `${bundle.dir}/images/${index}`;
+}
+
+/** The places of all its image volumes, mounted or not. */
+export function listImageVolumes(bundle: Bundle): readonly string[] {
   try {
-    rmdirSync(bundle.rootfs);
+    return readdirSync(`${bundle.dir}/images`).map((name) => `${bundle.dir}/images/${name}`);
   } catch (err) {
-    if (!isErrno(err, "ENOENT")) throw err;
+    if (isErrno(err, "ENOENT")) return [];
+    throw err;
+  }
+}
+
+/** Idempotent. Refuses (EBUSY) while something is mounted in it: no file of an image is ever deleted through here. */
+export function removeBundle(bundle: Bundle): void {
+  for (const mountPoint of [bundle.rootfs, ...listImageVolumes(bundle)]) {
+    try {
+      rmdirSync(mountPoint);
+    } catch (err) {
+      if (!isErrno(err, "ENOENT")) throw err;
+    }
   }
   rmSync(bundle.dir, { force: true, recursive: true });
 }

@@ -30,7 +30,7 @@ export interface ContainerUser {
 export interface Container {
   readonly id: ContainerId;
   readonly sandboxId: SandboxId;
-  /** As the client sent it: labels, annotations, mounts and metadata are given back unchanged. */
+  /** As the client sent it: labels, annotations, mounts and metadata are given back, an image volume's with its image's id. */
   readonly config: pb.ContainerConfig;
   readonly createdAtNs: bigint;
   readonly imageId: ImageId;

@@ -12,6 +12,7 @@ import type { Container } from "./container.ts";
 import type { ContainerDeps } from "./deps.ts";
 import type { SandboxEnvironment } from "./environment.ts";
 import { getHandler } from "./handlers.ts";
+import { mountImageVolumes, withImageRefs } from "./image-volumes.ts";
 import { logPathOf } from "./log-path.ts";
 import { prepareSpec } from "./prepare-spec.ts";
 import type { ProcessHolder } from "./release.ts";
@@ -80,6 +81,7 @@ async function setUp(
   const { userNamespace } = environment;
   await deps.snapshots.prepare(ctx, id, image.diffIds, { ids: userNamespace?.ids });
   await deps.snapshots.mount(ctx, id, bundle.rootfs, { userNamespace });
+  const volumes = await mountImageVolumes(ctx, deps, { id, bundle }, config.mounts, userNamespace);
 
   const { spec, user } = await prepareSpec(deps.host, {
     config,
@@ -88,6 +90,7 @@ async function setUp(
     rootfs: bundle.rootfs,
     cgroupPath: cgroup.ociPath,
     handler,
+    volumes,
   });
   writeConfig(bundle, spec);
   const created = await deps.monitors.create(ctx, {
@@ -104,7 +107,7 @@ async function setUp(
   const container: Container = {
     id,
     sandboxId: environment.sandboxId,
-    config,
+    config: { ...config, mounts: [...withImageRefs(config.mounts, volumes)] },
     createdAtNs: deps.clock(),
     imageId: image.id,
     logPath,

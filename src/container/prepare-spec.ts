@@ -4,6 +4,7 @@ import type { RuntimeSpec } from "../oci/runtime-spec.ts";
 import type { RuntimeHandler } from "../runtime/handler.ts";
 import type { ContainerUser } from "./container.ts";
 import type { SandboxEnvironment } from "./environment.ts";
+import type { ImageVolumes } from "./image-volumes.ts";
 import { buildContainerSpec } from "./spec/build.ts";
 import { resolveDevices } from "./spec/device/resolve.ts";
 import type { SpecHost } from "./spec/host.ts";
@@ -22,6 +23,7 @@ export interface SpecRequest {
   /** As the OCI runtime wants it. */
   readonly cgroupPath: string;
   readonly handler: RuntimeHandler;
+  readonly volumes: ImageVolumes;
 }
 
 /** Looks up what config.json needs from the node and from the image's files, then builds it. */
@@ -43,6 +45,7 @@ export async function prepareSpec(
     mounts: await resolveMounts(config.mounts, {
       recursiveReadOnlyMounts: handler.features.recursiveReadOnlyMounts,
       idMappedMounts: environment.userNamespace !== undefined,
+      imageVolumes: request.volumes,
     }),
     devices: await resolveDevices(config.devices, context?.privileged === true),
     seccomp: await resolveSeccomp(context, host),

@@ -3,6 +3,7 @@ import { removeCgroup } from "../cgroup/remove.ts";
 import type { Context } from "../lib/context.ts";
 import type { ContainerId } from "../lib/id.ts";
 import type { ContainerDeps } from "./deps.ts";
+import { unmountImageVolumes } from "./image-volumes.ts";
 
 /** What a container holds while it has, or may have, a process. */
 export interface ProcessHolder {
@@ -12,8 +13,8 @@ export interface ProcessHolder {
 }
 
 /**
- * Gives back what an ended container held: what is left in its cgroup, the OCI runtime's state, the mount of its
- * root file system. Its log, its record and its writable layer stay. Idempotent; all of it is tried.
+ * Gives back what an ended container held: what is left in its cgroup, the OCI runtime's state, the mounts of its
+ * root file system and of images. Its log, its record and its writable layer stay. Idempotent; all of it is tried.
  */
 export async function releaseProcess(
   ctx: Context,
@@ -22,6 +23,7 @@ export async function releaseProcess(
 ): Promise<void> {
   await using steps = new AsyncDisposableStack();
   steps.defer(() => deps.snapshots.unmount(ctx, bundleOf(deps.stateDir, container.id).rootfs));
+  steps.defer(() => unmountImageVolumes(ctx, deps, container.id));
   steps.defer(() => removeCgroup(ctx, deps.cgroup, container.cgroupPath));
   steps.defer(async () => await deps.handlers.get(container.handler)?.delete(ctx, container.id));
 }

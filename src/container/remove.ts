@@ -2,6 +2,7 @@ import { bundleOf, removeBundle } from "../bundle/bundle.ts";
 import { type Context, detached } from "../lib/context.ts";
 import type { ContainerId } from "../lib/id.ts";
 import type { ContainerDeps } from "./deps.ts";
+import { removeImageVolumes } from "./image-volumes.ts";
 import { type ProcessHolder, releaseProcess } from "./release.ts";
 import { killContainer } from "./stop.ts";
 
@@ -35,5 +36,6 @@ export async function discardContainer(
   await releaseProcess(ctx, deps, container);
   await deps.monitors.forget(ctx, container.id);
   removeBundle(bundleOf(deps.stateDir, container.id));
+  await removeImageVolumes(ctx, deps, container.id);
   await deps.snapshots.remove(ctx, container.id);
 }

@@ -89,6 +89,7 @@ export async function specOf(
     mounts: await resolveMounts(config.mounts, {
       recursiveReadOnlyMounts: true,
       idMappedMounts: at.environment.userNamespace !== undefined,
+      imageVolumes: new Map(),
     }),
     devices: await resolveDevices(config.devices, context?.privileged === true),
     seccomp: await resolveSeccomp(context, host),

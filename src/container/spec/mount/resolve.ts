@@ -22,6 +22,8 @@ export interface MountFeatures {
   readonly recursiveReadOnlyMounts: boolean;
   /** The pod has a user namespace, whose mounts can be id-mapped. */
   readonly idMappedMounts: boolean;
+  /** Where the images of image volumes, or the parts of them that are asked for, have been mounted. */
+  readonly imageVolumes: ReadonlyMap<pb.Mount, { readonly source: string }>;
 }
 
 const maxMounts = 4096;
@@ -45,10 +47,18 @@ export async function resolveMounts(
 async function resolveMount(mount: pb.Mount, features: MountFeatures): Promise<ResolvedMount> {
   const destination = checkDestination(mount.containerPath);
   if (mount.image !== undefined) {
-    throw new AppError(`image volume at ${destination}`, {
-      kind: "unimplemented",
-      reason: "ImageVolumeMountFailed",
-    });
+    const volume = features.imageVolumes.get(mount);
+    if (volume === undefined) throw new TypeError(`image volume at ${destination} is not mounted`);
+    // Programs of an image may be run from its volume; its device nodes and setuid bits mean nothing.
+    const options = [
+      "rbind",
+      "rprivate",
+      "ro",
+      "nosuid",
+      "nodev",
+      ...mount.mountOptions.map(checkOption),
+    ];
+    return { destination, source: volume.source, propagation: "rprivate", options };
   }
   const idMappings = idMappingsOf(mount, features);
   const propagation = propagationOf(mount);
