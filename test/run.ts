@@ -29,7 +29,11 @@ const suites: readonly Suite[] = [
   {
     name: "check",
     needs: [],
-    commands: [["buf", "lint", "proto"], ["biome", "ci", "--colors=off", "--error-on-warnings"], ["tsc"]],
+    commands: [
+      ["buf", "lint", "proto"],
+      ["biome", "ci", "--colors=off", "--error-on-warnings"],
+      ["tsc"],
+    ],
   },
   {
     name: "unit",
