@@ -54,6 +54,18 @@ export const schema = {
       },
     } satisfies NamedTable<SettingTable>,
   },
+  containers: {
+    openFiles: integer(
+      1024,
+      [64, 1_048_576],
+      "Files that a process of a container may have open (RLIMIT_NOFILE, soft).",
+    ),
+    maxOpenFiles: integer(
+      524_288,
+      [64, 1_073_741_816],
+      "Up to which it may raise that itself (hard); never more than the daemon has.",
+    ),
+  },
   network: {
     default: choice(
       "none",

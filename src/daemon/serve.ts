@@ -160,7 +160,10 @@ async function openDomain(
     reaper,
     cgroup,
     cgroupDriver,
-    host: readSpecHost(),
+    host: readSpecHost({
+      soft: config.containers.openFiles,
+      hard: config.containers.maxOpenFiles,
+    }),
     network: openCniNetwork({
       confDirs: config.network.confDirs,
       pluginDirs: config.network.pluginDirs,

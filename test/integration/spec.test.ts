@@ -102,6 +102,14 @@ describe("a container of buildContainerSpec() under runc", () => {
     expect(Number(await out("cat /proc/self/oom_score_adj", {}, low))).toBeLessThanOrEqual(0);
   });
 
+  test("may have as many files open as services of systemd, and may raise that", async () => {
+    const own = /^Max open files\s+\S+\s+(\d+)/m.exec(readFileSync("/proc/self/limits", "utf8"));
+    const hard = Math.min(Number(own?.[1]), 524_288);
+    expect(await out("ulimit -Sn; ulimit -Hn; ulimit -Sn 2000 && ulimit -Sn")).toBe(
+      `1024\n${hard}\n2000`,
+    );
+  });
+
   test("filters system calls only where it should", async () => {
     const seccomp = status("Seccomp");
     expect(await out(seccomp)).toBe("0");

@@ -35,6 +35,7 @@ const host: SpecHost = {
   cpuThermalPaths: ["/sys/devices/system/cpu/cpu0/thermal_throttle"],
   apparmor: false,
   selinux: false,
+  openFiles: { soft: 1024, hard: 524_288 },
 };
 
 const environment: ContainerSpecInput["environment"] = {

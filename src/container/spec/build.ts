@@ -59,6 +59,7 @@ function specProcess(input: ContainerSpecInput): SpecProcess {
     cwd: processCwd(config, image),
     capabilities: resolveCapabilities(context, host.boundingCapabilities),
     noNewPrivileges: context?.noNewPrivs === true,
+    rlimits: [{ type: "RLIMIT_NOFILE", ...host.openFiles }],
     oomScoreAdj: oomScoreAdj(config.linux?.resources?.oomScoreAdj, host),
     ...(input.apparmorProfile === undefined ? {} : { apparmorProfile: input.apparmorProfile }),
     ...(input.selinux === undefined ? {} : { selinuxLabel: input.selinux.process }),

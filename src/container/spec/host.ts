@@ -17,12 +17,26 @@ export interface SpecHost {
   /** Counters of thermal interrupts, which tell a container about its neighbours; masked by default. */
   readonly cpuThermalPaths: readonly string[];
   readonly selinux: boolean;
+  /** How many files each process of a container may have open. */
+  readonly openFiles: OpenFileLimits;
 }
+
+export interface OpenFileLimits {
+  readonly soft: number;
+  /** Up to which a process may raise its own. */
+  readonly hard: number;
+}
+
+/**
+ * As systemd gives them to services. Bun raises the daemon's own soft limit to the hard one; what inherits that may run
+ * out of memory over tables as large as the limit, or fail in select(2).
+ */
+const defaultOpenFiles: OpenFileLimits = { soft: 1024, hard: 524_288 };
 
 /** `hybrid`: controllers on v1, an empty v2 hierarchy beside them. */
 export type CgroupVersion = 1 | 2 | "hybrid";
 
-export function readSpecHost(): SpecHost {
+export function readSpecHost(openFiles: OpenFileLimits = defaultOpenFiles): SpecHost {
   const cgroupVersion = readCgroupVersion();
   return {
     arch: readArch(),
@@ -34,7 +48,15 @@ export function readSpecHost(): SpecHost {
     cpuThermalPaths: listCpuThermalPaths(),
     apparmor: readSmall("/sys/module/apparmor/parameters/enabled").startsWith("Y"),
     selinux: exists("/sys/fs/selinux/enforce"),
+    openFiles: clampOpenFiles(openFiles, readFileSync("/proc/self/limits", "latin1")),
   };
+}
+
+/** Nobody can be given more than the daemon has itself (proc_pid_limits(5)). */
+export function clampOpenFiles({ soft, hard }: OpenFileLimits, limits: string): OpenFileLimits {
+  const own = /^Max open files\s+\S+\s+(\d+)/m.exec(limits)?.[1];
+  const most = Math.min(hard, own === undefined ? hard : Number(own));
+  return { soft: Math.min(soft, most), hard: most };
 }
 
 /** The CapBnd line of /proc/<pid>/status as names. */
