@@ -21,6 +21,14 @@ export interface SandboxDeps {
   /** Both succeed for a sandbox that is gone by now. */
   stop(ctx: Context, id: SandboxId): Promise<void>;
   remove(ctx: Context, id: SandboxId): Promise<void>;
+  updateResources(
+    ctx: Context,
+    id: SandboxId,
+    change: {
+      readonly overhead: pb.LinuxContainerResources | undefined;
+      readonly resources: pb.LinuxContainerResources | undefined;
+    },
+  ): Promise<void>;
 }
 
 export interface ContainerDeps {

@@ -237,6 +237,16 @@ test("ListPodSandbox shows every field, and a new state after a change", async (
   expect((await runtime.listPodSandbox({})).items[0]?.state).toBe(SANDBOX_NOTREADY);
 });
 
+test("UpdatePodSandboxResources gives overhead and resources to the domain", async () => {
+  const pod = sandbox();
+  const { domain, runtime } = setUp(pod);
+  const resources = { memoryLimitInBytes: 1n << 30n, cpuQuota: 50_000n };
+  await runtime.updatePodSandboxResources({ podSandboxId: pod.id, resources });
+  expect(domain.calls).toMatchObject([["updateResources", pod.id, { resources }]]);
+  const gone = await failure(runtime.updatePodSandboxResources({ podSandboxId: "f".repeat(64) }));
+  expect(gone.code).toBe(Code.NotFound);
+});
+
 test("a sandbox that is still being made has no status", async () => {
   const pod = sandbox({ state: "starting" });
   const { runtime } = setUp(pod);

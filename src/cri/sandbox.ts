@@ -3,6 +3,7 @@ import type { ServiceImpl } from "@connectrpc/connect";
 import * as pb from "../gen/runtime/v1/api_pb.ts";
 import { invalidArgument } from "../lib/errors.ts";
 import type { Sandbox } from "../sandbox/sandbox.ts";
+import { checkMessage } from "./check-message.ts";
 import { checkSandboxConfig } from "./check-sandbox.ts";
 import { toContainerStatus } from "./container-message.ts";
 import type { CriDeps } from "./deps.ts";
@@ -18,6 +19,7 @@ type Methods = Pick<
   | "stopPodSandbox"
   | "removePodSandbox"
   | "podSandboxStatus"
+  | "updatePodSandboxResources"
   | "listPodSandbox"
   | "streamPodSandboxes"
 >;
@@ -56,6 +58,15 @@ export function sandboxMethods(
     async removePodSandbox({ podSandboxId }, handler) {
       const sandbox = findById(sandboxes, "sandbox", podSandboxId);
       if (sandbox !== undefined) await sandboxes.remove(contextOf(handler), sandbox.id);
+      return {};
+    },
+
+    async updatePodSandboxResources({ podSandboxId, overhead, resources }, handler) {
+      for (const [name, part] of Object.entries({ overhead, resources })) {
+        if (part !== undefined) checkMessage(pb.LinuxContainerResourcesSchema, part, name);
+      }
+      const { id } = getById(known, "sandbox", podSandboxId);
+      await sandboxes.updateResources(contextOf(handler), id, { overhead, resources });
       return {};
     },
 

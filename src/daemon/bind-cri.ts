@@ -23,6 +23,7 @@ import { removeSandbox } from "../sandbox/remove.ts";
 import { runSandbox } from "../sandbox/run.ts";
 import { readPodStats } from "../sandbox/stats.ts";
 import { stopSandbox } from "../sandbox/stop.ts";
+import { updateSandboxResources } from "../sandbox/update-resources.ts";
 import { parts, version } from "../version.ts";
 import type { Config } from "./config.ts";
 import { pinnedBy } from "./pinned.ts";
@@ -53,6 +54,7 @@ export function bindCri({ config, deps, images }: Domain): CriDeps {
       run: (ctx, sandboxConfig, handler) => runSandbox(ctx, deps, sandboxConfig, handler),
       stop: (ctx, id) => stopSandbox(ctx, deps, id),
       remove: (ctx, id) => removeSandbox(ctx, deps, id),
+      updateResources: (ctx, id, change) => updateSandboxResources(ctx, deps, id, change),
     },
     containers: {
       list: () => containers.list(),

@@ -144,6 +144,10 @@ export function openDomain(): Domain {
         pods.delete(id);
         return Promise.resolve();
       },
+      updateResources(_ctx, id, change) {
+        calls.push(["updateResources", id, change]);
+        return Promise.resolve();
+      },
     },
     containers: {
       list: () => [...running.values()],
