@@ -52,3 +52,13 @@ export interface Container {
   readonly pidStartTime: number;
   readonly state: ContainerState;
 }
+
+/** The first process while there may be one, named so that nobody else can be meant. */
+export function processOf({
+  state,
+  pidStartTime,
+}: Pick<Container, "state" | "pidStartTime">):
+  | { readonly pid: number; readonly pidStartTime: number }
+  | undefined {
+  return state.name === "exited" ? undefined : { pid: state.pid, pidStartTime };
+}

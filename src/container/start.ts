@@ -2,10 +2,10 @@ import { constants } from "node:os";
 import type { Context } from "../lib/context.ts";
 import { describe, failedPrecondition } from "../lib/errors.ts";
 import type { ContainerId } from "../lib/id.ts";
-import type { Container } from "./container.ts";
+import { signalContainer } from "../runtime/signal-container.ts";
+import { type Container, processOf } from "./container.ts";
 import type { ContainerDeps } from "./deps.ts";
 import { getHandler } from "./handlers.ts";
-import { signalContainer } from "./signal-container.ts";
 
 /**
  * Lets the user's program run. Only a created container can be started; one whose start fails is exited with
@@ -28,7 +28,7 @@ export async function startContainer(
     deps.containers.put(failed);
     deps.exits.notify(id);
     deps.events.publish({ type: "stopped", container: failed });
-    signalContainer(container, constants.signals.SIGKILL);
+    signalContainer(processOf(container), constants.signals.SIGKILL);
     throw new Error(`start container ${id}`, { cause });
   }
   const { pid } = container.state;

@@ -3,9 +3,9 @@ import { killOnce } from "../cgroup/processes.ts";
 import { type Context, detached } from "../lib/context.ts";
 import { AppError } from "../lib/errors.ts";
 import type { ContainerId } from "../lib/id.ts";
-import type { Container } from "./container.ts";
+import { signalContainer } from "../runtime/signal-container.ts";
+import { type Container, processOf } from "./container.ts";
 import type { ContainerDeps } from "./deps.ts";
-import { signalContainer } from "./signal-container.ts";
 
 /** How long a container may take to vanish after SIGKILL: a process in an uninterruptible call takes its time. */
 const killMs = 20_000;
@@ -25,7 +25,7 @@ export async function stopContainer(
   const container = deps.containers.find(id);
   if (container === undefined || container.state.name === "exited") return;
   if (graceMs > 0 && container.state.name === "running") {
-    signalContainer(container, container.stopSignal);
+    signalContainer(processOf(container), container.stopSignal);
     if (await ended(deps, id, AbortSignal.any([ctx.signal, AbortSignal.timeout(graceMs)]))) return;
     ctx.signal.throwIfAborted();
   }
@@ -39,7 +39,7 @@ export async function killContainer(
   container: Container,
 ): Promise<void> {
   // All of its cgroup: with the pod's or the node's PID namespace its other processes outlive the first.
-  signalContainer(container, constants.signals.SIGKILL);
+  signalContainer(processOf(container), constants.signals.SIGKILL);
   killOnce(deps.cgroup, container.cgroupPath);
   if (await ended(deps, container.id, detached(ctx, killMs).signal)) return;
   throw new AppError(`container ${container.id} still runs ${killMs} ms after SIGKILL`, {
