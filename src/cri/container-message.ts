@@ -96,7 +96,7 @@ function imageSpec(config: pb.ContainerConfig): MessageInitShape<typeof pb.Image
 }
 
 /** What the user wrote: a kubelet sends the image's id as `image` and the name beside it. */
-function imageName(config: pb.ContainerConfig): string {
+export function imageName(config: pb.ContainerConfig): string {
   return config.image?.userSpecifiedImage || (config.image?.image ?? "");
 }
 

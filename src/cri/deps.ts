@@ -5,6 +5,7 @@ import type { Image } from "../image/image.ts";
 import type { Context } from "../lib/context.ts";
 import type { ContainerId, SandboxId } from "../lib/id.ts";
 import type { PodEvent } from "../sandbox/events.ts";
+import type { NodeMetrics } from "../sandbox/metrics.ts";
 import type { Sandbox } from "../sandbox/sandbox.ts";
 import type { PodStats } from "../sandbox/stats.ts";
 
@@ -128,6 +129,9 @@ export interface NodeDeps {
 /** Figures that are read from the kernel when they are asked for. */
 export interface StatsDeps {
   ofContainers(ctx: Context, containers: readonly Container[]): Promise<readonly ContainerStats[]>;
+  metrics(ctx: Context): Promise<NodeMetrics>;
+  /** What this node can tell at all. */
+  readonly accounts: { readonly pressure: boolean; readonly hugePages: boolean };
   ofPods(ctx: Context, sandboxes: readonly Sandbox[]): Promise<readonly PodStats[]>;
   /** The file system of writable layers, as `ImageDeps.usage` names it. */
   readonly mountpoint: string;

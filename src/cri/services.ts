@@ -7,6 +7,7 @@ import { eventMethods } from "./events.ts";
 import { execMethods } from "./exec.ts";
 import { createHealthService } from "./health.ts";
 import { imageMethods } from "./image.ts";
+import { metricsMethods } from "./metrics/metrics.ts";
 import type { Readiness } from "./readiness.ts";
 import { sandboxMethods } from "./sandbox.ts";
 import { statsMethods } from "./stats.ts";
@@ -20,6 +21,7 @@ export function createRuntimeService(deps: CriDeps): Partial<ServiceImpl<typeof 
     ...containerMethods(deps),
     ...execMethods(deps),
     ...statsMethods(deps),
+    ...metricsMethods(deps),
     ...eventMethods(deps),
   };
 }

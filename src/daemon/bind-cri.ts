@@ -19,6 +19,7 @@ import type { Reaper } from "../runtime/reaper.ts";
 import { addContainer } from "../sandbox/add-container.ts";
 import type { SandboxDeps } from "../sandbox/deps.ts";
 import type { EventHub } from "../sandbox/event-hub.ts";
+import { readMetrics } from "../sandbox/metrics.ts";
 import { removeSandbox } from "../sandbox/remove.ts";
 import { runSandbox } from "../sandbox/run.ts";
 import { readPodStats } from "../sandbox/stats.ts";
@@ -79,6 +80,8 @@ export function bindCri({ config, deps, images }: Domain): CriDeps {
     stats: {
       ofContainers: (ctx, wanted) => readContainerStats(ctx, deps, wanted),
       ofPods: (ctx, wanted) => readPodStats(ctx, deps, wanted),
+      metrics: (ctx) => readMetrics(ctx, { ...deps, filesystem: images.layers.directory }),
+      accounts: deps.cgroups.accounts,
       mountpoint: images.layers.directory,
     },
     events: deps.events,

@@ -12,7 +12,7 @@ import {
 import { digestOf } from "../../src/oci/digest.ts";
 import type { PodEvent } from "../../src/sandbox/events.ts";
 import type { Sandbox } from "../../src/sandbox/sandbox.ts";
-import { containerStats, podStats } from "./cri-stats.ts";
+import { containerStats, nodeMetrics, podStats } from "./cri-stats.ts";
 
 export function sandboxConfig(
   init: Omit<MessageInitShape<typeof pb.PodSandboxConfigSchema>, "$typeName"> = {},
@@ -222,6 +222,8 @@ export function openDomain(): Domain {
             ),
           ),
         ),
+      metrics: () => Promise.resolve(nodeMetrics([...pods.values()], [...running.values()])),
+      accounts: { pressure: true, hugePages: true },
       mountpoint: "/var/lib/crib/snapshots",
     },
     events: {

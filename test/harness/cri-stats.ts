@@ -1,5 +1,6 @@
 import type { Container } from "../../src/container/container.ts";
 import type { CgroupReading, ContainerStats } from "../../src/container/stats.ts";
+import type { NodeMetrics } from "../../src/sandbox/metrics.ts";
 import type { Sandbox } from "../../src/sandbox/sandbox.ts";
 import type { PodStats } from "../../src/sandbox/stats.ts";
 
@@ -46,5 +47,53 @@ export function podStats(sandbox: Sandbox, containers: readonly Container[]): Po
         ]
       : undefined,
     containers: containers.map(containerStats),
+  };
+}
+
+export function nodeMetrics(
+  sandboxes: readonly Sandbox[],
+  containers: readonly Container[],
+): NodeMetrics {
+  return {
+    filesystem: { sizeBytes: 1_000_000, inodes: 5000, freeInodes: 4000 },
+    pods: sandboxes.map((sandbox) => ({
+      sandbox,
+      network: podStats(sandbox, []).network,
+      containers: containers
+        .filter(({ sandboxId }) => sandboxId === sandbox.id)
+        .map((container) => ({
+          container,
+          atNs: 1_700_000_009_000_000_001n,
+          usage: reading,
+          writableLayer: { usedBytes: 4096, inodes: 7 },
+          cpu: {
+            userNs: 10_000_000_000n,
+            systemNs: 2_345_678_901n,
+            periods: 9,
+            throttledPeriods: 4,
+            throttledNs: 3_900_000_000n,
+          },
+          memory: {
+            cacheBytes: 500,
+            mappedFileBytes: 400,
+            kernelBytes: 300,
+            swapBytes: 10,
+            peakBytes: 3500,
+            limitHits: 6,
+            oomKills: 1,
+            ownPageFaults: 30,
+            ownMajorPageFaults: 1,
+          },
+          disks: [
+            {
+              ...{ device: "/dev/sda", major: 8, minor: 0 },
+              ...{ readBytes: 100, writtenBytes: 200, reads: 1, writes: 2 },
+            },
+          ],
+          hugePages: [{ pageSize: "2MB", usageBytes: 0, peakBytes: undefined }],
+          tasks: { current: 5, max: undefined },
+          processes: { count: 3, descriptors: 20, sockets: 2, descriptorLimit: 1024 },
+        })),
+    })),
   };
 }

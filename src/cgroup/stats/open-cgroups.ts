@@ -1,3 +1,4 @@
+import { existsSync } from "node:fs";
 import type { CgroupHost } from "../host.ts";
 import { CpuRate } from "./cpu-rate.ts";
 import { type CgroupDetails, readDetails } from "./details.ts";
@@ -35,6 +36,14 @@ export class OpenCgroups implements Disposable {
   ) {
     this.#host = host;
     this.#budget = new OpenFileBudget(options.maxOpenFiles ?? maxOpenFiles);
+  }
+
+  /** What the kernel counts for cgroups of this node. */
+  get accounts(): { readonly pressure: boolean; readonly hugePages: boolean } {
+    return {
+      pressure: this.#host.unified !== undefined && existsSync("/proc/pressure/cpu"),
+      hugePages: this.#host.roots.has("hugetlb") && this.#hugePageSizes.length > 0,
+    };
   }
 
   read(relative: string): CgroupReading {

@@ -1,0 +1,63 @@
+import * as pb from "../../gen/runtime/v1/api_pb.ts";
+
+/** One value, with those labels that tell it from other values of the same metric. */
+export interface Sample {
+  readonly value: bigint | number;
+  readonly labels: readonly string[];
+}
+
+/**
+ * A metric and where its values come from, in one place: what is advertised is also emitted. Names, units and label
+ * keys are those that dashboards know from cAdvisor. CRI carries whole numbers, so that seconds are whole seconds.
+ */
+export interface Metric<Source> {
+  readonly name: `container_${string}`;
+  readonly help: string;
+  readonly type: pb.MetricType;
+  /** Beyond those that every metric has. */
+  readonly labelKeys: readonly string[];
+  /** Nothing where the node does not account it or no limit is set. */
+  readonly read: (source: Source) => readonly Sample[];
+}
+
+type Single<Source> = (source: Source) => bigint | number | undefined;
+type Several<Source> = (source: Source) => readonly Sample[];
+type Name = Metric<never>["name"];
+
+const { COUNTER, GAUGE } = pb.MetricType;
+
+/** Only grows while the container lives. */
+export function counter<S>(name: Name, help: string, read: Single<S>): Metric<S> {
+  return { name, help, type: COUNTER, labelKeys: [], read: (source) => single(read(source)) };
+}
+
+export function gauge<S>(name: Name, help: string, read: Single<S>): Metric<S> {
+  return { name, help, type: GAUGE, labelKeys: [], read: (source) => single(read(source)) };
+}
+
+/** A counter with several values, told apart by these labels. */
+export function counters<S>(
+  name: Name,
+  help: string,
+  labelKeys: readonly string[],
+  read: Several<S>,
+): Metric<S> {
+  return { name, help, type: COUNTER, labelKeys, read };
+}
+
+export function gauges<S>(
+  name: Name,
+  help: string,
+  labelKeys: readonly string[],
+  read: Several<S>,
+): Metric<S> {
+  return { name, help, type: GAUGE, labelKeys, read };
+}
+
+export function seconds(ns: bigint): bigint {
+  return ns / 1_000_000_000n;
+}
+
+function single(value: bigint | number | undefined): readonly Sample[] {
+  return value === undefined ? [] : [{ value, labels: [] }];
+}
