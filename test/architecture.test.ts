@@ -10,6 +10,7 @@ const mechanisms = [
   "runtime",
   "network",
   "cgroup",
+  "cdi",
   "state",
 ];
 
@@ -53,6 +54,7 @@ const allowed: Readonly<Record<string, readonly string[]>> = {
   runtime: base,
   network: base,
   cgroup: base,
+  cdi: base,
   state: [...base, "gen", "container", "sandbox", "image"],
   oci: ["lib"],
   os: ["lib"],

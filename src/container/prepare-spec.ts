@@ -6,6 +6,7 @@ import type { ContainerUser } from "./container.ts";
 import type { SandboxEnvironment } from "./environment.ts";
 import type { ImageVolumes } from "./image-volumes.ts";
 import { buildContainerSpec } from "./spec/build.ts";
+import { resolveCdi } from "./spec/device/cdi.ts";
 import { resolveDevices } from "./spec/device/resolve.ts";
 import type { SpecHost } from "./spec/host.ts";
 import { resolveMounts } from "./spec/mount/resolve.ts";
@@ -48,6 +49,10 @@ export async function prepareSpec(
       imageVolumes: request.volumes,
     }),
     devices: await resolveDevices(config.devices, context?.privileged === true),
+    cdi: await resolveCdi(
+      config.CDIDevices.map(({ name }) => name),
+      host.cdiSpecDirs,
+    ),
     seccomp: await resolveSeccomp(context, host),
     apparmorProfile: resolveApparmor(context, host),
     selinux: selinuxLabels(context, host),

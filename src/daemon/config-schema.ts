@@ -65,6 +65,10 @@ export const schema = {
       [64, 1_073_741_816],
       "Up to which it may raise that itself (hard); never more than the daemon has.",
     ),
+    cdiSpecDirs: paths(
+      ["/etc/cdi", "/var/run/cdi"],
+      "Descriptions of devices (CDI); of two directories the later one wins.",
+    ),
   },
   network: {
     default: choice(

@@ -161,8 +161,8 @@ async function openDomain(
     cgroup,
     cgroupDriver,
     host: readSpecHost({
-      soft: config.containers.openFiles,
-      hard: config.containers.maxOpenFiles,
+      openFiles: { soft: config.containers.openFiles, hard: config.containers.maxOpenFiles },
+      cdiSpecDirs: config.containers.cdiSpecDirs,
     }),
     network: openCniNetwork({
       confDirs: config.network.confDirs,

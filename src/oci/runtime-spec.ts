@@ -4,7 +4,27 @@ export interface RuntimeSpec {
   readonly process: SpecProcess;
   readonly root: { readonly path: string; readonly readonly: boolean };
   readonly mounts: readonly SpecMount[];
+  readonly hooks?: SpecHooks;
   readonly linux: SpecLinux;
+}
+
+/** Programs of the node that the OCI runtime runs at moments of a container's life. */
+export type SpecHooks = Readonly<Partial<Record<SpecHookName, readonly SpecHook[]>>>;
+export type SpecHookName =
+  | "prestart"
+  | "createRuntime"
+  | "createContainer"
+  | "startContainer"
+  | "poststart"
+  | "poststop";
+
+export interface SpecHook {
+  readonly path: string;
+  /** With the program's name first; the path alone when absent. */
+  readonly args?: readonly string[];
+  /** All of its environment; never empty, since runc would take its own instead. */
+  readonly env: readonly string[];
+  readonly timeout?: number;
 }
 
 export interface SpecProcess {

@@ -2,6 +2,7 @@ import { chmodSync, copyFileSync, linkSync, mkdirSync, writeFileSync } from "nod
 import { create, type MessageInitShape } from "@bufbuild/protobuf";
 import type { SandboxEnvironment } from "../../src/container/environment.ts";
 import { buildContainerSpec } from "../../src/container/spec/build.ts";
+import { resolveCdi } from "../../src/container/spec/device/cdi.ts";
 import { resolveDevices } from "../../src/container/spec/device/resolve.ts";
 import { readSpecHost } from "../../src/container/spec/host.ts";
 import { resolveMounts } from "../../src/container/spec/mount/resolve.ts";
@@ -73,7 +74,12 @@ export function makeEnvironment(
 /** All preparations and the spec, as CreateContainer does them. */
 export async function specOf(
   init: ConfigInit,
-  at: { readonly rootfs: string; readonly environment: SandboxEnvironment; readonly name: string },
+  at: {
+    readonly rootfs: string;
+    readonly environment: SandboxEnvironment;
+    readonly name: string;
+    readonly cdiSpecDirs?: readonly string[];
+  },
   image: Partial<Parameters<typeof buildContainerSpec>[0]["image"]> & {
     readonly user?: string;
   } = {},
@@ -92,6 +98,10 @@ export async function specOf(
       imageVolumes: new Map(),
     }),
     devices: await resolveDevices(config.devices, context?.privileged === true),
+    cdi: await resolveCdi(
+      config.CDIDevices.map(({ name }) => name),
+      at.cdiSpecDirs ?? [],
+    ),
     seccomp: await resolveSeccomp(context, host),
     apparmorProfile: resolveApparmor(context, host),
     selinux: selinuxLabels(context, host),

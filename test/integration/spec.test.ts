@@ -110,6 +110,40 @@ describe("a container of buildContainerSpec() under runc", () => {
     );
   });
 
+  test("has the devices, files, groups and hooks of a CDI device, whatever the image says", async () => {
+    const cdi = `${dir}/cdi`;
+    mkdirSync(cdi);
+    const hook = `${dir}/hook`;
+    writeFileSync(hook, `#!/bin/sh\nenv >${dir}/hook.env\n`, { mode: 0o755 });
+    const containerEdits = {
+      env: ["DEVICE=zero"],
+      deviceNodes: [{ path: "/dev/mine", hostPath: "/dev/loop-control", permissions: "r", gid: 44 }],
+      mounts: [{ hostPath: `${dir}/hosts`, containerPath: "/opt/file", options: ["ro"] }],
+      hooks: [{ hookName: "createRuntime", path: hook, env: ["FROM=cdi"] }],
+      additionalGids: [44],
+    };
+    const device = { name: "zero", containerEdits };
+    const file = { cdiVersion: "0.8.0", kind: "test.example/mem", devices: [device] };
+    writeFileSync(`${cdi}/test.json`, JSON.stringify(file));
+    const name = `spec-${process.pid}-${count++}`;
+    const script = `echo $DEVICE; id -G; stat -c %g /dev/mine; (: </dev/mine) && echo open; cat /opt/file
+      echo x >/dev/mine`;
+    const init: ConfigInit = {
+      command: ["/bin/sh", "-c", script],
+      envs: [{ key: "LD_PRELOAD", value: Buffer.from("./evil.so") }],
+      CDIDevices: [{ name: "test.example/mem=zero" }],
+      annotations: { "cdi.k8s.io/x": "test.example/mem=other" },
+      linux: { securityContext: ownPid },
+    };
+    const at = { rootfs, environment, name, cdiSpecDirs: [cdi] };
+    const { stdout, stderr } = await runSpec(runc, dir, name, await specOf(init, at));
+    expect(stdout).toBe("zero\n0 44\n44\nopen\nhosts");
+    expect(stderr).toContain("can't create /dev/mine: Operation not permitted");
+    const hookEnv = readFileSync(`${dir}/hook.env`, "utf8");
+    expect(hookEnv).toContain("FROM=cdi");
+    expect(hookEnv).not.toContain("LD_PRELOAD");
+  });
+
   test("filters system calls only where it should", async () => {
     const seccomp = status("Seccomp");
     expect(await out(seccomp)).toBe("0");

@@ -7,6 +7,7 @@ import {
 } from "../../gen/runtime/v1/api_pb.ts";
 import { generateSandboxId } from "../../lib/id.ts";
 import { buildContainerSpec } from "./build.ts";
+import { noCdiChanges } from "./device/cdi.ts";
 import { noDevices } from "./device/resolve.ts";
 import type { SpecHost } from "./host.ts";
 import { buildInfraSpec } from "./infra.ts";
@@ -36,6 +37,7 @@ const host: SpecHost = {
   apparmor: false,
   selinux: false,
   openFiles: { soft: 1024, hard: 524_288 },
+  cdiSpecDirs: [],
 };
 
 const environment: ContainerSpecInput["environment"] = {
@@ -73,6 +75,7 @@ function input(
     user: { uid: 0, gid: 0, supplementalGroups: [0], home: "/root" },
     mounts: [],
     devices: noDevices,
+    cdi: noCdiChanges,
     seccomp: undefined,
     apparmorProfile: undefined,
     selinux: undefined,
@@ -197,9 +200,25 @@ describe("buildContainerSpec()", () => {
     expect(() => buildContainerSpec(input({ linux }))).toThrow("not privileged");
   });
 
-  test("does not leave out a device that it cannot give", () => {
-    const config = { CDIDevices: [{ name: "vendor.com/gpu=0" }] };
-    expect(() => buildContainerSpec(input(config))).toThrow("CDI");
+  test("has what CDI devices bring, over what the container says", () => {
+    const node = { type: "c", major: 1, minor: 3, fileMode: 0o666, uid: 0, gid: 0 } as const;
+    const mount = { destination: "/opt", type: "bind", source: "/opt/gpu", options: ["rbind"] };
+    const rule = { allow: true, type: "c", major: 1, minor: 3, access: "rw" } as const;
+    const cdi = {
+      env: ["A=device", "GPU=a=b"],
+      devices: { nodes: [{ ...node, path: "/dev/gpu" }], rules: [rule] },
+      mounts: [mount],
+      hooks: { createRuntime: [{ path: "/bin/true", env: ["PATH=/bin"] }] },
+      additionalGids: [0, 44],
+    };
+    const spec = buildContainerSpec(input(kubelet, { cdi }));
+    expect(spec.process.env).toContain("A=device");
+    expect(spec.process.env).toContain("GPU=a=b");
+    expect(spec.process.user.additionalGids).toEqual([0, 44]);
+    expect(spec.mounts).toContainEqual(mount);
+    expect(spec.hooks).toEqual(cdi.hooks);
+    expect(spec.linux.devices).toEqual(cdi.devices.nodes);
+    expect(spec.linux.resources.devices?.at(-1)).toEqual(rule);
   });
 
   test("joins the PID namespace of the mode, and says what is missing", () => {

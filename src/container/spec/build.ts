@@ -1,5 +1,5 @@
-import { AppError, invalidArgument } from "../../lib/errors.ts";
-import type { RuntimeSpec, SpecLinux, SpecProcess } from "../../oci/runtime-spec.ts";
+import { invalidArgument } from "../../lib/errors.ts";
+import type { RuntimeSpec, SpecDevice, SpecLinux, SpecProcess } from "../../oci/runtime-spec.ts";
 import type { ContainerSpecInput } from "./input.ts";
 import { rootfsPropagation, specMounts } from "./mount/mounts.ts";
 import { specNamespaces } from "./namespaces.ts";
@@ -23,9 +23,6 @@ export function buildContainerSpec(input: ContainerSpecInput): RuntimeSpec {
     input.environment.userNamespace?.ids,
   );
   checkPrivilege(input);
-  if (input.config.CDIDevices.length > 0) {
-    throw new AppError("CDI devices", { kind: "unimplemented" });
-  }
   const readonlyRootfs = context?.readonlyRootfs === true;
   return {
     ociVersion,
@@ -33,10 +30,12 @@ export function buildContainerSpec(input: ContainerSpecInput): RuntimeSpec {
     root: { path: input.rootfs, readonly: readonlyRootfs },
     mounts: specMounts({
       mounts: input.mounts,
+      deviceMounts: input.cdi.mounts,
       environment: input.environment,
       privileged: context?.privileged === true,
       readonlyRootfs,
     }),
+    ...(input.cdi.hooks === undefined ? {} : { hooks: input.cdi.hooks }),
     linux: specLinux(input),
   };
 }
@@ -53,9 +52,17 @@ function specProcess(input: ContainerSpecInput): SpecProcess {
   const context = config.linux?.securityContext;
   return {
     terminal: config.tty,
-    user: { uid: user.uid, gid: user.gid, additionalGids: user.supplementalGroups },
+    user: {
+      uid: user.uid,
+      gid: user.gid,
+      additionalGids: [...new Set([...user.supplementalGroups, ...input.cdi.additionalGids])],
+    },
     args: processArgs(config, image),
-    env: processEnv(config, image, { hostname: input.environment.hostname, home: user.home }),
+    env: processEnv(config, image, {
+      hostname: input.environment.hostname,
+      home: user.home,
+      devices: input.cdi.env,
+    }),
     cwd: processCwd(config, image),
     capabilities: resolveCapabilities(context, host.boundingCapabilities),
     noNewPrivileges: context?.noNewPrivs === true,
@@ -75,12 +82,17 @@ function specLinux(input: ContainerSpecInput): SpecLinux {
     cgroupsPath: input.cgroupPath,
     resources: {
       ...toOciResources(config.linux?.resources, host.cgroupVersion, host),
-      devices: input.devices.rules,
+      devices: [...input.devices.rules, ...input.cdi.devices.rules],
     },
-    devices: input.devices.nodes,
+    devices: mergeNodes(input.devices.nodes, input.cdi.devices.nodes),
     ...hiddenPaths(context, host.cpuThermalPaths),
     ...(propagation === undefined ? {} : { rootfsPropagation: propagation }),
     ...(input.seccomp === undefined ? {} : { seccomp: input.seccomp }),
     ...(input.selinux === undefined ? {} : { mountLabel: input.selinux.mount }),
   };
+}
+
+/** Of two at one place the later one is there. */
+function mergeNodes(...lists: readonly (readonly SpecDevice[])[]): readonly SpecDevice[] {
+  return [...new Map(lists.flat().map((node) => [node.path, node])).values()];
 }

@@ -19,6 +19,8 @@ export interface SpecHost {
   readonly selinux: boolean;
   /** How many files each process of a container may have open. */
   readonly openFiles: OpenFileLimits;
+  /** Where CDI devices are described, the directory that wins last. */
+  readonly cdiSpecDirs: readonly string[];
 }
 
 export interface OpenFileLimits {
@@ -36,7 +38,10 @@ const defaultOpenFiles: OpenFileLimits = { soft: 1024, hard: 524_288 };
 /** `hybrid`: controllers on v1, an empty v2 hierarchy beside them. */
 export type CgroupVersion = 1 | 2 | "hybrid";
 
-export function readSpecHost(openFiles: OpenFileLimits = defaultOpenFiles): SpecHost {
+/** What the configuration decides of it. */
+export type SpecHostOptions = Partial<Pick<SpecHost, "openFiles" | "cdiSpecDirs">>;
+
+export function readSpecHost(options: SpecHostOptions = {}): SpecHost {
   const cgroupVersion = readCgroupVersion();
   return {
     arch: readArch(),
@@ -48,7 +53,11 @@ export function readSpecHost(openFiles: OpenFileLimits = defaultOpenFiles): Spec
     cpuThermalPaths: listCpuThermalPaths(),
     apparmor: readSmall("/sys/module/apparmor/parameters/enabled").startsWith("Y"),
     selinux: exists("/sys/fs/selinux/enforce"),
-    openFiles: clampOpenFiles(openFiles, readFileSync("/proc/self/limits", "latin1")),
+    openFiles: clampOpenFiles(
+      options.openFiles ?? defaultOpenFiles,
+      readFileSync("/proc/self/limits", "latin1"),
+    ),
+    cdiSpecDirs: options.cdiSpecDirs ?? [],
   };
 }
 

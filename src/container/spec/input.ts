@@ -3,6 +3,7 @@ import type { ImageConfig } from "../../oci/image-config.ts";
 import type { SpecSeccomp } from "../../oci/runtime-spec.ts";
 import type { SandboxEnvironment } from "../environment.ts";
 import type { ResolvedUser } from "../user.ts";
+import type { CdiChanges } from "./device/cdi.ts";
 import type { ResolvedDevices } from "./device/resolve.ts";
 import type { SpecHost } from "./host.ts";
 import type { ResolvedMount } from "./mount/resolve.ts";
@@ -20,6 +21,7 @@ export interface ContainerSpecInput {
   readonly user: ResolvedUser;
   readonly mounts: readonly ResolvedMount[];
   readonly devices: ResolvedDevices;
+  readonly cdi: CdiChanges;
   readonly seccomp: SpecSeccomp | undefined;
   /** Name of a loaded AppArmor profile. */
   readonly apparmorProfile: string | undefined;

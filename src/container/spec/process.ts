@@ -34,16 +34,21 @@ export function processCwd(
 }
 
 /**
- * The environment, later ones over earlier ones: defaults, the image's, the container's. Entries of the image
+ * The environment, later ones over earlier ones: defaults, the image's, the container's, its devices'. Entries of the image
  * that are no `NAME=value` are left out. HOME comes last of all: runc would look it up itself otherwise.
  */
 export function processEnv(
   config: Pick<pb.ContainerConfig, "envs" | "tty">,
   image: Pick<ImageProcess, "env">,
-  defaults: { readonly hostname: string; readonly home: string },
+  more: {
+    readonly hostname: string;
+    readonly home: string;
+    /** `NAME=value`, of CDI devices. */
+    readonly devices?: readonly string[];
+  },
 ): readonly string[] {
   const env = new Map([["PATH", defaultPath]]);
-  if (defaults.hostname !== "") env.set("HOSTNAME", defaults.hostname);
+  if (more.hostname !== "") env.set("HOSTNAME", more.hostname);
   if (config.tty) env.set("TERM", "xterm");
   for (const entry of image.env) {
     const split = entry.indexOf("=");
@@ -52,7 +57,11 @@ export function processEnv(
     env.set(entry.slice(0, split), entry.slice(split + 1));
   }
   for (const { key, value } of config.envs) env.set(checkName(key), decodeValue(key, value));
-  if (!env.has("HOME")) env.set("HOME", defaults.home);
+  for (const entry of more.devices ?? []) {
+    const split = entry.indexOf("=");
+    env.set(entry.slice(0, split), entry.slice(split + 1));
+  }
+  if (!env.has("HOME")) env.set("HOME", more.home);
   return Array.from(env, ([name, value]) => `${name}=${value}`);
 }
 

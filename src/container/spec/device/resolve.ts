@@ -65,6 +65,17 @@ async function resolveDevice(device: pb.Device): Promise<readonly SpecDevice[]> 
   throw invalidArgument(`${hostPath} is not a device`);
 }
 
+/** The device node at `hostPath`, to be at `path` in a container. */
+export async function readDevice(hostPath: string, path: string): Promise<SpecDevice> {
+  try {
+    const node = deviceNode(path, await stat(hostPath, { bigint: true }));
+    if (node !== undefined) return node;
+  } catch (cause) {
+    throw failedPrecondition(`device ${hostPath}`, cause);
+  }
+  throw failedPrecondition(`${hostPath} is not a device`);
+}
+
 /** Kernel file systems and runtimes' own places below /dev, which hold no devices of the node. */
 const skipped = new Set(["pts", "shm", "fd", "mqueue", "console", ".lxc", ".lxd-mounts", ".udev"]);
 

@@ -14,6 +14,8 @@ type PodFiles = Pick<
  */
 export function specMounts(input: {
   readonly mounts: readonly ResolvedMount[];
+  /** What CDI devices bring along. */
+  readonly deviceMounts?: readonly SpecMount[];
   readonly environment: PodFiles;
   readonly privileged: boolean;
   readonly readonlyRootfs: boolean;
@@ -26,7 +28,9 @@ export function specMounts(input: {
   const pod = podMounts(input.environment, input.readonlyRootfs).filter(
     (mount) => !taken.has(mount.destination),
   );
-  return [...kernel, ...pod, ...own].sort((a, b) => depth(a.destination) - depth(b.destination));
+  return [...kernel, ...pod, ...own, ...(input.deviceMounts ?? [])].sort(
+    (a, b) => depth(a.destination) - depth(b.destination),
+  );
 }
 
 /** runc makes the root mount private unless told; then no mount could come from the node or go to it. */
