@@ -1,8 +1,8 @@
-import { createReadStream } from "node:fs";
 import { type FileHandle, open } from "node:fs/promises";
 import type { Context } from "../lib/context.ts";
 import { AppError, invalidArgument } from "../lib/errors.ts";
 import { type TarEntry, TarReader } from "../snapshot/tar-reader.ts";
+import type { ImageArchive } from "./archive.ts";
 
 interface Member {
   readonly offset: number;
@@ -15,17 +15,23 @@ const blockSize = 512;
 const maxMembers = 100_000;
 const chunkBytes = 1 << 18;
 
+/** Where in a file an archive is. */
+export interface Range {
+  readonly offset: number;
+  readonly sizeBytes: number;
+}
+
 /**
  * An uncompressed tar archive as a set of files. Only headers are read to find them, which is why it is read with our own
  * TarReader: a streaming library would have to go through all the data.
  */
-export class ArchiveFile implements AsyncDisposable {
-  readonly #path: string;
+export class ArchiveFile implements ImageArchive {
+  readonly path: string;
   readonly #handle: FileHandle;
   readonly #members: ReadonlyMap<string, Member>;
 
   constructor(path: string, handle: FileHandle, members: ReadonlyMap<string, Member>) {
-    this.#path = path;
+    this.path = path;
     this.#handle = handle;
     this.#members = members;
   }
@@ -39,7 +45,7 @@ export class ArchiveFile implements AsyncDisposable {
     const member = this.#members.get(name);
     const target = member?.linkTo === undefined ? member : this.#members.get(member.linkTo);
     if (target === undefined || target.linkTo !== undefined) {
-      throw invalidArgument(`${this.#path} has no file ${JSON.stringify(name.slice(0, 200))}`);
+      throw invalidArgument(`${this.path} has no file ${JSON.stringify(name.slice(0, 200))}`);
     }
     return target;
   }
@@ -51,20 +57,26 @@ export class ArchiveFile implements AsyncDisposable {
   async read(name: string, maxBytes: number): Promise<Buffer> {
     const { offset, sizeBytes } = this.#get(name);
     if (sizeBytes > maxBytes) {
-      throw new AppError(`${name} in ${this.#path}: over ${maxBytes} bytes`, {
+      throw new AppError(`${name} in ${this.path}: over ${maxBytes} bytes`, {
         kind: "resource-exhausted",
       });
     }
-    const bytes = Buffer.alloc(sizeBytes);
-    await this.#handle.read(bytes, 0, sizeBytes, offset);
-    return bytes;
+    return Buffer.concat(await Array.fromAsync(this.#range(offset, sizeBytes)));
   }
 
-  async *stream(name: string): AsyncGenerator<Uint8Array> {
+  stream(name: string): AsyncGenerator<Uint8Array> {
     const { offset, sizeBytes } = this.#get(name);
-    if (sizeBytes === 0) return;
-    const range = { start: offset, end: offset + sizeBytes - 1, highWaterMark: chunkBytes };
-    for await (const chunk of createReadStream(this.#path, range)) yield chunk;
+    return this.#range(offset, sizeBytes);
+  }
+
+  async *#range(offset: number, sizeBytes: number): AsyncGenerator<Uint8Array> {
+    for (let at = 0; at < sizeBytes; ) {
+      const piece = Buffer.allocUnsafe(Math.min(chunkBytes, sizeBytes - at));
+      const { bytesRead } = await this.#handle.read(piece, 0, piece.byteLength, offset + at);
+      if (bytesRead === 0) throw invalidArgument(`${this.path} was cut off while it was read`);
+      at += bytesRead;
+      yield piece.subarray(0, bytesRead);
+    }
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -72,17 +84,23 @@ export class ArchiveFile implements AsyncDisposable {
   }
 }
 
-export async function openArchive(ctx: Context, path: string): Promise<ArchiveFile> {
+/** Opens the archive that is the file, or the part of it that `range` says. */
+export async function openArchive(ctx: Context, path: string, range?: Range): Promise<ArchiveFile> {
   const handle = await open(path, "r");
   try {
-    return new ArchiveFile(path, handle, await readMembers(ctx, handle));
+    const whole = range ?? { offset: 0, sizeBytes: (await handle.stat()).size };
+    return new ArchiveFile(path, handle, await readMembers(ctx, handle, whole));
   } catch (cause) {
     await handle.close();
     throw new Error(`read archive ${path}`, { cause });
   }
 }
 
-async function readMembers(ctx: Context, handle: FileHandle): Promise<ReadonlyMap<string, Member>> {
+async function readMembers(
+  ctx: Context,
+  handle: FileHandle,
+  range: Range,
+): Promise<ReadonlyMap<string, Member>> {
   const members = new Map<string, Member>();
   const block = Buffer.alloc(blockSize);
   let reader = new TarReader(ignoreData(take));
@@ -90,10 +108,10 @@ async function readMembers(ctx: Context, handle: FileHandle): Promise<ReadonlyMa
   function take(entry: TarEntry): void {
     found = entry;
   }
-  for (let offset = 0; ; offset += blockSize) {
+  const limit = range.offset + range.sizeBytes;
+  for (let offset = range.offset; offset < limit; offset += blockSize) {
     ctx.signal.throwIfAborted();
     const { bytesRead } = await handle.read(block, 0, blockSize, offset);
-    if (bytesRead === 0) break;
     if (bytesRead < blockSize) throw invalidArgument("not a tar archive, or one that was cut off");
     reader.write(block);
     if (found === undefined) continue;
@@ -104,9 +122,8 @@ async function readMembers(ctx: Context, handle: FileHandle): Promise<ReadonlyMa
     found = undefined;
     reader = new TarReader(ignoreData(take));
   }
-  const { size } = await handle.stat();
   for (const [name, { offset, sizeBytes }] of members) {
-    if (offset + sizeBytes > size) throw invalidArgument(`${JSON.stringify(name)} was cut off`);
+    if (offset + sizeBytes > limit) throw invalidArgument(`${JSON.stringify(name)} was cut off`);
   }
   return members;
 }
@@ -129,7 +146,7 @@ function resolveLink({ type, name, linkName }: TarEntry): string {
 }
 
 /** `./a`, `/a` and `a` are the same file. */
-function nameOf(name: Uint8Array): string {
+export function nameOf(name: Uint8Array): string {
   return Buffer.from(name)
     .toString()
     .split("/")

@@ -3,11 +3,13 @@ import { AppError, invalidArgument } from "../lib/errors.ts";
 import { asArray, asList, asObject, asString, optional, parseJson } from "../lib/json.ts";
 import { type Descriptor, parseDescriptor } from "../oci/descriptor.ts";
 import { type Digest, digestHex, digestOf } from "../oci/digest.ts";
-import { maxImageConfigBytes } from "../oci/image-config.ts";
+import { maxImageConfigBytes, parseImageConfig } from "../oci/image-config.ts";
 import { maxManifestBytes, parseManifest, selectManifest } from "../oci/manifest.ts";
 import { isRunnable, type Platform } from "../oci/platform.ts";
 import { parseReference, type Reference, repoDigest, repoTag } from "../oci/reference.ts";
-import type { ArchiveFile } from "./archive-file.ts";
+import { compressionOf } from "../snapshot/decompress.ts";
+import type { ImageArchive } from "./archive.ts";
+import { checkChain, originalsIn } from "./portable-manifest.ts";
 import type { FoundImage } from "./store-image.ts";
 
 /** An image in an archive, but for how its layers are read. */
@@ -25,7 +27,7 @@ const maxIndexDepth = 4;
 
 /** The images for `platform` in what `docker save` writes, or in an OCI image layout; where an archive is both, the first says the names better. */
 export async function readArchivedImages(
-  archive: ArchiveFile,
+  archive: ImageArchive,
   platform: Platform,
 ): Promise<readonly ArchivedImage[]> {
   if (archive.has("manifest.json")) return await readDockerImages(archive);
@@ -33,7 +35,7 @@ export async function readArchivedImages(
   throw invalidArgument("an archive with neither manifest.json nor index.json");
 }
 
-async function readDockerImages(archive: ArchiveFile): Promise<readonly ArchivedImage[]> {
+async function readDockerImages(archive: ImageArchive): Promise<readonly ArchivedImage[]> {
   const list = await readJson(archive, "manifest.json");
   const images: ArchivedImage[] = [];
   for (const [i, value] of asArray(list, "manifest.json", maxImages).entries()) {
@@ -44,10 +46,11 @@ async function readDockerImages(archive: ArchiveFile): Promise<readonly Archived
       maxImageConfigBytes,
     );
     const tags = asList(entry["RepoTags"], `${what}.RepoTags`, asString);
+    const { diffIds } = parseImageConfig(config, `${what}.Config`);
     const layers: Descriptor[] = [];
     const fileOf = new Map<Digest, string>();
-    for (const file of asList(entry["Layers"], `${what}.Layers`, asString)) {
-      const layer = await describeFile(archive, file);
+    for (const [height, file] of asList(entry["Layers"], `${what}.Layers`, asString).entries()) {
+      const layer = await describeFile(archive, file, diffIds[height]);
       layers.push(layer);
       fileOf.set(layer.digest, file);
     }
@@ -64,20 +67,40 @@ async function readDockerImages(archive: ArchiveFile): Promise<readonly Archived
   return images;
 }
 
-/** This format does not say a layer's digest: the diffID in the config is what verifies it. */
-async function describeFile(archive: ArchiveFile, name: string): Promise<Descriptor> {
-  const hash = new Bun.CryptoHasher("sha256");
-  for await (const chunk of archive.stream(name)) hash.update(chunk);
+/** This format does not say a layer's digest. That of an uncompressed one is the diffID; another one is read for it. */
+async function describeFile(
+  archive: ImageArchive,
+  name: string,
+  diffId: Digest | undefined,
+): Promise<Descriptor> {
+  const known = archive.digestOf?.(name) ?? (await plainDigest(archive, name, diffId));
   return {
     mediaType: "application/vnd.oci.image.layer.v1.tar",
-    digest: `sha256:${hash.digest("hex")}` as Digest,
+    digest: known ?? (await digestOfFile(archive, name)),
     sizeBytes: archive.sizeOf(name),
     platform: undefined,
   };
 }
 
+async function plainDigest(
+  archive: ImageArchive,
+  name: string,
+  diffId: Digest | undefined,
+): Promise<Digest | undefined> {
+  for await (const chunk of archive.stream(name)) {
+    return compressionOf(Buffer.from(chunk)) === "none" ? diffId : undefined;
+  }
+  return undefined;
+}
+
+async function digestOfFile(archive: ImageArchive, name: string): Promise<Digest> {
+  const hash = new Bun.CryptoHasher("sha256");
+  for await (const chunk of archive.stream(name)) hash.update(chunk);
+  return `sha256:${hash.digest("hex")}` as Digest;
+}
+
 async function readLayoutImages(
-  archive: ArchiveFile,
+  archive: ImageArchive,
   platform: Platform,
 ): Promise<readonly ArchivedImage[]> {
   const index = asObject(await readJson(archive, "index.json"), "index.json");
@@ -88,13 +111,14 @@ async function readLayoutImages(
     const offered = descriptor.platform;
     if (offered !== undefined && !isRunnable(platform, offered)) continue;
     const annotations = optional(asObject(value, what)["annotations"], what, asObject) ?? {};
-    images.push(await readLayoutImage(archive, platform, descriptor, nameIn(annotations)));
+    const image = await readLayoutImage(archive, platform, descriptor, nameIn(annotations));
+    images.push(await withOriginals(archive, image, originalsIn(annotations), annotations));
   }
   return images;
 }
 
 async function readLayoutImage(
-  archive: ArchiveFile,
+  archive: ImageArchive,
   platform: Platform,
   named: Descriptor,
   reference: Reference | undefined,
@@ -123,6 +147,31 @@ async function readLayoutImage(
   throw invalidArgument(`manifest ${named.digest}: indexes nested over ${maxIndexDepth} deep`);
 }
 
+/** The manifests that the image was pulled by before it was exported: by them it keeps the digests it is known by. */
+async function withOriginals(
+  archive: ImageArchive,
+  image: ArchivedImage,
+  originals: readonly Digest[],
+  annotations: Readonly<Record<string, unknown>>,
+): Promise<ArchivedImage> {
+  const [outermost] = originals;
+  if (outermost === undefined) return image;
+  const manifests = await Promise.all(
+    originals.map(async (digest) => {
+      const sizeBytes = archive.sizeOf(blobName(digest));
+      return await readVerified(
+        archive.stream(blobName(digest)),
+        { digest, sizeBytes },
+        maxManifestBytes,
+      );
+    }),
+  );
+  checkChain(manifests, image.configDigest);
+  const reference = nameIn(annotations);
+  const repoDigests = reference === undefined ? [] : [repoDigest(reference, outermost)];
+  return { ...image, manifests, repoDigests };
+}
+
 /** What containerd and nerdctl write; else the specification's annotation, which is often a mere tag and then no name. */
 function nameIn(annotations: Readonly<Record<string, unknown>>): Reference | undefined {
   const full = annotations["io.containerd.image.name"];
@@ -137,7 +186,7 @@ function nameIn(annotations: Readonly<Record<string, unknown>>): Reference | und
   }
 }
 
-function readBlob(archive: ArchiveFile, blob: Descriptor, maxBytes: number): Promise<Buffer> {
+function readBlob(archive: ImageArchive, blob: Descriptor, maxBytes: number): Promise<Buffer> {
   return readVerified(archive.stream(blobName(blob.digest)), blob, maxBytes);
 }
 
@@ -145,7 +194,7 @@ function blobName(digest: Digest): string {
   return `blobs/sha256/${digestHex(digest)}`;
 }
 
-async function readJson(archive: ArchiveFile, name: string): Promise<unknown> {
+async function readJson(archive: ImageArchive, name: string): Promise<unknown> {
   return parseJson(await archive.read(name, maxManifestBytes), name, {
     maxBytes: maxManifestBytes,
   });

@@ -52,6 +52,11 @@ export class ImageStore {
     return image;
   }
 
+  /** The name that `find` finds an image by, in full; undefined for an id, and where there is none. */
+  nameOf(nameOrId: string): string | undefined {
+    return [nameOrId, normalise(nameOrId) ?? ""].find((name) => this.#byName.has(name));
+  }
+
   /** Adds an image, or names to one that is there. A tag that another image had is taken from it, as in a registry. */
   put(record: ImageRecord): Image {
     const known = this.#byId.get(record.id)?.record;
@@ -59,6 +64,15 @@ export class ImageStore {
     for (const tag of record.repoTags) this.#takeTag(tag, record.id);
     this.#records.put(merged);
     return this.#index(merged);
+  }
+
+  /** Image garbage collection may take it from now on. Idempotent. */
+  unpin(id: ImageId): void {
+    const record = this.#byId.get(id)?.record;
+    if (record?.pinned !== true) return;
+    const unpinned = { ...record, pinned: false };
+    this.#records.put(unpinned);
+    this.#index(unpinned);
   }
 
   /** Idempotent. */

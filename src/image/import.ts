@@ -1,9 +1,15 @@
+import { createReadStream, statSync } from "node:fs";
+import { open } from "node:fs/promises";
 import type { Context } from "../lib/context.ts";
 import { invalidArgument } from "../lib/errors.ts";
+import { compressionOf } from "../snapshot/decompress.ts";
+import type { ImageArchive } from "./archive.ts";
+import { ArchiveDirectory } from "./archive-directory.ts";
 import { openArchive } from "./archive-file.ts";
 import { readArchivedImages } from "./archive-images.ts";
 import type { ImageDeps } from "./deps.ts";
 import type { Image } from "./image.ts";
+import { importStream } from "./import-stream.ts";
 import { storeImage } from "./store-image.ts";
 
 export interface ImportOptions {
@@ -11,9 +17,11 @@ export interface ImportOptions {
   readonly pinned?: boolean;
 }
 
+const readBytes = 1 << 18;
+
 /**
- * Imports every image for this platform from an uncompressed tar archive, as `docker save` or an OCI image layout has it.
- * Verified like a pull. Images that came before one that fails stay.
+ * Imports every image for this platform from an archive as `docker save` writes it or an OCI image layout: a tar file,
+ * plain or as gzip or zstd, or a directory. Verified like a pull. Images that came before one that fails stay.
  */
 export async function importArchive(
   ctx: Context,
@@ -21,19 +29,46 @@ export async function importArchive(
   path: string,
   options: ImportOptions = {},
 ): Promise<readonly Image[]> {
-  await using archive = await openArchive(ctx, path);
+  try {
+    if (statSync(path).isDirectory()) {
+      return await importFrom(ctx, deps, new ArchiveDirectory(path), options);
+    }
+    if (await isCompressed(path)) {
+      const bytes = createReadStream(path, { highWaterMark: readBytes });
+      return await importStream(ctx, deps, bytes, options);
+    }
+    await using archive = await openArchive(ctx, path);
+    return await importFrom(ctx, deps, archive, options);
+  } catch (cause) {
+    throw new Error(`import ${path}`, { cause });
+  }
+}
+
+/** What is there already is not read, and layers come side by side: any of them can be read at any time. */
+async function importFrom(
+  ctx: Context,
+  deps: ImageDeps,
+  archive: ImageArchive,
+  { pinned = false }: ImportOptions,
+): Promise<readonly Image[]> {
   const images: Image[] = [];
   for (const { fileOf, ...found } of await readArchivedImages(archive, deps.platform)) {
     const source = {
       readBlob: (_: Context, { digest }: { readonly digest: string }) => {
         const file = fileOf.get(digest as never);
-        if (file === undefined) throw invalidArgument(`${path}: no blob ${digest}`);
+        if (file === undefined) throw invalidArgument(`no blob ${digest}`);
         return archive.stream(file);
       },
     };
-    const pinned = options.pinned ?? false;
     images.push(await storeImage(ctx, deps, { ...found, source, pinned, onBytes: () => {} }));
   }
-  if (images.length === 0) throw invalidArgument(`${path}: no image for this platform`);
+  if (images.length === 0) throw invalidArgument("no image for this platform");
   return images;
+}
+
+async function isCompressed(path: string): Promise<boolean> {
+  await using file = await open(path, "r");
+  const head = Buffer.alloc(4);
+  const { bytesRead } = await file.read(head, 0, head.byteLength, 0);
+  return compressionOf(head.subarray(0, bytesRead)) !== "none";
 }

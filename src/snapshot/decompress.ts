@@ -60,7 +60,7 @@ async function peek(input: AsyncIterator<Uint8Array>): Promise<Buffer> {
   return head;
 }
 
-function compressionOf(head: Buffer): Compression {
+export function compressionOf(head: Buffer): Compression {
   if (head.length >= 2 && head.readUInt16BE(0) === 0x1f8b) return "gzip";
   const isZstd = head.length >= 4 && head.readUInt32LE(0) === 0xfd2fb528;
   const isSkippable = head.length >= 4 && (head.readUInt32LE(0) & 0xfffffff0) >>> 0 === 0x184d2a50;

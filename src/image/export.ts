@@ -1,0 +1,168 @@
+import type { Context } from "../lib/context.ts";
+import { invalidArgument } from "../lib/errors.ts";
+import { type Digest, digestHex, digestOf } from "../oci/digest.ts";
+import { type ArchiveMember, writeArchive } from "./archive-writer.ts";
+import type { ImageDeps } from "./deps.ts";
+import { chainOf, type ImageRecord } from "./image-record.ts";
+import { type LayerBlob, openLayerBlob } from "./layer-blob.ts";
+import { originalsOf } from "./originals.ts";
+import { makeManifest, originalsAs } from "./portable-manifest.ts";
+
+export interface ExportOptions {
+  /** `oci` is an image layout, `docker` what `docker save` writes. */
+  readonly format: "oci" | "docker";
+  /** Each layer as zstd; for `oci` only. */
+  readonly compressLayers: boolean;
+}
+
+export type ExportDeps = Pick<ImageDeps, "images" | "layers" | "content">;
+
+const maxImages = 1000;
+
+/** An image to export, with the names to export it by: the one it was asked for by, or all if that was an id. */
+interface Chosen {
+  readonly record: ImageRecord;
+  readonly names: readonly string[];
+}
+
+/**
+ * An archive of these images, layers made again from their directories. Whoever imports it has images of the same ids and,
+ * from the OCI format, of the same digests; each layer is verified while it is read. The layers are held meanwhile.
+ */
+export async function* exportImages(
+  ctx: Context,
+  deps: ExportDeps,
+  keys: readonly string[],
+  options: ExportOptions,
+): AsyncGenerator<Uint8Array> {
+  const chosen = chooseImages(deps, keys);
+  using _hold = deps.layers.hold(chosen.flatMap(({ record }) => chainOf(record)));
+  const members =
+    options.format === "docker"
+      ? dockerMembers(ctx, deps, chosen)
+      : layoutMembers(ctx, deps, chosen, options);
+  yield* writeArchive(members);
+}
+
+function chooseImages(deps: ExportDeps, keys: readonly string[]): readonly Chosen[] {
+  if (keys.length === 0 || keys.length > maxImages) throw invalidArgument("no image, or too many");
+  const chosen = new Map<string, { record: ImageRecord; names: Set<string> }>();
+  for (const key of keys) {
+    const { id } = deps.images.get(key);
+    const record = deps.images.findRecord(id);
+    if (record === undefined) throw new TypeError(`image ${id} went`);
+    const name = deps.images.nameOf(key);
+    const names = name === undefined ? record.repoTags : [name];
+    const known = chosen.get(id);
+    for (const each of names) known?.names.add(each);
+    if (known === undefined) chosen.set(id, { record, names: new Set(names) });
+  }
+  return [...chosen.values()].map(({ record, names }) => ({ record, names: [...names] }));
+}
+
+async function* layoutMembers(
+  ctx: Context,
+  deps: ExportDeps,
+  chosen: readonly Chosen[],
+  { compressLayers }: ExportOptions,
+): AsyncGenerator<ArchiveMember> {
+  const written = new Set<Digest>();
+  const descriptors: object[] = [];
+  yield small("oci-layout", JSON.stringify({ imageLayoutVersion: "1.0.0" }));
+  for (const { record, names } of chosen) {
+    const config = deps.content.get(configOf(record));
+    const layers: LayerBlob[] = [];
+    for (const chainId of chainOf(record)) {
+      layers.push(await openLayerBlob(ctx, deps.layers, chainId, compressLayers));
+    }
+    const manifest = makeManifest({ digest: record.id, sizeBytes: config.byteLength }, layers);
+    const entry = {
+      mediaType: manifest.mediaType,
+      digest: manifest.digest,
+      size: manifest.bytes.byteLength,
+      platform: platformOf(record),
+    };
+    const documents: Uint8Array[] = [config, manifest.bytes];
+    if (names.length === 0) descriptors.push(entry);
+    for (const name of names) {
+      const originals = originalsOf(deps, record, name);
+      documents.push(...originals);
+      const annotations = {
+        ...nameAnnotations(name),
+        ...originalsAs(originals.map((bytes) => digestOf(bytes))),
+      };
+      descriptors.push({ ...entry, annotations });
+    }
+    for (const bytes of documents) {
+      const digest = digestOf(bytes);
+      if (written.has(digest)) continue;
+      written.add(digest);
+      yield small(blobName(digest), bytes);
+    }
+    for (const { digest, sizeBytes, read } of layers) {
+      if (written.has(digest)) continue;
+      written.add(digest);
+      yield { name: blobName(digest), sizeBytes, content: read() };
+    }
+  }
+  const mediaType = "application/vnd.oci.image.index.v1+json";
+  yield small(
+    "index.json",
+    JSON.stringify({ schemaVersion: 2, mediaType, manifests: descriptors }),
+  );
+}
+
+async function* dockerMembers(
+  ctx: Context,
+  deps: ExportDeps,
+  chosen: readonly Chosen[],
+): AsyncGenerator<ArchiveMember> {
+  const written = new Set<string>();
+  const entries: object[] = [];
+  for (const { record, names } of chosen) {
+    const config = `${digestHex(configOf(record))}.json`;
+    yield small(config, deps.content.get(configOf(record)));
+    const files: string[] = [];
+    for (const chainId of chainOf(record)) {
+      const { digest, sizeBytes, read } = await openLayerBlob(ctx, deps.layers, chainId, false);
+      const name = `${digestHex(digest)}.tar`;
+      files.push(name);
+      if (written.has(name)) continue;
+      written.add(name);
+      yield { name, sizeBytes, content: read() };
+    }
+    entries.push({
+      Config: config,
+      RepoTags: names.filter((name) => !name.includes("@")),
+      Layers: files,
+    });
+  }
+  yield small("manifest.json", JSON.stringify(entries));
+}
+
+/** containerd's annotation has the whole name, the specification's has the tag. */
+function nameAnnotations(name: string): Readonly<Record<string, string>> {
+  const tag = name.includes("@") ? undefined : name.slice(name.lastIndexOf(":") + 1);
+  return {
+    "io.containerd.image.name": name,
+    ...(tag === undefined ? {} : { "org.opencontainers.image.ref.name": tag }),
+  };
+}
+
+function platformOf({ config: { os, architecture, variant } }: ImageRecord) {
+  if (architecture === "") return undefined;
+  return { os: os || "linux", architecture, ...(variant === "" ? {} : { variant }) };
+}
+
+function configOf(record: ImageRecord): Digest {
+  return record.id as string as Digest;
+}
+
+function blobName(digest: Digest): string {
+  return `blobs/sha256/${digestHex(digest)}`;
+}
+
+function small(name: string, content: string | Uint8Array): ArchiveMember {
+  const bytes = Buffer.from(content as Uint8Array);
+  return { name, sizeBytes: bytes.byteLength, content: [bytes] };
+}

@@ -1,0 +1,88 @@
+import { invalidArgument } from "../lib/errors.ts";
+import { asString } from "../lib/json.ts";
+import type { Descriptor } from "../oci/descriptor.ts";
+import { type Digest, digestOf, parseDigest } from "../oci/digest.ts";
+import { type Manifest, parseManifest } from "../oci/manifest.ts";
+
+/**
+ * On an image's descriptor in index.json: the digests of the index and the manifest that the image was pulled by, outermost
+ * first. They are blobs of the archive too. Its layers are not: they are those of the manifest that we made.
+ */
+const originalsAnnotation = "crib.image.manifests";
+
+const manifestType = "application/vnd.oci.image.manifest.v1+json";
+
+/**
+ * A manifest for layers as they can be had now (uncompressed, or compressed anew). The config is the original one, so the
+ * image's id stays what it was; the manifest's digest is honestly another one.
+ */
+export function makeManifest(
+  config: { readonly digest: string; readonly sizeBytes: number },
+  layers: readonly Pick<Descriptor, "mediaType" | "digest" | "sizeBytes">[],
+): { readonly bytes: Buffer; readonly mediaType: string; readonly digest: Digest } {
+  const document = {
+    schemaVersion: 2,
+    mediaType: manifestType,
+    config: {
+      mediaType: "application/vnd.oci.image.config.v1+json",
+      digest: config.digest,
+      size: config.sizeBytes,
+    },
+    layers: layers.map(({ mediaType, digest, sizeBytes }) => {
+      return { mediaType, digest, size: sizeBytes };
+    }),
+  };
+  const bytes = Buffer.from(JSON.stringify(document));
+  return { bytes, mediaType: manifestType, digest: digestOf(bytes) };
+}
+
+export function originalsAs(originals: readonly Digest[]): Readonly<Record<string, string>> {
+  return originals.length === 0 ? {} : { [originalsAnnotation]: originals.join(",") };
+}
+
+export function originalsIn(annotations: Readonly<Record<string, unknown>>): readonly Digest[] {
+  const text = annotations[originalsAnnotation];
+  if (text === undefined) return [];
+  return asString(text, originalsAnnotation).split(",", 4).map(parseDigest);
+}
+
+/** Throws unless each of the documents (outermost first) names the next one, and the last one the config. */
+export function checkChain(documents: readonly Uint8Array[], config: Digest): void {
+  for (const [i, bytes] of documents.entries()) {
+    const what = `manifest ${digestOf(bytes)}`;
+    const next = documents[i + 1];
+    const expected = next === undefined ? config : digestOf(next);
+    const document = parseManifest(bytes, what);
+    const named = document.kind === "index" ? document.manifests : [document.config];
+    if ((document.kind === "index") === (next !== undefined)) {
+      if (named.some(({ digest }) => digest === expected)) continue;
+    }
+    throw invalidArgument(`${what} does not lead to ${expected}`);
+  }
+}
+
+/**
+ * The documents from `digest` down to the manifest of the image with this config, as far as `read` has them; empty when
+ * they are not all there.
+ */
+export function findChain(
+  digest: Digest,
+  config: Digest,
+  read: (digest: Digest) => Uint8Array | undefined,
+): { readonly documents: readonly Uint8Array[]; readonly manifest: Manifest | undefined } {
+  const bytes = read(digest);
+  if (bytes === undefined) return nothing;
+  const document = parseManifest(bytes, `manifest ${digest}`);
+  if (document.kind === "manifest") {
+    return document.config.digest === config ? { documents: [bytes], manifest: document } : nothing;
+  }
+  for (const entry of document.manifests) {
+    const below = findChain(entry.digest, config, read);
+    if (below.documents.length > 0) {
+      return { documents: [bytes, ...below.documents], manifest: below.manifest };
+    }
+  }
+  return nothing;
+}
+
+const nothing = { documents: [], manifest: undefined } as const;
