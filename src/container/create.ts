@@ -4,7 +4,7 @@ import { containerCgroup } from "../cgroup/path.ts";
 import type * as pb from "../gen/runtime/v1/api_pb.ts";
 import type { Image } from "../image/image.ts";
 import { type Context, detached, withFields } from "../lib/context.ts";
-import { AppError, notFound } from "../lib/errors.ts";
+import { AppError, failedPrecondition, notFound } from "../lib/errors.ts";
 import { type ContainerId, generateContainerId } from "../lib/id.ts";
 import { abortable } from "../lib/keyed-mutex.ts";
 import { hostUser } from "../oci/pod-ids.ts";
@@ -121,6 +121,10 @@ async function setUp(
     pidStartTime: created.pidStartTime,
     state: { name: "created", pid: created.pid },
   };
+  // From the check to the record nothing else runs: a stopped sandbox never has a container that nobody kills.
+  if (!environment.isReady()) {
+    throw failedPrecondition(`sandbox ${environment.sandboxId} was stopped meanwhile`);
+  }
   deps.commit(() => {
     deps.containers.put(container);
     deps.intents.delete(id);

@@ -5,6 +5,8 @@ import type { UserNamespace } from "../oci/pod-ids.ts";
 /** What a container finds in its sandbox. An absent namespace is the node's own. */
 export interface SandboxEnvironment {
   readonly sandboxId: SandboxId;
+  /** Whether the sandbox can still take a container: it may be stopped while one is being created. */
+  readonly isReady: () => boolean;
   readonly config: pb.PodSandboxConfig;
   readonly handler: string;
   readonly netns: string | undefined;

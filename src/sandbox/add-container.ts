@@ -25,12 +25,7 @@ export async function addContainer(
     infraPid,
     targetPid: pid === NamespaceMode.target ? targetPid(deps, sandboxId, config) : undefined,
   });
-  const id = await createContainer(subject, deps, environment, config);
-  // The sandbox may have been stopped meanwhile; it must not be left with a container that nobody kills.
-  if (deps.sandboxes.find(sandboxId)?.state !== "ready") {
-    throw failedPrecondition(`create container in sandbox ${sandboxId}: it was stopped meanwhile`);
-  }
-  return id;
+  return await createContainer(subject, deps, environment, config);
 }
 
 function requireReady(deps: SandboxDeps, id: SandboxId): Sandbox {

@@ -6,7 +6,7 @@ import type { Sandbox } from "./sandbox.ts";
 
 /** What a container finds in its sandbox. */
 export function environmentOf(
-  deps: Pick<SandboxDeps, "stateDir">,
+  deps: Pick<SandboxDeps, "stateDir" | "sandboxes">,
   sandbox: Sandbox,
   pids: Pick<SandboxEnvironment, "infraPid" | "targetPid">,
 ): SandboxEnvironment {
@@ -14,6 +14,7 @@ export function environmentOf(
   const own = podNamespaces(sandbox.config);
   return {
     sandboxId: sandbox.id,
+    isReady: () => deps.sandboxes.find(sandbox.id)?.state === "ready",
     config: sandbox.config,
     handler: sandbox.handler,
     ...pids,

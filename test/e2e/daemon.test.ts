@@ -159,3 +159,26 @@ test("removed pods leave nothing: no mount, directory, cgroup, process", async (
   expect(readdirSync(`${daemon.state}/runtime/runc`)).toEqual([]);
   expect(readdirSync(`${daemon.root}/snapshots/containers`)).toEqual([]);
 });
+
+test("a pod that is removed while containers are created in it leaves nothing", async () => {
+  using logs = tempDir();
+  await using daemon = await Daemon.start({ demoImage: true });
+  for (let round = 0; round < 6; round++) {
+    const pod = await runPod(daemon.cri, logs.path);
+    const creations = Array.from({ length: 3 }, () =>
+      startScript(daemon.cri, pod, "sleep 1000").then(
+        () => "created",
+        (err: Error) => err.message,
+      ),
+    );
+    await Bun.sleep(round * 15);
+    await daemon.cri.runtime.removePodSandbox({ podSandboxId: pod.id });
+    for (const outcome of await Promise.all(creations)) {
+      expect(outcome).toMatch(/created|failed_precondition|not_found/);
+    }
+  }
+  expect((await daemon.cri.runtime.listContainers({})).containers).toEqual([]);
+  expect(readdirSync(`${daemon.state}/containers`)).toEqual([]);
+  expect(readdirSync(`${daemon.state}/sandboxes`)).toEqual([]);
+  expect(readFileSync("/proc/self/mountinfo", "utf8")).not.toContain(daemon.state);
+});

@@ -54,6 +54,7 @@ export function makeEnvironment(
   mkdirSync(`${dir}/shm`, { recursive: true });
   return {
     sandboxId: generateSandboxId(),
+    isReady: () => true,
     config: create(PodSandboxConfigSchema, { linux: { securityContext: { privileged: true } } }),
     handler: "",
     netns: undefined,

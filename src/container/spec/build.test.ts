@@ -42,6 +42,7 @@ const host: SpecHost = {
 
 const environment: ContainerSpecInput["environment"] = {
   sandboxId: generateSandboxId(),
+  isReady: () => true,
   config: create(PodSandboxConfigSchema, {
     annotations: { "org.systemd.property.ExecStart": "x", "run.oci.handler": "krun" },
   }),
