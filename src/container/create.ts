@@ -44,7 +44,13 @@ export function createContainer(
     }
     const id = generateContainerId();
     const subject = withFields(detached(ctx, setUpMs), { container: id });
-    await setUp(subject, deps, id, environment, config);
+    try {
+      await setUp(subject, deps, id, environment, config);
+    } catch (cause) {
+      // Whatever could not be done in a sandbox that is going away: that it goes is the reason.
+      if (environment.isReady()) throw cause;
+      throw failedPrecondition(`sandbox ${sandboxId} was stopped meanwhile`, cause);
+    }
     return id;
   });
   return abortable(creation, ctx.signal);
@@ -122,9 +128,7 @@ async function setUp(
     state: { name: "created", pid: created.pid },
   };
   // From the check to the record nothing else runs: a stopped sandbox never has a container that nobody kills.
-  if (!environment.isReady()) {
-    throw failedPrecondition(`sandbox ${environment.sandboxId} was stopped meanwhile`);
-  }
+  if (!environment.isReady()) throw failedPrecondition("sandbox was stopped meanwhile");
   deps.commit(() => {
     deps.containers.put(container);
     deps.intents.delete(id);
