@@ -6,6 +6,7 @@ import type { ContainerUser } from "./container.ts";
 import type { SandboxEnvironment } from "./environment.ts";
 import type { ImageVolumes } from "./image-volumes.ts";
 import { buildContainerSpec } from "./spec/build.ts";
+import { resolveClasses } from "./spec/class/resolve.ts";
 import { resolveCdi } from "./spec/device/cdi.ts";
 import { resolveDevices } from "./spec/device/resolve.ts";
 import type { SpecHost } from "./spec/host.ts";
@@ -53,6 +54,7 @@ export async function prepareSpec(
       config.CDIDevices.map(({ name }) => name),
       host.cdiSpecDirs,
     ),
+    classes: resolveClasses(config, environment.config, host),
     seccomp: await resolveSeccomp(context, host),
     apparmorProfile: resolveApparmor(context, host),
     selinux: selinuxLabels(context, host),

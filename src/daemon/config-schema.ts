@@ -69,6 +69,10 @@ export const schema = {
       ["/etc/cdi", "/var/run/cdi"],
       "Descriptions of devices (CDI); of two directories the later one wins.",
     ),
+    blockioFile: path(
+      "",
+      "YAML with classes of block I/O limits, which annotations of pods name. Empty: there are none.",
+    ),
   },
   network: {
     default: choice(

@@ -3,6 +3,7 @@ import { detectDriver } from "../cgroup/driver.ts";
 import { readCgroupHost } from "../cgroup/host.ts";
 import { OpenCgroups } from "../cgroup/stats/open-cgroups.ts";
 import { ExitWaiters } from "../container/exit-waiters.ts";
+import { readBlockIoClasses } from "../container/spec/class/block-io.ts";
 import { readSpecHost } from "../container/spec/host.ts";
 import { createInterceptor } from "../cri/interceptor.ts";
 import { Readiness } from "../cri/readiness.ts";
@@ -163,6 +164,7 @@ async function openDomain(
     host: readSpecHost({
       openFiles: { soft: config.containers.openFiles, hard: config.containers.maxOpenFiles },
       cdiSpecDirs: config.containers.cdiSpecDirs,
+      blockIoClasses: readBlockIoClasses(config.containers.blockioFile),
     }),
     network: openCniNetwork({
       confDirs: config.network.confDirs,

@@ -89,6 +89,8 @@ export interface SpecLinux {
   readonly rootfsPropagation?: "rprivate" | "rslave" | "rshared";
   readonly seccomp?: SpecSeccomp;
   readonly mountLabel?: string;
+  /** A class of the node's resctrl that is there already. */
+  readonly intelRdt?: { readonly closID: string };
 }
 
 export interface SpecNamespace {
@@ -114,6 +116,25 @@ export interface SpecResources {
   readonly cpu?: SpecCpu;
   readonly hugepageLimits?: readonly { readonly pageSize: string; readonly limit: number }[];
   readonly unified?: Readonly<Record<string, string>>;
+  readonly blockIO?: SpecBlockIo;
+}
+
+export interface SpecBlockIo {
+  readonly weight?: number;
+  readonly weightDevice: readonly (SpecDeviceNumber & { readonly weight: number })[];
+  readonly throttleReadBpsDevice: readonly SpecDeviceRate[];
+  readonly throttleWriteBpsDevice: readonly SpecDeviceRate[];
+  readonly throttleReadIOPSDevice: readonly SpecDeviceRate[];
+  readonly throttleWriteIOPSDevice: readonly SpecDeviceRate[];
+}
+
+interface SpecDeviceNumber {
+  readonly major: number;
+  readonly minor: number;
+}
+
+export interface SpecDeviceRate extends SpecDeviceNumber {
+  readonly rate: number;
 }
 
 export interface SpecCpu {

@@ -2,6 +2,8 @@ import { chmodSync, copyFileSync, linkSync, mkdirSync, writeFileSync } from "nod
 import { create, type MessageInitShape } from "@bufbuild/protobuf";
 import type { SandboxEnvironment } from "../../src/container/environment.ts";
 import { buildContainerSpec } from "../../src/container/spec/build.ts";
+import type { BlockIoClasses } from "../../src/container/spec/class/block-io.ts";
+import { resolveClasses } from "../../src/container/spec/class/resolve.ts";
 import { resolveCdi } from "../../src/container/spec/device/cdi.ts";
 import { resolveDevices } from "../../src/container/spec/device/resolve.ts";
 import { readSpecHost } from "../../src/container/spec/host.ts";
@@ -80,6 +82,7 @@ export async function specOf(
     readonly environment: SandboxEnvironment;
     readonly name: string;
     readonly cdiSpecDirs?: readonly string[];
+    readonly blockIoClasses?: BlockIoClasses;
   },
   image: Partial<Parameters<typeof buildContainerSpec>[0]["image"]> & {
     readonly user?: string;
@@ -103,6 +106,9 @@ export async function specOf(
       config.CDIDevices.map(({ name }) => name),
       at.cdiSpecDirs ?? [],
     ),
+    classes: resolveClasses(config, at.environment.config, {
+      blockIoClasses: at.blockIoClasses,
+    }),
     seccomp: await resolveSeccomp(context, host),
     apparmorProfile: resolveApparmor(context, host),
     selinux: selinuxLabels(context, host),

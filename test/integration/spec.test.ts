@@ -1,5 +1,13 @@
 import { afterAll, describe, expect, test } from "bun:test";
-import { mkdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
+import {
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
+import { parseBlockIoClasses } from "../../src/container/spec/class/block-io.ts";
 import { readSpecHost } from "../../src/container/spec/host.ts";
 import { buildInfraSpec } from "../../src/container/spec/infra.ts";
 import {
@@ -58,6 +66,7 @@ const runtimeDefault: Context = {
   seccomp: { profileType: SecurityProfile_ProfileType.RuntimeDefault },
 };
 
+const disk = readdirSync("/sys/block").find((name) => existsSync(`/dev/${name}`));
 const v1 = readSpecHost().cgroupVersion !== 2;
 const ownCgroup = v1 ? "/sys/fs/cgroup/memory" : "/sys/fs/cgroup";
 const readonlyPlaces = ["/y", "/etc/hosts", "/sys/kernel/mm/ksm/run", `${ownCgroup}/x`];
@@ -117,7 +126,9 @@ describe("a container of buildContainerSpec() under runc", () => {
     writeFileSync(hook, `#!/bin/sh\nenv >${dir}/hook.env\n`, { mode: 0o755 });
     const containerEdits = {
       env: ["DEVICE=zero"],
-      deviceNodes: [{ path: "/dev/mine", hostPath: "/dev/loop-control", permissions: "r", gid: 44 }],
+      deviceNodes: [
+        { path: "/dev/mine", hostPath: "/dev/loop-control", permissions: "r", gid: 44 },
+      ],
       mounts: [{ hostPath: `${dir}/hosts`, containerPath: "/opt/file", options: ["ro"] }],
       hooks: [{ hookName: "createRuntime", path: hook, env: ["FROM=cdi"] }],
       additionalGids: [44],
@@ -142,6 +153,20 @@ describe("a container of buildContainerSpec() under runc", () => {
     const hookEnv = readFileSync(`${dir}/hook.env`, "utf8");
     expect(hookEnv).toContain("FROM=cdi");
     expect(hookEnv).not.toContain("LD_PRELOAD");
+  });
+
+  test.if(v1 && disk !== undefined)("has the limits of a block I/O class", async () => {
+    const name = `spec-${process.pid}-${count++}`;
+    const init: ConfigInit = {
+      command: ["/bin/cat", "/sys/fs/cgroup/blkio/blkio.throttle.read_bps_device"],
+      annotations: { "io.kubernetes.cri.blockio-class": "slow" },
+      linux: { securityContext: ownPid },
+    };
+    const rule = { Devices: [`/dev/${disk}`], ThrottleReadBps: "60M" };
+    const blockIoClasses = parseBlockIoClasses({ classes: { slow: [rule] } }, "classes");
+    const at = { rootfs, environment, name, blockIoClasses };
+    const { stdout } = await runSpec(runc, dir, name, await specOf(init, at));
+    expect(stdout).toBe(`${readFileSync(`/sys/block/${disk}/dev`, "utf8").trim()} 60000000\n`);
   });
 
   test("filters system calls only where it should", async () => {

@@ -38,6 +38,7 @@ const host: SpecHost = {
   selinux: false,
   openFiles: { soft: 1024, hard: 524_288 },
   cdiSpecDirs: [],
+  blockIoClasses: undefined,
 };
 
 const environment: ContainerSpecInput["environment"] = {
@@ -77,6 +78,7 @@ function input(
     mounts: [],
     devices: noDevices,
     cdi: noCdiChanges,
+    classes: {},
     seccomp: undefined,
     apparmorProfile: undefined,
     selinux: undefined,

@@ -75,6 +75,7 @@ function specProcess(input: ContainerSpecInput): SpecProcess {
 
 function specLinux(input: ContainerSpecInput): SpecLinux {
   const { config, host } = input;
+  const { blockIO, intelRdt } = input.classes;
   const context = config.linux?.securityContext;
   const propagation = rootfsPropagation(input.mounts);
   return {
@@ -83,10 +84,12 @@ function specLinux(input: ContainerSpecInput): SpecLinux {
     resources: {
       ...toOciResources(config.linux?.resources, host.cgroupVersion, host),
       devices: [...input.devices.rules, ...input.cdi.devices.rules],
+      ...(blockIO === undefined ? {} : { blockIO }),
     },
     devices: mergeNodes(input.devices.nodes, input.cdi.devices.nodes),
     ...hiddenPaths(context, host.cpuThermalPaths),
     ...(propagation === undefined ? {} : { rootfsPropagation: propagation }),
+    ...(intelRdt === undefined ? {} : { intelRdt }),
     ...(input.seccomp === undefined ? {} : { seccomp: input.seccomp }),
     ...(input.selinux === undefined ? {} : { mountLabel: input.selinux.mount }),
   };

@@ -1,5 +1,6 @@
 import { readdirSync, readFileSync, statSync } from "node:fs";
 import { AppError } from "../../lib/errors.ts";
+import type { BlockIoClasses } from "./class/block-io.ts";
 import { knownCapabilities } from "./security/capabilities.ts";
 
 /** What this node and this daemon allow; read once at start, because none of it changes while the daemon lives. */
@@ -21,6 +22,7 @@ export interface SpecHost {
   readonly openFiles: OpenFileLimits;
   /** Where CDI devices are described, the directory that wins last. */
   readonly cdiSpecDirs: readonly string[];
+  readonly blockIoClasses: BlockIoClasses | undefined;
 }
 
 export interface OpenFileLimits {
@@ -39,7 +41,9 @@ const defaultOpenFiles: OpenFileLimits = { soft: 1024, hard: 524_288 };
 export type CgroupVersion = 1 | 2 | "hybrid";
 
 /** What the configuration decides of it. */
-export type SpecHostOptions = Partial<Pick<SpecHost, "openFiles" | "cdiSpecDirs">>;
+export type SpecHostOptions = Partial<
+  Pick<SpecHost, "openFiles" | "cdiSpecDirs" | "blockIoClasses">
+>;
 
 export function readSpecHost(options: SpecHostOptions = {}): SpecHost {
   const cgroupVersion = readCgroupVersion();
@@ -58,6 +62,7 @@ export function readSpecHost(options: SpecHostOptions = {}): SpecHost {
       readFileSync("/proc/self/limits", "latin1"),
     ),
     cdiSpecDirs: options.cdiSpecDirs ?? [],
+    blockIoClasses: options.blockIoClasses,
   };
 }
 
