@@ -1,57 +1,51 @@
-import { AppError } from "../lib/errors.ts";
-import type { Digest } from "../oci/digest.ts";
-import { decompress } from "./decompress.ts";
-import type { LayerLimits, LayerReport } from "./layer-report.ts";
+import type { NativeExpanders } from "./decompress.ts";
+import { expandLayer } from "./expand-layer.ts";
+import type { LayerLimits, LayerReport, TreeReport } from "./layer-report.ts";
 import { LayerWriter } from "./layer-writer.ts";
 import { type RecipeFiles, RecipeRecorder } from "./recipe-recorder.ts";
 
 /**
- * Unpacks one layer, compressed or not, into "/", and digests the expanded bytes on the way (all of them, also what
- * comes after the end of the archive), and writes the recipe to make the archive again. The caller's process is chrooted
- * into the layer's directory.
+ * Unpacks one layer, compressed or not, into "/", and writes the recipe to make its archive again. The caller's process
+ * is chrooted into the layer's directory.
  */
 export async function applyLayer(
   source: AsyncIterable<Uint8Array>,
+  native: NativeExpanders,
   limits: LayerLimits,
   recipe: RecipeFiles,
 ): Promise<LayerReport> {
-  const writer: LayerWriter = new LayerWriter(limits, (path) => recorder.keep(path));
-  const recorder = new RecipeRecorder(writer, recipe);
-  const hash = new Bun.CryptoHasher("sha256");
-  const counted = new CountedSource(source);
-  let expandedBytes = 0;
-  for await (const chunk of decompress(counted.read())) {
-    expandedBytes += chunk.byteLength;
-    checkExpansion(expandedBytes, counted.bytes, limits);
-    hash.update(chunk);
-    recorder.write(chunk);
-  }
-  const recipeBytes = recorder.finish();
-  const diffId = `sha256:${hash.digest("hex")}` as Digest;
-  const tree = writer.finish();
-  return { ...tree, sizeBytes: tree.sizeBytes + recipeBytes, diffId, expandedBytes };
+  const layer = new UnpackingLayer(limits, recipe);
+  const expansion = await expandLayer(source, native, limits, (piece) => layer.write(piece));
+  return { ...layer.finish(), ...expansion };
 }
 
-function checkExpansion(expanded: number, compressed: number, limits: LayerLimits): void {
-  const isBomb = expanded > limits.ratioFromBytes && expanded > compressed * limits.ratio;
-  if (expanded <= limits.expandedBytes && !isBomb) return;
-  throw new AppError(`expands to over ${expanded} bytes from ${compressed}`, {
-    kind: "resource-exhausted",
-  });
+/** The same for the expanded bytes of a layer, which somebody else digests. */
+export function writeLayer(
+  pieces: Iterable<Uint8Array>,
+  limits: LayerLimits,
+  recipe: RecipeFiles,
+): TreeReport {
+  const layer = new UnpackingLayer(limits, recipe);
+  for (const piece of pieces) layer.write(piece);
+  return layer.finish();
 }
 
-class CountedSource {
-  bytes = 0;
-  readonly #source: AsyncIterable<Uint8Array>;
+class UnpackingLayer {
+  readonly #writer: LayerWriter;
+  readonly #recorder: RecipeRecorder;
 
-  constructor(source: AsyncIterable<Uint8Array>) {
-    this.#source = source;
+  constructor(limits: LayerLimits, recipe: RecipeFiles) {
+    this.#writer = new LayerWriter(limits, (path) => this.#recorder.keep(path));
+    this.#recorder = new RecipeRecorder(this.#writer, recipe);
   }
 
-  async *read(): AsyncGenerator<Uint8Array> {
-    for await (const chunk of this.#source) {
-      this.bytes += chunk.byteLength;
-      yield chunk;
-    }
+  write(piece: Uint8Array): void {
+    this.#recorder.write(piece);
+  }
+
+  finish(): TreeReport {
+    const recipeBytes = this.#recorder.finish();
+    const tree = this.#writer.finish();
+    return { ...tree, sizeBytes: tree.sizeBytes + recipeBytes };
   }
 }

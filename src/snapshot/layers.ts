@@ -16,12 +16,14 @@ import { join } from "node:path";
 import type { Context } from "../lib/context.ts";
 import { AppError, describe, failedPrecondition, notFound } from "../lib/errors.ts";
 import { asInteger, asObject, asString, optional, parseJson } from "../lib/json.ts";
+import { abortable } from "../lib/keyed-mutex.ts";
 import { type ChainId, chainIdHex, chainIdsOf, parseChainId } from "../oci/chain-id.ts";
 import { type Digest, parseDigest } from "../oci/digest.ts";
 import type { LayerReport } from "./layer-report.ts";
 import { rebuildInChild } from "./rebuild-child.ts";
 import type { Layer, LayerStore, UnpackedLayer } from "./snapshotter.ts";
-import { applyInChild, completeInChild, syncInChild, type UnpackArgv } from "./unpack-child.ts";
+import { completeInChild, type UnpackArgv } from "./unpack-child.ts";
+import { Unpacker } from "./unpacker.ts";
 
 const maxMetadataBytes = 4096;
 
@@ -40,9 +42,11 @@ export class Layers implements LayerStore {
   readonly #holds = new Map<ChainId, number>();
   readonly #usedBySnapshots: () => Iterable<ChainId>;
   readonly #argv: UnpackArgv;
+  readonly #unpacker: Unpacker;
 
   constructor(directory: string, usedBySnapshots: () => Iterable<ChainId>, argv: UnpackArgv) {
     this.#argv = argv;
+    this.#unpacker = new Unpacker(argv, directory, join(directory, "empty"));
     this.directory = directory;
     this.#usedBySnapshots = usedBySnapshots;
   }
@@ -113,7 +117,7 @@ export class Layers implements LayerStore {
     mkdirSync(directory, { mode: 0o700 });
     mkdirSync(join(directory, "fs"), { mode: 0o755 });
     chmodSync(join(directory, "fs"), 0o755);
-    const report = await applyInChild(ctx, this.#argv, directory, source);
+    const report = await this.#unpacker.apply(ctx, directory, source);
     return new Unpacked(directory, report, undo.move());
   }
 
@@ -150,7 +154,7 @@ export class Layers implements LayerStore {
 
   /** Once per image, before anything on disk says that the image is there. */
   sync(ctx: Context): Promise<void> {
-    return syncInChild(ctx, this.#argv, this.directory);
+    return abortable(this.#unpacker.sync(), ctx.signal);
   }
 
   async *readTar(ctx: Context, chainId: ChainId): AsyncGenerator<Uint8Array> {

@@ -2,7 +2,8 @@ import type { Context } from "../lib/context.ts";
 import { AppError } from "../lib/errors.ts";
 import type { Digest } from "../oci/digest.ts";
 import { childEnv } from "../os/role.ts";
-import { readFailure, type UnpackArgv } from "./unpack-child.ts";
+import type { UnpackArgv } from "./unpack-child.ts";
+import { readFailure } from "./unpack-process.ts";
 
 const maxStderrBytes = 16 << 10;
 

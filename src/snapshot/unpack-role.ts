@@ -1,43 +1,46 @@
-import { constants, openSync, readFileSync, writeSync } from "node:fs";
-import { join } from "node:path";
+import { constants, openSync, readFileSync, readSync, writeSync } from "node:fs";
+import { dirname, join } from "node:path";
 import { AppError, describe, invalidArgument, kindOf } from "../lib/errors.ts";
 import { asArray, asObject, asString, parseJson } from "../lib/json.ts";
-import {
-  CLONE_NEWNS,
-  chroot,
-  RLIMIT_CORE,
-  RLIMIT_FSIZE,
-  RLIMIT_NOFILE,
-  setNoNewPrivileges,
-  setResourceLimit,
-  umask,
-} from "../os/confine.ts";
+import { isErrno } from "../os/errno-error.ts";
 import { openFile, syncFileSystem } from "../os/inode.ts";
-import { MS_PRIVATE, MS_REC, mount } from "../os/mount.ts";
-import { unshare } from "../os/namespaces.ts";
-import { applyLayer } from "./apply-layer.ts";
+import { applyLayer, writeLayer } from "./apply-layer.ts";
 import { completeLayer } from "./complete-layer.ts";
+import { confine, confineEntirely, confineTo } from "./confinement.ts";
+import { openExpanders } from "./decompress.ts";
+import { expandLayer } from "./expand-layer.ts";
 import { layerLimits, type UnpackFailure } from "./layer-report.ts";
 import { rebuildLayer } from "./rebuild-layer.ts";
 import type { RecipeFiles } from "./recipe-recorder.ts";
 
-const maxOpenFiles = 1024;
 const maxOrderBytes = 64 << 20;
+const inputBytes = 256 << 10;
+/** Where `expand` writes what comes out. */
+const expandedFd = 3;
+
+/** The decompressors lie beside the program in the payload. */
+const payloadLibraries = join(dirname(process.execPath), "lib");
 
 /**
  * The child that does what a daemon must not: it confines itself and then handles what an image brought.
  *   apply DIR     unpacks the layer on stdin into DIR/fs, chrooted there; writes its recipe in DIR; reports JSON on stdout
+ *   expand DIR    expands the layer on stdin to descriptor 3, chrooted into the empty DIR; reports JSON on stdout
+ *   write DIR     is `apply` for what `expand` gives
  *   rebuild DIR   writes the layer's archive to stdout, from DIR/fs and the recipe; failures go to stderr
  *   complete DIR  finishes DIR/fs with what the layers below have; the order is JSON on stdin
- *   sync DIR      waits until the file system of DIR is on disk
+ *   sync DIR      for each byte on stdin waits until the file system of DIR is on disk, and then writes one to stdout
  * Answers the exit code: 0, or 1 with an `UnpackFailure` on stdout.
  */
-export async function runUnpack(argv: readonly string[]): Promise<number> {
+export async function runUnpack(
+  argv: readonly string[],
+  libraries: string = payloadLibraries,
+): Promise<number> {
   const [step, directory] = argv;
   try {
     if (directory === undefined) throw invalidArgument("crib unpack STEP DIRECTORY");
     if (step === "rebuild") rebuild(directory);
-    else say(await run(step, directory));
+    else if (step === "sync") sync(directory);
+    else say(await run(step, directory, libraries));
     return 0;
   } catch (err) {
     const failure: UnpackFailure = { kind: kindOf(err), error: describe(err) };
@@ -46,35 +49,58 @@ export async function runUnpack(argv: readonly string[]): Promise<number> {
   }
 }
 
-async function run(step: string | undefined, directory: string): Promise<unknown> {
+async function run(
+  step: string | undefined,
+  directory: string,
+  libraries: string,
+): Promise<unknown> {
   switch (step) {
     case "apply": {
-      const recipe = openRecipe(directory, constants.O_RDWR | constants.O_CREAT | constants.O_EXCL);
-      confine();
-      chroot(join(directory, "fs"));
-      return applyLayer(Bun.stdin.stream(), layerLimits, recipe);
+      const native = openExpanders(libraries);
+      const recipe = openNewRecipe(directory);
+      confineTo(join(directory, "fs"), layerLimits);
+      return await applyLayer(asyncPiecesOf(0), native, layerLimits, recipe);
+    }
+    case "expand": {
+      const native = openExpanders(libraries);
+      confineEntirely(directory);
+      return await expandLayer(asyncPiecesOf(0), native, layerLimits, passOn);
+    }
+    case "write": {
+      const recipe = openNewRecipe(directory);
+      confineTo(join(directory, "fs"), layerLimits);
+      return writeLayer(piecesOf(0), layerLimits, recipe);
     }
     case "complete": {
       const order = readOrder();
-      confine();
+      confine(layerLimits);
       completeLayer(directory, order);
       return {};
     }
-    case "sync": {
-      using fd = openFile(Buffer.from(directory), { directory: true });
-      syncFileSystem(fd.fd);
-      return {};
-    }
     default:
-      throw invalidArgument("crib unpack apply | rebuild | complete | sync");
+      throw invalidArgument("crib unpack apply | expand | write | rebuild | complete | sync");
   }
 }
 
 function rebuild(directory: string): void {
   const recipe = openRecipe(directory, constants.O_RDONLY);
-  confine();
-  chroot(join(directory, "fs"));
+  confineTo(join(directory, "fs"), layerLimits);
   rebuildLayer(recipe, (bytes) => writeAll(1, bytes));
+}
+
+/** The descriptor stays open in between: whatever failed to reach the disk since then is told at the next call. */
+function sync(directory: string): void {
+  using fd = openFile(Buffer.from(directory), { directory: true });
+  for (const requests of piecesOf(0)) {
+    for (const _ of requests) {
+      syncFileSystem(fd.fd);
+      writeAll(1, Buffer.from("."));
+    }
+  }
+}
+
+function openNewRecipe(directory: string): RecipeFiles {
+  return openRecipe(directory, constants.O_RDWR | constants.O_CREAT | constants.O_EXCL);
 }
 
 /** They are closed when the process ends. */
@@ -83,15 +109,26 @@ function openRecipe(directory: string, flags: number): RecipeFiles {
   return { recipe: open("recipe"), replaced: open("replaced") };
 }
 
-/** A mount namespace of our own (and with it, this thread's own root directory and umask), and no way to more rights. */
-function confine(): void {
-  setResourceLimit(RLIMIT_CORE, 0);
-  setResourceLimit(RLIMIT_NOFILE, maxOpenFiles);
-  setResourceLimit(RLIMIT_FSIZE, layerLimits.expandedBytes);
-  setNoNewPrivileges();
-  unshare(CLONE_NEWNS);
-  mount("none", "/", "", MS_REC | MS_PRIVATE);
-  umask(0);
+/** Reading blocks: the process has nothing else to do. A piece is valid until the next one. */
+function* piecesOf(fd: number): Generator<Uint8Array> {
+  const buffer = Buffer.alloc(inputBytes);
+  for (let count = readSync(fd, buffer); count > 0; count = readSync(fd, buffer)) {
+    yield buffer.subarray(0, count);
+  }
+}
+
+async function* asyncPiecesOf(fd: number): AsyncGenerator<Uint8Array> {
+  yield* piecesOf(fd);
+}
+
+/** Nobody reads any more when the other child has failed; it says why. */
+function passOn(piece: Uint8Array): void {
+  try {
+    writeAll(expandedFd, piece);
+  } catch (cause) {
+    if (!isErrno(cause, "EPIPE")) throw cause;
+    throw new AppError("nobody takes what is expanded", { kind: "aborted", cause });
+  }
 }
 
 function readOrder() {

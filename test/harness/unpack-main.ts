@@ -1,4 +1,5 @@
 import { runUnpack } from "../../src/snapshot/unpack-role.ts";
+import { nativeLibraries } from "./native-libraries.ts";
 
 /** The role alone, for tests that run from source. */
-process.exit(await runUnpack(process.argv.slice(2)));
+process.exit(await runUnpack(process.argv.slice(2), nativeLibraries()));
