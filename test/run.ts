@@ -65,6 +65,12 @@ const suites: readonly Suite[] = [
     needs: ["executable", "parts"],
     commands: [[bun, "test/critest/suite.ts", `--report=${reports}/critest.xml`]],
   },
+  {
+    // Skipped unless CRIB_TEST_GUEST=1.
+    name: "guest",
+    needs: ["executable", "parts"],
+    commands: [bunTest("guest", 3_600_000, "test/guest")],
+  },
 ];
 
 const setUp = {

@@ -34,8 +34,12 @@ const files: Readonly<Record<string, string>> = {
 };
 const emptyDirectories = [
   ...["proc", "sys", "dev", "run", "tmp", "mnt", "root", "var/tmp", "var/lib", "etc/cni"],
+  "opt/cni/bin",
   ...["bin", "sbin", "usr/local/bin", "usr/local/sbin", "etc/apparmor.d/cache"],
 ];
+
+/** Where those of our own files go that are no commands. */
+const places: Readonly<Record<string, string>> = { init: "sbin", "record-bridge": "opt/cni/bin" };
 
 /** What update-alternatives would make. */
 const alternatives = ["iptables", "ip6tables"].flatMap((name) =>
@@ -78,7 +82,7 @@ async function fillTree(tree: string, kernel: Kernel, crib: string): Promise<voi
   await cp(crib, join(tree, "usr/local/bin/crib"));
   for (const program of programs) await run(["cp", program, join(tree, "usr/local/bin/")]);
   for (const name of await ownNames()) {
-    const target = join(tree, name === "init" ? "sbin" : "usr/local/sbin", name);
+    const target = join(tree, places[name] ?? "usr/local/sbin", name);
     await cp(join(ownFiles, name), target);
     await chmod(target, 0o755);
   }
