@@ -31,6 +31,7 @@ const allowed: Readonly<Record<string, readonly string[]>> = {
   "version.ts": [],
   cli: ["oci", "os", "lib", "gen", "version.ts"],
   daemon: [
+    "admin",
     "cri",
     "streaming",
     "sandbox",
@@ -42,6 +43,7 @@ const allowed: Readonly<Record<string, readonly string[]>> = {
     "version.ts",
   ],
   monitor: ["runtime", "os", "lib"],
+  admin: ["cri", "image", "lib", "gen"],
   cri: ["sandbox", "container", "image", "streaming", "oci", "lib", "gen", "version.ts"],
   streaming: ["container", "sandbox", "lib"],
   sandbox: ["container", "image", ...mechanisms, ...base, "gen"],

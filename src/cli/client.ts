@@ -7,16 +7,18 @@ import {
   type Interceptor,
 } from "@connectrpc/connect";
 import { createGrpcTransport, Http2SessionManager } from "@connectrpc/connect-node";
+import { AdminService } from "../gen/crib/admin/v1/admin_pb.ts";
 import * as pb from "../gen/runtime/v1/api_pb.ts";
 import { isErrno } from "../os/errno-error.ts";
 import { UsageError } from "./failure.ts";
 
 export const defaultSocket = "unix:///run/crib/crib.sock";
 
-/** The two CRI services behind one socket. Connects at the first call; dispose closes. */
+/** The two CRI services behind one socket, and crib's own. Connects at the first call; dispose closes. */
 export interface CriClient extends Disposable {
   readonly runtime: Client<typeof pb.RuntimeService>;
   readonly images: Client<typeof pb.ImageService>;
+  readonly admin: Client<typeof AdminService>;
 }
 
 const maxMessageBytes = 32 * 1024 * 1024;
@@ -40,6 +42,7 @@ export function openCriClient(endpoint: string): CriClient {
   return {
     runtime: createClient(pb.RuntimeService, transport),
     images: createClient(pb.ImageService, transport),
+    admin: createClient(AdminService, transport),
     [Symbol.dispose]: () => sessions.abort(),
   };
 }

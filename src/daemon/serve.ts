@@ -1,4 +1,5 @@
 import { chmodSync, mkdirSync } from "node:fs";
+import { adminRoutes } from "../admin/admin-service.ts";
 import { detectDriver } from "../cgroup/driver.ts";
 import { readCgroupHost } from "../cgroup/host.ts";
 import { OpenCgroups } from "../cgroup/stats/open-cgroups.ts";
@@ -31,6 +32,7 @@ import { openImageRecords } from "../state/images.ts";
 import { IntentTable } from "../state/intents.ts";
 import { openSandboxes } from "../state/sandboxes.ts";
 import { version } from "../version.ts";
+import { bindAdmin } from "./bind-admin.ts";
 import { bindCri, type Domain, type DomainDeps } from "./bind-cri.ts";
 import { type Config, loadConfig } from "./config.ts";
 import { openHandlers } from "./handlers.ts";
@@ -60,7 +62,10 @@ export async function serve(args: readonly string[]): Promise<void> {
   resources.use(
     await listen({
       socket: config.socket,
-      routes: criRoutes(bindCri(domain), readiness),
+      routes: (router) => {
+        criRoutes(bindCri(domain), readiness)(router);
+        adminRoutes(bindAdmin(domain))(router);
+      },
       interceptors: [createInterceptor({ readiness, log })],
       streamsPerConnection: config.limits.streamsPerConnection,
       shutdownMs: config.limits.shutdownSeconds * 1000,

@@ -17,8 +17,8 @@ export interface LayersToFetch {
   /** Lowest first, as many as diffIds. */
   readonly blobs: readonly Descriptor[];
   readonly diffIds: readonly Digest[];
-  /** Gets the count of each piece of bytes that came. */
-  readonly onBytes: (bytes: number) => void;
+  /** Gets the count of each piece of bytes that came, and of which blob. */
+  readonly onBytes: (bytes: number, blob: Descriptor) => void;
 }
 
 /**
@@ -66,7 +66,7 @@ async function ensureLayer(
   const blob = fetching.blobs[height];
   if (chainId === undefined || blob === undefined) throw new TypeError("no such layer");
   if (deps.layers.find(chainId) !== undefined) {
-    fetching.onBytes(blob.sizeBytes);
+    fetching.onBytes(blob.sizeBytes, blob);
     return;
   }
   const attempt = async (signal: AbortSignal): Promise<void> => {
@@ -96,8 +96,9 @@ async function unpack(
 ) {
   using _slot = await limiter.enter(ctx.signal);
   const bytes = fetching.source.readBlob(ctx, blob);
+  const count = (size: number) => fetching.onBytes(size, blob);
   try {
-    return await deps.layers.unpack(ctx, verifiedStream(bytes, blob, fetching.onBytes));
+    return await deps.layers.unpack(ctx, verifiedStream(bytes, blob, count));
   } catch (cause) {
     throw new Error(`layer ${blob.digest}`, { cause });
   }

@@ -1,6 +1,8 @@
 import { readVerified } from "../content/verified-stream.ts";
 import type { Context } from "../lib/context.ts";
 import { AppError, invalidArgument } from "../lib/errors.ts";
+import type { Descriptor } from "../oci/descriptor.ts";
+import type { Digest } from "../oci/digest.ts";
 import { maxImageConfigBytes } from "../oci/image-config.ts";
 import { type Manifest, parseManifest, selectManifest } from "../oci/manifest.ts";
 import type { Platform } from "../oci/platform.ts";
@@ -15,6 +17,14 @@ const maxIndexDepth = 4;
 
 /** How far a pull has come. Bytes are of compressed layers; those that are there already count as fetched. */
 export interface PullProgress {
+  readonly fetchedBytes: number;
+  readonly totalBytes: number;
+  /** Lowest first. */
+  readonly layers: readonly LayerProgress[];
+}
+
+export interface LayerProgress {
+  readonly digest: Digest;
   readonly fetchedBytes: number;
   readonly totalBytes: number;
 }
@@ -58,8 +68,6 @@ async function pullFrom(
     manifest.config,
     maxImageConfigBytes,
   );
-  const totalBytes = manifest.layers.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
-  let fetchedBytes = 0;
   const tag = repoTag(reference);
   return await storeImage(ctx, deps, {
     repoTags: tag === undefined ? [] : [tag],
@@ -70,11 +78,28 @@ async function pullFrom(
     layers: manifest.layers,
     source: repository,
     pinned: options.pinned ?? false,
-    onBytes: (bytes) => {
-      fetchedBytes += bytes;
-      options.onProgress?.({ fetchedBytes, totalBytes });
-    },
+    onBytes: countBytes(manifest.layers, options.onProgress),
   });
+}
+
+/** A layer that an image has twice counts twice in all, and comes once. */
+function countBytes(
+  blobs: readonly Descriptor[],
+  onProgress: PullOptions["onProgress"],
+): (bytes: number, blob: Descriptor) => void {
+  const totalBytes = blobs.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
+  const fetched = new Map<Digest, number>(blobs.map(({ digest }) => [digest, 0]));
+  let fetchedBytes = 0;
+  return (bytes, { digest }) => {
+    fetchedBytes += bytes;
+    fetched.set(digest, (fetched.get(digest) ?? 0) + bytes);
+    const layers = blobs.map((blob) => ({
+      digest: blob.digest,
+      fetchedBytes: Math.min(fetched.get(blob.digest) ?? 0, blob.sizeBytes),
+      totalBytes: blob.sizeBytes,
+    }));
+    onProgress?.({ fetchedBytes, totalBytes, layers });
+  };
 }
 
 interface ResolvedManifest {

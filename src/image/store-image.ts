@@ -20,7 +20,7 @@ export interface FoundImage {
   readonly layers: readonly Descriptor[];
   readonly source: BlobSource;
   readonly pinned: boolean;
-  readonly onBytes: (bytes: number) => void;
+  readonly onBytes: (bytes: number, blob: Descriptor) => void;
 }
 
 /**

@@ -2,7 +2,9 @@ import type { Command } from "../command.ts";
 import { check } from "./check.ts";
 import { config } from "./config.ts";
 import { demo } from "./demo.ts";
+import { df } from "./df.ts";
 import { exec } from "./exec.ts";
+import { image } from "./image.ts";
 import { images } from "./images.ts";
 import { inspect } from "./inspect.ts";
 import { logs } from "./logs.ts";
@@ -19,6 +21,7 @@ import { version } from "./version.ts";
 export const commands: readonly Command[] = [
   pull,
   images,
+  image,
   rmi,
   run,
   ps,
@@ -29,6 +32,7 @@ export const commands: readonly Command[] = [
   rm,
   inspect,
   demo,
+  df,
   check,
   version,
   config,

@@ -1,0 +1,68 @@
+import type { ConnectRouter, ServiceImpl } from "@connectrpc/connect";
+import { contextOf } from "../cri/interceptor.ts";
+import * as pb from "../gen/crib/admin/v1/admin_pb.ts";
+import { invalidArgument } from "../lib/errors.ts";
+import type { AdminDeps } from "./deps.ts";
+import { importImages } from "./import-images.ts";
+import { toImageLayers } from "./messages.ts";
+import { pullWithProgress } from "./pull-image.ts";
+
+const maxImages = 1000;
+const maxNameLength = 512;
+
+/** What the CRI socket serves beyond CRI, for crib's own command line. */
+export function adminRoutes(deps: AdminDeps): (router: ConnectRouter) => void {
+  return (router) => {
+    router.service(pb.AdminService, createAdminService(deps));
+  };
+}
+
+export function createAdminService(deps: AdminDeps): ServiceImpl<typeof pb.AdminService> {
+  return {
+    importImages: (requests, handler) => importImages(contextOf(handler), deps, requests),
+
+    async *exportImages({ images, format, compressLayers }, handler) {
+      if (images.length === 0 || images.length > maxImages) {
+        throw invalidArgument(`images: from 1 to ${maxImages}`);
+      }
+      const isDocker = format === pb.ArchiveFormat.DOCKER;
+      if (isDocker && compressLayers) throw invalidArgument("layers of a docker-archive are plain");
+      const keys = images.map(checkName);
+      const options = { format: isDocker ? "docker" : "oci", compressLayers } as const;
+      for await (const chunk of deps.exportImages(contextOf(handler), keys, options)) {
+        yield { chunk };
+      }
+    },
+
+    pullImage({ image, credentials }, handler) {
+      return pullWithProgress(contextOf(handler), deps, checkName(image), credentials);
+    },
+
+    listImageLayers({ image }) {
+      const found = deps.listLayers(image === "" ? undefined : checkName(image));
+      return { images: found.map(toImageLayers) };
+    },
+
+    async getDiskUsage(_request, handler) {
+      const usage = await deps.diskUsage(contextOf(handler));
+      const part = ({ usedBytes, inodes }: { usedBytes: number; inodes: number }) => {
+        return { usedBytes: BigInt(usedBytes), inodes: BigInt(inodes) };
+      };
+      return {
+        images: part(usage.images),
+        containers: part(usage.containers),
+        reclaimableBytes: BigInt(usage.reclaimableBytes),
+        imageCount: usage.imageCount,
+        containerCount: usage.containerCount,
+        filesystemBytes: BigInt(usage.filesystemBytes),
+        filesystemFreeBytes: BigInt(usage.filesystemFreeBytes),
+        mountpoint: usage.images.mountpoint,
+      };
+    },
+  };
+}
+
+function checkName(name: string): string {
+  if (name.length <= maxNameLength && /^[\x21-\x7e]+$/.test(name)) return name;
+  throw invalidArgument(`image ${JSON.stringify(name.slice(0, 100))}: not a name`);
+}

@@ -1,0 +1,39 @@
+import type { DiskUsage } from "../cri/deps.ts";
+import type { ExportOptions } from "../image/export.ts";
+import type { Image } from "../image/image.ts";
+import type { LayeredImage } from "../image/layered-image.ts";
+import type { PullProgress } from "../image/pull.ts";
+import type { Context } from "../lib/context.ts";
+
+/** The domain as operators' calls need it; daemon/bind-admin.ts binds these to the operations. */
+export interface AdminDeps {
+  /** A file or a directory, by its absolute path. */
+  importPath(ctx: Context, path: string): Promise<readonly Image[]>;
+  importStream(ctx: Context, source: AsyncIterable<Uint8Array>): Promise<readonly Image[]>;
+  exportImages(
+    ctx: Context,
+    keys: readonly string[],
+    options: ExportOptions,
+  ): AsyncIterable<Uint8Array>;
+  pull(
+    ctx: Context,
+    name: string,
+    options: {
+      readonly credentials: { readonly username: string; readonly password: string } | undefined;
+      readonly onProgress: (progress: PullProgress) => void;
+    },
+  ): Promise<Image>;
+  /** One image by name or id, or all; the config and manifests as they came. */
+  listLayers(key: string | undefined): readonly LayeredImage[];
+  diskUsage(ctx: Context): Promise<NodeUsage>;
+}
+
+export interface NodeUsage {
+  readonly images: DiskUsage;
+  readonly containers: DiskUsage;
+  readonly reclaimableBytes: number;
+  readonly imageCount: number;
+  readonly containerCount: number;
+  readonly filesystemBytes: number;
+  readonly filesystemFreeBytes: number;
+}

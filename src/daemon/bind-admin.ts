@@ -1,0 +1,40 @@
+import { statfsSync } from "node:fs";
+import type { AdminDeps } from "../admin/deps.ts";
+import { exportImages } from "../image/export.ts";
+import { filesystemUsage } from "../image/filesystem-usage.ts";
+import { importArchive } from "../image/import.ts";
+import { importStream } from "../image/import-stream.ts";
+import { listLayeredImages, unusedBytes } from "../image/layered-image.ts";
+import { pullImage } from "../image/pull.ts";
+import { parseReference } from "../oci/reference.ts";
+import type { Domain } from "./bind-cri.ts";
+
+/** The operations as the admin service calls them. */
+export function bindAdmin({
+  images,
+  deps,
+}: Pick<Domain, "images"> & {
+  readonly deps: Pick<Domain["deps"], "containers">;
+}): AdminDeps {
+  return {
+    importPath: (ctx, path) => importArchive(ctx, images, path),
+    importStream: (ctx, source) => importStream(ctx, images, source),
+    exportImages: (ctx, keys, options) => exportImages(ctx, images, keys, options),
+    pull: (ctx, name, { credentials, onProgress }) =>
+      pullImage(ctx, images, parseReference(name), { auth: credentials, onProgress }),
+    listLayers: (key) => listLayeredImages(images, key),
+    async diskUsage(ctx) {
+      const usage = await filesystemUsage(ctx, images);
+      const containers = deps.containers.list();
+      const { blocks, bavail, bsize } = statfsSync(images.layers.directory);
+      return {
+        ...usage,
+        reclaimableBytes: unusedBytes(images, new Set(containers.map(({ imageId }) => imageId))),
+        imageCount: images.images.list().length,
+        containerCount: containers.length,
+        filesystemBytes: blocks * bsize,
+        filesystemFreeBytes: bavail * bsize,
+      };
+    },
+  };
+}
