@@ -14,7 +14,6 @@ export const notYetRequired: readonly { readonly needs: string; readonly pattern
     needs: "exec, attach and port-forward streams",
     pattern: /\bStreaming runtime should support/u,
   },
-  { needs: "container stats", pattern: /\blisting (?:container )?stats\b/u },
 ];
 
 /** An image whose digest critest pins and nobody else can make. */

@@ -1,4 +1,4 @@
-import { existsSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import type { CgroupHost } from "../host.ts";
 import { CpuRate } from "./cpu-rate.ts";
 import { type CgroupDetails, readDetails } from "./details.ts";
@@ -42,7 +42,7 @@ export class OpenCgroups implements Disposable {
   get accounts(): { readonly pressure: boolean; readonly hugePages: boolean } {
     return {
       pressure: this.#host.unified !== undefined && existsSync("/proc/pressure/cpu"),
-      hugePages: this.#host.roots.has("hugetlb") && this.#hugePageSizes.length > 0,
+      hugePages: hasHugePages(this.#host) && this.#hugePageSizes.length > 0,
     };
   }
 
@@ -83,4 +83,11 @@ export class OpenCgroups implements Disposable {
   [Symbol.dispose](): void {
     for (const relative of [...this.#cgroups.keys()]) this.forget(relative);
   }
+}
+
+/** Version 2 has a controller in a cgroup only where it is handed down to it. */
+function hasHugePages({ roots, unified }: Pick<CgroupHost, "roots" | "unified">): boolean {
+  const root = roots.get("hugetlb");
+  if (root === undefined || root !== unified) return root !== undefined;
+  return readFileSync(`${root}/cgroup.subtree_control`, "latin1").split(/\s/).includes("hugetlb");
 }
