@@ -89,13 +89,44 @@ export const schema = {
   images: {
     registryConfigDirs: paths(
       ["/etc/crib/certs.d", "/etc/containerd/certs.d"],
-      "Mirrors, certificates and credentials: <dir>/<host>/hosts.toml.",
+      "Mirrors and certificates by registry, in containerd's format: <dir>/<host>/hosts.toml.",
+    ),
+    registriesFiles: paths(
+      ["/etc/crib/registries.yaml", "/etc/rancher/k3s/registries.yaml"],
+      "Mirrors, certificates and credentials in k3s's format; the first that is there.",
+    ),
+    dockerConfigFiles: paths(
+      ["/etc/crib/docker.json", "/var/lib/kubelet/config.json", "/root/.docker/config.json"],
+      "Credentials in the format of Docker's config.json, for pulls that bring none; first found first.",
     ),
     pinned: texts(
       [],
       'Images that the kubelet\'s garbage collection leaves alone: names, with * for any characters ("registry.example/base/*").',
     ),
     maxParallelDownloads: integer(3, [1, 32], "Layers fetched at the same time for one image."),
+    maxParallelUnpacks: integer(
+      0,
+      [0, 32],
+      "Layers unpacked at the same time, of all images; 0 is a number that fits the machine.",
+    ),
+    maxBytesPerSecond: integer(
+      0,
+      [0, 100_000_000_000],
+      "Bandwidth of all downloads together; 0 is no limit.",
+    ),
+    stallSeconds: integer(
+      60,
+      [1, 3600],
+      "A download in which nothing comes for so long is tried elsewhere. There is no limit of its whole time.",
+    ),
+  },
+  proxy: {
+    http: text("", "Proxy for http registries. Empty: the environment's HTTP_PROXY."),
+    https: text("", "Proxy for https registries. Empty: the environment's HTTPS_PROXY."),
+    none: texts(
+      [],
+      "Hosts that are reached directly: names and all below them, addresses, ranges. Empty: the environment's NO_PROXY.",
+    ),
   },
   limits: {
     shutdownSeconds: integer(

@@ -32,7 +32,7 @@ export const serveHelp = `crib serve: the daemon; answers CRI v1 on a Unix socke
 /** Flags win over the file, the file over the defaults. `args` is what follows `serve`. */
 export function loadConfig(
   args: readonly string[],
-  env: Readonly<Record<string, string | undefined>> = process.env,
+  env: Record<string, string | undefined> = process.env,
 ): Config {
   const flags = parseFlags(args);
   const { file, config } = readFile(flags.config);
@@ -56,11 +56,31 @@ export function loadConfig(
   const listen = merged.listen === "" ? `unix://${merged.state}/crib.sock` : merged.listen;
   return Object.freeze({
     ...merged,
+    proxy: takeProxy(merged.proxy, env),
     file,
     listen,
     socket: listen.slice("unix://".length),
     payload: flags.payload ?? env["CRIB_PAYLOAD"] ?? "",
     notifySocket: env["NOTIFY_SOCKET"] || undefined,
+  });
+}
+
+/** What the file leaves open, from the environment; taken out of it, since `fetch` would go by it as well, in its own way. */
+function takeProxy(
+  proxy: FileConfig["proxy"],
+  env: Record<string, string | undefined>,
+): FileConfig["proxy"] {
+  const take = (name: string): string => {
+    const value = env[name] || env[name.toLowerCase()] || "";
+    delete env[name];
+    delete env[name.toLowerCase()];
+    return value;
+  };
+  const [http, https, none] = [take("HTTP_PROXY"), take("HTTPS_PROXY"), take("NO_PROXY")];
+  return Object.freeze({
+    http: proxy.http || http,
+    https: proxy.https || https,
+    none: proxy.none.length > 0 ? proxy.none : none.split(",").filter((entry) => entry !== ""),
   });
 }
 

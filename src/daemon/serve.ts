@@ -116,9 +116,20 @@ async function openDomain(
   const database = resources.use(Database.open(`${config.root}/state.db`, ctx.log));
   const images = await openImages(ctx, {
     root: config.root,
-    registryConfigDirs: config.images.registryConfigDirs,
     records: openImageRecords(database),
-    maxParallelDownloads: config.images.maxParallelDownloads,
+    bootId: bootId(),
+    registry: {
+      configDirs: config.images.registryConfigDirs,
+      registriesFiles: config.images.registriesFiles,
+      dockerConfigFiles: config.images.dockerConfigFiles,
+      proxy: config.proxy,
+    },
+    transfer: {
+      parallelLayers: config.images.maxParallelDownloads,
+      parallelUnpacks: config.images.maxParallelUnpacks,
+      bytesPerSecond: config.images.maxBytesPerSecond,
+      stallMs: config.images.stallSeconds * 1000,
+    },
   });
   const cgroup = readCgroupHost();
   const userNamespacePath = `${config.payload}/user-namespace`;

@@ -1,9 +1,12 @@
+import type { IngestStore } from "../content/ingest-store.ts";
 import type { ContentStore } from "../content/store.ts";
 import type { Platform } from "../oci/platform.ts";
 import type { RegistryOptions } from "../registry/client.ts";
 import type { LayerStore } from "../snapshot/snapshotter.ts";
 import type { ImageStore } from "./image-store.ts";
+import type { LayerLeases } from "./layer-leases.ts";
 import type { SharedFlight } from "./shared-flight.ts";
+import type { UnpackSlots } from "./unpack-slots.ts";
 
 /** What the operations on images use; `openImages` builds it. */
 export interface ImageDeps {
@@ -12,6 +15,13 @@ export interface ImageDeps {
   readonly content: ContentStore;
   readonly registry: RegistryOptions;
   readonly platform: Platform;
+  /** Compressed layers that are coming, or came for an image that is not complete. */
+  readonly ingests: IngestStore;
+  /** Downloads into them, by directory. */
+  readonly downloads: SharedFlight<void>;
+  readonly unpacking: UnpackSlots;
+  /** Layers that no image has yet, kept for the next attempt. */
+  readonly leases: LayerLeases;
   /** Layers being fetched, by chain id: one that two pulls want is fetched once. */
   readonly flights: SharedFlight<void>;
   /** Layers of one image that are fetched at the same time. */

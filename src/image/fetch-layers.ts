@@ -1,23 +1,24 @@
 import { verifiedStream } from "../content/verified-stream.ts";
 import type { Context } from "../lib/context.ts";
-import { AppError, invalidArgument } from "../lib/errors.ts";
+import { AppError, describe, invalidArgument, kindOf } from "../lib/errors.ts";
 import { chainIdsOf } from "../oci/chain-id.ts";
 import type { Descriptor } from "../oci/descriptor.ts";
 import type { Digest } from "../oci/digest.ts";
+import type { UnpackedLayer } from "../snapshot/snapshotter.ts";
+import { type BlobSource, openBlob } from "./blob-source.ts";
 import type { ImageDeps } from "./deps.ts";
 import { Limiter } from "./limiter.ts";
-
-/** Where the bytes of blobs come from: a registry, or an archive. They are verified here. */
-export interface BlobSource {
-  readBlob(ctx: Context, blob: Descriptor): AsyncIterable<Uint8Array>;
-}
 
 export interface LayersToFetch {
   readonly source: BlobSource;
   /** Lowest first, as many as diffIds. */
   readonly blobs: readonly Descriptor[];
   readonly diffIds: readonly Digest[];
+<<<<<<< /tmp/tmp0wzvgpwm
+  /** Gets the count of each piece of bytes that came, and of which blob; less than nothing where they were wrong. */
+=======
   /** Gets the count of each piece of bytes that came, and of which blob. */
+>>>>>>> /tmp/tmp093yf6tp
   readonly onBytes: (bytes: number, blob: Descriptor) => void;
 }
 
@@ -27,7 +28,7 @@ export interface LayersToFetch {
  */
 export async function fetchLayers(
   ctx: Context,
-  deps: Pick<ImageDeps, "layers" | "flights" | "parallelLayers">,
+  deps: Pick<ImageDeps, "layers" | "flights" | "parallelLayers" | "unpacking">,
   fetching: LayersToFetch,
 ): Promise<void> {
   if (fetching.blobs.length !== fetching.diffIds.length) {
@@ -55,7 +56,7 @@ export async function fetchLayers(
 
 async function ensureLayer(
   ctx: Context,
-  deps: Pick<ImageDeps, "layers" | "flights">,
+  deps: Pick<ImageDeps, "layers" | "flights" | "unpacking">,
   fetching: LayersToFetch,
   limiter: Limiter,
   height: number,
@@ -63,20 +64,17 @@ async function ensureLayer(
 ): Promise<void> {
   const diffIds = fetching.diffIds.slice(0, height + 1);
   const chainId = chainIdsOf(diffIds).at(-1);
+  const diffId = diffIds.at(-1);
   const blob = fetching.blobs[height];
-  if (chainId === undefined || blob === undefined) throw new TypeError("no such layer");
+  if (chainId === undefined || diffId === undefined || blob === undefined)
+    throw new TypeError("no such layer");
   if (deps.layers.find(chainId) !== undefined) {
     fetching.onBytes(blob.sizeBytes, blob);
     return;
   }
   const attempt = async (signal: AbortSignal): Promise<void> => {
     const flight = { ...ctx, signal };
-    await using unpacked = await unpack(flight, deps, fetching, limiter, blob);
-    if (unpacked.diffId !== diffIds.at(-1)) {
-      throw new AppError(`layer ${blob.digest} is ${unpacked.diffId} and not ${diffIds.at(-1)}`, {
-        kind: "data-loss",
-      });
-    }
+    await using unpacked = await unpack(flight, deps, fetching, limiter, { blob, diffId });
     if (height > 0) {
       // It is under way, or has failed for good.
       const quiet = { ...fetching, onBytes: () => {} };
@@ -87,19 +85,54 @@ async function ensureLayer(
   await deps.flights.run(chainId, ctx.signal, attempt, options);
 }
 
+interface LayerBlob {
+  readonly blob: Descriptor;
+  readonly diffId: Digest;
+}
+
+/** Unpacks the layer; again where its bytes were wrong and another host may have the right ones. */
 async function unpack(
   ctx: Context,
-  deps: Pick<ImageDeps, "layers">,
+  deps: Pick<ImageDeps, "layers" | "unpacking">,
   fetching: LayersToFetch,
   limiter: Limiter,
-  blob: Descriptor,
-) {
+  { blob, diffId }: LayerBlob,
+): Promise<UnpackedLayer> {
   using _slot = await limiter.enter(ctx.signal);
+<<<<<<< /tmp/tmp0wzvgpwm
+  for (;;) {
+    await using open = openBlob(ctx, fetching.source, blob);
+    let readBytes = 0;
+    const onBytes = (bytes: number) => {
+      readBytes += bytes;
+      fetching.onBytes(bytes, blob);
+    };
+    try {
+      using _place = await deps.unpacking.enter(ctx.signal, open.fetched);
+      const bytes = verifiedStream(open.bytes, blob, onBytes);
+      return await checkDiffId(await deps.layers.unpack(ctx, bytes), diffId);
+    } catch (cause) {
+      ctx.signal.throwIfAborted();
+      const isSuspect = ["data-loss", "invalid-argument"].includes(kindOf(cause));
+      if (!isSuspect || !(await open.isWrong(ctx))) {
+        throw new Error(`layer ${blob.digest}`, { cause });
+      }
+      ctx.log.warn("wrong bytes", { digest: blob.digest, err: describe(cause) });
+      fetching.onBytes(-readBytes, blob);
+    }
+=======
   const bytes = fetching.source.readBlob(ctx, blob);
   const count = (size: number) => fetching.onBytes(size, blob);
   try {
     return await deps.layers.unpack(ctx, verifiedStream(bytes, blob, count));
   } catch (cause) {
     throw new Error(`layer ${blob.digest}`, { cause });
+>>>>>>> /tmp/tmp093yf6tp
   }
+}
+
+async function checkDiffId(unpacked: UnpackedLayer, diffId: Digest): Promise<UnpackedLayer> {
+  if (unpacked.diffId === diffId) return unpacked;
+  await unpacked[Symbol.asyncDispose]();
+  throw new AppError(`it is ${unpacked.diffId} and not ${diffId}`, { kind: "data-loss" });
 }

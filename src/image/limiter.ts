@@ -9,10 +9,25 @@ export class Limiter {
     this.#free = size;
   }
 
+  get isCrowded(): boolean {
+    return this.#waiting.length > 0;
+  }
+
+  /** A place that is free right now; nobody is overtaken. */
+  tryEnter(): Disposable | undefined {
+    if (this.#free === 0) return undefined;
+    this.#free--;
+    return this.#held();
+  }
+
   async enter(signal: AbortSignal): Promise<Disposable> {
     signal.throwIfAborted();
     if (this.#free > 0) this.#free--;
     else await this.#turn(signal);
+    return this.#held();
+  }
+
+  #held(): Disposable {
     let isHeld = true;
     return {
       [Symbol.dispose]: () => {

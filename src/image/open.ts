@@ -1,24 +1,43 @@
+import { availableParallelism } from "node:os";
 import { join } from "node:path";
+import { IngestStore } from "../content/ingest-store.ts";
 import { ContentStore } from "../content/store.ts";
 import type { Context } from "../lib/context.ts";
 import { platformOf } from "../oci/platform.ts";
+import { Bandwidth } from "../registry/bandwidth.ts";
+import type { RegistryOptions } from "../registry/client.ts";
 import { type OverlaySnapshotter, openOverlay } from "../snapshot/overlay.ts";
 import type { UnpackArgv } from "../snapshot/unpack-child.ts";
+import { Connections } from "./connections.ts";
 import type { ImageDeps } from "./deps.ts";
 import { chainOf, type ImageRecords } from "./image-record.ts";
 import { ImageStore } from "./image-store.ts";
+import { LayerLeases } from "./layer-leases.ts";
 import { SharedFlight } from "./shared-flight.ts";
 import { usedLayers } from "./store-image.ts";
+import { UnpackSlots } from "./unpack-slots.ts";
 
 export interface ImagesOptions {
   /** `content/` and `snapshots/` are made below it. */
   readonly root: string;
-  /** Where `<host>/hosts.toml` files are, first found first. */
-  readonly registryConfigDirs: readonly string[];
+  readonly registry: Omit<RegistryOptions, "transfer">;
+  readonly transfer?: TransferOptions;
   readonly records: ImageRecords;
-  readonly maxParallelDownloads?: number;
+  readonly bootId: string;
   /** For tests that run from source: the command line of `crib unpack`. */
   readonly unpackArgv?: UnpackArgv;
+}
+
+/** How much of the node pulls may take. */
+export interface TransferOptions {
+  /** Layers of one image that are fetched at the same time. */
+  readonly parallelLayers?: number;
+  /** Layers unpacked at the same time, of all images; 0 is a number that fits this machine. */
+  readonly parallelUnpacks?: number;
+  /** Over all downloads; 0 is no limit. */
+  readonly bytesPerSecond?: number;
+  /** Without a byte for so long, a transfer has failed. */
+  readonly stallMs?: number;
 }
 
 /** Everything about images: what pulls and removals take, and the snapshots that containers are made of. */
@@ -27,6 +46,9 @@ export interface OpenImages extends ImageDeps {
 }
 
 const defaultParallelLayers = 3;
+const defaultStallMs = 60_000;
+/** Each takes a core while bytes come, and some 30 MB. */
+const maxParallelUnpacks = 4;
 
 /**
  * Opens the store. An image whose layers are not all there is forgotten, to be pulled again; layers and blobs that no
@@ -41,23 +63,40 @@ export async function openImages(ctx: Context, options: ImagesOptions): Promise<
     if (!isIntact) ctx.log.warn("image has lost layers and is forgotten", { image: record.id });
     return isIntact;
   });
+  const leases = new LayerLeases();
   await layers.removeUnused(
     ctx,
     layers.listLayers().map(({ chainId }) => chainId),
-    usedLayers({ images }),
+    usedLayers({ images, leases }),
   );
   const known = new Set<string>(
     images.listRecords().flatMap(({ id, manifestDigests }) => [id, ...manifestDigests]),
   );
   for (const digest of content.list()) if (!known.has(digest)) content.remove(digest);
+  const { transfer = {} } = options;
   return {
     images,
     layers,
     content,
     snapshots,
-    registry: { configDirs: options.registryConfigDirs },
+    leases,
+    ingests: new IngestStore(join(options.root, "content", "ingest"), { bootId: options.bootId }),
+    downloads: new SharedFlight(),
+    unpacking: new UnpackSlots(transfer.parallelUnpacks || usualUnpacks()),
+    registry: {
+      ...options.registry,
+      transfer: {
+        connections: new Connections(),
+        bandwidth: new Bandwidth(transfer.bytesPerSecond ?? 0),
+        stallMs: transfer.stallMs ?? defaultStallMs,
+      },
+    },
     platform: platformOf(process.arch),
     flights: new SharedFlight(),
-    parallelLayers: options.maxParallelDownloads ?? defaultParallelLayers,
+    parallelLayers: transfer.parallelLayers ?? defaultParallelLayers,
   };
+}
+
+function usualUnpacks(): number {
+  return Math.min(Math.max(availableParallelism(), 2), maxParallelUnpacks);
 }

@@ -1,4 +1,3 @@
-import { readVerified } from "../content/verified-stream.ts";
 import type { Context } from "../lib/context.ts";
 import { AppError, invalidArgument } from "../lib/errors.ts";
 import type { Descriptor } from "../oci/descriptor.ts";
@@ -11,7 +10,8 @@ import { openRepository, type RemoteManifest, type Repository } from "../registr
 import type { Credentials } from "../registry/credentials.ts";
 import type { ImageDeps } from "./deps.ts";
 import type { Image } from "./image.ts";
-import { storeImage } from "./store-image.ts";
+import { registrySource } from "./registry-source.ts";
+import { storeImage, usedLayers } from "./store-image.ts";
 
 const maxIndexDepth = 4;
 
@@ -46,12 +46,20 @@ export async function pullImage(
   options: PullOptions = {},
 ): Promise<Image> {
   try {
+    await sweep(ctx, deps);
     const repository = openRepository(deps.registry, reference, options.auth);
     return await pullFrom(ctx, deps, repository, reference, options);
   } catch (cause) {
     ctx.signal.throwIfAborted();
     throw new Error(`pull ${formatReference(reference)}`, { cause });
   }
+}
+
+/** What earlier attempts left is kept for a day only. */
+async function sweep(ctx: Context, deps: ImageDeps): Promise<void> {
+  deps.ingests.expire();
+  const expired = deps.leases.expire();
+  if (expired.length > 0) await deps.layers.removeUnused(ctx, expired, usedLayers(deps));
 }
 
 async function pullFrom(
@@ -63,11 +71,17 @@ async function pullFrom(
 ): Promise<Image> {
   const named = await repository.fetchManifest(ctx, reference.digest ?? reference.tag ?? "latest");
   const { manifest, manifests } = await resolveManifest(ctx, repository, named, deps.platform);
+<<<<<<< /tmp/tmppf8x90sp
+  const config = await repository.fetchBlob(ctx, manifest.config, maxImageConfigBytes);
+  const totalBytes = manifest.layers.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
+  let fetchedBytes = 0;
+=======
   const config = await readVerified(
     repository.readBlob(ctx, manifest.config),
     manifest.config,
     maxImageConfigBytes,
   );
+>>>>>>> /tmp/tmpht57xcn5
   const tag = repoTag(reference);
   return await storeImage(ctx, deps, {
     repoTags: tag === undefined ? [] : [tag],
@@ -76,7 +90,7 @@ async function pullFrom(
     configDigest: manifest.config.digest,
     config,
     layers: manifest.layers,
-    source: repository,
+    source: registrySource(deps, repository),
     pinned: options.pinned ?? false,
     onBytes: countBytes(manifest.layers, options.onProgress),
   });

@@ -11,7 +11,7 @@ import { usedLayers } from "./store-image.ts";
  */
 export async function removeImage(
   ctx: Context,
-  deps: Pick<ImageDeps, "images" | "layers" | "content">,
+  deps: Pick<ImageDeps, "images" | "layers" | "content" | "leases">,
   nameOrId: string,
 ): Promise<void> {
   const record = deps.images.findRecord(nameOrId);

@@ -1,12 +1,13 @@
 import type { Context } from "../lib/context.ts";
-import { invalidArgument } from "../lib/errors.ts";
+import { invalidArgument, kindOf } from "../lib/errors.ts";
 import { type ChainId, chainIdsOf } from "../oci/chain-id.ts";
 import type { Descriptor } from "../oci/descriptor.ts";
 import type { Digest } from "../oci/digest.ts";
 import { type ImageConfig, parseImageConfig } from "../oci/image-config.ts";
 import { formatPlatform, isRunnable, type Platform } from "../oci/platform.ts";
+import type { BlobSource } from "./blob-source.ts";
 import type { ImageDeps } from "./deps.ts";
-import { type BlobSource, fetchLayers } from "./fetch-layers.ts";
+import { fetchLayers } from "./fetch-layers.ts";
 import type { Image, ImageId } from "./image.ts";
 
 /** An image whose manifest is known: what is left is its layers. */
@@ -25,7 +26,8 @@ export interface FoundImage {
 
 /**
  * Fetches the layers and makes it an image of the store: known to nobody until all of it is on disk for sure, for good
- * from then on. Cancelled or failed, it leaves what earlier images had.
+ * from then on. Cancelled or failed, it leaves the layers that are complete and the bytes that came, for a day, so that
+ * the next attempt begins there; where there is no room, it leaves nothing.
  */
 export async function storeImage(ctx: Context, deps: ImageDeps, found: FoundImage): Promise<Image> {
   const config = parseImageConfig(found.config, `image config ${found.configDigest}`);
@@ -41,8 +43,15 @@ export async function storeImage(ctx: Context, deps: ImageDeps, found: FoundImag
     });
     const isNew = deps.images.findRecord(found.configDigest) === undefined;
     if (isNew) await deps.layers.sync(ctx);
-    return record(deps, found, config, chain);
+    const image = record(deps, found, config, chain);
+    deps.leases.end(chain);
+    for (const blob of found.layers) deps.ingests.remove(blob);
+    return image;
   } catch (err) {
+    if (kindOf(err) === "resource-exhausted") {
+      deps.leases.end(chain);
+      for (const blob of found.layers) deps.ingests.remove(blob);
+    } else deps.leases.grant(chain.filter((id) => deps.layers.find(id) !== undefined));
     await deps.layers.removeUnused(ctx, chain, usedLayers(deps));
     throw err;
   }
@@ -82,7 +91,8 @@ function checkPlatform({ os, architecture, variant }: ImageConfig, node: Platfor
   );
 }
 
-/** The layers that images have. */
-export function usedLayers(deps: Pick<ImageDeps, "images">) {
-  return new Set(deps.images.list().flatMap(({ diffIds }) => chainIdsOf(diffIds)));
+/** The layers that images have, and those that are kept for images to come. */
+export function usedLayers(deps: Pick<ImageDeps, "images" | "leases">): ReadonlySet<ChainId> {
+  const ofImages = deps.images.list().flatMap(({ diffIds }) => chainIdsOf(diffIds));
+  return new Set([...ofImages, ...deps.leases.list()]);
 }

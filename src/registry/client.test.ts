@@ -1,10 +1,15 @@
 import { expect, test } from "bun:test";
+import type { Context } from "../lib/context.ts";
 import { kindOf, describe as messageOf } from "../lib/errors.ts";
 import { silentLog } from "../lib/log.ts";
 import { digestOf } from "../oci/digest.ts";
 import { parseReference } from "../oci/reference.ts";
+import { Bandwidth } from "./bandwidth.ts";
 import { Repository } from "./client.ts";
 import type { Credentials } from "./credentials.ts";
+import { HostClient } from "./host-client.ts";
+import { noProxy } from "./proxy.ts";
+import { plainHost } from "./registry-host.ts";
 
 const ctx = { signal: new AbortController().signal, log: silentLog };
 const secret: Credentials = { username: "user", password: "pa55" };
@@ -31,15 +36,61 @@ function serve(answer: Answer) {
   };
 }
 
-function repository(origins: readonly string[], credentials?: Credentials): Repository {
-  const hosts = origins.map((origin, i) => ({
-    base: new URL(`${origin}/v2`),
-    capabilities: ["pull", "resolve"],
-    ca: [],
-    skipVerify: false,
-    isMirror: i < origins.length - 1,
-  }));
-  return new Repository(hosts, parseReference("reg.test/a/b:1"), credentials);
+function repository(
+  origins: readonly string[],
+  credentials?: Credentials,
+  { stallMs = 5000, bytesPerSecond = 0 } = {},
+): Repository {
+  const image = parseReference("reg.test/a/b:1");
+  const clients = origins.map((origin, i) => {
+    const isMirror = i < origins.length - 1;
+    const host = { ...plainHost(new URL(`${origin}/v2`)), isMirror };
+    return new HostClient(host, image, {
+      proxy: noProxy,
+      timeoutMs: stallMs,
+      credentials: async () => (isMirror ? undefined : credentials),
+    });
+  });
+  return new Repository("reg.test", clients, {
+    stallMs,
+    bandwidth: new Bandwidth(bytesPerSecond),
+    connections: {
+      enter: async () => ({ [Symbol.dispose]: () => {} }),
+      tryEnterExtra: () => ({ [Symbol.dispose]: () => {} }),
+      isCrowded: false,
+    },
+  });
+}
+
+/** A sink in memory, which may have a part already. */
+function memorySink(sizeBytes: number, known: readonly (readonly [number, Uint8Array])[] = []) {
+  const parts = new Map<number, Buffer>(known.map(([start, bytes]) => [start, Buffer.from(bytes)]));
+  const sorted = () => [...parts].sort(([a], [b]) => a - b);
+  return {
+    bytes: () => Buffer.concat(sorted().map(([, bytes]) => bytes)),
+    gaps() {
+      const gaps: { start: number; end: number }[] = [];
+      let at = 0;
+      for (const [start, bytes] of sorted()) {
+        if (start > at) gaps.push({ start: at, end: start });
+        at = start + bytes.length;
+      }
+      return at < sizeBytes ? [...gaps, { start: at, end: sizeBytes }] : gaps;
+    },
+    async openPart(start: number) {
+      let end = start;
+      return {
+        get end() {
+          return end;
+        },
+        async write(chunk: Uint8Array) {
+          parts.set(start, Buffer.concat([parts.get(start) ?? Buffer.alloc(0), chunk]));
+          end += chunk.byteLength;
+        },
+        [Symbol.asyncDispose]: async () => {},
+      };
+    },
+  };
 }
 
 async function failure(promise: Promise<unknown>): Promise<string> {
@@ -58,8 +109,14 @@ const blob = {
   platform: undefined,
 };
 
-async function readAll(repo: Repository, expected = blob): Promise<Buffer> {
-  return Buffer.concat(await Array.fromAsync(repo.readBlob(ctx, expected)));
+async function readAll(
+  repo: Repository,
+  expected = blob,
+  own: Context = ctx,
+  sink = memorySink(expected.sizeBytes),
+): Promise<Buffer> {
+  await repo.download(own, expected, sink, { distrusted: new Set(), onSource: () => {} });
+  return sink.bytes();
 }
 
 test("fetchManifest() gets a token where the registry says, with the credentials, once", async () => {
@@ -173,7 +230,7 @@ function broken(bytes: Uint8Array, headers: Record<string, string> = {}, status 
   return new Response(stream, { status, headers });
 }
 
-test("readBlob() goes on where a connection broke, with and without ranges", async () => {
+test("download() goes on where a connection broke, with and without ranges", async () => {
   using ranges = serve((request, _, count) => {
     const start = Number(/bytes=(\d+)-/.exec(request.headers.get("range") ?? "")?.[1] ?? 0);
     const headers = { "content-range": `bytes ${start}-${body.length - 1}/${body.length}` };
@@ -194,15 +251,15 @@ test("readBlob() goes on where a connection broke, with and without ranges", asy
   expect(await failure(readAll(repository([liar.origin])))).toMatch(/^data-loss .*range/);
 });
 
-test("readBlob() refuses more bytes than there should be", async () => {
+test("download() refuses more bytes than there should be", async () => {
   using server = serve(() => new Response(body));
   const less = { ...blob, sizeBytes: 100 };
   expect(await failure(readAll(repository([server.origin]), less))).toMatch(/^data-loss/);
 });
 
-test("readBlob() ends with the context", async () => {
+test("download() ends with the context", async () => {
   using server = serve(() => new Response(new ReadableStream({ pull: () => Bun.sleep(60_000) })));
   const signal = AbortSignal.timeout(100);
-  const reading = Array.fromAsync(repository([server.origin]).readBlob({ ...ctx, signal }, blob));
+  const reading = readAll(repository([server.origin]), blob, { ...ctx, signal });
   expect(await failure(reading)).toMatch(/^deadline-exceeded/);
 });

@@ -1,22 +1,30 @@
-import { backoff } from "../lib/backoff.ts";
 import type { Context } from "../lib/context.ts";
-import { AppError, describe } from "../lib/errors.ts";
+import { AppError } from "../lib/errors.ts";
 import type { Descriptor } from "../oci/descriptor.ts";
 import { type Digest, digestOf } from "../oci/digest.ts";
 import { acceptedManifestTypes, maxManifestBytes } from "../oci/manifest.ts";
 import type { Reference } from "../oci/reference.ts";
-import { readBlob } from "./blob.ts";
+import { openRange } from "./blob-range.ts";
 import { type Credentials, credentialsFor } from "./credentials.ts";
+import { type BlobSink, downloadBlob, type TransferBudget } from "./download.ts";
 import { HostClient } from "./host-client.ts";
-import { type RegistryHost, readHosts } from "./hosts.ts";
-import { RegistryError, readLimited } from "./registry-error.ts";
-
-const attempts = 4;
-const firstBackoffMs = 250;
+import { HostRounds } from "./host-rounds.ts";
+import { readHosts } from "./hosts.ts";
+import { findCredentials } from "./node-credentials.ts";
+import { Progress } from "./progress.ts";
+import type { ProxySettings } from "./proxy.ts";
+import { readRegistries } from "./registries-yaml.ts";
+import { readLimited } from "./registry-error.ts";
 
 export interface RegistryOptions {
   /** Where `<host>/hosts.toml` files are, first found first. */
   readonly configDirs: readonly string[];
+  /** k3s's registries.yaml; the first that is there. */
+  readonly registriesFiles: readonly string[];
+  /** Docker's config.json; all that are there, in this order. */
+  readonly dockerConfigFiles: readonly string[];
+  readonly proxy: ProxySettings;
+  readonly transfer: TransferBudget;
 }
 
 /** A manifest or index as the registry has it; `digest` is of these bytes. */
@@ -26,24 +34,32 @@ export interface RemoteManifest {
   readonly digest: Digest;
 }
 
+/** How long the head of an answer may take. */
+const answerTimeoutMs = 30_000;
+
 /** One image's repository, for the time of one pull. The hosts are asked in order; the first that has the thing serves it. */
 export class Repository {
+  readonly #registry: string;
   readonly #hosts: readonly HostClient[];
+  readonly #transfer: TransferBudget;
 
-  constructor(hosts: readonly RegistryHost[], reference: Reference, credentials?: Credentials) {
-    const own = credentialsFor(reference.registry, credentials);
-    this.#hosts = hosts.map((host) => new HostClient(host, reference, own));
+  constructor(registry: string, hosts: readonly HostClient[], transfer: TransferBudget) {
+    this.#registry = registry;
+    this.#hosts = hosts;
+    this.#transfer = transfer;
   }
 
   /** By tag: asked once a pull, so that all of it is of one moment. By digest: verified. */
   async fetchManifest(ctx: Context, tagOrDigest: string | Digest): Promise<RemoteManifest> {
     const isDigest = tagOrDigest.includes(":");
     return await this.#firstOf(ctx, isDigest ? "pull" : "resolve", async (client) => {
+      const progress = new Progress(this.#transfer.stallMs);
       const response = await client.get(ctx, `manifests/${tagOrDigest}`, {
         headers: { accept: acceptedManifestTypes.join(", ") },
-        signal: ctx.signal,
+        signal: progress.signal,
       });
-      const bytes = await readLimited(response, maxManifestBytes);
+      const body = progress.watch(response.body, `manifest ${tagOrDigest}`);
+      const bytes = await readLimited(body, maxManifestBytes);
       const digest = digestOf(bytes);
       const claimed = isDigest ? tagOrDigest : response.headers.get("docker-content-digest");
       if (claimed?.startsWith("sha256:") && claimed !== digest) {
@@ -54,9 +70,48 @@ export class Repository {
     });
   }
 
-  /** The blob's bytes as they come, taken up again after a broken connection; not verified. */
-  readBlob(ctx: Context, blob: Descriptor): AsyncGenerator<Uint8Array> {
-    return readBlob(ctx, this.#able("pull"), blob);
+  /** A small blob, verified. */
+  async fetchBlob(ctx: Context, blob: Descriptor, maxBytes: number): Promise<Buffer> {
+    if (blob.sizeBytes > maxBytes) {
+      throw new AppError(`blob ${blob.digest}: ${blob.sizeBytes} bytes, over ${maxBytes}`, {
+        kind: "resource-exhausted",
+      });
+    }
+    return await this.#firstOf(ctx, "pull", async (client) => {
+      const whole = { start: 0, end: blob.sizeBytes };
+      const { bytes: body } = await openRange(ctx, client, blob, whole, this.#transfer.stallMs);
+      const bytes = await readLimited(body, maxBytes);
+      if (digestOf(bytes) === blob.digest) return bytes;
+      throw new AppError(`blob ${blob.digest}: the bytes are ${digestOf(bytes)}`, {
+        kind: "data-loss",
+      });
+    });
+  }
+
+  /** Fetches what `sink` lacks; not verified. Hosts in `distrusted` (`name[:port]`) are left out. */
+  async download(
+    ctx: Context,
+    blob: Descriptor,
+    sink: BlobSink,
+    options: {
+      readonly distrusted: ReadonlySet<string>;
+      /** Told of each host that bytes came from. */
+      readonly onSource: (host: string) => void;
+    },
+  ): Promise<void> {
+    const clients = this.#able("pull").filter(
+      ({ host }) => !options.distrusted.has(host.base.href),
+    );
+    await downloadBlob(ctx, clients, blob, sink, {
+      ...this.#transfer,
+      registry: this.#registry,
+      onSource: ({ host }) => options.onSource(host.base.href),
+    });
+  }
+
+  /** Where blobs are asked for, in order, as `onSource` calls them. */
+  blobHosts(): readonly string[] {
+    return this.#able("pull").map(({ host }) => host.base.href);
   }
 
   #able(capability: string): readonly HostClient[] {
@@ -68,37 +123,40 @@ export class Repository {
     capability: string,
     ask: (client: HostClient) => Promise<T>,
   ): Promise<T> {
-    let failure: unknown = new RegistryError(`no host is configured to ${capability}`, 0);
-    for (const client of this.#able(capability)) {
+    const hosts = new HostRounds(this.#able(capability), capability);
+    for (;;) {
+      const client = await hosts.next(ctx);
       try {
-        return await retrying(ctx, () => ask(client));
+        return await ask(client);
       } catch (err) {
         ctx.signal.throwIfAborted();
-        ctx.log.debug("registry host failed", { host: client.host.base.host, err: describe(err) });
-        failure = err;
+        hosts.failed(ctx, client, err);
       }
     }
-    throw failure;
   }
 }
 
-async function retrying<T>(ctx: Context, ask: () => Promise<T>): Promise<T> {
-  for (let attempt = 1; ; attempt++) {
-    try {
-      return await ask();
-    } catch (err) {
-      ctx.signal.throwIfAborted();
-      if (!(err instanceof RegistryError && err.isTransient) || attempt === attempts) throw err;
-      await backoff(attempt, ctx.signal, { firstMs: firstBackoffMs, atLeastMs: err.retryAfterMs });
-    }
-  }
-}
-
-/** Opens the repository of an image: reads how its registry is reached, asks nothing yet. */
+/** Opens the repository of an image: reads what the node's files say about its registry, asks nothing yet. */
 export function openRepository(
   options: RegistryOptions,
   reference: Reference,
-  credentials?: Credentials,
+  request?: Credentials,
 ): Repository {
-  return new Repository(readHosts(options.configDirs, reference.registry), reference, credentials);
+  const { registry, repository } = reference;
+  const registries = readRegistries(options.registriesFiles);
+  const { dockerConfigFiles, proxy, transfer } = options;
+  const sources = { request, registries, dockerConfigFiles };
+  const clients = readHosts(options.configDirs, registries, registry).map(
+    (host) =>
+      new HostClient(host, reference, {
+        proxy,
+        timeoutMs: Math.min(answerTimeoutMs, transfer.stallMs),
+        registryToken: host.isMirror ? "" : credentialsFor(registry, request)?.registryToken,
+        credentials: async (ctx) => {
+          const subject = { host: host.isMirror ? host.base.host : registry, registry, repository };
+          return (await findCredentials(ctx, sources, subject))?.credentials;
+        },
+      }),
+  );
+  return new Repository(registry, clients, transfer);
 }

@@ -47,11 +47,20 @@ export function credentialsFor(
   return address === "" || hostOf(address) === hostOf(registry) ? credentials : undefined;
 }
 
-function hostOf(address: string): string {
-  const host =
-    address
-      .replace(/^https?:\/\//, "")
-      .split("/", 1)[0]
-      ?.toLowerCase() ?? "";
-  return host === "index.docker.io" || host === "registry-1.docker.io" ? "docker.io" : host;
+/** Whether there is anything in them. */
+export function saysSomething(credentials: Credentials | undefined): credentials is Credentials {
+  if (credentials === undefined) return false;
+  const { username, password, auth, identityToken, registryToken } = credentials;
+  return [username, password, auth, identityToken, registryToken].some((text) => text);
+}
+
+/** `name[:port]` of an address as configurations write it; Docker Hub's names are one. */
+export function hostOf(address: string): string {
+  const [host = ""] = address.replace(/^https?:\/\//, "").split("/", 1);
+  return canonicalHost(host);
+}
+
+export function canonicalHost(host: string): string {
+  const name = host.toLowerCase();
+  return ["index.docker.io", "registry-1.docker.io"].includes(name) ? "docker.io" : name;
 }

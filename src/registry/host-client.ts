@@ -1,9 +1,10 @@
 import type { Context } from "../lib/context.ts";
 import { parseChallenges } from "./challenge.ts";
 import { basicHeader, basicOf, type Credentials } from "./credentials.ts";
-import type { RegistryHost } from "./hosts.ts";
+import type { ProxySettings } from "./proxy.ts";
 import { errorOfResponse, redactUrl } from "./registry-error.ts";
-import { request } from "./request.ts";
+import { type RegistryHost, repositoryOn } from "./registry-host.ts";
+import { type Route, request } from "./request.ts";
 import { fetchToken } from "./token.ts";
 
 export interface GetOptions {
@@ -11,25 +12,38 @@ export interface GetOptions {
   readonly signal: AbortSignal;
 }
 
+export interface HostClientOptions {
+  readonly proxy: ProxySettings;
+  readonly timeoutMs: number;
+  /** A bearer token to begin with. */
+  readonly registryToken?: string | undefined;
+  /** Called when the host first asks who we are. */
+  readonly credentials: (ctx: Context) => Promise<Credentials | undefined>;
+}
+
 /** Requests to one host for one repository: authenticates when asked to, and remembers how for the next request. */
 export class HostClient {
   readonly host: RegistryHost;
+  /** It has stood still once: better ask others first. */
+  hasStalled = false;
+  readonly #route: Route;
   readonly #repository: string;
   readonly #namespace: string | undefined;
-  readonly #credentials: Credentials | undefined;
+  readonly #findCredentials: (ctx: Context) => Promise<Credentials | undefined>;
   #authorization: string | undefined;
 
   constructor(
     host: RegistryHost,
     image: { readonly registry: string; readonly repository: string },
-    credentials: Credentials | undefined,
+    options: HostClientOptions,
   ) {
     this.host = host;
-    this.#repository = image.repository;
+    this.#route = { host, proxy: options.proxy, timeoutMs: options.timeoutMs };
+    this.#repository = repositoryOn(host, image.repository);
     this.#namespace = host.isMirror ? image.registry : undefined;
-    this.#credentials = host.isMirror ? undefined : credentials;
-    const token = this.#credentials?.registryToken ?? "";
-    if (token !== "") this.#authorization = `Bearer ${token}`;
+    this.#findCredentials = options.credentials;
+    const { registryToken = "" } = options;
+    if (registryToken !== "") this.#authorization = `Bearer ${registryToken}`;
   }
 
   /** GET of `/v2/<repository>/<path>`. Throws a RegistryError for anything but success. */
@@ -38,7 +52,7 @@ export class HostClient {
     url.pathname += `/${this.#repository}/${path}`;
     if (this.#namespace !== undefined) url.searchParams.set("ns", this.#namespace);
     const ask = () =>
-      request(ctx, this.host, url, { ...options, authorization: this.#authorization });
+      request(ctx, this.#route, url, { ...options, authorization: this.#authorization });
     let response = await ask();
     if (response.status === 401) {
       const used = this.#authorization;
@@ -56,11 +70,22 @@ export class HostClient {
   async #authorize(ctx: Context, header: string | null): Promise<string | undefined> {
     const challenges = parseChallenges(header ?? "");
     const bearer = challenges.find(({ scheme }) => scheme === "bearer");
+    const isBasic = challenges.some(({ scheme }) => scheme === "basic");
+    if (bearer === undefined && !isBasic) return undefined;
+    const credentials = await this.#findCredentials(ctx);
+    const token = credentials?.registryToken ?? "";
+    if (token !== "") return `Bearer ${token}`;
     if (bearer !== undefined) {
-      return await fetchToken(ctx, this.host, bearer, this.#credentials, this.#repository);
+      return await fetchToken(
+        ctx,
+        this.#route,
+        this.host.base,
+        bearer,
+        credentials,
+        this.#repository,
+      );
     }
-    const basic = basicOf(this.#credentials);
-    const isAsked = challenges.some(({ scheme }) => scheme === "basic");
-    return isAsked && basic !== undefined ? basicHeader(basic) : undefined;
+    const basic = basicOf(credentials);
+    return basic === undefined ? undefined : basicHeader(basic);
   }
 }

@@ -1,16 +1,17 @@
 import { expect, test } from "bun:test";
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { parseHosts, readHosts } from "./hosts.ts";
+import { readHosts } from "./hosts.ts";
+import { parseHosts } from "./hosts-toml.ts";
 
 const summary = (hosts: ReturnType<typeof readHosts>) =>
   hosts.map(({ base, isMirror, capabilities }) => [base.href, isMirror, capabilities.join()]);
 
 test("readHosts() asks the registry itself, by https, when nothing is configured", () => {
-  expect(summary(readHosts(["/nowhere"], "docker.io"))).toEqual([
+  expect(summary(readHosts(["/nowhere"], undefined, "docker.io"))).toEqual([
     ["https://registry-1.docker.io/v2", false, "pull,resolve"],
   ]);
-  expect(summary(readHosts([], "localhost:5000"))).toEqual([
+  expect(summary(readHosts([], undefined, "localhost:5000"))).toEqual([
     ["https://localhost:5000/v2", false, "pull,resolve"],
   ]);
 });
@@ -25,7 +26,11 @@ test("parseHosts() reads mirrors in order", () => {
     [host."https://harbor.test/v2/proxy"]
     override_path = true
   `;
-  const hosts = parseHosts(text, "/certs.d/upstream.test/hosts.toml", "https://upstream.test");
+  const hosts = parseHosts(
+    text,
+    "/certs.d/upstream.test/hosts.toml",
+    new URL("https://upstream.test/v2"),
+  );
   expect(summary(hosts)).toEqual([
     ["https://mirror.test/cache/v2", true, "pull"],
     ["http://10.0.0.1:5000/v2", true, "pull,resolve"],
@@ -44,7 +49,9 @@ test.each([
   '[host."https://x"]\nskip_verify = "yes"',
   '[host."https://x"]\nca = "/nowhere.pem"',
 ])("parseHosts() refuses %s and names the file", (text) => {
-  expect(() => parseHosts(text, "/c/x/hosts.toml", "https://x")).toThrow("/c/x/hosts.toml");
+  expect(() => parseHosts(text, "/c/x/hosts.toml", new URL("https://x/v2"))).toThrow(
+    "/c/x/hosts.toml",
+  );
 });
 
 test("readHosts() finds ports, the default directory and the first of several", () => {
@@ -60,11 +67,12 @@ test("readHosts() finds ports, the default directory and the first of several", 
   const first = (dirs: readonly string[], registry: string) =>
     readHosts(
       dirs.map((name) => join(dir, name)),
+      undefined,
       registry,
     )[0]?.base.host;
   expect(first(["b"], "reg.test:5000")).toBe("five.test");
   expect(first(["b"], "reg.test")).toBe("plain.test");
   expect(first(["b"], "other.test")).toBe("other.test");
-  expect(first(["a", "b"], "reg.test")).toBe("default.test");
+  expect(first(["a", "b"], "reg.test")).toBe("plain.test");
   expect(first(["b", "a"], "other.test")).toBe("default.test");
 });

@@ -3,7 +3,7 @@ import { asArray, asObject, asString, parseJson } from "../lib/json.ts";
 
 /** A registry said no, or could not be asked (`status` 0). Messages never hold a query, a password or a token. */
 export class RegistryError extends AppError {
-  override readonly name = "RegistryError";
+  override readonly name: string = "RegistryError";
   readonly status: number;
   /** The specification's error codes: MANIFEST_UNKNOWN, DENIED, ... */
   readonly codes: readonly string[];
@@ -35,6 +35,13 @@ export class RegistryError extends AppError {
   }
 }
 
+/** The other side says nothing any more: another host may be better than waiting again. */
+export class StalledError extends RegistryError {
+  constructor(message: string) {
+    super(message, 0);
+  }
+}
+
 function kindOfStatus(status: number): ErrorKind {
   if (status === 401) return "unauthenticated";
   if (status === 403) return "permission-denied";
@@ -51,17 +58,25 @@ const codePattern = /^[A-Z_]{1,64}$/;
 export async function errorOfResponse(step: string, response: Response): Promise<RegistryError> {
   const codes = await readCodes(response);
   const detail = codes.length === 0 ? "" : ` ${codes.join(", ")}`;
-  const seconds = Number(response.headers.get("retry-after") ?? Number.NaN);
   return new RegistryError(`${step}: ${response.status}${detail}`, response.status, {
     codes,
-    retryAfterMs: seconds >= 0 ? Math.min(seconds * 1000, maxRetryAfterMs) : undefined,
+    retryAfterMs: retryAfter(response.headers.get("retry-after")),
   });
+}
+
+/** Seconds, or a date; never more than half a minute. */
+function retryAfter(header: string | null): number | undefined {
+  if (header === null || header.length > 64) return undefined;
+  const ms = /^\d+$/.test(header) ? Number(header) * 1000 : Date.parse(header) - Date.now();
+  return Number.isNaN(ms) ? undefined : Math.min(Math.max(ms, 0), maxRetryAfterMs);
 }
 
 async function readCodes(response: Response): Promise<readonly string[]> {
   try {
     const body = asObject(
-      parseJson(await readLimited(response, maxErrorBytes), "error", { maxBytes: maxErrorBytes }),
+      parseJson(await readLimited(response.body, maxErrorBytes), "error", {
+        maxBytes: maxErrorBytes,
+      }),
       "error",
     );
     return asArray(body["errors"], "errors")
@@ -73,11 +88,14 @@ async function readCodes(response: Response): Promise<readonly string[]> {
   }
 }
 
-/** The whole body; more than `maxBytes` is an error. */
-export async function readLimited(response: Response, maxBytes: number): Promise<Buffer> {
+/** All of a body; more than `maxBytes` is an error. */
+export async function readLimited(
+  body: AsyncIterable<Uint8Array> | null,
+  maxBytes: number,
+): Promise<Buffer> {
   const chunks: Uint8Array[] = [];
   let size = 0;
-  for await (const chunk of response.body ?? []) {
+  for await (const chunk of body ?? []) {
     size += chunk.byteLength;
     if (size > maxBytes) {
       throw new AppError(`answer over ${maxBytes} bytes`, { kind: "resource-exhausted" });

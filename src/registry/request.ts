@@ -1,12 +1,21 @@
+import { getCACertificates } from "node:tls";
 import type { Context } from "../lib/context.ts";
-import type { RegistryHost } from "./hosts.ts";
+import { type ProxySettings, proxyFor } from "./proxy.ts";
 import { isLinkLocal } from "./realm.ts";
-import { RegistryError, redactUrl } from "./registry-error.ts";
+import { RegistryError, redactUrl, StalledError } from "./registry-error.ts";
+import type { RegistryHost } from "./registry-host.ts";
 
-const headersTimeoutMs = 30_000;
 const maxRedirects = 10;
 /** No use in asking again. */
 const notFollowed = 302;
+
+/** How requests to one host are made. */
+export interface Route {
+  readonly host: Pick<RegistryHost, "ca" | "clientCertificates" | "skipVerify" | "headers">;
+  readonly proxy: ProxySettings;
+  /** How long the head of an answer may take. */
+  readonly timeoutMs: number;
+}
 
 export interface RequestOptions {
   readonly headers: Readonly<Record<string, string>>;
@@ -18,19 +27,20 @@ export interface RequestOptions {
 }
 
 /**
- * One HTTP request to a host, redirects followed by us: what authorises us goes to the first origin only and never comes
- * back once that has been left; https stays https. Answers whatever status it is; failing to get one is a RegistryError.
+ * One HTTP request to a host, redirects followed by us: what authorises us, and what the configuration has for this
+ * host, goes to the first origin only and never comes back once that has been left; https stays https. Answers
+ * whatever status it is; failing to get one is a RegistryError.
  */
 export async function request(
   ctx: Context,
-  host: Pick<RegistryHost, "ca" | "skipVerify">,
+  route: Route,
   first: URL,
   options: RequestOptions,
 ): Promise<Response> {
   let url = first;
   let isHome = true;
   for (let hop = 0; hop <= maxRedirects; hop++) {
-    const response = await fetchOnce(ctx, host, url, options, isHome);
+    const response = await fetchOnce(ctx, route, url, options, isHome);
     const location = response.headers.get("location");
     if (response.status < 300 || response.status > 399 || location === null) return response;
     await response.body?.cancel();
@@ -55,18 +65,20 @@ function nextUrl(from: URL, location: string): URL {
 
 async function fetchOnce(
   ctx: Context,
-  host: Pick<RegistryHost, "ca" | "skipVerify">,
+  route: Route,
   url: URL,
   options: RequestOptions,
   isHome: boolean,
 ): Promise<Response> {
   const timeout = new AbortController();
-  const timer = setTimeout(() => timeout.abort(), headersTimeoutMs);
+  const timer = setTimeout(() => timeout.abort(), route.timeoutMs);
+  const proxy = proxyFor(url, route.proxy);
   try {
     return await fetch(url, {
       method: isHome ? (options.method ?? "GET") : "GET",
       headers: {
         "user-agent": "crib",
+        ...(isHome ? route.host.headers : {}),
         "accept-encoding": "identity",
         ...options.headers,
         ...(isHome && options.authorization !== undefined
@@ -78,19 +90,39 @@ async function fetchOnce(
       // The digest is of the bytes as they are sent.
       decompress: false,
       signal: AbortSignal.any([ctx.signal, options.signal, timeout.signal]),
-      tls: {
-        rejectUnauthorized: !(isHome && host.skipVerify),
-        ...(host.ca.length > 0 ? { ca: [...host.ca] } : {}),
-      },
+      ...(proxy === undefined ? {} : { proxy }),
+      ...(url.protocol === "https:" ? { tls: tlsOptions(route.host, isHome) } : {}),
     });
   } catch (cause) {
     ctx.signal.throwIfAborted();
-    const why = timeout.signal.aborted ? `no answer in ${headersTimeoutMs} ms` : reasonOf(cause);
+    if (timeout.signal.aborted) {
+      // biome-ignore lint/style/useErrorCause: it says no more than this
+      throw new StalledError(`${redactUrl(url)}: no answer in ${route.timeoutMs} ms`);
+    }
     // biome-ignore lint/style/useErrorCause: it may hold the URL with its query
-    throw new RegistryError(`${redactUrl(url)}: ${why}`, 0);
+    throw new RegistryError(`${redactUrl(url)}: ${reasonOf(cause)}`, 0);
   } finally {
     clearTimeout(timer);
   }
+}
+
+/** The node's authorities are trusted, not only those that came with the program: a company's own are there. */
+function tlsOptions(host: Route["host"], isHome: boolean) {
+  const clients = isHome ? host.clientCertificates : [];
+  const system = getCACertificates("system");
+  return {
+    rejectUnauthorized: !(isHome && host.skipVerify),
+    ca: [
+      ...(system.length > 0 ? system : getCACertificates("bundled")),
+      ...host.ca.map(({ pem }) => pem),
+    ],
+    ...(clients.length === 0
+      ? {}
+      : {
+          cert: clients.map(({ certificate }) => certificate.pem),
+          key: clients.map(({ key }) => key.pem),
+        }),
+  };
 }
 
 function reasonOf(cause: unknown): string {

@@ -2,10 +2,10 @@ import type { Context } from "../lib/context.ts";
 import { asObject, asString, optional, parseJson } from "../lib/json.ts";
 import type { Challenge } from "./challenge.ts";
 import { basicHeader, basicOf, type Credentials } from "./credentials.ts";
-import type { RegistryHost } from "./hosts.ts";
+import { Progress } from "./progress.ts";
 import { checkRealm } from "./realm.ts";
 import { errorOfResponse, RegistryError, readLimited, redactUrl } from "./registry-error.ts";
-import { request } from "./request.ts";
+import { type Route, request } from "./request.ts";
 
 const maxTokenBytes = 64 << 10;
 
@@ -15,17 +15,15 @@ const maxTokenBytes = 64 << 10;
  */
 export async function fetchToken(
   ctx: Context,
-  host: RegistryHost,
+  route: Route,
+  registry: URL,
   challenge: Challenge,
   credentials: Credentials | undefined,
   repository: string,
 ): Promise<string> {
-  const realm = checkRealm(challenge.parameters.get("realm") ?? "", host.base);
+  const realm = checkRealm(challenge.parameters.get("realm") ?? "", registry);
   if (realm === undefined) {
-    throw new RegistryError(
-      `${redactUrl(host.base)} names a token server that is not allowed`,
-      401,
-    );
+    throw new RegistryError(`${redactUrl(registry)} names a token server that is not allowed`, 401);
   }
   const trusted = realm.isTrusted ? credentials : undefined;
   const service = challenge.parameters.get("service") ?? "";
@@ -33,11 +31,12 @@ export async function fetchToken(
   const identityToken = trusted?.identityToken ?? "";
   const response =
     identityToken === ""
-      ? await getToken(ctx, host, realm.url, { service, scope, credentials: trusted })
-      : await exchangeToken(ctx, host, realm.url, { service, scope, identityToken });
+      ? await getToken(ctx, route, realm.url, { service, scope, credentials: trusted })
+      : await exchangeToken(ctx, route, realm.url, { service, scope, identityToken });
   const step = `get a token from ${redactUrl(realm.url)}`;
   if (!response.ok) throw await errorOfResponse(step, response);
-  const bytes = await readLimited(response, maxTokenBytes);
+  const body = new Progress(route.timeoutMs).watch(response.body, step);
+  const bytes = await readLimited(body, maxTokenBytes);
   const answer = asObject(parseJson(bytes, step, { maxBytes: maxTokenBytes }), step);
   const token =
     optional(answer["token"], `${step}: token`, asString) ??
@@ -48,7 +47,7 @@ export async function fetchToken(
 
 function getToken(
   ctx: Context,
-  host: RegistryHost,
+  route: Route,
   realm: URL,
   what: {
     readonly service: string;
@@ -60,7 +59,7 @@ function getToken(
   if (what.service !== "") url.searchParams.set("service", what.service);
   for (const scope of what.scope.split(" ")) url.searchParams.append("scope", scope);
   const basic = basicOf(what.credentials);
-  return request(ctx, host, url, {
+  return request(ctx, route, url, {
     headers: { accept: "application/json" },
     authorization: basic === undefined ? undefined : basicHeader(basic),
     signal: ctx.signal,
@@ -69,7 +68,7 @@ function getToken(
 
 function exchangeToken(
   ctx: Context,
-  host: RegistryHost,
+  route: Route,
   realm: URL,
   what: { readonly service: string; readonly scope: string; readonly identityToken: string },
 ): Promise<Response> {
@@ -80,7 +79,7 @@ function exchangeToken(
     service: what.service,
     scope: what.scope,
   });
-  return request(ctx, host, realm, {
+  return request(ctx, route, realm, {
     method: "POST",
     headers: { accept: "application/json", "content-type": "application/x-www-form-urlencoded" },
     body: form.toString(),

@@ -1,12 +1,11 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { existsSync, mkdirSync, readdirSync, statSync, writeFileSync } from "node:fs";
+import { existsSync, readdirSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { gzipSync, zstdCompressSync } from "node:zlib";
 import { type ExportOptions, exportImages } from "../../src/image/export.ts";
-import { memoryImageRecords } from "../../src/image/image-record.ts";
 import { importArchive } from "../../src/image/import.ts";
 import { importStream } from "../../src/image/import-stream.ts";
-import { type OpenImages, openImages } from "../../src/image/open.ts";
+import type { OpenImages } from "../../src/image/open.ts";
 import { pullImage } from "../../src/image/pull.ts";
 import { kindOf } from "../../src/lib/errors.ts";
 import { silentLog } from "../../src/lib/log.ts";
@@ -21,15 +20,11 @@ import {
 import { packTar } from "../harness/images/tar.ts";
 import { type RegistryServer, startRegistry } from "../harness/registry-server.ts";
 import { tempDir } from "../harness/temp-dir.ts";
+import { openTestImages } from "../harness/test-images.ts";
 import { parts } from "../parts/paths.ts";
 
 const isPossible = process.getuid?.() === 0 && existsSync(parts.dockerRegistry);
 const ctx = { signal: new AbortController().signal, log: silentLog };
-const unpackArgv = (...args: readonly string[]) => [
-  process.execPath,
-  join(import.meta.dir, "../harness/unpack-main.ts"),
-  ...args,
-];
 const oci: ExportOptions = { format: "oci", compressLayers: false };
 
 const shared = makeLayer(packTar([{ type: "file", path: "shared", data: "shared" }]), "gzip");
@@ -45,11 +40,7 @@ describe.skipIf(!isPossible)("image archives", () => {
 
   const open = async () => {
     const { path: root } = resources.use(tempDir("/var/tmp"));
-    mkdirSync(join(root, "certs.d/gcr.io"), { recursive: true });
-    writeFileSync(join(root, "certs.d/gcr.io/hosts.toml"), `[host."${registry.url}"]\n`);
-    const records = memoryImageRecords();
-    const registryConfigDirs = [join(root, "certs.d")];
-    return await openImages(ctx, { root, registryConfigDirs, records, unpackArgv });
+    return await openTestImages(root, { hosts: { "gcr.io": `[host."${registry.url}"]\n` } });
   };
   const write = async (keys: readonly string[], options = oci) =>
     Buffer.concat(await Array.fromAsync(exportImages(ctx, source, keys, options)));

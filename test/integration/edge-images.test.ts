@@ -9,9 +9,8 @@ import {
   writeFileSync,
 } from "node:fs";
 import { join } from "node:path";
-import { memoryImageRecords } from "../../src/image/image-record.ts";
 import { importArchive } from "../../src/image/import.ts";
-import { type OpenImages, openImages } from "../../src/image/open.ts";
+import type { OpenImages } from "../../src/image/open.ts";
 import { pullImage } from "../../src/image/pull.ts";
 import { kindOf } from "../../src/lib/errors.ts";
 import { silentLog } from "../../src/lib/log.ts";
@@ -26,6 +25,7 @@ import {
 } from "../harness/images/edge-images.ts";
 import { type RegistryServer, startRegistry } from "../harness/registry-server.ts";
 import { type TempDir, tempDir } from "../harness/temp-dir.ts";
+import { openTestImages } from "../harness/test-images.ts";
 import { parts } from "../parts/paths.ts";
 
 const isPossible =
@@ -50,19 +50,8 @@ describe.skipIf(!isPossible)("images with what naive unpackers get wrong", () =>
   beforeAll(async () => {
     root = tempDir();
     registry = await startRegistry();
-    const certs = join(root.path, "certs.d", registry.host);
-    mkdirSync(certs, { recursive: true });
-    await Bun.write(join(certs, "hosts.toml"), `server = "${registry.url}"\n`);
-    images = await openImages(ctx, {
-      root: root.path,
-      registryConfigDirs: [join(root.path, "certs.d")],
-      records: memoryImageRecords(),
-      unpackArgv: (...args) => [
-        process.execPath,
-        join(import.meta.dir, "../harness/unpack-main.ts"),
-        ...args,
-      ],
-    });
+    const hosts = { [registry.host]: `server = "${registry.url}"\n` };
+    images = await openTestImages(root.path, { hosts });
   });
   afterAll(async () => {
     await registry[Symbol.asyncDispose]();

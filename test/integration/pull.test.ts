@@ -3,7 +3,7 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 
 import { join } from "node:path";
 import { filesystemUsage } from "../../src/image/filesystem-usage.ts";
 import { memoryImageRecords } from "../../src/image/image-record.ts";
-import { type OpenImages, openImages } from "../../src/image/open.ts";
+import type { OpenImages } from "../../src/image/open.ts";
 import { pullImage } from "../../src/image/pull.ts";
 import { removeImage } from "../../src/image/remove.ts";
 import { kindOf, describe as messageOf, reasonOf } from "../../src/lib/errors.ts";
@@ -21,15 +21,10 @@ import {
 import { packTar } from "../harness/images/tar.ts";
 import { type RegistryServer, startRegistry } from "../harness/registry-server.ts";
 import { tempDir } from "../harness/temp-dir.ts";
+import { openTestImages } from "../harness/test-images.ts";
 import { parts } from "../parts/paths.ts";
 
 const isPossible = process.getuid?.() === 0 && existsSync(parts.dockerRegistry);
-const unpackArgv = (...args: readonly string[]) => [
-  process.execPath,
-  join(import.meta.dir, "../harness/unpack-main.ts"),
-  ...args,
-];
-
 function context(signal = new AbortController().signal) {
   return { signal, log: silentLog };
 }
@@ -53,17 +48,12 @@ const index = makeIndex([
   { image: small, platform: hostPlatform },
 ]);
 
-async function open(
+function open(
   root: string,
   hosts: Readonly<Record<string, string>>,
   records = memoryImageRecords(),
 ) {
-  for (const [host, toml] of Object.entries(hosts)) {
-    mkdirSync(join(root, "certs.d", host), { recursive: true });
-    writeFileSync(join(root, "certs.d", host, "hosts.toml"), toml);
-  }
-  const options = { root, registryConfigDirs: [join(root, "certs.d")], records, unpackArgv };
-  return await openImages(context(), options);
+  return openTestImages(root, { hosts, records });
 }
 
 function nothingIsLeft(images: OpenImages): void {
@@ -234,7 +224,7 @@ describe.skipIf(!isPossible)("pull from docker-registry", () => {
     nothingIsLeft(images);
   });
 
-  test("a pull that is cancelled leaves nothing", async () => {
+  test("a pull that is cancelled leaves nothing half made, and what it got for the next one", async () => {
     using root = tempDir();
     const images = await open(root.path, upstream());
     for (const ms of [1, 5, 20, 50, 100, 200]) {
@@ -242,9 +232,14 @@ describe.skipIf(!isPossible)("pull from docker-registry", () => {
       const pulling = pullImage(context(signal), images, parseReference("gcr.io/test/small:1"));
       const kind = await pulling.then(() => "pulled", kindOf);
       expect(["deadline-exceeded", "pulled"]).toContain(kind);
+      expect(readdirSync(join(images.layers.directory, "tmp"))).toEqual([]);
+      expect(images.content.list().length).toBe(kind === "pulled" ? 2 : 0);
       if (kind === "pulled") break;
-      nothingIsLeft(images);
     }
+    await pull(images, "gcr.io/test/small:1");
+    expect(readdirSync(join(root.path, "content/ingest"))).toEqual([]);
+    await removeImage(context(), images, "gcr.io/test/small:1");
+    nothingIsLeft(images);
   });
 });
 

@@ -1,0 +1,109 @@
+import { mkdirSync, readdirSync, rmSync, statSync } from "node:fs";
+import { join } from "node:path";
+import { type Digest, digestHex } from "../oci/digest.ts";
+import { Ingest, type IngestOptions } from "./ingest.ts";
+
+/** Which blob, and how long it is said to be: two manifests may disagree. */
+export interface IngestKey {
+  readonly digest: Digest;
+  readonly sizeBytes: number;
+}
+
+interface OpenIngest {
+  readonly ingest: Ingest;
+  users: number;
+  isDoomed: boolean;
+}
+
+const expiryMs = 24 * 3600_000;
+const defaultSyncEveryMs = 5000;
+
+/** An ingest for as long as it is used: what is not removed until then stays for the next who wants the blob. */
+export interface IngestLease extends AsyncDisposable {
+  readonly ingest: Ingest;
+}
+
+/**
+ * Blobs that are not complete, or not yet part of an image: `<digest>.<size>/`, one each. They outlive failures, the
+ * daemon and the power, for 24 hours.
+ */
+export class IngestStore {
+  readonly #directory: string;
+  readonly #options: IngestOptions;
+  readonly #open = new Map<string, OpenIngest>();
+
+  /** `directory` is made if missing. */
+  constructor(
+    directory: string,
+    options: { readonly bootId: string; readonly syncEveryMs?: number },
+  ) {
+    this.#directory = directory;
+    this.#options = { syncEveryMs: defaultSyncEveryMs, ...options };
+    mkdirSync(directory, { recursive: true, mode: 0o700 });
+    this.expire();
+  }
+
+  /** All who open the same blob get the same ingest. */
+  open(key: IngestKey): IngestLease {
+    const name = nameOf(key);
+    const entry = this.#open.get(name) ?? {
+      ingest: new Ingest(join(this.#directory, name), key.sizeBytes, this.#options),
+      users: 0,
+      isDoomed: false,
+    };
+    entry.users++;
+    this.#open.set(name, entry);
+    return {
+      ingest: entry.ingest,
+      [Symbol.asyncDispose]: async () => {
+        entry.users--;
+        if (entry.users > 0) return;
+        await entry.ingest.idle();
+        // Somebody may have come while we waited.
+        if (entry.users > 0 || this.#open.get(name) !== entry) return;
+        this.#open.delete(name);
+        if (entry.isDoomed) this.#delete(name);
+      },
+    };
+  }
+
+  /** Idempotent: its bytes are of no use any more. Where it is still being read, it goes when that has ended. */
+  remove(key: IngestKey): void {
+    const name = nameOf(key);
+    const entry = this.#open.get(name);
+    if (entry === undefined) this.#delete(name);
+    else entry.isDoomed = true;
+  }
+
+  /** Its bytes are wrong: who opens the blob from now on begins anew, and who reads this one fails. */
+  async discard(key: IngestKey, ingest: Ingest): Promise<void> {
+    await ingest.idle();
+    const name = nameOf(key);
+    if (this.#open.get(name)?.ingest !== ingest) return;
+    this.#open.delete(name);
+    this.#delete(name);
+  }
+
+  /** Removes what nobody has added to for a day; also what says it is from another day to come. */
+  expire(now: number = Date.now()): void {
+    for (const name of readdirSync(this.#directory)) {
+      if (this.#open.has(name)) continue;
+      if (Math.abs(now - newestIn(join(this.#directory, name))) > expiryMs) this.#delete(name);
+    }
+  }
+
+  #delete(name: string): void {
+    rmSync(join(this.#directory, name), { recursive: true, force: true });
+  }
+}
+
+function nameOf({ digest, sizeBytes }: IngestKey): string {
+  return `${digestHex(digest)}.${sizeBytes}`;
+}
+
+function newestIn(path: string): number {
+  const entries = statSync(path).isDirectory() ? readdirSync(path) : [];
+  return Math.max(
+    ...[path, ...entries.map((name) => join(path, name))].map((file) => statSync(file).mtimeMs),
+  );
+}
