@@ -1,6 +1,7 @@
 import type * as pb from "../gen/runtime/v1/api_pb.ts";
 import type { ImageId } from "../image/image.ts";
 import type { ContainerId, SandboxId } from "../lib/id.ts";
+import type { PodIds } from "../oci/pod-ids.ts";
 
 /**
  * A container is in exactly one of these; each carries only what is true of it.
@@ -37,6 +38,8 @@ export interface Container {
   /** Absolute path of the log file; empty when the client asked for none. */
   readonly logPath: string;
   readonly user: ContainerUser;
+  /** Of the pod's user namespace, where it has one of its own. */
+  readonly ids?: PodIds | undefined;
   /** What the cgroup has now, also after UpdateContainerResources. */
   readonly resources: pb.LinuxContainerResources | undefined;
   readonly stopSignal: number;

@@ -118,6 +118,7 @@ async function setUp(
     imageId: image.id,
     logPath,
     user,
+    ids: userNamespace?.ids,
     resources: config.linux?.resources,
     stopSignal,
     handler: environment.handler,

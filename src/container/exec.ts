@@ -3,6 +3,7 @@ import { type Bundle, bundleOf } from "../bundle/bundle.ts";
 import type { Context } from "../lib/context.ts";
 import { failedPrecondition } from "../lib/errors.ts";
 import type { ContainerId } from "../lib/id.ts";
+import { hostUser } from "../oci/pod-ids.ts";
 import type { RuntimeSpec, SpecProcess } from "../oci/runtime-spec.ts";
 import { type ExecSession, openExecSession } from "../runtime/exec-session.ts";
 import { type ExecSyncResult, execSync } from "../runtime/exec-sync.ts";
@@ -36,6 +37,7 @@ export async function execInContainer(
       process: await processOf(bundle, options.argv, false),
       timeoutMs: options.timeoutMs,
       dir: bundle.dir,
+      pipeOwner: hostOwner(container),
     },
   );
 }
@@ -66,9 +68,15 @@ export async function openExec(
       container: id,
       process: await processOf(bundle, argv, streams.terminal),
       dir: bundle.dir,
+      pipeOwner: hostOwner(container),
       socketDir: deps.stateDir,
     },
   );
+}
+
+/** The node's id of the container's user, in a pod with a user namespace. */
+function hostOwner({ ids, user }: Container): ReturnType<typeof hostUser> | undefined {
+  return ids === undefined ? undefined : hostUser(ids, user);
 }
 
 /** `step` is for the error: what needs the container to run. */

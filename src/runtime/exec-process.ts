@@ -1,5 +1,6 @@
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { fstatSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { AppError } from "../lib/errors.ts";
+import { changeOwnerOf } from "../os/inode.ts";
 import type { OwnedFd } from "../os/owned-fd.ts";
 import { type ExitStatus, exitCodeOf, pidfdOpen } from "../os/pidfd.ts";
 import { childEnv } from "../os/role.ts";
@@ -20,6 +21,11 @@ export interface ExecRequest {
   readonly process: object;
   /** Where temporary files may be: the container's directory. */
   readonly dir: string;
+  /**
+   * On the node, of the pipes that the program gets: the OCI runtime gives them to the program's user, and cannot where
+   * the node's root has no id in the container's user namespace.
+   */
+  readonly pipeOwner?: { readonly uid: number; readonly gid: number } | undefined;
   /** Of a process with a terminal. */
   readonly consoleSocket?: string;
 }
@@ -38,7 +44,10 @@ export async function startExec(
   signal: AbortSignal,
 ): Promise<ExecProcess> {
   using theirs = new DisposableStack();
-  for (const fd of stdio) theirs.use(fd);
+  for (const fd of stdio) {
+    theirs.use(fd);
+    if (request.pipeOwner !== undefined && isPipe(fd)) changeOwnerOf(fd.fd, request.pipeOwner);
+  }
   using files = writeFiles(request);
   const { container, consoleSocket } = request;
   // Not Bun.spawn: the program would inherit whatever signals are ignored here.
@@ -56,6 +65,10 @@ export async function startExec(
     throw new AppError(`${handler.name} exec: ${reason}`, { kind: "internal" });
   }
   return new ExecProcess(Number(readFileSync(files.pidFile, "latin1")), reaper);
+}
+
+function isPipe({ fd }: OwnedFd): boolean {
+  return fstatSync(fd).isFIFO();
 }
 
 interface Files extends Disposable {

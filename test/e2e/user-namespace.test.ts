@@ -110,7 +110,7 @@ test("containers of a shared PID namespace, users other than root, exec, and a r
   await daemon.start();
   const after = await startScript(daemon.cri, pod, "stat -c %u /bin/sh", { linux: linux(POD) });
   expect(await output(daemon, after)).toBe("0\n");
-  const cmd = ["/bin/sh", "-c", "id -u; cat /proc/self/gid_map"];
+  const cmd = ["/bin/sh", "-c", "id -u >/dev/stdout; cat /proc/self/gid_map"];
   const { stdout } = await daemon.cri.runtime.execSync({ containerId: id, cmd, timeout: 10n });
   expect(Buffer.from(stdout).toString()).toMatch(/^1234\n\s+0\s+500000\s+65536\n$/);
 }, 60_000);
