@@ -22,6 +22,8 @@ const libc = link({
   fchown: { args: ["int", "u32", "u32"], returns: "int" },
   fchmod: { args: ["int", "u32"], returns: "int" },
   utimensat: { args: ["int", "ptr", "ptr", "int"], returns: "int" },
+  fsetxattr: { args: ["int", "ptr", "ptr", "u64", "int"], returns: "int" },
+  futimens: { args: ["int", "ptr"], returns: "int" },
   lsetxattr: { args: ["ptr", "ptr", "ptr", "u64", "int"], returns: "int" },
   lgetxattr: { args: ["ptr", "ptr", "ptr", "u64"], returns: "i64" },
   llistxattr: { args: ["ptr", "ptr", "u64"], returns: "i64" },
@@ -193,6 +195,20 @@ export function setTime(name: Name, { seconds, nanoseconds }: Timestamp): void {
   times.fill(BigInt(seconds));
   times[1] = times[3] = BigInt(nanoseconds);
   check("utimensat", () => libc.utimensat(AT_FDCWD, path, ptr(times), AT_SYMLINK_NOFOLLOW));
+}
+
+/** futimens(3): access and modification time alike. */
+export function setTimeOf(fd: number, { seconds, nanoseconds }: Timestamp): void {
+  times.fill(BigInt(seconds));
+  times[1] = times[3] = BigInt(nanoseconds);
+  check("futimens", () => libc.futimens(int32(fd), ptr(times)));
+}
+
+/** fsetxattr(2) */
+export function setAttributeOf(fd: number, attribute: Name, value: Uint8Array): void {
+  const key = cstring(attribute);
+  const bytes = value.byteLength === 0 ? null : ptr(value);
+  check("fsetxattr", () => libc.fsetxattr(int32(fd), key, bytes, value.byteLength, 0));
 }
 
 /** lsetxattr(2) */

@@ -2,10 +2,6 @@ import { writeSync } from "node:fs";
 import { AppError, invalidArgument } from "../lib/errors.ts";
 import { isErrno } from "../os/errno-error.ts";
 import {
-  changeMode,
-  changeModeOf,
-  changeOwner,
-  changeOwnerOf,
   createFile,
   findStatus,
   isNameError,
@@ -18,11 +14,11 @@ import {
   S_IFDIR,
   S_IFIFO,
   S_IFMT,
-  setAttribute,
   setTime,
   type Timestamp,
 } from "../os/inode.ts";
 import type { OwnedFd } from "../os/owned-fd.ts";
+import { EntryLooks } from "./entry-looks.ts";
 import { pathOf, type Segments, segmentsOf, showName } from "./entry-name.ts";
 import type { LayerLimits, TreeReport } from "./layer-report.ts";
 import { isWhiteout, makeDirectories, makeOpaque, removeTree } from "./layer-tree.ts";
@@ -49,6 +45,7 @@ const maxDeferredBytes = 4 << 20;
 export class LayerWriter implements TarSink {
   readonly #limits: LayerLimits;
   readonly #beforeReplacing: (path: Segments) => void;
+  readonly #looks = new EntryLooks();
   readonly #implied = new Set<string>();
   readonly #links = new Map<string, string>();
   readonly #directoryTimes: [Segments, Timestamp][] = [];
@@ -97,10 +94,7 @@ export class LayerWriter implements TarSink {
     using fd = file.fd;
     try {
       file.sparse?.finish();
-      changeOwnerOf(fd.fd, file.entry);
-      this.#setAttributes(file.path, file.entry);
-      changeModeOf(fd.fd, file.entry.mode);
-      setTime(pathOf(file.path), file.entry.mtime);
+      this.#looks.dressFile(fd.fd, file.entry);
     } catch (cause) {
       throw this.#failed(file.path, cause);
     }
@@ -131,8 +125,8 @@ export class LayerWriter implements TarSink {
   }
 
   #placeFile(path: Segments, entry: TarEntry): void {
-    this.#implied.delete(path.join("/"));
-    this.#links.delete(path.join("/"));
+    if (this.#implied.size > 0) this.#implied.delete(path.join("/"));
+    if (this.#links.size > 0) this.#links.delete(path.join("/"));
     switch (entry.type) {
       case "file":
         this.#openFile(path, entry);
@@ -147,22 +141,19 @@ export class LayerWriter implements TarSink {
         this.#make(path, () => makeSymlink(entry.linkName, pathOf(path)));
         break;
       case "fifo":
-        this.#make(path, () => makeNode(pathOf(path), S_IFIFO, [0, 0]));
+        this.#make(path, () => makeNode(pathOf(path), S_IFIFO | entry.mode, [0, 0]));
         break;
       case "character-device":
       case "block-device":
         this.#make(path, () => makeDevice(path, entry));
         break;
     }
-    changeOwner(pathOf(path), entry);
-    this.#setAttributes(path, entry);
-    if (entry.type !== "symlink") changeMode(pathOf(path), entry.mode);
-    setTime(pathOf(path), entry.mtime);
+    this.#looks.dressNode(pathOf(path), entry);
     this.#count(0);
   }
 
   #openFile(path: Segments, entry: TarEntry): void {
-    const fd = this.#make(path, () => createFile(pathOf(path), 0o600));
+    const fd = this.#make(path, () => createFile(pathOf(path), entry.mode));
     const size = entry.sparseSizeBytes;
     const sparse = size === undefined ? undefined : new SparseFile(fd.fd, size);
     this.#file = { fd, entry, path, sparse };
@@ -173,24 +164,33 @@ export class LayerWriter implements TarSink {
   #placeRoot(entry: TarEntry): void {
     if (entry.type !== "directory") throw invalidArgument("the root is not a directory");
     this.#hasRootEntry = true;
-    this.#dressDirectory([], entry);
+    this.#dressDirectory([], entry, false);
   }
 
   #placeDirectory(path: Segments, entry: TarEntry): void {
-    const status = findStatus(pathOf(path));
-    if (status === undefined || (status.mode & S_IFMT) !== S_IFDIR) {
-      this.#make(path, () => makeDirectory(pathOf(path), 0o700));
-      // A directory instead of a whiteout shows nothing of the one that was whited out.
-      if (status !== undefined && isWhiteout(status)) makeOpaque(path);
-      this.#count(0);
-    }
-    this.#dressDirectory(path, entry);
+    const isNew = this.#makeDirectory(path, entry.mode);
+    if (isNew) this.#count(0);
+    this.#dressDirectory(path, entry, isNew);
   }
 
-  #dressDirectory(path: Segments, entry: TarEntry): void {
-    changeOwner(pathOf(path), entry);
-    this.#setAttributes(path, entry);
-    changeMode(pathOf(path), entry.mode);
+  /** False when it is there already. */
+  #makeDirectory(path: Segments, mode: number): boolean {
+    try {
+      makeDirectory(pathOf(path), mode);
+      return true;
+    } catch (err) {
+      if (!isErrno(err, "EEXIST") && !isErrno(err, "ENOENT") && !isErrno(err, "ENOTDIR")) throw err;
+    }
+    const status = findStatus(pathOf(path));
+    if (status !== undefined && (status.mode & S_IFMT) === S_IFDIR) return false;
+    this.#make(path, () => makeDirectory(pathOf(path), mode));
+    // A directory instead of a whiteout shows nothing of the one that was whited out.
+    if (status !== undefined && isWhiteout(status)) makeOpaque(path);
+    return true;
+  }
+
+  #dressDirectory(path: Segments, entry: TarEntry, isNew: boolean): void {
+    this.#looks.dressDirectory(pathOf(path), entry, isNew);
     this.#directoryTimes.push([path, entry.mtime]);
   }
 
@@ -266,22 +266,6 @@ export class LayerWriter implements TarSink {
     }
   }
 
-  #setAttributes(path: Segments, entry: TarEntry): void {
-    for (const [attribute, value] of entry.attributes) {
-      const name = Buffer.from(attribute).toString("latin1");
-      if (/^(?:trusted|user)\.overlay\./.test(name)) {
-        throw invalidArgument(`attribute ${name}, which is overlayfs's own`);
-      }
-      // The node's policy labels files, not the image.
-      if (name === "security.selinux") continue;
-      try {
-        setAttribute(pathOf(path), attribute, value);
-      } catch (err) {
-        if (!(isErrno(err, "EOPNOTSUPP") && name.startsWith("user."))) throw err;
-      }
-    }
-  }
-
   #count(sizeBytes: number): void {
     this.#inodes++;
     this.#sizeBytes += sizeBytes === 0 ? 0 : Math.ceil(sizeBytes / blockBytes) * blockBytes;
@@ -298,10 +282,10 @@ export class LayerWriter implements TarSink {
   }
 }
 
-function makeDevice(path: Segments, { type, device }: TarEntry): void {
+function makeDevice(path: Segments, { type, device, mode }: TarEntry): void {
   const isCharacter = type === "character-device";
   if (isCharacter && device[0] === 0 && device[1] === 0) {
     throw invalidArgument("device 0:0, which is overlayfs's whiteout");
   }
-  makeNode(pathOf(path), isCharacter ? S_IFCHR : S_IFBLK, device);
+  makeNode(pathOf(path), (isCharacter ? S_IFCHR : S_IFBLK) | mode, device);
 }

@@ -1,4 +1,4 @@
-import { invalidArgument } from "../lib/errors.ts";
+import { type AppError, invalidArgument } from "../lib/errors.ts";
 import type { Name } from "../os/inode.ts";
 
 export const blockSize = 512;
@@ -17,7 +17,8 @@ export interface TarHeader {
 }
 
 export function isZeroBlock(block: Buffer): boolean {
-  return block.every((byte) => byte === 0);
+  for (let i = 0; i < blockSize; i++) if (block[i] !== 0) return false;
+  return true;
 }
 
 export function readHeader(block: Buffer): TarHeader {
@@ -44,16 +45,18 @@ export function readHeader(block: Buffer): TarHeader {
   };
 }
 
-/** Some old writers summed signed bytes. */
+/** The field itself counts as blanks. Some old writers summed signed bytes. Plain loops: this is done for every entry. */
 function checkSum(block: Buffer): void {
   const expected = number(block, 148, 8, "checksum");
-  let unsigned = 0;
-  let signed = 0;
-  for (const [i, byte] of block.entries()) {
-    const value = i >= 148 && i < 156 ? 0x20 : byte;
-    unsigned += value;
-    signed += value > 127 ? value - 256 : value;
+  let unsigned = 8 * 0x20;
+  let negative = 0;
+  for (let i = 0; i < blockSize; i++) {
+    const byte = block[i] ?? 0;
+    if (i >= 148 && i < 156) continue;
+    unsigned += byte;
+    if (byte > 127) negative++;
   }
+  const signed = unsigned - 256 * negative;
   if (expected !== unsigned && expected !== signed) {
     throw invalidArgument("not a tar archive: wrong header checksum");
   }
@@ -71,16 +74,28 @@ function text(block: Buffer, offset: number, length: number): Name {
   return Buffer.from(end < 0 ? field : field.subarray(0, end));
 }
 
-/** Octal digits between blanks and NULs, or GNU's base-256. */
+/** Octal digits between blanks and NULs, or GNU's base-256. GNU tar and Go both stop at the first NUL after a digit. */
 function number(block: Buffer, offset: number, length: number, what: string): number {
-  const first = block[offset] ?? 0;
-  if ((first & 0x80) !== 0) return base256(block.subarray(offset, offset + length), what);
-  const digits = block.toString("latin1", offset, offset + length).replace(/^[ \0]+|[ \0]+$/g, "");
-  if (digits === "") return 0;
-  // GNU tar and Go both stop at the first NUL.
-  const [octal = ""] = digits.split("\0", 1);
-  if (!/^[0-7]{1,12}$/.test(octal.trim())) throw invalidArgument(`tar entry with a bad ${what}`);
-  return Number.parseInt(octal, 8);
+  const end = offset + length;
+  if (((block[offset] ?? 0) & 0x80) !== 0) return base256(block.subarray(offset, end), what);
+  let at = offset;
+  while (at < end && isFiller(block[at])) at++;
+  let value = 0;
+  for (; at < end && !isFiller(block[at]); at++) {
+    const digit = (block[at] ?? 0) - 0x30;
+    if (digit < 0 || digit > 7) throw badNumber(what);
+    value = value * 8 + digit;
+  }
+  for (; at < end && block[at] !== 0; at++) if (block[at] !== 0x20) throw badNumber(what);
+  return value;
+}
+
+function isFiller(byte: number | undefined): boolean {
+  return byte === 0 || byte === 0x20;
+}
+
+function badNumber(what: string): AppError {
+  return invalidArgument(`tar entry with a bad ${what}`);
 }
 
 /** Big-endian two's complement; the highest bit only marks the format, the next one is the sign. */
@@ -90,6 +105,6 @@ function base256(field: Buffer, what: string): number {
   for (const byte of field.subarray(1)) value = (value << 8n) | BigInt(byte);
   if (isNegative) value -= 1n << BigInt(field.byteLength * 8 - 1);
   const result = Number(value);
-  if (!Number.isSafeInteger(result)) throw invalidArgument(`tar entry with a bad ${what}`);
+  if (!Number.isSafeInteger(result)) throw badNumber(what);
   return result;
 }
