@@ -17,8 +17,8 @@ async function runRole([role, ...args]: readonly string[]): Promise<number> {
       return (await import("./network/namespaces-role.ts")).runNamespaces(args);
     case "counters":
       return (await import("./network/counters-role.ts")).runCounters(args);
-    case "without-unified":
-      return (await import("./runtime/without-unified.ts")).runWithoutUnified(args);
+    case "sockets":
+      return (await import("./network/sockets-role.ts")).runSockets(args);
     default:
       return await (await import("./cli/cli.ts")).runCli(process.argv.slice(2), {
         loadConfigTools,

@@ -3,19 +3,21 @@ import { cached, embed } from "../cache.ts";
 import { run } from "../command.ts";
 import type { Part } from "./part.ts";
 
+const programs = ["pause", "user-namespace", "without-unified"] as const;
+
 /**
- * Two programs of one page each: the first process of a pod that shares a PID namespace, and the maker of user
- * namespaces.
+ * Programs of one page each: the first process of a pod that shares a PID namespace, the maker of user namespaces, and
+ * what crun starts through on a node with hybrid cgroups.
  */
 export async function buildPause(version: string): Promise<Part> {
   const source = (name: string) => join(embed, "pause", name);
-  const files = ["pause.c", "user-namespace.c", "system-call.h"].map(source);
+  const files = [...programs.map((name) => `${name}.c`), "system-call.h"].map(source);
   const inputs = [
     ...(await Promise.all(files.map((file) => Bun.file(file).text()))),
     await Bun.file(import.meta.path).text(),
   ];
   const built = await cached("pause", inputs, async (directory) => {
-    for (const name of ["pause", "user-namespace"]) {
+    for (const name of programs) {
       await run([
         ...["gcc", "-Os", "-Wall", "-Wextra", "-Werror", "-ffreestanding", "-mgeneral-regs-only"],
         ...["-fno-stack-protector", "-fno-asynchronous-unwind-tables", "-fcf-protection=none"],
@@ -27,6 +29,6 @@ export async function buildPause(version: string): Promise<Part> {
   const program = (path: string) => ({ path, source: join(built, path), mode: "0555" }) as const;
   return {
     versions: { pause: version },
-    files: [program("pause"), program("user-namespace")],
+    files: programs.map(program),
   };
 }

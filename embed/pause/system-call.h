@@ -1,12 +1,13 @@
 /* One system call, without a C library. */
-static inline long system_call(long number, long a, long b, long c, long d)
+static inline long system_call5(long number, long a, long b, long c, long d, long e)
 {
 #if defined(__x86_64__)
 	long result;
 	register long r10 __asm__("r10") = d;
+	register long r8 __asm__("r8") = e;
 	__asm__ volatile("syscall"
 			 : "=a"(result)
-			 : "a"(number), "D"(a), "S"(b), "d"(c), "r"(r10)
+			 : "a"(number), "D"(a), "S"(b), "d"(c), "r"(r10), "r"(r8)
 			 : "rcx", "r11", "memory");
 	return result;
 #elif defined(__aarch64__)
@@ -15,9 +16,18 @@ static inline long system_call(long number, long a, long b, long c, long d)
 	register long x1 __asm__("x1") = b;
 	register long x2 __asm__("x2") = c;
 	register long x3 __asm__("x3") = d;
-	__asm__ volatile("svc 0" : "+r"(x0) : "r"(x8), "r"(x1), "r"(x2), "r"(x3) : "memory");
+	register long x4 __asm__("x4") = e;
+	__asm__ volatile("svc 0"
+			 : "+r"(x0)
+			 : "r"(x8), "r"(x1), "r"(x2), "r"(x3), "r"(x4)
+			 : "memory");
 	return x0;
 #else
 #error "system calls of this architecture are not written yet"
 #endif
+}
+
+static inline long system_call(long number, long a, long b, long c, long d)
+{
+	return system_call5(number, a, b, c, d, 0);
 }

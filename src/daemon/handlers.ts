@@ -22,7 +22,16 @@ export async function openHandlers(
     try {
       const program = path === "" ? embeddedPath(config.payload, name) : path;
       const root = `${config.state}/runtime/${name}`;
-      handlers.set(name, await openOciCommand(ctx, { name, path: program, root, systemdCgroup }));
+      handlers.set(
+        name,
+        await openOciCommand(ctx, {
+          name,
+          path: program,
+          root,
+          systemdCgroup,
+          withoutUnifiedPath: `${config.payload}/without-unified`,
+        }),
+      );
     } catch (err) {
       if (name === defaultHandler) throw new Error(`runtime handler ${name}`, { cause: err });
       ctx.log.warn("runtime handler left out", { handler: name, err: describe(err) });

@@ -44,7 +44,7 @@ export class AttachSession implements AsyncDisposable {
   readonly #stderr: OutputQueue | undefined;
   #hasStdin: boolean;
   /** The container has ended, and all of its output is here. Rejects when the connection was cut. */
-  readonly ended: Promise<void>;
+  readonly ended: Promise<undefined>;
 
   private constructor(
     socket: SocketStream,
@@ -109,14 +109,14 @@ export class AttachSession implements AsyncDisposable {
     await this.#events.resize(size);
   }
 
-  async #receive(first: Buffer): Promise<void> {
+  async #receive(first: Buffer): Promise<undefined> {
     try {
       for (let chunk: Buffer | undefined = first; chunk; chunk = await this.#socket.read()) {
         for (const frame of this.#parser.push(chunk)) {
           if (frame.kind === frameKind.end) {
             this.#stdout?.end();
             this.#stderr?.end();
-            return;
+            return undefined;
           }
           this.#take(frame);
         }

@@ -3,7 +3,7 @@ import type { Context } from "../lib/context.ts";
 import { AppError, describe, invalidArgument } from "../lib/errors.ts";
 import { asInteger, asObject, asString, parseJson } from "../lib/json.ts";
 import { type CommandResult, runCommand } from "../os/command.ts";
-import { childEnv, roleArgv } from "../os/role.ts";
+import { childEnv } from "../os/role.ts";
 import { parseFeatures, unknownFeatures } from "./features.ts";
 import type {
   Argv,
@@ -24,8 +24,8 @@ export interface OciCommandOptions {
   readonly systemdCgroup: boolean;
   /** For start, delete, update and state. */
   readonly timeoutMs?: number;
-  /** How to start a role of this program, when that is not the running one. */
-  readonly roleArgv?: typeof roleArgv;
+  /** The program that crun is started through on a node with hybrid cgroups (embed/pause/without-unified.c). */
+  readonly withoutUnifiedPath: string;
 }
 
 const defaultTimeoutMs = 60_000;
@@ -57,7 +57,7 @@ class OciCommand implements RuntimeHandler {
     this.#root = options.root;
     this.#timeoutMs = options.timeoutMs ?? defaultTimeoutMs;
     this.#prefix = [
-      ...programArgv(options.path, options.roleArgv ?? roleArgv),
+      ...programArgv(options),
       ...["--root", options.root, "--log-format", "json"],
       ...(options.systemdCgroup ? ["--systemd-cgroup"] : []),
     ];
@@ -143,9 +143,9 @@ class OciCommand implements RuntimeHandler {
 }
 
 /** The program, in a mount namespace without the unified hierarchy where it needs that. */
-function programArgv(path: string, role: typeof roleArgv): Argv {
+function programArgv({ path, withoutUnifiedPath }: OciCommandOptions): Argv {
   const isCrun = path.split("/").at(-1)?.startsWith("crun") ?? false;
-  return isCrun && isHybrid() ? role("without-unified", path) : [path];
+  return isCrun && isHybrid() ? [withoutUnifiedPath, path] : [path];
 }
 
 /** Whether cgroup v1 controllers stand beside a v2 hierarchy (systemd's "hybrid" mode). crun refuses that. */

@@ -8,13 +8,9 @@ import {
   symlinkSync,
   writeFileSync,
 } from "node:fs";
-import { resolve } from "node:path";
 import { type Cri, connectCri } from "./cri.ts";
 import { eventually } from "./eventually.ts";
-
-const executable = resolve(import.meta.dir, "../../dist/crib");
-/** One extraction of the payload serves all tests. */
-const data = resolve(import.meta.dir, "../../.cache/crib-data");
+import { dataDir, executable, payloadDir } from "./payload.ts";
 
 export interface DaemonOptions {
   /** TOML added to the configuration. */
@@ -41,7 +37,7 @@ export class Daemon implements AsyncDisposable {
 
   private constructor(options: DaemonOptions) {
     this.#options = options;
-    mkdirSync(data, { recursive: true, mode: 0o700 });
+    mkdirSync(dataDir, { recursive: true, mode: 0o700 });
     this.root = mkdtempSync("/var/tmp/crib-test-");
     this.state = mkdtempSync("/run/crib-test-");
     this.socket = `${this.state}/crib.sock`;
@@ -62,7 +58,7 @@ export class Daemon implements AsyncDisposable {
 
   /** What the executable is started with. */
   get env(): Readonly<Record<string, string>> {
-    return { PATH: process.env["PATH"] ?? "", CRIB_DATA: data, ...this.#options.env };
+    return { PATH: process.env["PATH"] ?? "", CRIB_DATA: dataDir, ...this.#options.env };
   }
 
   /** Of the daemon that was ended last. */
@@ -153,13 +149,8 @@ export class Daemon implements AsyncDisposable {
 
 /** Puts the embedded image where the daemon imports archives from when it starts. */
 function importDemoImage(root: string): void {
-  const run = Bun.spawnSync([executable, "version"], { env: { CRIB_DATA: data } });
-  if (run.exitCode !== 0) throw new Error(`crib version: ${run.stderr}`);
-  const payload = readdirSync(`${data}/bin`).find((name) =>
-    existsSync(`${data}/bin/${name}/demo.tar`),
-  );
   mkdirSync(`${root}/images`, { recursive: true, mode: 0o700 });
-  symlinkSync(`${data}/bin/${payload}/demo.tar`, `${root}/images/demo.tar`);
+  symlinkSync(`${payloadDir()}/demo.tar`, `${root}/images/demo.tar`);
 }
 
 /** Every process with its arguments. */

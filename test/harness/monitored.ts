@@ -14,7 +14,7 @@ import {
   type TestContainer,
   type TestContainerOptions,
 } from "./oci-bundle.ts";
-import { findRunc, makeRootfs } from "./run-spec.ts";
+import { findBuilt, findRunc, makeRootfs } from "./run-spec.ts";
 import { tempDir } from "./temp-dir.ts";
 
 const main = `${import.meta.dir}/../../src/main.ts`;
@@ -54,7 +54,7 @@ export class MonitoredNode implements AsyncDisposable {
       path: runtimePath,
       root: `${path}/runc`,
       systemdCgroup: false,
-      roleArgv: (role, ...args) => [process.execPath, main, role, ...args],
+      withoutUnifiedPath: findBuilt("pause-*/without-unified"),
     });
     const node = new MonitoredNode(path, makeRootfs(path), handler, undo.move());
     await node.restartDaemon();

@@ -1,4 +1,5 @@
-import { chmodSync, copyFileSync, linkSync, mkdirSync, writeFileSync } from "node:fs";
+import { chmodSync, copyFileSync, linkSync, mkdirSync, statSync, writeFileSync } from "node:fs";
+import { resolve } from "node:path";
 import { create, type MessageInitShape } from "@bufbuild/protobuf";
 import type { SandboxEnvironment } from "../../src/container/environment.ts";
 import { buildContainerSpec } from "../../src/container/spec/build.ts";
@@ -19,12 +20,20 @@ import { parts } from "../parts/paths.ts";
 
 export type ConfigInit = MessageInitShape<typeof ContainerConfigSchema>;
 
-/** What the built executable carries, or the node's own while nothing was built. */
+/** What the built executable carries. */
 export function findRunc(): string {
-  const built = [...new Bun.Glob(".cache/embed/runc-*/runc").scanSync({ dot: true })];
-  const runc = built.at(-1) ?? Bun.which("runc");
-  if (runc === undefined || runc === null) throw new Error("no runc: run `npm run build`");
-  return built.length > 0 ? `${process.cwd()}/${runc}` : runc;
+  return findBuilt("runc-*/runc");
+}
+
+/** A part of the executable as the build has made it. */
+export function findBuilt(pattern: string): string {
+  const cache = resolve(import.meta.dir, "../../.cache/embed");
+  const found = [...new Bun.Glob(pattern).scanSync(cache)]
+    .map((path) => `${cache}/${path}`)
+    .sort((a, b) => statSync(a).mtimeMs - statSync(b).mtimeMs)
+    .at(-1);
+  if (found === undefined) throw new Error(`${pattern} is not built: run \`npm run build\``);
+  return found;
 }
 
 const passwd = "root:x:0:0::/root:\nalice:x:1000:1000::/home/alice:\nnobody:x:65534:65534::/:\n";

@@ -5,10 +5,10 @@ import { signalContainer } from "../../src/runtime/signal-container.ts";
 import { eventually } from "../harness/eventually.ts";
 import { ctx, MonitoredNode } from "../harness/monitored.ts";
 import { testProcess } from "../harness/oci-bundle.ts";
+import { payloadDir } from "../harness/payload.ts";
 import { findRunc } from "../harness/run-spec.ts";
 
-const crun = Bun.which("crun");
-const runtimes = [findRunc(), ...(crun === null ? [] : [crun])];
+const runtimes = [findRunc(), `${payloadDir()}/crun/crun`];
 
 describe.each(runtimes)("with %s", (path) => {
   let node: MonitoredNode;
