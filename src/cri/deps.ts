@@ -8,6 +8,7 @@ import type { PodEvent } from "../sandbox/events.ts";
 import type { NodeMetrics } from "../sandbox/metrics.ts";
 import type { Sandbox } from "../sandbox/sandbox.ts";
 import type { PodStats } from "../sandbox/stats.ts";
+import type { StreamRequest } from "../streaming/deps.ts";
 
 /*
  * The domain as the wire needs it; daemon/serve.ts binds these to the operations.
@@ -142,8 +143,14 @@ export interface EventDeps {
   subscribe(signal: AbortSignal): AsyncIterable<PodEvent>;
 }
 
+export interface StreamingDeps {
+  /** Where a client finds what was asked for, once and within a minute. Throws when too many wait. */
+  url(request: StreamRequest): string;
+}
+
 /** What the two CRI services stand on. */
 export interface CriDeps {
+  readonly streaming: StreamingDeps;
   readonly sandboxes: SandboxDeps;
   readonly containers: ContainerDeps;
   readonly images: ImageDeps;

@@ -12,6 +12,7 @@ import type { Readiness } from "./readiness.ts";
 import { sandboxMethods } from "./sandbox.ts";
 import { statsMethods } from "./stats.ts";
 import { statusMethods } from "./status.ts";
+import { streamingMethods } from "./streaming.ts";
 
 /** What is not here answers UNIMPLEMENTED, which kubelets take for "not supported". */
 export function createRuntimeService(deps: CriDeps): Partial<ServiceImpl<typeof RuntimeService>> {
@@ -20,6 +21,7 @@ export function createRuntimeService(deps: CriDeps): Partial<ServiceImpl<typeof 
     ...sandboxMethods(deps),
     ...containerMethods(deps),
     ...execMethods(deps),
+    ...streamingMethods(deps),
     ...statsMethods(deps),
     ...metricsMethods(deps),
     ...eventMethods(deps),

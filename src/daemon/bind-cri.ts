@@ -25,6 +25,7 @@ import { runSandbox } from "../sandbox/run.ts";
 import { readPodStats } from "../sandbox/stats.ts";
 import { stopSandbox } from "../sandbox/stop.ts";
 import { updateSandboxResources } from "../sandbox/update-resources.ts";
+import type { StreamingServer } from "../streaming/server.ts";
 import { parts, version } from "../version.ts";
 import type { Config } from "./config.ts";
 import { pinnedBy } from "./pinned.ts";
@@ -40,12 +41,14 @@ export interface Domain {
   readonly config: Config;
   readonly deps: DomainDeps;
   readonly images: OpenImages;
+  readonly streaming: Pick<StreamingServer, "url" | "endForwards">;
 }
 
 /** The operations as the CRI services call them. */
-export function bindCri({ config, deps, images }: Domain): CriDeps {
+export function bindCri({ config, deps, images, streaming }: Domain): CriDeps {
   const { sandboxes, containers, handlers, network } = deps;
   return {
+    streaming,
     sandboxes: {
       list: () => sandboxes.list().filter(({ state }) => state !== "starting"),
       find: (id) => {
@@ -53,7 +56,10 @@ export function bindCri({ config, deps, images }: Domain): CriDeps {
         return sandbox?.state === "starting" ? undefined : sandbox;
       },
       run: (ctx, sandboxConfig, handler) => runSandbox(ctx, deps, sandboxConfig, handler),
-      stop: (ctx, id) => stopSandbox(ctx, deps, id),
+      async stop(ctx, id) {
+        streaming.endForwards(id);
+        await stopSandbox(ctx, deps, id);
+      },
       remove: (ctx, id) => removeSandbox(ctx, deps, id),
       updateResources: (ctx, id, change) => updateSandboxResources(ctx, deps, id, change),
     },

@@ -6,6 +6,7 @@ import {
   path,
   paths,
   type SettingTable,
+  socketAddress,
   text,
   texts,
   unixAddress,
@@ -127,6 +128,14 @@ export const schema = {
       [],
       "Hosts that are reached directly: names and all below them, addresses, ranges. Empty: the environment's NO_PROXY.",
     ),
+  },
+  streaming: {
+    address: socketAddress(
+      "127.0.0.1:0",
+      "Where exec, attach and port-forward are served. Only the kubelet of this node comes; the kernel chooses port 0.",
+    ),
+    tlsCertFile: path("", "Certificate of the streaming server, PEM. Empty: plain HTTP."),
+    tlsKeyFile: path("", "Its key. Both are read again when they change."),
   },
   limits: {
     shutdownSeconds: integer(

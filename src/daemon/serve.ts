@@ -31,9 +31,11 @@ import { Database } from "../state/database.ts";
 import { openImageRecords } from "../state/images.ts";
 import { IntentTable } from "../state/intents.ts";
 import { openSandboxes } from "../state/sandboxes.ts";
+import { StreamingServer } from "../streaming/server.ts";
 import { version } from "../version.ts";
 import { bindAdmin } from "./bind-admin.ts";
 import { bindCri, type Domain, type DomainDeps } from "./bind-cri.ts";
+import { bindStreaming } from "./bind-streaming.ts";
 import { type Config, loadConfig } from "./config.ts";
 import { openHandlers } from "./handlers.ts";
 import { listen } from "./listen.ts";
@@ -206,7 +208,8 @@ async function openDomain(
     bootId: bootId(),
   };
   built.resolve(deps);
-  return { config, deps, images };
+  const streaming = resources.use(new StreamingServer(ctx, bindStreaming(deps), config.streaming));
+  return { config, deps, images, streaming };
 }
 
 async function importImages(ctx: Context, config: Config, images: OpenImages): Promise<void> {

@@ -1,3 +1,4 @@
+import { isIP } from "node:net";
 import { logLevels } from "../lib/log.ts";
 
 /** One value of the configuration file: what it is when absent, how it is read, and what people read about it. */
@@ -120,6 +121,18 @@ export function unixAddress(fallback: string, doc: string): Setting<string> {
       return new Refusal(`a socket path of at most ${maxSocketPathBytes} bytes`);
     }
     return `unix://${socket}`;
+  });
+}
+
+/** An IP address of this node and a port: `127.0.0.1:0`, `[::1]:10010`. Not all addresses at once: a URL needs one. */
+export function socketAddress(fallback: string, doc: string): Setting<string> {
+  return setting(fallback, doc, (value) => {
+    const [, host = "", port = ""] =
+      /^(?:\[([0-9a-f:]+)\]|([0-9.]+)):(\d{1,5})$/i
+        .exec(isPlainText(value) ? value : "")
+        ?.filter(Boolean) ?? [];
+    const isOne = isIP(host) !== 0 && host !== "0.0.0.0" && !/^[0:]+$/.test(host);
+    return isOne && Number(port) <= 65535 ? `${value}` : new Refusal("an IP address and a port");
   });
 }
 

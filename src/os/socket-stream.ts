@@ -36,11 +36,6 @@ export class SocketStream implements Disposable {
     return this.#gone.signal;
   }
 
-  /** Bytes that have not been sent yet. */
-  get unsentBytes(): number {
-    return this.#unsentBytes;
-  }
-
   /** The next bytes that came; `undefined` after the peer's FIN. Throws when the connection broke. */
   async read(): Promise<Buffer | undefined> {
     while (this.#received.length === 0) {
@@ -71,11 +66,13 @@ export class SocketStream implements Disposable {
     }
   }
 
-  /** FIN to the peer after everything that was written. It can still be read from. */
-  end(): void {
-    if (this.#isFinished) return;
-    this.#isFinished = true;
-    this.#flush();
+  /** FIN to the peer after everything that was written; resolves when the kernel has it all. It can still be read from. */
+  async end(): Promise<void> {
+    if (!this.#isFinished) {
+      this.#isFinished = true;
+      this.#flush();
+    }
+    while (this.#unsentBytes > 0) await this.#drained.promise;
   }
 
   /** A probe of the kernel's for a peer that vanished without a word. */
@@ -100,7 +97,9 @@ export class SocketStream implements Disposable {
       this.#unsent.shift();
     }
     if (this.#unsentBytes <= highWaterBytes) this.#wakeWriters();
-    if (this.#isFinished && this.#unsentBytes === 0) socket.shutdown();
+    if (!this.#isFinished || this.#unsentBytes > 0) return;
+    socket.shutdown();
+    this.#wakeWriters();
   }
 
   #wakeWriters(): void {
@@ -150,8 +149,11 @@ export class SocketStream implements Disposable {
   };
 
   [Symbol.dispose](): void {
+    const isInOrder = this.#isFinished && this.#unsentBytes === 0;
     this.#closed();
-    this.#socket?.terminate();
+    // A reset would take away from the peer what the kernel has not delivered yet.
+    if (isInOrder) this.#socket?.end();
+    else this.#socket?.terminate();
   }
 }
 

@@ -1,0 +1,178 @@
+import { type Context, withFields } from "../lib/context.ts";
+import { AppError, describe } from "../lib/errors.ts";
+import type { SandboxId } from "../lib/id.ts";
+import { abortable } from "../lib/keyed-mutex.ts";
+import { handlersFor, SocketStream } from "../os/socket-stream.ts";
+import { lingerMs, settledWithin } from "./client-streams.ts";
+import type { StreamingDeps, StreamRequest } from "./deps.ts";
+import { formatAnswer, readRequestHead } from "./http-head.ts";
+import { Listener, type ListenerOptions } from "./listener.ts";
+import { type SessionTimes, serveSession, sessionProtocols } from "./session.ts";
+import { Tokens } from "./tokens.ts";
+import { negotiate } from "./upgrade.ts";
+
+export interface StreamingOptions extends ListenerOptions, Partial<SessionTimes> {}
+
+const maxSessions = 1000;
+/** Connections that have not said what they want. */
+const maxStrangers = 1000;
+const headMs = 5000;
+const times: SessionTimes = {
+  creationMs: 30_000,
+  idleMs: 4 * 3600_000,
+  pingMs: 30_000,
+};
+
+/**
+ * Serves exec, attach and port-forward to whoever has a URL of `url`. Nothing that a client sends ends more than its
+ * own connection.
+ */
+export class StreamingServer implements AsyncDisposable {
+  readonly #ctx: Context;
+  readonly #deps: StreamingDeps;
+  readonly #times: SessionTimes;
+  readonly #listener: Listener;
+  readonly #tokens = new Tokens<StreamRequest>();
+  readonly #closing = new AbortController();
+  readonly #sessions = new Set<Promise<void>>();
+  readonly #forwards = new Map<SandboxId, Set<AbortController>>();
+  #strangers = 0;
+
+  /** Listens when this returns. */
+  constructor(ctx: Context, deps: StreamingDeps, options: StreamingOptions) {
+    this.#ctx = ctx;
+    this.#deps = deps;
+    this.#times = { ...times, ...options };
+    const handlers = handlersFor(() => this.#connected());
+    this.#listener = new Listener(ctx, options, handlers);
+  }
+
+  /** Where a client finds what it asked for, once and within a minute. */
+  url(request: StreamRequest): string {
+    this.#listener.refresh();
+    return `${this.#listener.origin}/${request.kind}/${this.#tokens.issue(request)}`;
+  }
+
+  /** Ends the port-forwards of a sandbox that is stopped. */
+  endForwards(sandbox: SandboxId): void {
+    const reason = new AppError("the sandbox was stopped", { kind: "cancelled" });
+    for (const forward of this.#forwards.get(sandbox) ?? []) forward.abort(reason);
+  }
+
+  #connected(): SocketStream {
+    const stream = new SocketStream();
+    const session = this.#serve(stream)
+      .catch((err) => this.#ctx.log.debug("streaming connection", { err: describe(err) }))
+      .finally(() => {
+        stream[Symbol.dispose]();
+        this.#sessions.delete(session);
+      });
+    this.#sessions.add(session);
+    return stream;
+  }
+
+  async #serve(stream: SocketStream): Promise<void> {
+    const refuse = async (...answer: Parameters<typeof formatAnswer>) => {
+      await stream.write(formatAnswer(...answer));
+      await settledWithin(Promise.all([stream.end(), drain(stream)]), lingerMs);
+    };
+    const known = await this.#readRequest(stream);
+    if (known === undefined) return;
+    const { head, rest } = known;
+    const [, kind, token = ""] = /^\/(exec|attach|portforward)\/([^/]+)$/.exec(head.path) ?? [];
+    const isAllowed = head.method === "GET" || head.method === "POST";
+    const request = isAllowed ? this.#tokens.take(token) : undefined;
+    if (request?.kind !== kind || request === undefined) {
+      await refuse("404 Not Found", "not found");
+      return;
+    }
+    if (this.#sessions.size > maxSessions) {
+      await refuse("503 Service Unavailable", `${maxSessions} streams are open`);
+      return;
+    }
+    const upgrade = negotiate(head, sessionProtocols(request.kind));
+    if ("status" in upgrade) {
+      await refuse(upgrade.status, upgrade.text, upgrade.headers);
+      return;
+    }
+    stream.keepAlive(this.#times.pingMs);
+    await stream.write(upgrade.answer);
+    const ended = this.#endOf(request);
+    try {
+      const subject =
+        request.kind === "portforward"
+          ? { sandbox: request.sandbox }
+          : { container: request.container };
+      const ctx = withFields(this.#ctx, { ...subject, stream: request.kind });
+      const signal = AbortSignal.any([ctx.signal, this.#closing.signal, ended.signal]);
+      const channel = withFirst(stream, rest);
+      await serveSession({ ...ctx, signal }, this.#deps, request, channel, {
+        ...this.#times,
+        ...upgrade,
+      });
+    } finally {
+      ended[Symbol.dispose]();
+    }
+  }
+
+  /** `undefined` when it did not come in time, or is none; the client has been told. */
+  async #readRequest(stream: SocketStream) {
+    if (this.#strangers >= maxStrangers) return undefined;
+    this.#strangers++;
+    try {
+      const tooLate = AbortSignal.any([AbortSignal.timeout(headMs), this.#closing.signal]);
+      return await abortable(readRequestHead(stream), tooLate);
+    } catch (err) {
+      if (stream.gone.aborted) return undefined;
+      await stream.write(formatAnswer("400 Bad Request", "not a request"));
+      await settledWithin(stream.end(), lingerMs);
+      this.#ctx.log.debug("streaming request", { err: describe(err) });
+      return undefined;
+    } finally {
+      this.#strangers--;
+    }
+  }
+
+  #endOf(request: StreamRequest): { readonly signal: AbortSignal } & Disposable {
+    const end = new AbortController();
+    if (request.kind !== "portforward") return { signal: end.signal, [Symbol.dispose]: () => {} };
+    const { sandbox } = request;
+    const forwards = this.#forwards.get(sandbox) ?? new Set();
+    this.#forwards.set(sandbox, forwards.add(end));
+    return {
+      signal: end.signal,
+      [Symbol.dispose]: () => {
+        forwards.delete(end);
+        if (forwards.size === 0) this.#forwards.delete(sandbox);
+      },
+    };
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#listener[Symbol.dispose]();
+    this.#closing.abort(new AppError("crib is shutting down", { kind: "unavailable" }));
+    await settledWithin(Promise.all(this.#sessions), lingerMs);
+  }
+}
+
+/** Until the client has closed. */
+async function drain(stream: SocketStream): Promise<void> {
+  while ((await stream.read()) !== undefined) {
+    // Whatever it still sends is for nobody.
+  }
+}
+
+/** A channel whose first bytes have been read already. */
+function withFirst(stream: SocketStream, first: Buffer) {
+  let rest: Buffer | undefined = first.byteLength > 0 ? first : undefined;
+  return {
+    gone: stream.gone,
+    write: (bytes: Uint8Array) => stream.write(bytes),
+    end: () => stream.end(),
+    async read() {
+      const bytes = rest;
+      rest = undefined;
+      return bytes ?? (await stream.read());
+    },
+  };
+}
