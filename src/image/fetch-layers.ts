@@ -14,11 +14,7 @@ export interface LayersToFetch {
   /** Lowest first, as many as diffIds. */
   readonly blobs: readonly Descriptor[];
   readonly diffIds: readonly Digest[];
-<<<<<<< /tmp/tmp0wzvgpwm
   /** Gets the count of each piece of bytes that came, and of which blob; less than nothing where they were wrong. */
-=======
-  /** Gets the count of each piece of bytes that came, and of which blob. */
->>>>>>> /tmp/tmp093yf6tp
   readonly onBytes: (bytes: number, blob: Descriptor) => void;
 }
 
@@ -99,7 +95,6 @@ async function unpack(
   { blob, diffId }: LayerBlob,
 ): Promise<UnpackedLayer> {
   using _slot = await limiter.enter(ctx.signal);
-<<<<<<< /tmp/tmp0wzvgpwm
   for (;;) {
     await using open = openBlob(ctx, fetching.source, blob);
     let readBytes = 0;
@@ -120,14 +115,6 @@ async function unpack(
       ctx.log.warn("wrong bytes", { digest: blob.digest, err: describe(cause) });
       fetching.onBytes(-readBytes, blob);
     }
-=======
-  const bytes = fetching.source.readBlob(ctx, blob);
-  const count = (size: number) => fetching.onBytes(size, blob);
-  try {
-    return await deps.layers.unpack(ctx, verifiedStream(bytes, blob, count));
-  } catch (cause) {
-    throw new Error(`layer ${blob.digest}`, { cause });
->>>>>>> /tmp/tmp093yf6tp
   }
 }
 

@@ -71,17 +71,7 @@ async function pullFrom(
 ): Promise<Image> {
   const named = await repository.fetchManifest(ctx, reference.digest ?? reference.tag ?? "latest");
   const { manifest, manifests } = await resolveManifest(ctx, repository, named, deps.platform);
-<<<<<<< /tmp/tmppf8x90sp
   const config = await repository.fetchBlob(ctx, manifest.config, maxImageConfigBytes);
-  const totalBytes = manifest.layers.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
-  let fetchedBytes = 0;
-=======
-  const config = await readVerified(
-    repository.readBlob(ctx, manifest.config),
-    manifest.config,
-    maxImageConfigBytes,
-  );
->>>>>>> /tmp/tmpht57xcn5
   const tag = repoTag(reference);
   return await storeImage(ctx, deps, {
     repoTags: tag === undefined ? [] : [tag],
