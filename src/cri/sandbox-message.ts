@@ -1,4 +1,4 @@
-import { create, type MessageInitShape } from "@bufbuild/protobuf";
+import { create, type MessageInitShape, toJson } from "@bufbuild/protobuf";
 import * as pb from "../gen/runtime/v1/api_pb.ts";
 import type { Sandbox } from "../sandbox/sandbox.ts";
 
@@ -22,6 +22,7 @@ export function toSandboxStatus(
 
 /** What `crictl inspectp` shows beyond the status; JSON, for people and tools. */
 export function sandboxInfo(sandbox: Sandbox): Record<string, string> {
+  const { overhead, resources } = sandbox.config.linux ?? {};
   const info = {
     pid: sandbox.infra?.pid ?? 0,
     infraContainer: sandbox.infra?.id ?? "",
@@ -30,6 +31,8 @@ export function sandboxInfo(sandbox: Sandbox): Record<string, string> {
     networkAttached: sandbox.networkAttached,
     cgroupParent: sandbox.config.linux?.cgroupParent ?? "",
     logDirectory: sandbox.config.logDirectory,
+    overhead: overhead && toJson(pb.LinuxContainerResourcesSchema, overhead),
+    resources: resources && toJson(pb.LinuxContainerResourcesSchema, resources),
   };
   return { info: JSON.stringify(info) };
 }

@@ -38,6 +38,7 @@ test("Status has both conditions, the handlers with the default one under no nam
     ["crun", false, true],
   ]);
   expect(answer.features?.supplementalGroupsPolicy).toBe(true);
+  expect(answer.features?.mountOptions).toBe(true);
   expect(answer.info).toEqual({});
 });
 

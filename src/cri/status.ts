@@ -32,7 +32,7 @@ export function statusMethods({ node }: Pick<CriDeps, "node">): Methods {
           ],
         },
         runtimeHandlers: handlersOf(node),
-        features: { supplementalGroupsPolicy: true },
+        features: { supplementalGroupsPolicy: true, mountOptions: true },
         info: verbose ? nodeInfo(node) : {},
       };
     },
