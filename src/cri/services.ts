@@ -1,5 +1,7 @@
 import type { ConnectRouter, ServiceImpl } from "@connectrpc/connect";
 import { Health } from "../gen/grpc/health/v1/health_pb.ts";
+import { ServerReflection } from "../gen/grpc/reflection/v1/reflection_pb.ts";
+import { ServerReflection as OldServerReflection } from "../gen/grpc/reflection/v1alpha/reflection_pb.ts";
 import { ImageService, RuntimeService } from "../gen/runtime/v1/api_pb.ts";
 import { containerMethods } from "./container.ts";
 import type { CriDeps } from "./deps.ts";
@@ -9,6 +11,7 @@ import { createHealthService } from "./health.ts";
 import { imageMethods } from "./image.ts";
 import { metricsMethods } from "./metrics/metrics.ts";
 import type { Readiness } from "./readiness.ts";
+import { createReflectionService } from "./reflection.ts";
 import { sandboxMethods } from "./sandbox.ts";
 import { statsMethods } from "./stats.ts";
 import { statusMethods } from "./status.ts";
@@ -41,5 +44,7 @@ export function criRoutes(
     router.service(RuntimeService, createRuntimeService(deps));
     router.service(ImageService, createImageService(deps));
     router.service(Health, createHealthService(readiness));
+    router.service(ServerReflection, createReflectionService());
+    router.service(OldServerReflection, createReflectionService());
   };
 }

@@ -75,12 +75,13 @@ describe("EventHub", () => {
   });
 
   test("cuts off who does not keep up, and nobody else", async () => {
-    const { hub, pod } = openHub({ maxBacklog: 3 });
+    const { hub, pod } = openHub({ maxBacklog: 3, maxSubscribers: 2 });
     const [slow, quick] = [iterate(hub.subscribe(never())), iterate(hub.subscribe(never()))];
     for (let i = 0; i < 4; i++) {
       hub.publish({ type: "started", sandbox: pod });
       expect(await take(quick, 1)).toHaveLength(1);
     }
+    hub.subscribe(never()); // in its place
     const failed = await slow.next().catch((err: unknown) => kindOf(err));
     expect(failed).toBe("resource-exhausted");
     expect(await slow.next()).toMatchObject({ done: true });

@@ -38,7 +38,9 @@ export class EventHub implements LifecycleEvents {
     for (const listener of this.#listeners) listener(event);
     if (this.#subscriptions.size === 0) return;
     const podEvent = this.#withPod(event);
-    for (const subscription of this.#subscriptions) subscription.add(podEvent);
+    for (const subscription of this.#subscriptions) {
+      if (!subscription.add(podEvent)) this.#subscriptions.delete(subscription);
+    }
   }
 
   /** For parts of the daemon that keep something open of a container or sandbox. Called at once, and must not throw. */

@@ -13,13 +13,13 @@ export class Subscription {
     this.#maxBacklog = maxBacklog;
   }
 
-  add(event: PodEvent): void {
-    if (this.#isCutOff) return;
-    if (this.#backlog.length >= this.#maxBacklog) {
-      this.#isCutOff = true;
-      this.#backlog.length = 0;
-    } else this.#backlog.push(event);
+  /** False: there is no room for it, and there never will be again. */
+  add(event: PodEvent): boolean {
+    this.#isCutOff = this.#backlog.length >= this.#maxBacklog;
+    if (this.#isCutOff) this.#backlog.length = 0;
+    else this.#backlog.push(event);
     this.#changed.resolve();
+    return !this.#isCutOff;
   }
 
   /** Ends, without an error, when `end` aborts. */

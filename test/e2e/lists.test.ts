@@ -1,5 +1,8 @@
 import { expect, test } from "bun:test";
+import { createClient } from "@connectrpc/connect";
+import { ServerReflection } from "../../src/gen/grpc/reflection/v1/reflection_pb.ts";
 import * as pb from "../../src/gen/runtime/v1/api_pb.ts";
+import { connectTransport } from "../harness/connect-transport.ts";
 import { Daemon } from "../harness/daemon.ts";
 import { createScript, demoImage, runPod, startScript } from "../harness/pod.ts";
 import { tempDir } from "../harness/temp-dir.ts";
@@ -58,3 +61,17 @@ test("streamed lists have what the plain ones have, under the same filters", asy
   expect(await streamedImages(demoImage)).toEqual((await image.listImages({})).images);
   expect(await streamedImages("nobody.example/has:this")).toEqual([]);
 }, 60_000);
+
+test("server reflection names the services of the socket", async () => {
+  await using daemon = await Daemon.start();
+  const client = createClient(ServerReflection, connectTransport(daemon.socket));
+  async function* questions() {
+    yield { messageRequest: { case: "listServices", value: "" } } as const;
+  }
+  for await (const { messageResponse } of client.serverReflectionInfo(questions())) {
+    if (messageResponse.case !== "listServicesResponse") throw new Error(messageResponse.case);
+    const names = messageResponse.value.service.map(({ name }) => name);
+    expect(names).toContain("runtime.v1.RuntimeService");
+    expect(names).toContain("runtime.v1.ImageService");
+  }
+});
