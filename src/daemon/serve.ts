@@ -9,9 +9,9 @@ import { readSpecHost } from "../container/spec/host.ts";
 import { createInterceptor } from "../cri/interceptor.ts";
 import { Readiness } from "../cri/readiness.ts";
 import { criRoutes } from "../cri/services.ts";
-import { importArchive } from "../image/import.ts";
 import { importDirectory } from "../image/import-directory.ts";
 import { type OpenImages, openImages } from "../image/open.ts";
+import { watchImports } from "../image/watch-imports.ts";
 import type { Context } from "../lib/context.ts";
 import { describe } from "../lib/errors.ts";
 import { KeyedMutex } from "../lib/keyed-mutex.ts";
@@ -35,6 +35,7 @@ import { StreamingServer } from "../streaming/server.ts";
 import { version } from "../version.ts";
 import { bindAdmin } from "./bind-admin.ts";
 import { bindCri, type Domain, type DomainDeps } from "./bind-cri.ts";
+import { bindImports } from "./bind-imports.ts";
 import { bindStreaming } from "./bind-streaming.ts";
 import { type Config, loadConfig } from "./config.ts";
 import { openHandlers } from "./handlers.ts";
@@ -78,8 +79,8 @@ export async function serve(args: readonly string[]): Promise<void> {
   readiness.set("ready");
   notify(config.notifySocket, "READY=1");
   log.info("serving", { version, socket: config.socket, root: config.root, state: config.state });
-  const imported = importImages(ctx, config, domain.images);
-  resources.defer(() => imported);
+  const importing = importImages(ctx, config, domain.images);
+  resources.defer(() => importing);
 
   log.info("stopping", { signal: await stopped });
   notify(config.notifySocket, "STOPPING=1");
@@ -212,15 +213,9 @@ async function openDomain(
   return { config, deps, images, streaming };
 }
 
+/** In the background, until the context ends. */
 async function importImages(ctx: Context, config: Config, images: OpenImages): Promise<void> {
-  const deps = {
-    importArchive: (own: Context, path: string) =>
-      importArchive(own, images, path, { pinned: true }),
-    hasImage: (id: string) => images.images.find(id) !== undefined,
-  };
-  try {
-    await importDirectory(ctx, deps, `${config.root}/images`);
-  } catch (err) {
-    ctx.log.error("import archives", { err: describe(err) });
-  }
+  const directory = `${config.root}/images`;
+  const deps = bindImports(images);
+  await watchImports(ctx, directory, (look) => importDirectory(ctx, deps, directory, look));
 }

@@ -66,13 +66,12 @@ export class ImageStore {
     return this.#index(merged);
   }
 
-  /** Image garbage collection may take it from now on. Idempotent. */
-  unpin(id: ImageId): void {
+  /** Whether image garbage collection leaves it alone from now on. Idempotent; nothing where there is no such image. */
+  setPinned(id: ImageId, pinned: boolean): void {
     const record = this.#byId.get(id)?.record;
-    if (record?.pinned !== true) return;
-    const unpinned = { ...record, pinned: false };
-    this.#records.put(unpinned);
-    this.#index(unpinned);
+    if (record === undefined || record.pinned === pinned) return;
+    this.#records.put({ ...record, pinned });
+    this.#index({ ...record, pinned });
   }
 
   /** Idempotent. */

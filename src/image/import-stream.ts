@@ -8,7 +8,7 @@ import { type ArchivedImage, readArchivedImages } from "./archive-images.ts";
 import type { ImageDeps } from "./deps.ts";
 import type { Image } from "./image.ts";
 import { type PassedArchive, readPassing } from "./passing-archive.ts";
-import { storeImage } from "./store-image.ts";
+import { storeImage, usedLayers } from "./store-image.ts";
 
 /**
  * The same for an archive that passes once (a pipe, a compressed file): each layer is unpacked as it comes by, before
@@ -24,12 +24,18 @@ export async function importStream(
   const images: Image[] = [];
   for (const image of await readArchivedImages(archive, deps.platform)) {
     const { diffIds } = parseImageConfig(image.config, `image config ${image.configDigest}`);
-    using _hold = deps.layers.hold(chainIdsOf(diffIds));
-    await commitLayers(ctx, deps, archive, image, diffIds);
-    const { fileOf: _, ...found } = image;
-    images.push(
-      await storeImage(ctx, deps, { ...found, source: nowhere, pinned, onBytes: () => {} }),
-    );
+    const chain = chainIdsOf(diffIds);
+    try {
+      using _hold = deps.layers.hold(chain);
+      await commitLayers(ctx, deps, archive, image, diffIds);
+      const { fileOf: _, ...found } = image;
+      images.push(
+        await storeImage(ctx, deps, { ...found, source: nowhere, pinned, onBytes: () => {} }),
+      );
+    } catch (err) {
+      await deps.layers.removeUnused(ctx, chain, usedLayers(deps));
+      throw err;
+    }
   }
   if (images.length === 0) throw invalidArgument("no image for this platform");
   return images;

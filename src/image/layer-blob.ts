@@ -13,7 +13,7 @@ export interface LayerBlob {
 }
 
 const tarType = "application/vnd.oci.image.layer.v1.tar";
-const level = 6;
+const level = 3;
 /** Long enough for the ratio, short enough to be compressed while others are read. */
 const frameBytes = 8 << 20;
 

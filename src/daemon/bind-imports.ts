@@ -1,0 +1,23 @@
+import type { ImageId } from "../image/image.ts";
+import { importArchive } from "../image/import.ts";
+import type { ImportDirectoryDeps } from "../image/import-directory.ts";
+import type { OpenImages } from "../image/open.ts";
+import { pullImage } from "../image/pull.ts";
+import { parseReference } from "../oci/reference.ts";
+
+/** The operations as the import of a directory calls them. */
+export function bindImports(images: OpenImages): ImportDirectoryDeps {
+  return {
+    importArchive: (ctx, path) => importArchive(ctx, images, path, { pinned: true }),
+    async pullPinned(ctx, name) {
+      const known = images.images.find(name);
+      if (known === undefined) {
+        return await pullImage(ctx, images, parseReference(name), { pinned: true });
+      }
+      images.images.setPinned(known.id, true);
+      return known;
+    },
+    hasImage: (id) => images.images.find(id) !== undefined,
+    unpin: (id) => images.images.setPinned(id as ImageId, false),
+  };
+}
