@@ -32,7 +32,11 @@ export function statusMethods({ node }: Pick<CriDeps, "node">): Methods {
           ],
         },
         runtimeHandlers: handlersOf(node),
-        features: { supplementalGroupsPolicy: true, mountOptions: true },
+        features: {
+          supplementalGroupsPolicy: true,
+          mountOptions: true,
+          userNamespacesHostNetwork: node.handlers.some(({ userNamespaces }) => userNamespaces),
+        },
         info: verbose ? nodeInfo(node) : {},
       };
     },

@@ -26,10 +26,8 @@ export function podNamespaces(config: pb.PodSandboxConfig): PodNamespaces {
   if (ipc !== POD && ipc !== NODE) throw invalidArgument("ipc namespace must be POD or NODE");
   if (pid === TARGET) throw invalidArgument("a sandbox has no TARGET pid namespace");
   const ids = podIdsOf(options?.usernsOptions);
-  if (ids !== undefined && [network, ipc, pid].includes(NODE)) {
-    throw invalidArgument(
-      "a user namespace needs network, ipc and pid namespaces that belong to it",
-    );
+  if (ids !== undefined && (ipc === NODE || pid === NODE)) {
+    throw invalidArgument("a user namespace needs ipc and pid namespaces that belong to it");
   }
   const own = network === POD;
   return { net: own, ipc: ipc === POD, uts: own, sharedPid: pid === POD, ids };

@@ -1,5 +1,6 @@
 import { expect, test } from "bun:test";
-import { chownSync, mkdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import { chownSync, mkdirSync, readFileSync, readlinkSync, statSync, writeFileSync } from "node:fs";
+import { hostname } from "node:os";
 import { create } from "@bufbuild/protobuf";
 import * as pb from "../../src/gen/runtime/v1/api_pb.ts";
 import { Daemon } from "../harness/daemon.ts";
@@ -115,6 +116,31 @@ test("containers of a shared PID namespace, users other than root, exec, and a r
   expect(Buffer.from(stdout).toString()).toMatch(/^1234\n\s+0\s+500000\s+65536\n$/);
 }, 60_000);
 
+test("a pod with a user namespace in the node's network", async () => {
+  using temp = tempDir();
+  await using daemon = await Daemon.start({ demoImage: true });
+  const { features } = await daemon.cri.runtime.status({});
+  expect(features?.userNamespacesHostNetwork).toBe(true);
+  const securityContext = {
+    namespaceOptions: {
+      network: pb.NamespaceMode.NODE,
+      pid: pb.NamespaceMode.CONTAINER,
+      usernsOptions,
+    },
+  };
+  const pod = await runPod(daemon.cri, temp.path, {
+    linux: create(pb.LinuxPodSandboxConfigSchema, { securityContext }),
+  });
+  const script = `readlink /proc/self/ns/net; [ -e /sys/class/net/lo ] && echo lo
+    for file in /sys/kernel/mm/ksm/run /sys/fs/cgroup/*/x; do (: >$file) 2>/dev/null && echo $file; done; hostname`;
+  const id = await startScript(daemon.cri, pod, script, {
+    linux: create(pb.LinuxContainerConfigSchema, { securityContext }),
+  });
+  expect((await output(daemon, id)).split("\n")).toEqual([
+    ...[readlinkSync("/proc/self/ns/net"), "lo", hostname(), ""],
+  ]);
+}, 60_000);
+
 test("what a pod cannot have together with a user namespace is refused and leaves nothing", async () => {
   using temp = tempDir();
   await using daemon = await Daemon.start({ demoImage: true });
@@ -125,7 +151,6 @@ test("what a pod cannot have together with a user namespace is refused and leave
     ["crun", false],
   ]);
   for (const options of [
-    { network: pb.NamespaceMode.NODE, usernsOptions },
     { ipc: pb.NamespaceMode.NODE, usernsOptions },
     { pid: pb.NamespaceMode.NODE, usernsOptions },
   ]) {

@@ -11,6 +11,14 @@ import { checkSharing, holdingMount } from "./sharing.ts";
 const dir = realpathSync(mkdtempSync(`${tmpdir()}/crib-mount-`));
 afterAll(() => rmSync(dir, { recursive: true }));
 
+const podEnvironment = {
+  hostnamePath: "/h",
+  hostsPath: "/o",
+  resolvConfPath: "/r",
+  shmPath: "/s",
+  netns: "/ns/net",
+  userNamespace: undefined,
+};
 const able = { recursiveReadOnlyMounts: true, idMappedMounts: true, imageVolumes: new Map() };
 async function resolveOne(init: MessageInitShape<typeof MountSchema>, features = able) {
   const base = { hostPath: dir, containerPath: "/data" };
@@ -59,10 +67,9 @@ describe("resolveMounts()", () => {
     const mapped = { uidMappings: [range], gidMappings: [{ ...range, hostId: 200_000 }] };
     const mount = await resolveOne(mapped);
     expect(mount.options).toEqual(["rbind", "rprivate", "rw", "idmap"]);
-    const environment = { hostnamePath: "", hostsPath: "", resolvConfPath: "", shmPath: "" };
     const mounts = specMounts({
       mounts: [mount],
-      environment,
+      environment: podEnvironment,
       privileged: false,
       readonlyRootfs: false,
     });
@@ -153,7 +160,7 @@ test("checkSharing() asks for a shared mount, or a slave to receive only", () =>
 });
 
 describe("specMounts()", () => {
-  const environment = { hostnamePath: "/h", hostsPath: "/o", resolvConfPath: "/r", shmPath: "/s" };
+  const environment = podEnvironment;
   const at = (...paths: string[]) =>
     specMounts({
       mounts: paths.map((destination) => ({
@@ -173,6 +180,21 @@ describe("specMounts()", () => {
     expect(destinations.indexOf("/etc")).toBeLessThan(destinations.indexOf("/etc/hosts"));
     expect(destinations.filter((path) => path === "/etc/hosts")).toHaveLength(1);
     expect(mounts.find(({ destination }) => destination === "/dev/shm")?.source).toBe("/src");
+  });
+
+  test("binds the node's sysfs where a user namespace does not own the network", () => {
+    const ids = { hostId: 100_000, length: 65_536 };
+    const userNamespace = { path: "/ns/user", ids: { uids: ids, gids: ids } };
+    const sysOf = (own: Partial<typeof podEnvironment> | object) => {
+      const pod = { ...environment, ...own };
+      const input = { mounts: [], environment: pod, privileged: false, readonlyRootfs: false };
+      return specMounts(input).find(({ destination }) => destination === "/sys");
+    };
+    expect(sysOf({ userNamespace })?.type).toBe("sysfs");
+    expect(sysOf({ netns: undefined })?.type).toBe("sysfs");
+    const bound = sysOf({ netns: undefined, userNamespace });
+    expect(bound).toMatchObject({ type: "bind", source: "/sys" });
+    expect(bound?.options).toContain("rro");
   });
 
   test("mounts nothing of the kernel's over a tree of the container", () => {

@@ -4,7 +4,7 @@ import type { ResolvedMount } from "./resolve.ts";
 
 type PodFiles = Pick<
   SandboxEnvironment,
-  "hostnamePath" | "hostsPath" | "resolvConfPath" | "shmPath"
+  "hostnamePath" | "hostsPath" | "resolvConfPath" | "shmPath" | "netns" | "userNamespace"
 >;
 
 /**
@@ -22,9 +22,9 @@ export function specMounts(input: {
 }): readonly SpecMount[] {
   const own = input.mounts.map(bindMount);
   const taken = new Set(own.map((mount) => mount.destination));
-  const kernel = kernelMounts(input.privileged).filter(
-    (mount) => !prefixes(mount.destination).some((path) => taken.has(path)),
-  );
+  const kernel = kernelMounts(input.privileged)
+    .map((mount) => (mount.type === "sysfs" ? sysfs(mount, input) : mount))
+    .filter((mount) => !prefixes(mount.destination).some((path) => taken.has(path)));
   const pod = podMounts(input.environment, input.readonlyRootfs).filter(
     (mount) => !taken.has(mount.destination),
   );
@@ -69,6 +69,25 @@ export function kernelMounts(privileged: boolean): readonly SpecMount[] {
       options: [...safe, "relatime", access],
     },
   ];
+}
+
+/**
+ * The kernel mounts a sysfs for nobody but the owner of the network namespace that it shows. Where that is the node's and
+ * the pod has a user namespace, the container sees the node's, with all below it as read-only as its own would be.
+ */
+function sysfs(
+  own: SpecMount,
+  { environment: { netns, userNamespace }, privileged }: SysfsInput,
+): SpecMount {
+  if (userNamespace === undefined || netns !== undefined) return own;
+  const access = privileged ? "rw" : "rro";
+  const options = ["rbind", "rprivate", "nosuid", "noexec", "nodev", access];
+  return { destination: own.destination, type: "bind", source: "/sys", options };
+}
+
+interface SysfsInput {
+  readonly environment: Pick<SandboxEnvironment, "netns" | "userNamespace">;
+  readonly privileged: boolean;
 }
 
 /** What all containers of a pod share. The files follow the root file system: read-only with it. */
