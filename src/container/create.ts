@@ -8,6 +8,7 @@ import { AppError, failedPrecondition, notFound } from "../lib/errors.ts";
 import { type ContainerId, generateContainerId } from "../lib/id.ts";
 import { abortable } from "../lib/keyed-mutex.ts";
 import { hostUser } from "../oci/pod-ids.ts";
+import { ensureOomScore } from "../runtime/oom-score.ts";
 import type { Container } from "./container.ts";
 import type { ContainerDeps } from "./deps.ts";
 import type { SandboxEnvironment } from "./environment.ts";
@@ -109,6 +110,7 @@ async function setUp(
     logPath,
     oomFiles: oomFiles(deps.cgroup, cgroup.relative),
   });
+  ensureOomScore(created, spec.process.oomScoreAdj);
   if (userNamespace !== undefined) ownPipes(bundle, hostUser(userNamespace.ids, user));
   const container: Container = {
     id,

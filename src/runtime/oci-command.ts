@@ -99,7 +99,8 @@ class OciCommand implements RuntimeHandler {
   async update(ctx: Context, id: string, resources: object): Promise<void> {
     await this.#checked(
       ctx,
-      ["update", "--resources", "-", checkId(id)],
+      // For "-" crun opens /dev/stdin, which is udev's to make: a bare node has none.
+      ["update", "--resources", "/proc/self/fd/0", checkId(id)],
       JSON.stringify(resources),
     );
   }
