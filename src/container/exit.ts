@@ -1,3 +1,4 @@
+import { killOnce } from "../cgroup/processes.ts";
 import { type Context, withFields } from "../lib/context.ts";
 import { describe } from "../lib/errors.ts";
 import type { ContainerId } from "../lib/id.ts";
@@ -19,6 +20,8 @@ export async function recordExit(
   using _lock = await deps.locks.lock(id);
   const container = deps.containers.find(id);
   if (container === undefined || container.state.name === "exited") return;
+  // With the pod's or the node's PID namespace its other processes outlive the first, but not the container.
+  killOnce(deps.cgroup, container.cgroupPath);
   const ended = { ...container, state: exitedState(container, exit, deps.clock()) };
   deps.containers.put(ended);
   deps.exits.notify(id);
