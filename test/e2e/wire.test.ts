@@ -249,7 +249,7 @@ describe("a real client", () => {
   });
 
   test("what is not implemented says so", async () => {
-    const status = await failure(runtime.listMetricDescriptors({}));
+    const status = await failure(runtime.restorePod({}));
     expect(status.code).toBe(Code.Unimplemented);
   });
 
