@@ -29,7 +29,7 @@ const allowed: Readonly<Record<string, readonly string[]>> = {
     "version.ts",
   ],
   "version.ts": [],
-  cli: ["oci", "os", "lib", "gen", "version.ts"],
+  cli: ["executable", "oci", "os", "lib", "gen", "version.ts"],
   daemon: [
     "admin",
     "cri",
@@ -40,6 +40,7 @@ const allowed: Readonly<Record<string, readonly string[]>> = {
     "image",
     ...mechanisms,
     ...base,
+    "executable",
     "gen",
     "version.ts",
   ],
@@ -51,7 +52,7 @@ const allowed: Readonly<Record<string, readonly string[]>> = {
   streaming: ["os", "lib"],
   sandbox: ["container", "image", ...mechanisms, ...base, "gen"],
   container: ["image", ...mechanisms, ...base, "gen"],
-  image: ["registry", "content", "snapshot", "state", ...base, "gen"],
+  image: ["registry", "content", "snapshot", "state", ...base, "executable", "gen"],
   registry: base,
   content: base,
   snapshot: base,
@@ -64,6 +65,7 @@ const allowed: Readonly<Record<string, readonly string[]>> = {
   ttrpc: ["lib", "gen"],
   oci: ["lib"],
   os: ["lib"],
+  executable: ["lib"],
   lib: [],
   gen: [],
 };

@@ -15,6 +15,8 @@ export interface Config extends FileConfig {
   readonly socket: string;
   /** Directory of the embedded parts. The launcher names it; in development --payload or CRIB_PAYLOAD does. */
   readonly payload: string;
+  /** The one file that users copy, which started us; empty when run from source. */
+  readonly executable: string;
   /** systemd's socket for READY=1 (sd_notify(3)); undefined outside of systemd. */
   readonly notifySocket: string | undefined;
 }
@@ -61,6 +63,7 @@ export function loadConfig(
     listen,
     socket: listen.slice("unix://".length),
     payload: flags.payload ?? env["CRIB_PAYLOAD"] ?? "",
+    executable: env["CRIB_LAUNCHER"] ?? "",
     notifySocket: env["NOTIFY_SOCKET"] || undefined,
   });
 }

@@ -42,6 +42,7 @@ import { openHandlers } from "./handlers.ts";
 import { listen } from "./listen.ts";
 import { lockRoot } from "./lock.ts";
 import { openDaemonLog } from "./log-sink.ts";
+import { openNearby } from "./nearby.ts";
 import { notify } from "./notify.ts";
 import { onExit, recover } from "./recover.ts";
 
@@ -119,6 +120,7 @@ async function openDomain(
   const database = resources.use(Database.open(`${config.root}/state.db`, ctx.log));
   const images = await openImages(ctx, {
     root: config.root,
+    nearby: await openNearby(ctx, config, resources),
     records: openImageRecords(database),
     bootId: bootId(),
     registry: {

@@ -5,6 +5,7 @@ import type { RegistryOptions } from "../registry/client.ts";
 import type { LayerStore } from "../snapshot/snapshotter.ts";
 import type { ImageStore } from "./image-store.ts";
 import type { LayerLeases } from "./layer-leases.ts";
+import type { ImageProvider } from "./nearby.ts";
 import type { SharedFlight } from "./shared-flight.ts";
 import type { UnpackSlots } from "./unpack-slots.ts";
 
@@ -14,6 +15,8 @@ export interface ImageDeps {
   readonly layers: LayerStore;
   readonly content: ContentStore;
   readonly registry: RegistryOptions;
+  /** Asked before any registry, in order. */
+  readonly nearby: readonly ImageProvider[];
   readonly platform: Platform;
   /** Compressed layers that are coming, or came for an image that is not complete. */
   readonly ingests: IngestStore;

@@ -13,6 +13,7 @@ import type { ImageDeps } from "./deps.ts";
 import { chainOf, type ImageRecords } from "./image-record.ts";
 import { ImageStore } from "./image-store.ts";
 import { LayerLeases } from "./layer-leases.ts";
+import type { ImageProvider } from "./nearby.ts";
 import { SharedFlight } from "./shared-flight.ts";
 import { usedLayers } from "./store-image.ts";
 import { UnpackSlots } from "./unpack-slots.ts";
@@ -22,6 +23,7 @@ export interface ImagesOptions {
   readonly root: string;
   readonly registry: Omit<RegistryOptions, "transfer">;
   readonly transfer?: TransferOptions;
+  readonly nearby?: readonly ImageProvider[];
   readonly records: ImageRecords;
   readonly bootId: string;
   /** For tests that run from source: the command line of `crib unpack`. */
@@ -91,6 +93,7 @@ export async function openImages(ctx: Context, options: ImagesOptions): Promise<
         stallMs: transfer.stallMs ?? defaultStallMs,
       },
     },
+    nearby: options.nearby ?? [],
     platform: platformOf(process.arch),
     flights: new SharedFlight(),
     parallelLayers: transfer.parallelLayers ?? defaultParallelLayers,

@@ -10,6 +10,7 @@ import { openRepository, type RemoteManifest, type Repository } from "../registr
 import type { Credentials } from "../registry/credentials.ts";
 import type { ImageDeps } from "./deps.ts";
 import type { Image } from "./image.ts";
+import { findNearby, type NearbyImage } from "./nearby.ts";
 import { registrySource } from "./registry-source.ts";
 import { storeImage, usedLayers } from "./store-image.ts";
 
@@ -36,7 +37,7 @@ export interface PullOptions {
 }
 
 /**
- * Pulls the image that `reference` names now. The tag is resolved once; every byte is verified against the digest that
+ * Pulls the image that `reference` names now: what is nearby (nearby.ts) wins over its registry. The tag is resolved once; every byte is verified against the digest that
  * this gave. Pulling what is there already costs the manifest and adds the name.
  */
 export async function pullImage(
@@ -47,6 +48,8 @@ export async function pullImage(
 ): Promise<Image> {
   try {
     await sweep(ctx, deps);
+    const nearby = await findNearby(ctx, deps.nearby, reference);
+    if (nearby !== undefined) return await storeNearby(ctx, deps, nearby, options);
     const repository = openRepository(deps.registry, reference, options.auth);
     return await pullFrom(ctx, deps, repository, reference, options);
   } catch (cause) {
@@ -60,6 +63,17 @@ async function sweep(ctx: Context, deps: ImageDeps): Promise<void> {
   deps.ingests.expire();
   const expired = deps.leases.expire();
   if (expired.length > 0) await deps.layers.removeUnused(ctx, expired, usedLayers(deps));
+}
+
+async function storeNearby(
+  ctx: Context,
+  deps: ImageDeps,
+  { image, from }: { readonly image: NearbyImage; readonly from: string },
+  options: PullOptions,
+): Promise<Image> {
+  ctx.log.info("image is nearby", { image: image.configDigest, from });
+  const onBytes = countBytes(image.layers, options.onProgress);
+  return await storeImage(ctx, deps, { ...image, pinned: options.pinned ?? false, onBytes });
 }
 
 async function pullFrom(

@@ -20,6 +20,8 @@ export interface DaemonOptions {
   /** Import the image that crib carries before it answers. */
   readonly demoImage?: boolean;
   readonly env?: Readonly<Record<string, string>>;
+  /** Another file than `dist/crib`. */
+  readonly executable?: string;
 }
 
 /**
@@ -85,7 +87,7 @@ export class Daemon implements AsyncDisposable {
     );
     this.#process = Bun.spawn(
       [
-        executable,
+        this.#options.executable ?? executable,
         "serve",
         `--config=${config}`,
         `--root=${this.root}`,

@@ -8,6 +8,7 @@ import { image } from "./image.ts";
 import { images } from "./images.ts";
 import { inspect } from "./inspect.ts";
 import { logs } from "./logs.ts";
+import { pack } from "./pack.ts";
 import { pods } from "./pods.ts";
 import { ps } from "./ps.ts";
 import { pull } from "./pull.ts";
@@ -22,6 +23,7 @@ export const commands: readonly Command[] = [
   pull,
   images,
   image,
+  pack,
   rmi,
   run,
   ps,
