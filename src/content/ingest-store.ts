@@ -1,12 +1,13 @@
 import { mkdirSync, readdirSync, rmSync, statSync } from "node:fs";
-import { join } from "node:path";
-import { type Digest, digestHex } from "../oci/digest.ts";
+import { basename, join } from "node:path";
+import { type Digest, digestHex, digestOf } from "../oci/digest.ts";
 import { Ingest, type IngestOptions } from "./ingest.ts";
 
-/** Which blob, and how long it is said to be: two manifests may disagree. */
+/** Which blob, how long it is said to be (two manifests may disagree), and who gives it: nobody waits for another's source. */
 export interface IngestKey {
   readonly digest: Digest;
   readonly sizeBytes: number;
+  readonly origin: string;
 }
 
 interface OpenIngest {
@@ -17,6 +18,7 @@ interface OpenIngest {
 
 const expiryMs = 24 * 3600_000;
 const defaultSyncEveryMs = 5000;
+const originDigits = 16;
 
 /** An ingest for as long as it is used: what is not removed until then stays for the next who wants the blob. */
 export interface IngestLease extends AsyncDisposable {
@@ -24,7 +26,7 @@ export interface IngestLease extends AsyncDisposable {
 }
 
 /**
- * Blobs that are not complete, or not yet part of an image: `<digest>.<size>/`, one each. They outlive failures, the
+ * Blobs that are not complete, or not yet part of an image: `<digest>.<size>.<digest of the origin>/`, one each. They outlive failures, the
  * daemon and the power, for 24 hours.
  */
 export class IngestStore {
@@ -76,9 +78,9 @@ export class IngestStore {
   }
 
   /** Its bytes are wrong: who opens the blob from now on begins anew, and who reads this one fails. */
-  async discard(key: IngestKey, ingest: Ingest): Promise<void> {
+  async discard(ingest: Ingest): Promise<void> {
     await ingest.idle();
-    const name = nameOf(key);
+    const name = basename(ingest.directory);
     if (this.#open.get(name)?.ingest !== ingest) return;
     this.#open.delete(name);
     this.#delete(name);
@@ -97,8 +99,8 @@ export class IngestStore {
   }
 }
 
-function nameOf({ digest, sizeBytes }: IngestKey): string {
-  return `${digestHex(digest)}.${sizeBytes}`;
+function nameOf({ digest, sizeBytes, origin }: IngestKey): string {
+  return `${digestHex(digest)}.${sizeBytes}.${digestHex(digestOf(origin)).slice(0, originDigits)}`;
 }
 
 function newestIn(path: string): number {

@@ -25,7 +25,7 @@ export interface ImageDeps {
   readonly unpacking: UnpackSlots;
   /** Layers that no image has yet, kept for the next attempt. */
   readonly leases: LayerLeases;
-  /** Layers being fetched, by chain id: one that two pulls want is fetched once. */
+  /** Layers being fetched, by chain id and origin: one that two pulls want is fetched once. */
   readonly flights: SharedFlight<void>;
   /** Layers of one image that are fetched at the same time. */
   readonly parallelLayers: number;

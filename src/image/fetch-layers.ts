@@ -78,7 +78,8 @@ async function ensureLayer(
     }
     await deps.layers.commit(flight, unpacked, diffIds);
   };
-  await deps.flights.run(chainId, ctx.signal, attempt, options);
+  const origin = "origin" in fetching.source ? fetching.source.origin : "";
+  await deps.flights.run(`${chainId} ${origin}`, ctx.signal, attempt, options);
 }
 
 interface LayerBlob {

@@ -16,11 +16,16 @@ type Deps = Pick<ImageDeps, "ingests" | "downloads">;
 export function registrySource(deps: Deps, repository: Repository): ComingBlobs {
   // By blob: a host that has one wrong may have the others right.
   const distrusted = new Map<string, Set<string>>();
+  const { registry: origin } = repository;
   return {
+    origin,
     openBlob(ctx, blob) {
       const hosts = distrusted.get(blob.digest) ?? new Set();
       distrusted.set(blob.digest, hosts);
       return new RegistryBlob(ctx, deps, repository, blob, hosts);
+    },
+    forget(blobs) {
+      for (const blob of blobs) deps.ingests.remove({ ...blob, origin });
     },
   };
 }
@@ -46,7 +51,7 @@ class RegistryBlob implements OpenBlob {
     this.#repository = repository;
     this.#blob = blob;
     this.#distrusted = distrusted;
-    this.#lease = deps.ingests.open(blob);
+    this.#lease = deps.ingests.open({ ...blob, origin: repository.registry });
     const { ingest } = this.#lease;
     const signal = AbortSignal.any([ctx.signal, this.#closed.signal]);
     this.fetched = deps.downloads.run(ingest.directory, signal, (shared) =>
@@ -65,7 +70,7 @@ class RegistryBlob implements OpenBlob {
     const trusted = () => hosts.filter((host) => !this.#distrusted.has(host));
     const hasChoice = trusted().length > 1 || ingest.isResumed;
     if (hasChoice && (await this.#isRight(ctx, ingest))) return false;
-    await this.#deps.ingests.discard(this.#blob, ingest);
+    await this.#deps.ingests.discard(ingest);
     if (!hasChoice || this.#blob.sizeBytes === 0) return false;
     const suspect = trusted().find((host) => ingest.sources.has(host));
     if (suspect !== undefined) this.#distrusted.add(suspect);

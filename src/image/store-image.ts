@@ -45,16 +45,20 @@ export async function storeImage(ctx: Context, deps: ImageDeps, found: FoundImag
     if (isNew) await deps.layers.sync(ctx);
     const image = record(deps, found, config, chain);
     deps.leases.end(chain);
-    for (const blob of found.layers) deps.ingests.remove(blob);
+    forget(found);
     return image;
   } catch (err) {
     if (kindOf(err) === "resource-exhausted") {
       deps.leases.end(chain);
-      for (const blob of found.layers) deps.ingests.remove(blob);
+      forget(found);
     } else deps.leases.grant(chain.filter((id) => deps.layers.find(id) !== undefined));
     await deps.layers.removeUnused(ctx, chain, usedLayers(deps));
     throw err;
   }
+}
+
+function forget({ source, layers }: FoundImage): void {
+  if ("forget" in source) source.forget(layers);
 }
 
 function record(

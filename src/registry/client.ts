@@ -39,12 +39,13 @@ const answerTimeoutMs = 30_000;
 
 /** One image's repository, for the time of one pull. The hosts are asked in order; the first that has the thing serves it. */
 export class Repository {
-  readonly #registry: string;
+  /** As the image names it. */
+  readonly registry: string;
   readonly #hosts: readonly HostClient[];
   readonly #transfer: TransferBudget;
 
   constructor(registry: string, hosts: readonly HostClient[], transfer: TransferBudget) {
-    this.#registry = registry;
+    this.registry = registry;
     this.#hosts = hosts;
     this.#transfer = transfer;
   }
@@ -104,7 +105,7 @@ export class Repository {
     );
     await downloadBlob(ctx, clients, blob, sink, {
       ...this.#transfer,
-      registry: this.#registry,
+      registry: this.registry,
       onSource: ({ host }) => options.onSource(host.base.href),
     });
   }

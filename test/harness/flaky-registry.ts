@@ -1,0 +1,208 @@
+import { createServer, type Socket } from "node:net";
+import type { Blob, Image } from "./images/oci-image.ts";
+
+/** What a registry does with one request instead of answering it well. */
+export type Misbehaviour =
+  /** Sends these bytes as they are and hangs up. */
+  | { readonly kind: "raw"; readonly text: string }
+  | {
+      readonly kind: "status";
+      readonly status: number;
+      readonly headers?: Readonly<Record<string, string>>;
+      readonly body?: string;
+    }
+  /** After so many bytes of the body: a reset, or silence for ever. */
+  | {
+      readonly kind: "cut" | "stall";
+      readonly afterBytes: number;
+      /** What a reset finds in the buffers of the kernel is lost: at full speed on this machine that is megabytes. */
+      readonly bytesPerSecond?: number;
+    }
+  | { readonly kind: "slow"; readonly bytesPerSecond: number }
+  /** As if Range had not been there. */
+  | { readonly kind: "no-ranges" }
+  /** Says another Content-Range than it was asked for. */
+  | { readonly kind: "other-range" }
+  /** These bytes for the right ones. */
+  | { readonly kind: "wrong"; readonly bytes: Uint8Array }
+  /** Content-Length is so much more than what comes. */
+  | { readonly kind: "wrong-length"; readonly more: number };
+
+export interface Request {
+  readonly path: string;
+  readonly query: URLSearchParams;
+  readonly headers: Readonly<Record<string, string>>;
+  /** How many requests for this path came before. */
+  readonly earlier: number;
+  readonly isBlob: boolean;
+}
+
+export interface FlakyRegistry extends AsyncDisposable {
+  /** `127.0.0.1:PORT` */
+  readonly host: string;
+  readonly url: string;
+  readonly requests: readonly Request[];
+  /** Bytes of blob bodies given to the network so far. */
+  sentBytes(): number;
+  behave: (request: Request) => Misbehaviour | undefined;
+}
+
+const chunkBytes = 64 << 10;
+
+/** A registry that serves these images (`name` or `name:tag`) over plain http/1.1, well unless told otherwise. */
+export async function startFlakyRegistry(
+  images: Readonly<Record<string, Image>>,
+  behave: FlakyRegistry["behave"] = () => undefined,
+): Promise<FlakyRegistry> {
+  const contents = new Map<string, Blob>();
+  for (const [name, image] of Object.entries(images)) addImage(contents, name, image);
+  const requests: Request[] = [];
+  const sockets = new Set<Socket>();
+  const counter = { sentBytes: 0 };
+  const registry = { behave };
+
+  const server = createServer((socket) => {
+    sockets.add(socket);
+    socket.on("close", () => sockets.delete(socket)).on("error", () => {});
+    let head = "";
+    socket.on("data", async (data) => {
+      head += data.toString("latin1");
+      const end = head.indexOf("\r\n\r\n");
+      if (end < 0) return;
+      const request = parseRequest(head.slice(0, end), requests);
+      head = head.slice(end + 4);
+      requests.push(request);
+      await answer(socket, request, contents.get(request.path), registry.behave(request), counter);
+    });
+  });
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const address = server.address();
+  if (address === null || typeof address === "string") throw new Error("no port");
+  const host = `127.0.0.1:${address.port}`;
+  return {
+    host,
+    url: `http://${host}`,
+    requests,
+    sentBytes: () => counter.sentBytes,
+    get behave() {
+      return registry.behave;
+    },
+    set behave(next) {
+      registry.behave = next;
+    },
+    [Symbol.asyncDispose]: async () => {
+      for (const socket of sockets) socket.destroy();
+      server.close();
+    },
+  };
+}
+
+function addImage(contents: Map<string, Blob>, name: string, image: Image): void {
+  const [repository = "", tag = "latest"] = name.split(":");
+  const base = `/v2/${repository}`;
+  contents.set(`${base}/manifests/${tag}`, image.manifest);
+  contents.set(`${base}/manifests/${image.manifest.digest}`, image.manifest);
+  for (const blob of image.blobs) contents.set(`${base}/blobs/${blob.digest}`, blob);
+  for (const member of image.images) addImage(contents, `${repository}:${tag}-member`, member);
+}
+
+function parseRequest(head: string, before: readonly Request[]): Request {
+  const [line = "", ...fields] = head.split("\r\n");
+  const url = new URL(line.split(" ")[1] ?? "/", "http://registry");
+  return {
+    path: url.pathname,
+    query: url.searchParams,
+    headers: Object.fromEntries(
+      fields.map((field) => {
+        const colon = field.indexOf(":");
+        return [field.slice(0, colon).toLowerCase(), field.slice(colon + 1).trim()];
+      }),
+    ),
+    earlier: before.filter(({ path }) => path === url.pathname).length,
+    isBlob: url.pathname.includes("/blobs/"),
+  };
+}
+
+async function answer(
+  socket: Socket,
+  request: Request,
+  found: Blob | undefined,
+  how: Misbehaviour | undefined,
+  counter: { sentBytes: number },
+): Promise<void> {
+  if (how?.kind === "raw") return void socket.end(how.text);
+  if (how?.kind === "status") {
+    const { status, headers = {}, body = "" } = how;
+    return void socket.write(
+      headOf(status, { ...headers, "content-length": Buffer.byteLength(body) }) + body,
+    );
+  }
+  if (found === undefined) {
+    const body = '{"errors":[{"code":"NAME_UNKNOWN"}]}';
+    return void socket.write(headOf(404, { "content-length": body.length }) + body);
+  }
+  const bytes = how?.kind === "wrong" ? how.bytes : found.bytes;
+  const range =
+    how?.kind === "no-ranges" ? undefined : rangeOf(request.headers["range"], bytes.length);
+  const [start, end] = range ?? [0, bytes.length];
+  const said = how?.kind === "other-range" ? start + 1 : start;
+  socket.write(
+    headOf(range === undefined ? 200 : 206, {
+      "content-type": found.mediaType,
+      "content-length": end - start + (how?.kind === "wrong-length" ? how.more : 0),
+      ...(range === undefined
+        ? {}
+        : { "content-range": `bytes ${said}-${end - 1}/${bytes.length}` }),
+    }),
+  );
+  await sendBody(socket, bytes.subarray(start, end), how, (sent) => {
+    if (request.isBlob) counter.sentBytes += sent;
+  });
+}
+
+async function sendBody(
+  socket: Socket,
+  body: Uint8Array,
+  how: Misbehaviour | undefined,
+  onSent: (bytes: number) => void,
+): Promise<void> {
+  const stop = how?.kind === "cut" || how?.kind === "stall" ? how.afterBytes : body.length;
+  const limit = how !== undefined && "bytesPerSecond" in how ? how.bytesPerSecond : undefined;
+  const perSecond = limit ?? Number.POSITIVE_INFINITY;
+  const piece = Math.max(1, Math.min(chunkBytes, Math.floor(perSecond / 20)));
+  const begun = performance.now();
+  for (let at = 0; at < Math.min(stop, body.length); ) {
+    if (socket.destroyed) return;
+    const chunk = body.subarray(at, Math.min(at + piece, stop, body.length));
+    const isRoomy = socket.write(chunk);
+    onSent(chunk.length);
+    at += chunk.length;
+    if (!isRoomy) {
+      await new Promise<void>((resolve) => {
+        const go = () => {
+          socket.off("drain", go).off("close", go);
+          resolve();
+        };
+        socket.on("drain", go).on("close", go);
+      });
+    }
+    const dueMs = (at / perSecond) * 1000 - (performance.now() - begun);
+    if (dueMs > 1) await Bun.sleep(dueMs);
+  }
+  if (how?.kind === "cut" && stop <= body.length) {
+    await Bun.sleep(20);
+    socket.resetAndDestroy();
+  }
+}
+
+function rangeOf(header: string | undefined, size: number): readonly [number, number] | undefined {
+  const found = /^bytes=(\d+)-(\d*)$/.exec(header ?? "");
+  if (found === null) return undefined;
+  const end = found[2] === "" ? size : Number(found[2]) + 1;
+  return [Number(found[1]), Math.min(end, size)];
+}
+
+function headOf(status: number, headers: Readonly<Record<string, string | number>>): string {
+  const fields = Object.entries(headers).map(([name, value]) => `${name}: ${value}\r\n`);
+  return `HTTP/1.1 ${status} Answer\r\n${fields.join("")}\r\n`;
+}
