@@ -1,12 +1,16 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { readdirSync, readlinkSync } from "node:fs";
+import { readCgroupHost } from "../../src/cgroup/host.ts";
+import { removeCgroup } from "../../src/cgroup/remove.ts";
 import * as pb from "../../src/gen/runtime/v1/api_pb.ts";
+import { silentLog } from "../../src/lib/log.ts";
 import { Daemon } from "../harness/daemon.ts";
 import { eventually } from "../harness/eventually.ts";
 import { type Pod, runPod, startScript } from "../harness/pod.ts";
 import { type TempDir, tempDir } from "../harness/temp-dir.ts";
 
 const { CONTAINER, NODE } = pb.NamespaceMode;
+const cgroupParent = `/crib-test-${process.pid}`;
 const second = 1_000_000_000n;
 
 let logs: TempDir;
@@ -41,6 +45,8 @@ describe("statistics", () => {
 
   afterAll(async () => {
     await daemon[Symbol.asyncDispose]();
+    const ctx = { signal: AbortSignal.timeout(10_000), log: silentLog };
+    await removeCgroup(ctx, readCgroupHost(), cgroupParent); // the client's, as a kubelet's are
     logs[Symbol.dispose]();
   }, 60_000);
 
@@ -118,7 +124,7 @@ describe("statistics", () => {
   test("a pod in the node's network has no network figures, and its own cgroup's others", async () => {
     const host = await runPod(daemon.cri, logs.path, {
       linux: {
-        cgroupParent: `/crib-test-${process.pid}/pod-host`,
+        cgroupParent: `${cgroupParent}/pod-host`,
         securityContext: { namespaceOptions: { network: NODE, pid: CONTAINER } },
       },
     });

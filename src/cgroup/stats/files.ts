@@ -1,4 +1,4 @@
-import { closeSync, openSync } from "node:fs";
+import { closeSync, existsSync, openSync } from "node:fs";
 import { isErrno } from "../../os/errno-error.ts";
 import { readKernelFile } from "../../os/kernel-file.ts";
 import { directoriesOf, directoryFor } from "../directory.ts";
@@ -23,9 +23,6 @@ export class OpenFileBudget {
   }
 }
 
-/** Where a file is: in the hierarchy of a controller, or in the unified one, whatever controllers that has. */
-type Hierarchy = { readonly controller: string } | "unified";
-
 /**
  * The files of one cgroup. Each is opened when it is first asked for and kept open: reading it again takes a tenth
  * of opening it. The kernel makes the content anew for each reading from the beginning.
@@ -34,6 +31,7 @@ export class CgroupFiles implements Disposable {
   readonly #host: Pick<CgroupHost, "roots" | "unified">;
   readonly #relative: string;
   readonly #budget: OpenFileBudget;
+  /** By `controller/name`; the unified hierarchy's have no controller. */
   readonly #open = new Map<string, number>();
 
   constructor(
@@ -54,12 +52,12 @@ export class CgroupFiles implements Disposable {
 
   /** Content of a file of a controller. `undefined`: the cgroup, the controller or the file is not there. */
   read(controller: string, name: string): string | undefined {
-    return this.#read({ controller }, name);
+    return this.#read(controller, name);
   }
 
   /** The same of a file that every cgroup of version 2 has, beside the controllers of version 1 too. */
   readUnified(name: string): string | undefined {
-    return this.#read("unified", name);
+    return this.#read("", name);
   }
 
   /** Where `controller` keeps its files of this cgroup. */
@@ -67,17 +65,18 @@ export class CgroupFiles implements Disposable {
     return directoryFor(this.#host, controller, this.#relative);
   }
 
-  #read(hierarchy: Hierarchy, name: string): string | undefined {
-    const directory =
-      hierarchy === "unified" ? this.#unifiedDirectory() : this.directory(hierarchy.controller);
-    if (directory === undefined) return undefined;
-    const path = `${directory}/${name}`;
+  #read(hierarchy: string, name: string): string | undefined {
+    const key = `${hierarchy}/${name}`;
     try {
-      const kept = this.#open.get(path);
+      const kept = this.#open.get(key);
       if (kept !== undefined) return readKernelFile(kept);
+      const directory = hierarchy === "" ? this.#unifiedDirectory() : this.directory(hierarchy);
+      const path = `${directory}/${name}`;
+      // Asked first: an exception for each file that a node does not have would cost more than all the others.
+      if (directory === undefined || !existsSync(path)) return undefined;
       const fd = openSync(path, "r");
       if (this.#budget.take()) {
-        this.#open.set(path, fd);
+        this.#open.set(key, fd);
         return readKernelFile(fd);
       }
       try {
@@ -88,7 +87,7 @@ export class CgroupFiles implements Disposable {
     } catch (err) {
       if (!isAbsent(err)) throw err;
       // The cgroup has gone. Another may come in its place under the same name.
-      this.#forget(path);
+      this.#forget(key);
       return undefined;
     }
   }
@@ -99,16 +98,16 @@ export class CgroupFiles implements Disposable {
     return directoriesOf({ hierarchies: [unified] }, this.#relative)[0];
   }
 
-  #forget(path: string): void {
-    const fd = this.#open.get(path);
+  #forget(key: string): void {
+    const fd = this.#open.get(key);
     if (fd === undefined) return;
-    this.#open.delete(path);
+    this.#open.delete(key);
     this.#budget.giveBack(1);
     closeSync(fd);
   }
 
   [Symbol.dispose](): void {
-    for (const path of [...this.#open.keys()]) this.#forget(path);
+    for (const key of [...this.#open.keys()]) this.#forget(key);
   }
 }
 

@@ -81,9 +81,10 @@ function readMemoryV1(files: CgroupFiles): Memory {
       pressure: parsePressure(files.readUnified("memory.pressure")),
     },
     // Without swap accounting the kernel leaves the line out.
-    swap: stat.has("total_swap")
-      ? { usageBytes: at("total_swap"), availableBytes: left(swapLimit, at("total_swap")) }
-      : undefined,
+    swap:
+      stat.get("total_swap") !== undefined
+        ? { usageBytes: at("total_swap"), availableBytes: left(swapLimit, at("total_swap")) }
+        : undefined,
   };
 }
 

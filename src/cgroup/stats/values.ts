@@ -16,14 +16,22 @@ export function parseCounter(text: string | undefined): bigint | undefined {
   return /^\d+$/.test(digits) ? BigInt(digits) : undefined;
 }
 
-/** Lines of `key value`. */
-export function parseFlat(text: string | undefined): ReadonlyMap<string, number> {
-  const values = new Map<string, number>();
-  for (const line of (text ?? "").split("\n")) {
-    const space = line.indexOf(" ");
-    if (space > 0) values.set(line.slice(0, space), Number(line.slice(space + 1)));
-  }
-  return values;
+export interface FlatValues {
+  /** `undefined` for a key that is not there. */
+  get(key: string): number | undefined;
+}
+
+/** Lines of `key value`. Looks for what is asked: memory.stat has sixty lines, of which six matter. */
+export function parseFlat(text = ""): FlatValues {
+  return {
+    get(key) {
+      const line = text.startsWith(`${key} `) ? 0 : text.indexOf(`\n${key} `) + 1;
+      if (line === 0 && !text.startsWith(`${key} `)) return undefined;
+      const begin = line + key.length + 1;
+      const end = text.indexOf("\n", begin);
+      return Number(text.slice(begin, end < 0 ? undefined : end));
+    },
+  };
 }
 
 /** What tasks have waited for one resource (kernel: accounting/psi.rst). */
