@@ -17,6 +17,8 @@ export interface DaemonOptions {
   readonly config?: string;
   /** Directory of certs.d-style mirror files. */
   readonly registryConfigDir?: string;
+  /** What serves while no CNI configuration is there; "embedded" unless told. */
+  readonly network?: "embedded" | "none";
   /** Import the image that crib carries before it answers. */
   readonly demoImage?: boolean;
   readonly env?: Readonly<Record<string, string>>;
@@ -83,7 +85,7 @@ export class Daemon implements AsyncDisposable {
     const dirs = this.#options.registryConfigDir ?? `${this.root}/certs.d`;
     writeFileSync(
       config,
-      `[images]\nregistry_config_dirs = [${JSON.stringify(dirs)}]\n[network]\ndefault = "embedded"\nconf_dirs = [${JSON.stringify(`${this.root}/net.d`)}]\n${this.#options.config ?? ""}`,
+      `[images]\nregistry_config_dirs = [${JSON.stringify(dirs)}]\n[network]\ndefault = "${this.#options.network ?? "embedded"}"\nconf_dirs = [${JSON.stringify(`${this.root}/net.d`)}]\n${this.#options.config ?? ""}`,
     );
     this.#process = Bun.spawn(
       [
