@@ -115,7 +115,7 @@ async function peek(source: AsyncGenerator<Uint8Array, void, void>): Promise<Pee
     if (next.done === true) isWhole = true;
     else {
       // A piece may be valid only until the next one.
-      head.push(Uint8Array.from(next.value));
+      head.push(new Uint8Array(next.value));
       size += next.value.byteLength;
     }
   }

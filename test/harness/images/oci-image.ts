@@ -106,7 +106,7 @@ function compress(tar: Uint8Array, compression: Compression): Uint8Array {
     case "none":
       return tar;
     case "gzip":
-      return Bun.gzipSync(Uint8Array.from(tar), { level: 6 });
+      return Bun.gzipSync(new Uint8Array(tar), { level: 6 });
     case "zstd":
       return Bun.zstdCompressSync(tar, { level: 3 });
   }
@@ -199,7 +199,7 @@ async function expectCreated(url: URL, body: Uint8Array, contentType: string): P
   const response = await fetch(url, {
     method: "PUT",
     headers: { "content-type": contentType },
-    body: Uint8Array.from(body),
+    body: new Uint8Array(body),
   });
   if (response.status !== 201) {
     throw new Error(`push ${url.pathname}: status ${response.status}: ${await response.text()}`);

@@ -1,0 +1,28 @@
+import { existsSync } from "node:fs";
+import { join } from "node:path";
+import { pushImage } from "../../test/harness/images/oci-image.ts";
+import { type RegistryServer, startRegistry } from "../../test/harness/registry-server.ts";
+import { repositoryDir } from "../../test/parts/paths.ts";
+import { type Shape, shapes } from "./shapes.ts";
+
+const dataDir = join(repositoryDir, ".cache/bench/registry");
+
+export function repositoryOf({ name }: Shape): string {
+  return `bench/${name.replaceAll(/[^a-z0-9]+/g, "-")}`;
+}
+
+/** A registry on this machine that holds the images. They are made once, which takes minutes. */
+export async function openImages(): Promise<RegistryServer> {
+  await using filling = await startRegistry({ dataDir, writable: true });
+  for (const shape of shapes) {
+    const repository = repositoryOf(shape);
+    if (
+      existsSync(join(dataDir, `docker/registry/v2/repositories/${repository}/_manifests/tags`))
+    ) {
+      continue;
+    }
+    console.log(`making the image of ${shape.name}`);
+    await pushImage(filling.url, repository, "1", shape.make());
+  }
+  return await startRegistry({ dataDir });
+}

@@ -1,0 +1,120 @@
+import {
+  type Compression,
+  type Image,
+  makeImage,
+  makeLayer,
+} from "../../test/harness/images/oci-image.ts";
+import { packTar, type TarEntry } from "../../test/harness/images/tar.ts";
+
+/** One kind of image that nodes pull. The same bytes in every run, on every machine. */
+export interface Shape {
+  readonly name: string;
+  make(): Image;
+}
+
+const megabyte = 1 << 20;
+
+export const shapes: readonly Shape[] = [
+  { name: "one layer", make: () => layered(1, "gzip") },
+  { name: "ten layers", make: () => layered(10, "gzip") },
+  { name: "one layer, zstd", make: () => layered(1, "zstd") },
+  { name: "60,000 files", make: () => makeImage([makeLayer(packTar(manyFiles()))], {}) },
+  { name: "100 layers", make: () => hundredLayers() },
+];
+
+/** Like a distribution with a language runtime in it: 600 MB in files of all sizes. */
+function layered(count: number, compression: Compression): Image {
+  const chance = new Chance(1);
+  const layers = Array.from({ length: count }, (_, i) => {
+    const entries: TarEntry[] = [];
+    let left = (600 * megabyte) / count;
+    for (let n = 0; left > 0; n++) {
+      if (n % 40 === 0) entries.push({ type: "directory", path: `usr/lib/l${i}/d${n / 40}` });
+      const size = Math.min(left, Math.floor(1000 + 4 * megabyte * chance.next() ** 6));
+      const path = `usr/lib/l${i}/d${Math.floor(n / 40)}/f${n}`;
+      entries.push({ type: "file", path, mode: 0o644, data: content(chance, size) });
+      left -= size;
+    }
+    return makeLayer(packTar(entries), compression);
+  });
+  return makeImage(layers, {});
+}
+
+/** Like node_modules: 600 directories of 100 files, 2 KB on average. */
+function manyFiles(): readonly TarEntry[] {
+  const chance = new Chance(2);
+  return Array.from({ length: 600 }, (_, d): readonly TarEntry[] => [
+    { type: "directory", path: `app/node_modules/p${d}` },
+    ...Array.from({ length: 100 }, (_unused, f): TarEntry => {
+      const data = content(chance, Math.floor(8000 * chance.next() ** 3));
+      return { type: "file", path: `app/node_modules/p${d}/f${f}.js`, mode: 0o644, data };
+    }),
+  ]).flat();
+}
+
+/** What a long Dockerfile makes: each step adds, replaces and removes a little. */
+function hundredLayers(): Image {
+  const chance = new Chance(3);
+  const layers = Array.from({ length: 100 }, (_, i) => {
+    const entries: TarEntry[] = [
+      { type: "directory", path: "etc" },
+      { type: "file", path: "etc/config", data: `step ${i}\n` },
+      { type: "directory", path: `opt/step${i}` },
+    ];
+    for (let f = 0; f < 20; f++) {
+      const data = content(chance, Math.floor(50_000 * chance.next() ** 2));
+      entries.push({ type: "file", path: `opt/step${i}/f${f}`, data });
+    }
+    if (i % 10 === 9) entries.push({ type: "file", path: `opt/.wh.step${i - 5}`, data: "" });
+    return makeLayer(packTar(entries));
+  });
+  return makeImage(layers, {});
+}
+
+/** Compresses like programs do, to something over a third: one block in seven is noise, the others are words. */
+function content(chance: Chance, size: number): Uint8Array {
+  const bytes = Buffer.allocUnsafe(Math.ceil(size / blockBytes) * blockBytes);
+  for (let at = 0; at < size; at += blockBytes) {
+    if (chance.next() < 0.15) chance.fill(bytes, at);
+    else text.copy(bytes, at, Math.floor(chance.next() * (text.length - blockBytes)));
+  }
+  return bytes.subarray(0, size);
+}
+
+/** Numbers as if by chance, the same every time (xorshift32). */
+class Chance {
+  #state: number;
+
+  constructor(seed: number) {
+    this.#state = seed * 0x9e37_79b9;
+  }
+
+  next(): number {
+    return this.#next() / 2 ** 32;
+  }
+
+  /** One block of noise. */
+  fill(bytes: Buffer, at: number): void {
+    for (let i = 0; i < blockBytes; i += 4) bytes.writeUInt32LE(this.#next(), at + i);
+  }
+
+  #next(): number {
+    this.#state ^= this.#state << 13;
+    this.#state ^= this.#state >>> 17;
+    this.#state ^= this.#state << 5;
+    return this.#state >>> 0;
+  }
+}
+
+const blockBytes = 512;
+const text = words(new Chance(4));
+
+/** 8 MB, so that no compressor finds the same place again within its window. */
+function words(chance: Chance): Buffer {
+  const dictionary = Array.from({ length: 256 }, () =>
+    Math.floor(chance.next() * 2 ** 32).toString(36),
+  );
+  const all: string[] = [];
+  for (let i = 0; i < 1 << 20; i++) all.push(dictionary[Math.floor(chance.next() * 256)] ?? "");
+  return Buffer.from(all.join(" "));
+}
