@@ -1,5 +1,4 @@
-import { chownSync, mkdirSync, readdirSync, rmdirSync, rmSync } from "node:fs";
-import { writeFileAtomically } from "../lib/atomic-file.ts";
+import { chownSync, mkdirSync, readdirSync, rmdirSync, rmSync, writeFileSync } from "node:fs";
 import type { ContainerId } from "../lib/id.ts";
 import { isErrno } from "../os/errno-error.ts";
 
@@ -49,7 +48,8 @@ export function ownPipes(
 }
 
 export function writeConfig(bundle: Bundle, spec: object): void {
-  writeFileAtomically(bundle.config, JSON.stringify(spec));
+  // Nobody reads it before the record of the container is there, and a reboot makes it worthless.
+  writeFileSync(bundle.config, JSON.stringify(spec), { mode: 0o600 });
 }
 
 /** Where the image that is a container's n-th image volume is mounted. */

@@ -1,5 +1,5 @@
 import { mkdirSync, readdirSync, readFileSync, rmSync } from "node:fs";
-import { syncDirectory, writeFileAtomically } from "../lib/atomic-file.ts";
+import { writeFileAtomically } from "../lib/atomic-file.ts";
 import { AppError } from "../lib/errors.ts";
 import type { SandboxId } from "../lib/id.ts";
 import {
@@ -63,8 +63,8 @@ export function openCniRecords(dir: string): CniRecords {
       writeFileAtomically(pathOf(record.sandboxId), formatRecord(record));
     },
     delete(id) {
+      // Not synced: a record that a power cut brings back costs one more DEL.
       rmSync(pathOf(id), { force: true });
-      syncDirectory(dir);
     },
   };
 }

@@ -8,8 +8,12 @@ import { migrate } from "./migrations.ts";
 const leastSqlite = [3, 51, 3] as const;
 
 /**
- * The records that survive a reboot, in one SQLite file that this process alone has open. A write is on disk when
- * its statement returns. Rows are small and few; everything is read once at start and answered from memory.
+ * The records of this node, in one SQLite file that this process alone has open. Rows are small and few; everything is
+ * read once at start and answered from memory.
+ *
+ * A write survives the end of this process at once. A power cut may take the last ones, in order, unless they were made
+ * `durably`: what pods and containers write describes processes of this boot, which the power cut ends as well, and
+ * waiting for the disk eleven times a pod would cost more than starting it, and wear flash out.
  */
 export class Database implements Disposable {
   readonly #sqlite: Sqlite;
@@ -45,6 +49,16 @@ export class Database implements Disposable {
     this.#sqlite.query(sql).run(...values);
   }
 
+  /** What `write` changes, and everything before it, is on disk when this returns. */
+  durably(write: () => void): void {
+    this.#sqlite.run("PRAGMA synchronous=FULL");
+    try {
+      write();
+    } finally {
+      this.#sqlite.run("PRAGMA synchronous=NORMAL");
+    }
+  }
+
   /** Every row that a query gives. */
   all<Row>(sql: string): readonly Row[] {
     return this.#sqlite.query(sql).all() as Row[];
@@ -67,7 +81,7 @@ function connect(path: string): Sqlite {
     for (const pragma of [
       "locking_mode=EXCLUSIVE",
       "journal_mode=WAL",
-      "synchronous=FULL",
+      "synchronous=NORMAL",
       "foreign_keys=ON",
       "trusted_schema=OFF",
       "cell_size_check=ON",
