@@ -33,4 +33,27 @@ export async function recoverContainers(ctx: Context, deps: ContainerDeps): Prom
       : undefined;
     await recordExit(detached(ctx), deps, container.id, record);
   }
+  await removeOrphans(ctx, deps);
 }
+
+/** A power cut may have taken a record and left the writable layer that it named: nobody can ask for it any more. */
+async function removeOrphans(ctx: Context, deps: ContainerDeps): Promise<void> {
+  const known = new Set<string>(
+    [...deps.containers.list(), ...deps.intents.list()].map(({ id }) => id),
+  );
+  for (const snapshot of deps.snapshots.list()) {
+    // An image volume's is `<container>-<number>`.
+    if (known.has(snapshot.slice(0, idLength))) continue;
+    try {
+      await deps.snapshots.remove(ctx, snapshot);
+      ctx.log.info("removed a writable layer without a container", { snapshot });
+    } catch (err) {
+      ctx.log.warn("remove a writable layer without a container", {
+        snapshot,
+        cleanup_err: describe(err),
+      });
+    }
+  }
+}
+
+const idLength = 64;

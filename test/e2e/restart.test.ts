@@ -1,4 +1,5 @@
 import { expect, test } from "bun:test";
+import { cpSync, readdirSync } from "node:fs";
 import { ContainerState } from "../../src/gen/runtime/v1/api_pb.ts";
 import { Daemon } from "../harness/daemon.ts";
 import { eventually } from "../harness/eventually.ts";
@@ -103,3 +104,17 @@ test("daemon and monitor killed together: the containers are adopted by the next
   expectNumberedLines(status.logPath, lines);
   expect(status.exitCode).toBe(9);
 }, 120_000);
+
+test("what a power cut has left without its record is removed at the next start", async () => {
+  using logs = tempDir();
+  await using daemon = await Daemon.start({ demoImage: true });
+  const pod = await runPod(daemon.cri, logs.path);
+  const id = await startScript(daemon.cri, pod, "sleep 1000");
+  await daemon.end("SIGKILL");
+  const layers = `${daemon.root}/snapshots/containers`;
+  const orphan = id.replace(/^./, (digit) => (digit === "0" ? "1" : "0"));
+  cpSync(`${layers}/${id}`, `${layers}/${orphan}`, { recursive: true });
+  await daemon.start();
+  expect(readdirSync(layers)).toEqual([id]);
+  expect((await statusOf(daemon.cri, id)).state).toBe(ContainerState.CONTAINER_RUNNING);
+});
