@@ -16,7 +16,7 @@ import {
 } from "../critest/expected.ts";
 import { formatVerdict } from "../critest/run.ts";
 import { repositoryDir } from "../parts/paths.ts";
-import { runGuest } from "./guest.ts";
+import { runScript } from "./scenario.ts";
 
 export interface GuestCritestOptions {
   readonly crib?: string;
@@ -39,8 +39,7 @@ export async function runGuestCritest(options: GuestCritestOptions): Promise<Ver
     ...skip.map((regex) => `-ginkgo.skip=${regex}`),
     ...(options.focus ?? []).map((regex) => `-ginkgo.focus=${regex}`),
   ];
-  await runGuest({
-    script: await Bun.file(join(import.meta.dir, "scripts/critest.sh")).text(),
+  await runScript("critest.sh", {
     files: { arguments: args.map((arg) => `${arg}\n`).join("") },
     outDir,
     timeoutMs: (minutes + 5) * 60_000,

@@ -15,7 +15,7 @@ import { run } from "../parts/run.ts";
 export const guestCache = join(repositoryDir, ".cache/guest");
 
 /** On the node of the tests: what crib and critest run, and what loads AppArmor profiles. */
-const userland = ["iptables", "util-linux", "apparmor"];
+const userland = ["iptables", "nftables", "util-linux", "apparmor"];
 /** What these packages depend on only for being installed. */
 const unwanted = /^(?:debconf|perl|lsb-base|sysvinit-utils|netbase|init-system-helpers)/u;
 

@@ -1,5 +1,6 @@
 # The same node after the power cut: what is left, whether it can be cleared away, whether all works again.
 . /run/guest/pods.sh
+use_cni
 ls -A /run/crib > $results/state-at-boot 2> /dev/null
 start-crib || exit 1
 snapshot recovered
@@ -34,5 +35,4 @@ crictl pull "$(image crib-test/debian:tools)" || exit 1
 run tools steady "$steady" > $results/tools || exit 1
 crictl rmp -a -f > /dev/null || exit 1
 addresses > $results/addresses-left
-kill "$(cat /run/crib.pid)"
-while kill -0 "$(cat /run/crib.pid)" 2> /dev/null; do sleep 0.1; done
+stop_crib

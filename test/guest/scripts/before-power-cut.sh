@@ -1,5 +1,6 @@
 # Pods in every state, an image that is just complete and one that is not; then the power goes.
 . /run/guest/pods.sh
+use_cni
 start-crib || exit 1
 for name in e2e-test-images/busybox:1.29-2 e2e-test-images/nginx:1.14-2; do
   crictl pull "$(image $name)" || exit 1

@@ -1,4 +1,5 @@
 # critest with the arguments in /run/guest/arguments, one a line.
+. /run/guest/pods.sh
 start-crib || exit 1
 cat /sys/module/apparmor/parameters/enabled > /run/results/apparmor 2> /dev/null
 set --
@@ -12,6 +13,5 @@ wait $critest
 code=$?
 echo "guest: critest ended with $code"
 crictl pods -q | wc -l > /run/results/pods-left
-kill "$(cat /run/crib.pid)"
-while kill -0 "$(cat /run/crib.pid)" 2> /dev/null; do sleep 0.1; done
+stop_crib
 exit $code
