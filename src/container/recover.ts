@@ -42,7 +42,7 @@ async function removeOrphans(ctx: Context, deps: ContainerDeps): Promise<void> {
     [...deps.containers.list(), ...deps.intents.list()].map(({ id }) => id),
   );
   for (const snapshot of deps.snapshots.list()) {
-    // An image volume's is `<container>-<number>`.
+    // An image volume's is `<container>-image-<number>`.
     if (known.has(snapshot.slice(0, idLength))) continue;
     try {
       await deps.snapshots.remove(ctx, snapshot);
