@@ -32,3 +32,9 @@ test("describe() is one bounded line without control characters", () => {
   circle.cause = circle;
   expect(describe(circle)).toBe("a");
 });
+
+test("a full disk is no bug, whichever call says so", () => {
+  const full = Object.assign(new Error("ENOSPC: no space left on device"), { code: "ENOSPC" });
+  expect(kindOf(new Error("write x", { cause: full }))).toBe("resource-exhausted");
+  expect(kindOf(new Error("write x"))).toBe("internal");
+});

@@ -64,9 +64,15 @@ export function kindOf(err: unknown): ErrorKind {
     if (cause instanceof AppError) return cause.kind;
     if (cause.name === "AbortError") return "cancelled";
     if (cause.name === "TimeoutError") return "deadline-exceeded";
+    if (exhausted.has((cause as NodeJS.ErrnoException).code)) return "resource-exhausted";
   }
   return "internal";
 }
+
+/** What `node:fs` says when the node has no more of something: no bug, and it may pass. */
+const exhausted: ReadonlySet<string | undefined> = new Set([
+  ...["ENOSPC", "EDQUOT", "EMFILE", "ENFILE", "ENOMEM"],
+]);
 
 /** The first reason in the cause chain, which the interceptor puts in front of the message. */
 export function reasonOf(err: unknown): ErrorReason | undefined {

@@ -27,9 +27,8 @@ function setUp(init: Partial<Sandbox> = {}) {
     infra: undefined,
     ...init,
   };
-  const sandboxes = new Table<SandboxId, Sandbox>("sandbox", { put: () => {}, delete: () => {} }, [
-    sandbox,
-  ]);
+  const rows = { put: () => {}, delete: () => {}, whenWritten: (apply: () => void) => apply() };
+  const sandboxes = new Table<SandboxId, Sandbox>("sandbox", rows, [sandbox]);
   const deps = { sandboxes, sandboxLocks: new KeyedMutex<SandboxId>(), host: readSpecHost() };
   return { deps, id: sandbox.id, linux: () => sandboxes.get(sandbox.id).config.linux };
 }

@@ -30,7 +30,11 @@ export function openContainers(database: Database): ContainerTable {
   const rows = database.all<ContainerRow>(
     "SELECT id, config, resources, record FROM containers ORDER BY rowid",
   );
-  return new Table("container", { put, delete: erase }, rows.map(decode));
+  return new Table(
+    "container",
+    { put, delete: erase, whenWritten: database.whenWritten },
+    rows.map(decode),
+  );
 
   function put(container: Container): void {
     database.run(

@@ -1,8 +1,9 @@
-import { Database as Sqlite } from "bun:sqlite";
+import { SQLiteError, Database as Sqlite } from "bun:sqlite";
 import { existsSync, renameSync } from "node:fs";
-import { AppError } from "../lib/errors.ts";
+import { AppError, type ErrorKind } from "../lib/errors.ts";
 import type { Log } from "../lib/log.ts";
 import { migrate } from "./migrations.ts";
+import { reserveSpace } from "./reserve.ts";
 
 /** SQLite before 3.51.3 can corrupt a WAL database when it is reset (sqlite.org/wal.html). */
 const leastSqlite = [3, 51, 3] as const;
@@ -17,6 +18,8 @@ const leastSqlite = [3, 51, 3] as const;
  */
 export class Database implements Disposable {
   readonly #sqlite: Sqlite;
+  /** What waits for the transaction that is under way. */
+  #waiting: (() => void)[] | undefined;
 
   private constructor(sqlite: Sqlite) {
     this.#sqlite = sqlite;
@@ -24,14 +27,15 @@ export class Database implements Disposable {
 
   /**
    * Opens or creates the file. A file that SQLite calls damaged is kept beside as `.corrupt-<time>` and an empty one
-   * takes its place: what really runs is found again from the node. A file of a newer crib is refused untouched.
+   * takes its place: recovery then removes what runs without a record. Any other failure (a full disk, a file of a
+   * newer crib) leaves it untouched.
    */
   static open(path: string, log: Log): Database {
     requireSqlite();
     try {
-      return new Database(connect(path));
+      return new Database(connect(path, log));
     } catch (err) {
-      if (err instanceof AppError || !existsSync(path)) throw err;
+      if (!isDamage(err)) throw classified("open the state database", err);
       const kept = `${path}.corrupt-${Date.now()}`;
       log.error("state database is damaged, starting with an empty one", {
         err: String(err),
@@ -40,13 +44,17 @@ export class Database implements Disposable {
       for (const suffix of ["", "-wal", "-shm"]) {
         if (existsSync(path + suffix)) renameSync(path + suffix, kept + suffix);
       }
-      return new Database(connect(path));
+      return new Database(connect(path, log));
     }
   }
 
   /** Runs one statement that changes rows. */
   run(sql: string, ...values: readonly (string | number | Uint8Array)[]): void {
-    this.#sqlite.query(sql).run(...values);
+    try {
+      this.#sqlite.query(sql).run(...values);
+    } catch (err) {
+      throw classified("write the state database", err);
+    }
   }
 
   /** What `write` changes, and everything before it, is on disk when this returns. */
@@ -66,16 +74,63 @@ export class Database implements Disposable {
 
   /** Everything that `write` does is on disk together, or none of it. */
   transaction(write: () => void): void {
-    this.#sqlite.transaction(write).immediate();
+    const waiting: (() => void)[] = [];
+    this.#waiting = waiting;
+    try {
+      this.#sqlite.transaction(write).immediate();
+    } catch (err) {
+      throw classified("write the state database", err);
+    } finally {
+      this.#waiting = undefined;
+    }
+    for (const apply of waiting) apply();
   }
 
+  /** Runs `apply` now, or, inside of `transaction`, once that is on disk. */
+  readonly whenWritten = (apply: () => void): void => {
+    if (this.#waiting === undefined) apply();
+    else this.#waiting.push(apply);
+  };
+
   [Symbol.dispose](): void {
-    this.#sqlite.run("PRAGMA wal_checkpoint(TRUNCATE)");
-    this.#sqlite.close();
+    this.#sqlite.close(); // takes the log into the file, where there is room for it
   }
 }
 
-function connect(path: string): Sqlite {
+function tryReserve(sqlite: Sqlite, log: Log): void {
+  try {
+    reserveSpace(sqlite);
+  } catch (err) {
+    log.warn("reserve space for the state database", { err: String(err) });
+  }
+}
+
+const damage = new Set(["SQLITE_CORRUPT", "SQLITE_NOTADB"]);
+
+function isDamage(err: unknown): boolean {
+  return err instanceof DamagedError || (err instanceof SQLiteError && damage.has(baseCode(err)));
+}
+
+/** `SQLITE_IOERR_WRITE` is a kind of `SQLITE_IOERR`. */
+function baseCode({ code = "" }: SQLiteError): string {
+  return code.split("_", 2).join("_");
+}
+
+const kinds: Readonly<Partial<Record<string, ErrorKind>>> = {
+  SQLITE_FULL: "resource-exhausted",
+  SQLITE_NOMEM: "resource-exhausted",
+  SQLITE_CORRUPT: "data-loss",
+};
+
+function classified(step: string, err: unknown): unknown {
+  if (!(err instanceof SQLiteError)) return err;
+  return new AppError(step, { kind: kinds[baseCode(err)] ?? "internal", cause: err });
+}
+
+/** What quick_check found. */
+class DamagedError extends Error {}
+
+function connect(path: string, log: Log): Sqlite {
   const sqlite = new Sqlite(path, { create: true, strict: true });
   try {
     for (const pragma of [
@@ -90,8 +145,9 @@ function connect(path: string): Sqlite {
       sqlite.run(`PRAGMA ${pragma}`);
     }
     const check = sqlite.query("PRAGMA quick_check(1)").get() as { quick_check: string };
-    if (check.quick_check !== "ok") throw new Error(check.quick_check);
+    if (check.quick_check !== "ok") throw new DamagedError(check.quick_check);
     migrate(sqlite);
+    tryReserve(sqlite, log);
     return sqlite;
   } catch (err) {
     sqlite.close();

@@ -22,6 +22,8 @@ const migrations: readonly string[] = [
      id TEXT PRIMARY KEY,
      record TEXT NOT NULL
    ) STRICT;`,
+  // For reserve.ts; empty but for a moment.
+  "CREATE TABLE reserve (bytes BLOB NOT NULL) STRICT;",
 ];
 
 /** Brings the schema up to date in one transaction. */
@@ -35,6 +37,7 @@ export function migrate(sqlite: Sqlite): void {
       { kind: "failed-precondition" },
     );
   }
+  if (version === migrations.length) return; // writes nothing: a full disk does not hinder a start
   sqlite
     .transaction(() => {
       for (const step of migrations.slice(version)) sqlite.run(step);

@@ -22,7 +22,11 @@ export function openSandboxes(database: Database): SandboxTable {
   const rows = database.all<{ id: string; config: Uint8Array; record: string }>(
     "SELECT id, config, record FROM sandboxes ORDER BY rowid",
   );
-  return new Table("sandbox", { put, delete: erase }, rows.map(decode));
+  return new Table(
+    "sandbox",
+    { put, delete: erase, whenWritten: database.whenWritten },
+    rows.map(decode),
+  );
 
   function put(sandbox: Sandbox): void {
     database.run(

@@ -1,5 +1,5 @@
 import { expect, test } from "bun:test";
-import { mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { create } from "@bufbuild/protobuf";
 import type { Container } from "../container/container.ts";
 import * as pb from "../gen/runtime/v1/api_pb.ts";
@@ -98,4 +98,32 @@ test("Database.open() refuses a database of a newer crib and leaves it alone", (
   }
   expect(() => Database.open(`${dir.path}/db`, silentLog)).toThrow("newer crib");
   expect(readdirSync(dir.path).filter((name) => name.includes("corrupt"))).toEqual([]);
+});
+
+test("a change that cannot be written is not seen, alone or in a transaction", () => {
+  using dir = temporary();
+  using database = Database.open(`${dir.path}/db`, silentLog);
+  const sandboxes = openSandboxes(database);
+  const containers = openContainers(database);
+  database.run(
+    "CREATE TRIGGER full BEFORE INSERT ON containers BEGIN SELECT RAISE(ABORT, 'no'); END",
+  );
+  expect(() => containers.put(container)).toThrow("write the state database");
+  expect(() =>
+    database.transaction(() => {
+      sandboxes.put(sandbox);
+      expect(sandboxes.find(sandbox.id)).toBeUndefined(); // not before it is on disk
+      containers.put(container);
+    }),
+  ).toThrow("write the state database");
+  expect([...sandboxes.list(), ...containers.list()]).toEqual([]);
+  database.transaction(() => sandboxes.put(sandbox));
+  expect(sandboxes.list()).toEqual([sandbox]);
+});
+
+test("only a damaged file is put aside", () => {
+  using dir = temporary();
+  mkdirSync(`${dir.path}/db`); // cannot be opened, which is no damage
+  expect(() => Database.open(`${dir.path}/db`, silentLog)).toThrow("open the state database");
+  expect(readdirSync(dir.path)).toEqual(["db"]);
 });

@@ -4,13 +4,15 @@ import { AppError, notFound } from "../lib/errors.ts";
 export interface Rows<Value> {
   readonly put: (value: Value) => void;
   readonly delete: (id: string) => void;
+  /** Runs `apply` when what was written is sure to stay: at once, or when the transaction around it is on disk. */
+  readonly whenWritten: (apply: () => void) => void;
 }
 
 const leastPrefix = 4;
 
 /**
- * All records of one kind, in memory, each change written through before it is seen. Values are immutable:
- * a change is a new value under the same id.
+ * All records of one kind, in memory. A change is seen when it is on disk, and not at all when it cannot be written.
+ * Values are immutable: a change is a new value under the same id.
  */
 export class Table<Id extends string, Value extends { readonly id: Id }> {
   readonly #kind: string;
@@ -58,12 +60,16 @@ export class Table<Id extends string, Value extends { readonly id: Id }> {
 
   put(value: Value): void {
     this.#rows.put(value);
-    this.#values.set(value.id, value);
-    this.#list = undefined;
+    this.#rows.whenWritten(() => {
+      this.#values.set(value.id, value);
+      this.#list = undefined;
+    });
   }
 
   delete(id: Id): void {
     this.#rows.delete(id);
-    if (this.#values.delete(id)) this.#list = undefined;
+    this.#rows.whenWritten(() => {
+      if (this.#values.delete(id)) this.#list = undefined;
+    });
   }
 }
