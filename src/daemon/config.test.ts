@@ -131,3 +131,20 @@ test("loadConfig() checks flags as it checks the file", () => {
     expect(loadConfig(["--config", file, "--log-level", "debug"], {}).log.level).toBe("debug");
   });
 });
+
+test("streaming.address is one address of the node, and a port", () => {
+  for (const address of ["127.0.0.1:0", "[::1]:10010", "10.1.2.3:65535"]) {
+    expect(parseConfig(`streaming.address = "${address}"`, "f").streaming.address).toBe(address);
+  }
+  for (const address of [
+    "",
+    "localhost:0",
+    "0.0.0.0:0",
+    "[::]:0",
+    "::1:0",
+    "127.0.0.1",
+    "1.2.3.4:65536",
+  ]) {
+    expect(() => parseConfig(`streaming.address = "${address}"`, "f")).toThrow(/IP address/);
+  }
+});
