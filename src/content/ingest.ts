@@ -37,7 +37,6 @@ export class Ingest {
   readonly #synced: Map<number, number>;
   #lastSyncAt = performance.now();
   #syncing: Promise<void> | undefined;
-  #latest: { readonly start: number; readonly chunk: Uint8Array } | undefined;
   #growth = Promise.withResolvers<void>();
 
   constructor(directory: string, sizeBytes: number, options: IngestOptions) {
@@ -75,7 +74,6 @@ export class Ingest {
       const handle = await open(path, "wx", 0o600);
       let at = start;
       return new IngestPart(start, handle, (chunk) => {
-        this.#latest = { start: at, chunk };
         at += chunk.byteLength;
         this.#parts.set(start, at - start);
         this.#wake();
@@ -86,7 +84,10 @@ export class Ingest {
     }
   }
 
-  /** The whole blob from its first byte, as it comes. What `writing` fails with is thrown once there is nothing more to read. */
+  /**
+   * The whole blob from its first byte, as it comes; each chunk holds until the next is asked for. Read from the file, of
+   * which the kernel still has what was just written: handing chunks on in memory was no faster, and more garbage. What `writing` fails with is thrown once there is nothing more to read.
+   */
   async *read(signal: AbortSignal, writing: Promise<void>): AsyncGenerator<Uint8Array> {
     let end: { readonly failure?: unknown } | undefined;
     writing
@@ -104,7 +105,7 @@ export class Ingest {
       signal.throwIfAborted();
       const part = this.#partAt(at);
       if (part !== undefined) {
-        const chunk = this.#justWritten(at) ?? (await file.read(part, at));
+        const chunk = await file.read(part, at);
         at += chunk.byteLength;
         yield chunk;
       } else if (end === undefined) await abortable(this.#growth.promise, signal);
@@ -116,10 +117,6 @@ export class Ingest {
   /** Resolves when nothing is being written to the directory any more. */
   async idle(): Promise<void> {
     await this.#syncing;
-  }
-
-  #justWritten(at: number): Uint8Array | undefined {
-    return this.#latest?.start === at ? this.#latest.chunk : undefined;
   }
 
   #partAt(at: number): ByteRange | undefined {
@@ -164,6 +161,7 @@ export class Ingest {
 /** Reads parts with one file open at a time. */
 class PartReader implements AsyncDisposable {
   readonly #pathOf: (start: number) => string;
+  readonly #buffer = Buffer.allocUnsafeSlow(readBytes);
   #open: { readonly start: number; readonly handle: FileHandle } | undefined;
 
   constructor(pathOf: (start: number) => string) {
@@ -175,9 +173,10 @@ class PartReader implements AsyncDisposable {
       await this.#open?.handle.close();
       this.#open = { start: part.start, handle: await open(this.#pathOf(part.start), "r") };
     }
-    const buffer = Buffer.allocUnsafe(Math.min(readBytes, part.end - at));
-    const { bytesRead } = await this.#open.handle.read(buffer, 0, buffer.length, at - part.start);
-    if (bytesRead > 0) return buffer.subarray(0, bytesRead);
+    const { handle } = this.#open;
+    const length = Math.min(readBytes, part.end - at);
+    const { bytesRead } = await handle.read(this.#buffer, 0, length, at - part.start);
+    if (bytesRead > 0) return this.#buffer.subarray(0, bytesRead);
     throw new AppError("a part of a blob has become shorter", { kind: "data-loss" });
   }
 

@@ -25,7 +25,7 @@ export class Progress {
     return this.#stall.signal.aborted;
   }
 
-  /** The chunks of a body as they come. What breaks is a RegistryError that names `what`, and never holds a signed URL. */
+  /** The chunks of a body as they come, each until the next is asked for. What breaks is a RegistryError that names `what`, and never holds a signed URL. */
   async *watch(body: ReadableStream<Uint8Array> | null, what: string): AsyncGenerator<Uint8Array> {
     if (body === null) return;
     const chunks = body.values();
@@ -34,6 +34,7 @@ export class Progress {
         const chunk = await this.#next(chunks, what);
         if (chunk === undefined) return;
         yield chunk;
+        release(chunk);
       }
     } finally {
       chunks.return?.().catch(() => {});
@@ -71,4 +72,9 @@ export class Progress {
     this.#waitedMs = 0;
     this.#bytes = 0;
   }
+}
+
+/** Its memory is free now and not when the next collection comes: some hundred MB a second would go through here. */
+function release({ buffer, byteLength }: Uint8Array): void {
+  if (buffer instanceof ArrayBuffer && buffer.byteLength === byteLength) buffer.transfer(0);
 }

@@ -100,7 +100,7 @@ export async function readLimited(
     if (size > maxBytes) {
       throw new AppError(`answer over ${maxBytes} bytes`, { kind: "resource-exhausted" });
     }
-    chunks.push(chunk);
+    chunks.push(Buffer.from(chunk));
   }
   return Buffer.concat(chunks);
 }
