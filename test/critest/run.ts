@@ -18,6 +18,8 @@ export interface CritestOptions {
   readonly focus?: readonly string[];
   readonly skip?: readonly string[];
   readonly parallel?: number;
+  /** Further flags, as critest has them. */
+  readonly flags?: readonly string[];
   /** Where `junit.xml` and `critest.log` are left. */
   readonly outDir?: string;
   /** Gets a line now and then while the specs run. */
@@ -46,6 +48,7 @@ export async function runCritest(options: CritestOptions): Promise<Verdict> {
       `-ginkgo.junit-report=${reportFile}`,
       ...[pinnedDigestSpec.source, ...skip].map((regex) => `-ginkgo.skip=${regex}`),
       ...focus.map((regex) => `-ginkgo.focus=${regex}`),
+      ...(options.flags ?? []),
       // critest looks for the ginkgo command to do this.
       ...(options.parallel === undefined ? [] : [`-parallel=${options.parallel}`]),
     ],

@@ -1,5 +1,5 @@
 /**
- * bun test/critest/suite.ts [--report=FILE] [--focus REGEX] [--skip REGEX] [--parallel N]
+ * bun test/critest/suite.ts [--report=FILE] [--focus REGEX] [--skip REGEX] [--parallel N] [-- FLAG...]
  *
  * critest against `dist/crib` with the test registry, in network and mount namespaces of their own: what another
  * runtime, or an earlier run that was killed, has left on the machine (a rule for host port 12000, say) does not
@@ -17,7 +17,8 @@ import { repositoryDir } from "../parts/paths.ts";
 import type { Verdict } from "./expected.ts";
 import { formatVerdict, runCritest } from "./run.ts";
 
-const { values } = parseArgs({
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
   options: {
     report: { type: "string" },
     focus: { type: "string", multiple: true },
@@ -61,6 +62,7 @@ async function judgeCrib(): Promise<Verdict> {
       focus: values.focus ?? [],
       skip: values.skip ?? [],
       parallel: Number(values.parallel),
+      flags: positionals,
       progress: (line) => console.log(line),
     });
   } finally {
