@@ -18,11 +18,14 @@ export interface PullRuntime {
 export function crib(executable: string): PullRuntime {
   return {
     name: "crib",
-    start: (root) =>
+    start: (root, registryHost) =>
       start((state, socket) => {
         const config = `${root}/config.toml`;
         return {
-          files: { [config]: "" },
+          files: {
+            [config]: `[images]\nregistry_config_dirs = ["${root}/certs.d"]\n`,
+            ...mirrorFile(root, registryHost),
+          },
           argv: [
             ...[executable, "serve", `--config=${config}`, `--root=${root}/crib`],
             ...[`--state=${state}`, `--listen=unix://${socket}`],
@@ -48,12 +51,17 @@ export function containerd(executable: string): PullRuntime {
             `[plugins."io.containerd.internal.v1.opt"]\npath = "${root}/opt"`,
             `[plugins."io.containerd.grpc.v1.cri".registry]\nconfig_path = "${root}/certs.d"`,
           ].join("\n"),
-          [`${root}/certs.d/${registryHost}/hosts.toml`]: `[host."http://${registryHost}"]\n`,
+          ...mirrorFile(root, registryHost),
         },
         argv: [executable, "--config", `${root}/config.toml`],
         env: {},
       })),
   };
+}
+
+/** Both read the same file. */
+function mirrorFile(root: string, host: string): Readonly<Record<string, string>> {
+  return { [`${root}/certs.d/${host}/hosts.toml`]: `[host."http://${host}"]\n` };
 }
 
 /** Debian's containerd, unpacked and not installed. */

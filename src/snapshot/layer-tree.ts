@@ -17,7 +17,7 @@ import {
 import { pathOf, type Segments, showName } from "./entry-name.ts";
 
 const maxLinks = 40;
-const opaqueAttribute = Buffer.from("trusted.overlay.opaque");
+export const opaqueAttribute = Buffer.from("trusted.overlay.opaque");
 
 /** Overlayfs's mark of a removed file: a character device 0:0. A layer cannot bring one of its own. */
 export function isWhiteout({ mode, device }: FileStatus): boolean {

@@ -19,6 +19,7 @@ import { asInteger, asObject, asString, optional, parseJson } from "../lib/json.
 import { abortable } from "../lib/keyed-mutex.ts";
 import { type ChainId, chainIdHex, chainIdsOf, parseChainId } from "../oci/chain-id.ts";
 import { type Digest, parseDigest } from "../oci/digest.ts";
+import { inheritLooks } from "./inherit-looks.ts";
 import type { LayerReport } from "./layer-report.ts";
 import { rebuildInChild } from "./rebuild-child.ts";
 import type { Layer, LayerStore, UnpackedLayer } from "./snapshotter.ts";
@@ -26,6 +27,8 @@ import { completeInChild, type UnpackArgv } from "./unpack-child.ts";
 import { Unpacker } from "./unpacker.ts";
 
 const maxMetadataBytes = 4096;
+/** Directories that get their looks without a child. */
+const maxImplied = 500;
 
 interface StoredLayer extends Layer {
   /** Layers below it do not show. */
@@ -189,14 +192,16 @@ export class Layers implements LayerStore {
     const lower = this.lowerDirectories(below);
     const [highest = ""] = lower;
     const fs = join(directory, "fs");
-    if (report.links.length > 0 || (report.implied.length > 0 && below.length > 0)) {
-      for (const name of ["work", "lower", "merged"]) mkdirSync(join(directory, name));
+    if (report.links.length === 0 && below.length > 0 && report.implied.length <= maxImplied) {
+      inheritLooks(fs, lower, report.implied);
+    } else if (report.links.length > 0 || below.length > 0) {
+      for (const name of ["work", "merged"]) mkdirSync(join(directory, name));
       await completeInChild(ctx, this.#argv, directory, {
         lower,
         implied: report.implied,
         links: report.links,
       });
-      for (const name of ["work", "lower", "merged"]) await removeDirectory(join(directory, name));
+      for (const name of ["work", "merged"]) await removeDirectory(join(directory, name));
     }
     if (report.hasRootEntry || below.length === 0) return;
     const { uid, gid, mode, mtime } = statSync(highest);
