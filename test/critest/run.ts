@@ -50,7 +50,9 @@ export async function runCritest(options: CritestOptions): Promise<Verdict> {
       ...focus.map((regex) => `-ginkgo.focus=${regex}`),
       ...(options.flags ?? []),
       // critest looks for the ginkgo command to do this.
-      ...(options.parallel === undefined ? [] : [`-parallel=${options.parallel}`]),
+      ...(options.parallel === undefined || options.parallel < 2
+        ? []
+        : [`-parallel=${options.parallel}`]),
     ],
     {
       cwd: outDir,
