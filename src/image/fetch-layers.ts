@@ -106,7 +106,7 @@ async function unpack(
     try {
       using _place = await deps.unpacking.enter(ctx.signal, open.fetched);
       const bytes = verifiedStream(open.bytes, blob, onBytes);
-      return await checkDiffId(await deps.layers.unpack(ctx, bytes), diffId);
+      return await checkDiffId(await deps.layers.unpack(ctx, bytes, fetching.source), diffId);
     } catch (cause) {
       ctx.signal.throwIfAborted();
       const isSuspect = ["data-loss", "invalid-argument"].includes(kindOf(cause));

@@ -4,6 +4,7 @@ import { check, cstring, int32, link, uint32 } from "./libc.ts";
 const libc = link({
   chroot: { args: ["ptr"], returns: "int" },
   chdir: { args: ["ptr"], returns: "int" },
+  fchdir: { args: ["int"], returns: "int" },
   umask: { args: ["u32"], returns: "u32" },
   prctl: { args: ["int", "u64", "u64", "u64", "u64"], returns: "int" },
   setrlimit: { args: ["int", "ptr"], returns: "int" },
@@ -26,6 +27,13 @@ export function chroot(directory: string): void {
   const root = cstring("/");
   check(`chroot ${directory}`, () => libc.chroot(path));
   check("chdir /", () => libc.chdir(root));
+}
+
+/** fchdir(2) and chroot(2) to an open directory, which may be above the present root. */
+export function chrootTo(fd: number): void {
+  const here = cstring(".");
+  check("fchdir", () => libc.fchdir(int32(fd)));
+  check("chroot .", () => libc.chroot(here));
 }
 
 /** umask(2) */

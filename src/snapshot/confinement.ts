@@ -6,6 +6,7 @@ import {
   CAP_MKNOD,
   CAP_SETFCAP,
   CAP_SYS_ADMIN,
+  CAP_SYS_CHROOT,
   keepCapabilities,
 } from "../os/capabilities.ts";
 import {
@@ -38,9 +39,9 @@ const neverUsed: readonly SystemCall[] = [
   ...["clock_settime", "iopl", "ioperm", "setns"],
 ] as const satisfies readonly SystemCall[];
 
-/** What could lead out of the root directory, or change what is in there by other ways than writing. */
+/** What could lead out of the root directory beside chroot, or change what is in there by other ways than writing. */
 const leadOut: readonly SystemCall[] = [
-  ...["unshare", "chroot", "pivot_root", "mount", "umount2", "open_tree", "move_mount", "fsopen"],
+  ...["unshare", "pivot_root", "mount", "umount2", "open_tree", "move_mount", "fsopen"],
   ...["fsconfig", "fsmount", "fspick", "mount_setattr"],
 ] as const satisfies readonly SystemCall[];
 
@@ -69,6 +70,14 @@ export function confineTo(directory: string, limits: LayerLimits): void {
   begin(limits.expandedBytes);
   chroot(directory);
   keepCapabilities(writersCapabilities);
+  forbidSystemCalls([...neverUsed, ...leadOut, "chroot"]);
+}
+
+/** The same, and the process may go on to a root directory below, and come back. */
+export function confineToSeveral(directory: string, limits: LayerLimits): void {
+  begin(limits.expandedBytes);
+  chroot(directory);
+  keepCapabilities([...writersCapabilities, CAP_SYS_CHROOT]);
   forbidSystemCalls([...neverUsed, ...leadOut]);
 }
 
@@ -78,7 +87,7 @@ export function confineEntirely(directory: string): void {
   chroot(directory);
   becomeUser(nobody, nobody);
   dieWithParent();
-  forbidSystemCalls([...neverUsed, ...leadOut]);
+  forbidSystemCalls([...neverUsed, ...leadOut, "chroot"]);
 }
 
 function begin(maxFileBytes: number): void {

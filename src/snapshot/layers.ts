@@ -49,7 +49,7 @@ export class Layers implements LayerStore {
 
   constructor(directory: string, usedBySnapshots: () => Iterable<ChainId>, argv: UnpackArgv) {
     this.#argv = argv;
-    this.#unpacker = new Unpacker(argv, directory, join(directory, "empty"));
+    this.#unpacker = new Unpacker(argv, join(directory, "tmp"), join(directory, "empty"));
     this.directory = directory;
     this.#usedBySnapshots = usedBySnapshots;
   }
@@ -113,14 +113,18 @@ export class Layers implements LayerStore {
     return this.#path("empty");
   }
 
-  async unpack(ctx: Context, source: AsyncIterable<Uint8Array>): Promise<UnpackedLayer> {
+  async unpack(
+    ctx: Context,
+    source: AsyncIterable<Uint8Array>,
+    group: object = {},
+  ): Promise<UnpackedLayer> {
     const directory = this.#path("tmp", randomBytes(8).toString("hex"));
     await using undo = new AsyncDisposableStack();
     undo.defer(() => removeDirectory(directory));
     mkdirSync(directory, { mode: 0o700 });
     mkdirSync(join(directory, "fs"), { mode: 0o755 });
     chmodSync(join(directory, "fs"), 0o755);
-    const report = await this.#unpacker.apply(ctx, directory, source);
+    const report = await this.#unpacker.apply(ctx, directory, source, group);
     return new Unpacked(directory, report, undo.move());
   }
 

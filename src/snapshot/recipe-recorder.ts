@@ -1,4 +1,5 @@
-import { readSync, writeSync } from "node:fs";
+import { readSync } from "node:fs";
+import { writeAll } from "../os/blocking-io.ts";
 import { findStatus, openFile, S_IFMT, S_IFREG } from "../os/inode.ts";
 import { pathOf, type Segments, segmentsOf } from "./entry-name.ts";
 import { RecipeEncoder } from "./recipe-format.ts";
@@ -100,8 +101,4 @@ export class RecipeRecorder {
     if (end > this.#at) this.#encoder.literal(this.#chunk.subarray(this.#at, end));
     this.#at = end;
   }
-}
-
-function writeAll(fd: number, bytes: Uint8Array): void {
-  for (let at = 0; at < bytes.byteLength; ) at += writeSync(fd, bytes, at);
 }

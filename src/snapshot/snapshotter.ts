@@ -66,8 +66,11 @@ export interface LayerStore {
   find(chainId: ChainId): Layer | undefined;
   /** Until disposed, none of these layers is removed, be it there already or come later. */
   hold(chainIds: readonly ChainId[]): Disposable;
-  /** Unpacks the bytes of a layer, compressed or not. The layers below need not be there yet. */
-  unpack(ctx: Context, source: AsyncIterable<Uint8Array>): Promise<UnpackedLayer>;
+  /**
+   * Unpacks the bytes of a layer, compressed or not. The layers below need not be there yet. Layers with the same
+   * `group`, those of one image, may be unpacked by one process.
+   */
+  unpack(ctx: Context, source: AsyncIterable<Uint8Array>, group?: object): Promise<UnpackedLayer>;
   /**
    * Makes the unpacked layer the highest of `chain` (lowest first), whose other layers must be there. It is on disk
    * for sure only after `sync`.

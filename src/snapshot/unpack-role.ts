@@ -1,7 +1,8 @@
-import { constants, openSync, readFileSync, readSync, writeSync } from "node:fs";
+import { readFileSync, readSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { AppError, describe, invalidArgument, kindOf } from "../lib/errors.ts";
 import { asArray, asObject, asString, parseJson } from "../lib/json.ts";
+import { writeAll } from "../os/blocking-io.ts";
 import { isErrno } from "../os/errno-error.ts";
 import { openFile, syncFileSystem } from "../os/inode.ts";
 import { applyLayer, writeLayer } from "./apply-layer.ts";
@@ -11,7 +12,8 @@ import { openExpanders } from "./decompress.ts";
 import { expandLayer } from "./expand-layer.ts";
 import { layerLimits, type UnpackFailure } from "./layer-report.ts";
 import { rebuildLayer } from "./rebuild-layer.ts";
-import type { RecipeFiles } from "./recipe-recorder.ts";
+import { openNewRecipe, openRecipe } from "./recipe-files.ts";
+import { unpackSeries } from "./unpack-series.ts";
 
 const maxOrderBytes = 64 << 20;
 const inputBytes = 256 << 10;
@@ -26,6 +28,7 @@ const payloadLibraries = join(dirname(process.execPath), "lib");
  *   apply DIR     unpacks the layer on stdin into DIR/fs, chrooted there; writes its recipe in DIR; reports JSON on stdout
  *   expand DIR    expands the layer on stdin to descriptor 3, chrooted into the empty DIR; reports JSON on stdout
  *   write DIR     is `apply` for what `expand` gives
+ *   series DIR    is `apply` for one small layer after the other (unpack-series.ts), of DIR/NAME each
  *   rebuild DIR   writes the layer's archive to stdout, from DIR/fs and the recipe; failures go to stderr
  *   complete DIR  finishes DIR/fs with what the layers below have; the order is JSON on stdin
  *   sync DIR      for each byte on stdin waits until the file system of DIR is on disk, and then writes one to stdout
@@ -40,6 +43,7 @@ export async function runUnpack(
     if (directory === undefined) throw invalidArgument("crib unpack STEP DIRECTORY");
     if (step === "rebuild") rebuild(directory);
     else if (step === "sync") sync(directory);
+    else if (step === "series") await unpackSeries(directory, libraries);
     else say(await run(step, directory, libraries));
     return 0;
   } catch (err) {
@@ -78,12 +82,14 @@ async function run(
       return {};
     }
     default:
-      throw invalidArgument("crib unpack apply | expand | write | rebuild | complete | sync");
+      throw invalidArgument(
+        "crib unpack apply | expand | write | series | rebuild | complete | sync",
+      );
   }
 }
 
 function rebuild(directory: string): void {
-  const recipe = openRecipe(directory, constants.O_RDONLY);
+  const recipe = openRecipe(directory);
   confineTo(join(directory, "fs"), layerLimits);
   rebuildLayer(recipe, (bytes) => writeAll(1, bytes));
 }
@@ -97,16 +103,6 @@ function sync(directory: string): void {
       writeAll(1, Buffer.from("."));
     }
   }
-}
-
-function openNewRecipe(directory: string): RecipeFiles {
-  return openRecipe(directory, constants.O_RDWR | constants.O_CREAT | constants.O_EXCL);
-}
-
-/** They are closed when the process ends. */
-function openRecipe(directory: string, flags: number): RecipeFiles {
-  const open = (name: string) => openSync(join(directory, name), flags, 0o600);
-  return { recipe: open("recipe"), replaced: open("replaced") };
 }
 
 /** Reading blocks: the process has nothing else to do. A piece is valid until the next one. */
@@ -152,8 +148,4 @@ function readOrder() {
 
 function say(value: unknown, fd = 1): void {
   writeAll(fd, Buffer.from(JSON.stringify(value)));
-}
-
-function writeAll(fd: number, bytes: Uint8Array): void {
-  for (let at = 0; at < bytes.byteLength; ) at += writeSync(fd, bytes, at);
 }

@@ -2,47 +2,54 @@ import { availableParallelism } from "node:os";
 import type { Context } from "../lib/context.ts";
 import { Flusher } from "./flusher.ts";
 import type { LayerReport } from "./layer-report.ts";
+import { SmallLayers } from "./small-layers.ts";
 import { applyInChild, applyInTwoChildren, type UnpackArgv } from "./unpack-child.ts";
 
-/** Below this a second process costs more than it brings. */
+/** Below this a process of its own costs more than the layer. */
 const smallBytes = 1 << 20;
 /** Of compressed bytes. */
 const flushEveryBytes = 8 << 20;
 const idleMs = 5000;
 
 /**
- * Unpacks layers and makes them durable. Each has a child of its own; a large one has two while cores are free. What has
- * been written is sent to the disk while more comes, so that the sync at the end of an image has little left to do.
+ * Unpacks layers and makes them durable. Each has a child of its own, a large one two while cores are free, and the small
+ * ones of an image share one. What has been written is sent to the disk while more comes, so that the sync at the end of
+ * an image has little left to do.
  */
 export class Unpacker {
   readonly #argv: UnpackArgv;
   readonly #directory: string;
   readonly #empty: string;
+  readonly #small: SmallLayers;
   #flusher: Flusher | undefined;
   #idleTimer: Timer | undefined;
   #users = 0;
   #processes = 0;
   #unflushedBytes = 0;
 
-  /** `directory` is on the layers' file system; `empty` is an empty directory. */
-  constructor(argv: UnpackArgv, directory: string, empty: string) {
+  /** `temporary` is on the layers' file system; `empty` is an empty directory. */
+  constructor(argv: UnpackArgv, temporary: string, empty: string) {
     this.#argv = argv;
-    this.#directory = directory;
+    this.#directory = temporary;
     this.#empty = empty;
+    this.#small = new SmallLayers(argv, temporary);
   }
 
-  /** Unpacks the layer into `directory`/fs. */
+  /** Unpacks the layer into `directory`/fs. `group`: the image. */
   async apply(
     ctx: Context,
     directory: string,
     source: AsyncIterable<Uint8Array>,
+    group: object,
   ): Promise<LayerReport> {
     using _use = this.#use();
     const counted = this.#counted(source);
     let count = 0;
     try {
-      const { bytes, isLarge } = await peek(counted);
-      const inTwo = isLarge && this.#processes + 2 <= availableParallelism();
+      const { head, isWhole } = await peek(counted);
+      if (isWhole) return await this.#small.apply(ctx, group, directory, Buffer.concat(head));
+      const bytes = joined(head, counted);
+      const inTwo = this.#processes + 2 <= availableParallelism();
       count = inTwo ? 2 : 1;
       this.#processes += count;
       return inTwo
@@ -100,26 +107,23 @@ export class Unpacker {
 }
 
 interface Peeked {
-  /** All of them. */
-  readonly bytes: AsyncIterable<Uint8Array>;
-  readonly isLarge: boolean;
+  readonly head: readonly Uint8Array[];
+  /** Nothing comes after it. */
+  readonly isWhole: boolean;
 }
 
 /** Waits for the first bytes, to know whether there are many. */
 async function peek(source: AsyncGenerator<Uint8Array, void, void>): Promise<Peeked> {
   const head: Uint8Array[] = [];
   let size = 0;
-  let isWhole = false;
-  while (size < smallBytes && !isWhole) {
+  while (size < smallBytes) {
     const next = await source.next();
-    if (next.done === true) isWhole = true;
-    else {
-      // A piece may be valid only until the next one.
-      head.push(new Uint8Array(next.value));
-      size += next.value.byteLength;
-    }
+    if (next.done === true) return { head, isWhole: true };
+    // A piece may be valid only until the next one.
+    head.push(new Uint8Array(next.value));
+    size += next.value.byteLength;
   }
-  return { bytes: joined(head, source), isLarge: !isWhole };
+  return { head, isWhole: false };
 }
 
 async function* joined(
