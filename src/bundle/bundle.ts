@@ -22,6 +22,11 @@ export function bundleOf(stateDir: string, id: ContainerId): Bundle {
   };
 }
 
+/** The names of all bundles that are there. */
+export function bundlesIn(stateDir: string): readonly string[] {
+  return readdirSync(`${stateDir}/containers`);
+}
+
 /** Makes the bundle's directories; the disposer removes them, and refuses to while something is mounted inside. */
 export function createBundle(bundle: Bundle): Disposable {
   // 0711: a process in a user namespace has to reach its root file system, nobody has to list it.

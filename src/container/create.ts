@@ -16,8 +16,8 @@ import { getHandler } from "./handlers.ts";
 import { mountImageVolumes, withImageRefs } from "./image-volumes.ts";
 import { logPathOf } from "./log-path.ts";
 import { prepareSpec } from "./prepare-spec.ts";
-import type { ProcessHolder } from "./release.ts";
-import { discardContainer } from "./remove.ts";
+import { type ProcessHolder, releaseMs } from "./release.ts";
+import { undoCreation } from "./remove.ts";
 import { stopSignalOf } from "./stop-signal.ts";
 
 /**
@@ -77,13 +77,16 @@ async function setUp(
     id,
   });
   const bundle = bundleOf(deps.stateDir, id);
-  const holder: ProcessHolder = { id, handler: environment.handler, cgroupPath: cgroup.relative };
+  const holder = {
+    id,
+    handler: environment.handler,
+    cgroupPath: cgroup.relative,
+  } satisfies ProcessHolder;
   await using undo = new AsyncDisposableStack();
 
   // The intent comes first: whatever is cut off after it, recovery finds and undoes.
   deps.intents.put({ ...holder, sandboxId: environment.sandboxId });
-  undo.defer(() => deps.intents.delete(id));
-  undo.defer(() => discardContainer(detached(ctx), deps, holder));
+  undo.defer(() => undoCreation(detached(ctx, releaseMs), deps, holder));
   createBundle(bundle);
   const { userNamespace } = environment;
   await deps.snapshots.prepare(ctx, id, image.diffIds, { ids: userNamespace?.ids });

@@ -29,6 +29,8 @@ export interface ContainerDeps {
   readonly host: SpecHost;
   /** Held while the state of one container is changed. */
   readonly locks: KeyedMutex<ContainerId>;
+  /** The starts under way: aborted when the container's process ends. */
+  readonly starting: Map<ContainerId, AbortController>;
   readonly creations: SingleFlight<ContainerId>;
   readonly exits: ExitWaiters;
   readonly events: ContainerEvents;

@@ -1,6 +1,6 @@
 import { killOnce } from "../cgroup/processes.ts";
 import { type Context, withFields } from "../lib/context.ts";
-import { describe } from "../lib/errors.ts";
+import { describe, failedPrecondition } from "../lib/errors.ts";
 import type { ContainerId } from "../lib/id.ts";
 import type { ExitRecord } from "../runtime/exit-record.ts";
 import type { Container, ContainerState } from "./container.ts";
@@ -17,6 +17,8 @@ export async function recordExit(
   id: ContainerId,
   exit: ExitRecord | undefined,
 ): Promise<void> {
+  // Whoever starts it need not wait for the OCI runtime any longer.
+  deps.starting.get(id)?.abort(failedPrecondition("its process has ended"));
   using _lock = await deps.locks.lock(id);
   const container = deps.containers.find(id);
   if (container === undefined || container.state.name === "exited") return;
@@ -35,7 +37,7 @@ export async function recordExit(
   try {
     await releaseProcess(withFields(ctx, { container: id }), deps, ended);
   } catch (err) {
-    // RemoveContainer does it again and reports what still fails.
+    // A restart and RemoveContainer do it again; the latter reports what still fails.
     ctx.log.warn("release what the container held", { container: id, cleanup_err: describe(err) });
   }
 }
@@ -45,7 +47,7 @@ type Exited = Extract<ContainerState, { name: "exited" }>;
 /** Without a record nobody saw it end: the node was rebooted, or all who watched were killed. */
 function exitedState(container: Container, exit: ExitRecord | undefined, nowNs: bigint): Exited {
   const startedAtNs = container.state.name === "running" ? container.state.startedAtNs : undefined;
-  if (exit === undefined) {
+  if (exit === undefined || exit.isUnknown) {
     return {
       name: "exited",
       startedAtNs,
@@ -59,9 +61,14 @@ function exitedState(container: Container, exit: ExitRecord | undefined, nowNs: 
   return {
     name: "exited",
     startedAtNs,
-    finishedAtNs: exit.finishedAtNs,
+    // A brief program has ended before its start was noted, and clocks are set: nobody lives for a negative time.
+    finishedAtNs: max(exit.finishedAtNs, startedAtNs ?? container.createdAtNs),
     exitCode: exit.exitCode,
     reason,
     message: "",
   };
+}
+
+function max(a: bigint, b: bigint): bigint {
+  return a > b ? a : b;
 }

@@ -2,58 +2,83 @@ import { bundleOf } from "../bundle/bundle.ts";
 import { type Context, detached, withFields } from "../lib/context.ts";
 import { describe } from "../lib/errors.ts";
 import { readExitRecord } from "../runtime/exit-record.ts";
+import type { Container } from "./container.ts";
 import type { ContainerDeps } from "./deps.ts";
 import { recordExit } from "./exit.ts";
-import { discardContainer } from "./remove.ts";
+import { releaseMs, releaseProcess } from "./release.ts";
+import { undoCreation } from "./remove.ts";
 
 /**
- * Makes the records of containers agree with the node after a start: undoes creations that were cut off, and notes
- * the end of containers that ended while nobody listened. What still runs is left alone.
+ * Makes the records of containers agree with the node after a start: undoes creations that were cut off, notes
+ * starts and ends that were not, and releases what ended containers still hold. What runs is left alone.
  */
 export async function recoverContainers(ctx: Context, deps: ContainerDeps): Promise<void> {
-  for (const intent of deps.intents.list()) {
-    const subject = withFields(detached(ctx), { container: intent.id, sandbox: intent.sandboxId });
-    try {
-      await discardContainer(subject, deps, intent);
-      deps.intents.delete(intent.id);
-      subject.log.info("undid a container that was cut off");
-    } catch (err) {
-      subject.log.warn("undo a container that was cut off", { cleanup_err: describe(err) });
-    }
-  }
   const monitored = deps.monitors.list();
-  for (const container of deps.containers.list()) {
-    if (container.state.name === "exited") continue;
-    const sameBoot = container.bootId === deps.bootId;
-    const monitor = sameBoot ? monitored.get(container.id) : undefined;
-    // Its monitor will tell of its end, or has told.
-    if (monitor !== undefined && monitor.exited === undefined) continue;
-    const record = sameBoot
-      ? (monitor?.exited ?? readExitRecord(bundleOf(deps.stateDir, container.id).exitFile))
-      : undefined;
-    await recordExit(detached(ctx), deps, container.id, record);
-  }
-  await removeOrphans(ctx, deps);
+  // Side by side: an OCI runtime that hangs holds up its own containers only.
+  await Promise.all([
+    ...deps.intents.list().map((intent) => {
+      const subject = subjectOf(ctx, intent.id, intent.sandboxId);
+      return attempt(subject, "undo a container that was cut off", () =>
+        undoCreation(subject, deps, intent),
+      );
+    }),
+    ...deps.containers.list().map((container) => {
+      const subject = subjectOf(ctx, container.id, container.sandboxId);
+      return attempt(subject, "recover a container", () =>
+        recoverContainer(subject, deps, container, monitored.get(container.id)),
+      );
+    }),
+  ]);
 }
 
-/** A power cut may have taken a record and left the writable layer that it named: nobody can ask for it any more. */
-async function removeOrphans(ctx: Context, deps: ContainerDeps): Promise<void> {
-  const known = new Set<string>(
-    [...deps.containers.list(), ...deps.intents.list()].map(({ id }) => id),
-  );
-  for (const snapshot of deps.snapshots.list()) {
-    // An image volume's is `<container>-image-<number>`.
-    if (known.has(snapshot.slice(0, idLength))) continue;
-    try {
-      await deps.snapshots.remove(ctx, snapshot);
-      ctx.log.info("removed a writable layer without a container", { snapshot });
-    } catch (err) {
-      ctx.log.warn("remove a writable layer without a container", {
-        snapshot,
-        cleanup_err: describe(err),
-      });
-    }
+type Monitored = ReturnType<ReturnType<ContainerDeps["monitors"]["list"]>["get"]>;
+
+async function recoverContainer(
+  ctx: Context,
+  deps: ContainerDeps,
+  container: Container,
+  monitor: Monitored,
+): Promise<void> {
+  if (container.state.name === "exited") return await releaseProcess(ctx, deps, container);
+  const sameBoot = container.bootId === deps.bootId;
+  if (sameBoot && monitor !== undefined && monitor.exited === undefined) {
+    // Its monitor will tell of its end.
+    if (container.state.name === "created") await noteStart(ctx, deps, container);
+    return;
   }
+  const record = sameBoot
+    ? (monitor?.exited ?? readExitRecord(bundleOf(deps.stateDir, container.id).exitFile))
+    : undefined;
+  await recordExit(ctx, deps, container.id, record);
 }
 
-const idLength = 64;
+/** The program may run although the daemon was killed before it could say so. A second start would not do. */
+async function noteStart(ctx: Context, deps: ContainerDeps, container: Container): Promise<void> {
+  const handler = deps.handlers.get(container.handler);
+  await handler?.interrupt(container.id, "start");
+  const state = await handler?.state(ctx, container.id);
+  if (state?.status !== "running" && state?.status !== "paused") return;
+  using _lock = await deps.locks.lock(container.id, ctx.signal);
+  const last = deps.containers.find(container.id);
+  if (last?.state.name !== "created") return;
+  const { pid } = last.state;
+  const started: Container = {
+    ...last,
+    state: { name: "running", pid, startedAtNs: deps.clock() },
+  };
+  deps.containers.put(started);
+  deps.events.publish({ type: "started", container: started });
+}
+
+function subjectOf(ctx: Context, container: string, sandbox: string): Context {
+  return withFields(detached(ctx, releaseMs), { container, sandbox });
+}
+
+/** A failure of one is logged, and does not keep the daemon from serving the others. */
+async function attempt(ctx: Context, what: string, work: () => Promise<void>): Promise<void> {
+  try {
+    await work();
+  } catch (err) {
+    ctx.log.warn(what, { cleanup_err: describe(err) });
+  }
+}

@@ -9,8 +9,12 @@ import { unmountImageVolumes } from "./image-volumes.ts";
 export interface ProcessHolder {
   readonly id: ContainerId;
   readonly handler: string;
-  readonly cgroupPath: string;
+  /** Unknown where the record is lost; then the OCI runtime alone removes it. */
+  readonly cgroupPath: string | undefined;
 }
+
+/** Enough for an OCI runtime that hangs in `delete`, and for the kernel to let go of a cgroup after it. */
+export const releaseMs = 45_000;
 
 /**
  * Gives back what an ended container held: what is left in its cgroup, the OCI runtime's state, the mounts of its
@@ -24,6 +28,7 @@ export async function releaseProcess(
   await using steps = new AsyncDisposableStack();
   steps.defer(() => deps.snapshots.unmount(ctx, bundleOf(deps.stateDir, container.id).rootfs));
   steps.defer(() => unmountImageVolumes(ctx, deps, container.id));
-  steps.defer(() => removeCgroup(ctx, deps.cgroup, container.cgroupPath));
+  const { cgroupPath } = container;
+  if (cgroupPath !== undefined) steps.defer(() => removeCgroup(ctx, deps.cgroup, cgroupPath));
   steps.defer(async () => await deps.handlers.get(container.handler)?.delete(ctx, container.id));
 }

@@ -3,7 +3,7 @@ import { type Context, detached } from "../lib/context.ts";
 import type { ContainerId } from "../lib/id.ts";
 import type { ContainerDeps } from "./deps.ts";
 import { removeImageVolumes } from "./image-volumes.ts";
-import { type ProcessHolder, releaseProcess } from "./release.ts";
+import { type ProcessHolder, releaseMs, releaseProcess } from "./release.ts";
 import { killContainer } from "./stop.ts";
 
 /**
@@ -21,13 +21,27 @@ export async function removeContainer(
   using _lock = await deps.locks.lock(id, ctx.signal);
   const last = deps.containers.find(id);
   if (last === undefined) return;
-  await discardContainer(detached(ctx), deps, container);
+  await discardContainer(detached(ctx, releaseMs), deps, container);
   deps.containers.delete(id);
   deps.events.publish({ type: "deleted", container: last });
   ctx.log.info("container removed", { container: id, sandbox: container.sandboxId });
 }
 
-/** Removes everything but the row. Idempotent; also undoes a creation that was cut off. */
+/**
+ * Undoes a creation that failed or was cut off, also one whose `create` still runs because the monitor that began it
+ * has been killed, or has not heard that the daemon was. The intent goes last: what fails is tried again after a restart.
+ */
+export async function undoCreation(
+  ctx: Context,
+  deps: Parameters<typeof discardContainer>[1] & Pick<ContainerDeps, "intents">,
+  container: ProcessHolder,
+): Promise<void> {
+  await deps.handlers.get(container.handler)?.interrupt(container.id, "create");
+  await discardContainer(ctx, deps, container);
+  deps.intents.delete(container.id);
+}
+
+/** Removes everything but the row. Idempotent. */
 export async function discardContainer(
   ctx: Context,
   deps: Pick<ContainerDeps, "handlers" | "snapshots" | "stateDir" | "cgroup" | "monitors">,

@@ -1,15 +1,16 @@
 import { constants } from "node:os";
-import type { Context } from "../lib/context.ts";
+import { type Context, detached } from "../lib/context.ts";
 import { describe, failedPrecondition } from "../lib/errors.ts";
 import type { ContainerId } from "../lib/id.ts";
 import { signalContainer } from "../runtime/signal-container.ts";
 import { type Container, processOf } from "./container.ts";
 import type { ContainerDeps } from "./deps.ts";
 import { getHandler } from "./handlers.ts";
+import { releaseMs, releaseProcess } from "./release.ts";
 
 /**
  * Lets the user's program run. Only a created container can be started; one whose start fails is exited with
- * code 128 and reason StartError, as the kubelet and its users know it.
+ * code 128 and reason StartError, as the kubelet and its users know it, and nothing of it runs.
  */
 export async function startContainer(
   ctx: Context,
@@ -21,23 +22,51 @@ export async function startContainer(
   if (container.state.name !== "created") {
     throw failedPrecondition(`start container ${id}: it is ${container.state.name}, not created`);
   }
+  const { pid } = container.state;
   try {
-    await getHandler(deps.handlers, container.handler).start(ctx, id);
+    await letRun(ctx, deps, container);
+    const started: Container = {
+      ...container,
+      state: { name: "running", pid, startedAtNs: deps.clock() },
+    };
+    deps.containers.put(started);
+    deps.events.publish({ type: "started", container: started });
   } catch (cause) {
-    const failed = failedToStart(container, describe(cause), deps.clock());
-    deps.containers.put(failed);
-    deps.exits.notify(id);
-    deps.events.publish({ type: "stopped", container: failed });
-    signalContainer(processOf(container), constants.signals.SIGKILL);
+    await endFailed(ctx, deps, container, describe(cause));
     throw new Error(`start container ${id}`, { cause });
   }
-  const { pid } = container.state;
-  const started: Container = {
-    ...container,
-    state: { name: "running", pid, startedAtNs: deps.clock() },
-  };
-  deps.containers.put(started);
-  deps.events.publish({ type: "started", container: started });
+}
+
+/** Ends early, as a failure, when the container's process does: an OCI runtime may wait for it for ever. */
+async function letRun(ctx: Context, deps: ContainerDeps, container: Container): Promise<void> {
+  const { id } = container;
+  const ended = new AbortController();
+  deps.starting.set(id, ended);
+  try {
+    const signal = AbortSignal.any([ctx.signal, ended.signal]);
+    await getHandler(deps.handlers, container.handler).start({ ...ctx, signal }, id);
+  } finally {
+    deps.starting.delete(id);
+  }
+}
+
+async function endFailed(
+  ctx: Context,
+  deps: ContainerDeps,
+  container: Container,
+  message: string,
+): Promise<void> {
+  signalContainer(processOf(container), constants.signals.SIGKILL);
+  const failed = failedToStart(container, message, deps.clock());
+  deps.containers.put(failed);
+  deps.exits.notify(container.id);
+  deps.events.publish({ type: "stopped", container: failed });
+  try {
+    await releaseProcess(detached(ctx, releaseMs), deps, failed);
+  } catch (err) {
+    // RemoveContainer does it again and reports what still fails.
+    ctx.log.warn("release what the container held", { cleanup_err: describe(err) });
+  }
 }
 
 function failedToStart(container: Container, message: string, nowNs: bigint): Container {

@@ -18,24 +18,27 @@ export async function openHandlers(
 ): Promise<ReadonlyMap<string, RuntimeHandler>> {
   const { defaultHandler, handlers: settings } = config.runtime;
   const handlers = new Map<string, RuntimeHandler>();
-  for (const [name, { path }] of Object.entries(settings)) {
+  const open = async (name: string, path: string) => {
     try {
-      const program = path === "" ? embeddedPath(config.payload, name) : path;
-      const root = `${config.state}/runtime/${name}`;
-      handlers.set(
+      return await openOciCommand(ctx, {
         name,
-        await openOciCommand(ctx, {
-          name,
-          path: program,
-          root,
-          systemdCgroup,
-          withoutUnifiedPath: `${config.payload}/without-unified`,
-        }),
-      );
+        path: path === "" ? embeddedPath(config.payload, name) : path,
+        root: `${config.state}/runtime/${name}`,
+        systemdCgroup,
+        withoutUnifiedPath: `${config.payload}/without-unified`,
+      });
     } catch (err) {
       if (name === defaultHandler) throw new Error(`runtime handler ${name}`, { cause: err });
       ctx.log.warn("runtime handler left out", { handler: name, err: describe(err) });
+      return undefined;
     }
+  };
+  // At once: one that hangs costs its own time limit, not also that of others.
+  const opened = Object.entries(settings).map(
+    async ([name, { path }]) => [name, await open(name, path)] as const,
+  );
+  for (const [name, handler] of await Promise.all(opened)) {
+    if (handler !== undefined) handlers.set(name, handler);
   }
   const first = handlers.get(defaultHandler);
   if (first === undefined) {

@@ -4,12 +4,12 @@ import { isErrno } from "../os/errno-error.ts";
 import { flock, LOCK_EX, LOCK_NB } from "../os/flock.ts";
 
 /**
- * Makes this process the only daemon on `root` until it disposes of the lock or ends, however it ends.
+ * Makes this process the only daemon on `directory`, made if missing, until it disposes of the lock or ends, however it ends.
  * The descriptor is close-on-exec, so that no monitor inherits the lock.
  */
-export function lockRoot(root: string): Disposable {
-  mkdirSync(root, { recursive: true, mode: 0o711 });
-  const path = `${root}/lock`;
+export function lockDirectory(directory: string): Disposable {
+  mkdirSync(directory, { recursive: true, mode: 0o711 });
+  const path = `${directory}/lock`;
   const fd = openSync(path, "a+", 0o600);
   try {
     flock(fd, LOCK_EX | LOCK_NB);
@@ -17,7 +17,7 @@ export function lockRoot(root: string): Disposable {
     const owner = readOwner(fd);
     closeSync(fd);
     if (!isErrno(err, "EAGAIN")) throw err;
-    throw failedPrecondition(`${root} is in use by another crib serve${owner}`);
+    throw failedPrecondition(`${directory} is in use by another crib serve${owner}`);
   }
   ftruncateSync(fd);
   writeSync(fd, `${process.pid}\n`);

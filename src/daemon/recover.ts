@@ -7,11 +7,13 @@ import type { ExitRecord } from "../runtime/exit-record.ts";
 import type { SandboxDeps } from "../sandbox/deps.ts";
 import { recordInfraExit } from "../sandbox/infra.ts";
 import { recoverSandboxes } from "../sandbox/recover.ts";
+import { sweepUnknown } from "../sandbox/sweep.ts";
 
 /** Makes what is recorded agree with what is there, before the first call is answered. */
 export async function recover(ctx: Context, deps: SandboxDeps): Promise<void> {
   await recoverContainers(ctx, deps);
   await recoverSandboxes(ctx, deps);
+  await sweepUnknown(ctx, deps);
   try {
     const attached = deps.sandboxes.list().filter(({ networkAttached }) => networkAttached);
     await deps.network.gc(

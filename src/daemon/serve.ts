@@ -14,7 +14,7 @@ import { type OpenImages, openImages } from "../image/open.ts";
 import { watchImports } from "../image/watch-imports.ts";
 import type { Context } from "../lib/context.ts";
 import { describe } from "../lib/errors.ts";
-import { KeyedMutex } from "../lib/keyed-mutex.ts";
+import { abortable, KeyedMutex } from "../lib/keyed-mutex.ts";
 import { SingleFlight } from "../lib/single-flight.ts";
 import { NetworkCounters } from "../network/counters.ts";
 import { openCniNetwork } from "../network/network.ts";
@@ -40,11 +40,12 @@ import { bindStreaming } from "./bind-streaming.ts";
 import { type Config, loadConfig } from "./config.ts";
 import { openHandlers } from "./handlers.ts";
 import { listen } from "./listen.ts";
-import { lockRoot } from "./lock.ts";
+import { lockDirectory } from "./lock.ts";
 import { openDaemonLog } from "./log-sink.ts";
 import { openNearby } from "./nearby.ts";
 import { notify } from "./notify.ts";
 import { onExit, recover } from "./recover.ts";
+import { clearStaleState } from "./stale-state.ts";
 
 /**
  * The daemon: builds everything, recovers what an earlier one left, serves CRI until SIGTERM or SIGINT. Containers and
@@ -58,10 +59,14 @@ export async function serve(args: readonly string[]): Promise<void> {
   const stopped = stopSignal();
   await using resources = new AsyncDisposableStack();
 
+  resources.use(lockDirectory(config.root));
+  // Two daemons on one state would remove each other's containers as unknown.
+  if (config.state !== config.root) resources.use(lockDirectory(config.state));
+  clearStaleState(config.state, bootId(), log);
   makeDirectories(config);
-  resources.use(lockRoot(config.root));
   setChildSubreaper();
   const domain = await openDomain(ctx, config, resources);
+  resources.defer(() => settled(domain.deps, config.limits.shutdownSeconds * 1000));
   const readiness = new Readiness();
   resources.use(
     await listen({
@@ -87,6 +92,15 @@ export async function serve(args: readonly string[]): Promise<void> {
   notify(config.notifySocket, "STOPPING=1");
   readiness.set("stopping");
   stopping.abort(new Error("the daemon is stopping"));
+}
+
+/**
+ * When the daemon stops: creations whose callers have gone come to their end, or to their undoing. What takes longer
+ * is cut off, and undone by the next start.
+ */
+async function settled({ creations, runs }: SandboxDeps, timeoutMs: number): Promise<void> {
+  const work = Promise.all([creations.idle(), runs.idle()]);
+  await abortable(work, AbortSignal.timeout(timeoutMs)).catch(() => {});
 }
 
 function stopSignal(): Promise<string> {
@@ -204,6 +218,7 @@ async function openDomain(
       : undefined,
     locks: new KeyedMutex(),
     sandboxLocks: new KeyedMutex(),
+    starting: new Map(),
     creations: new SingleFlight(),
     runs: new SingleFlight(),
     exits: new ExitWaiters(),

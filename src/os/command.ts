@@ -1,5 +1,5 @@
 import type { Context } from "../lib/context.ts";
-import { AppError, type ErrorKind } from "../lib/errors.ts";
+import { AppError, type ErrorKind, kindOf } from "../lib/errors.ts";
 
 /** A program we ran said no. `stderrTail` is the end of what it wrote. */
 export class CommandError extends AppError {
@@ -75,8 +75,7 @@ export async function runCommand(
       ),
     options.timeoutMs,
   );
-  const abort = () =>
-    stop(new AppError(`${name} cancelled`, { kind: "cancelled", cause: ctx.signal.reason }));
+  const abort = () => stop(cancelled(name, ctx.signal.reason));
   ctx.signal.addEventListener("abort", abort, { once: true });
   const overflow = () =>
     stop(new AppError(`${name} wrote more than ${max} bytes`, { kind: "resource-exhausted" }));
@@ -105,6 +104,15 @@ export async function runChecked(
   const { exitCode, stdout, stderr } = await runCommand(ctx, argv, options);
   if (exitCode !== 0) throw new CommandError(argv, exitCode, stderr);
   return stdout;
+}
+
+/** Our own deadline is none of the caller's doing. */
+function cancelled(name: string, cause: unknown): AppError {
+  const isLate = kindOf(cause) === "deadline-exceeded";
+  return new AppError(`${name} cancelled`, {
+    kind: isLate ? "deadline-exceeded" : "cancelled",
+    cause,
+  });
 }
 
 function collect(stream: ReadableStream<Uint8Array>, max: number, overflow: () => void) {

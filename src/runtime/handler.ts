@@ -53,8 +53,13 @@ export interface RuntimeHandler {
   execArgv(options: ExecArguments): Argv;
   /** Lets the user's program run. */
   start(ctx: Context, id: string): Promise<void>;
-  /** Removes the runtime's state of a container, and kills what is left of it. Idempotent. */
+  /**
+   * Removes the runtime's state of a container, and kills what is left of it. Idempotent. State that the runtime does
+   * not remove itself is removed here: killing for good is the cgroup's part, and a container must be removable.
+   */
   delete(ctx: Context, id: string): Promise<void>;
+  /** Ends a `create` or `start` of this container that somebody began who has been killed. */
+  interrupt(id: string, step: "create" | "start"): Promise<void>;
   /** `resources` is the runtime-spec's `linux.resources`. */
   update(ctx: Context, id: string, resources: object): Promise<void>;
   /** `undefined` when the runtime does not know the container. */

@@ -1,9 +1,10 @@
-import { existsSync, statfsSync } from "node:fs";
+import { existsSync, rmSync, statfsSync } from "node:fs";
 import type { Context } from "../lib/context.ts";
 import { AppError, describe, invalidArgument } from "../lib/errors.ts";
 import { asInteger, asObject, asString, parseJson } from "../lib/json.ts";
 import { type CommandResult, runCommand } from "../os/command.ts";
 import { childEnv } from "../os/role.ts";
+import { endCommands } from "./commands-under-way.ts";
 import { parseFeatures, unknownFeatures } from "./features.ts";
 import type {
   Argv,
@@ -29,6 +30,10 @@ export interface OciCommandOptions {
 }
 
 const defaultTimeoutMs = 60_000;
+/** It only has to tell what it can do, and the daemon's start waits for it. */
+const featuresMs = 10_000;
+/** Each of two attempts; then its state is removed without it. */
+const deleteMs = 10_000;
 const maxOutputBytes = 1 << 20;
 const CGROUP2_SUPER_MAGIC = 0x6367_7270;
 const statuses = ["creating", "created", "running", "stopped", "paused"] as const;
@@ -88,12 +93,23 @@ class OciCommand implements RuntimeHandler {
   }
 
   async delete(ctx: Context, id: string): Promise<void> {
-    if (!this.#knows(id)) return;
     // Without --force first: that one sleeps 100 ms even when there is nothing left to kill.
-    const plain = await this.#run(ctx, ["delete", checkId(id)]);
-    if (plain.exitCode === 0 || !this.#knows(id)) return;
-    const forced = await this.#run(ctx, ["delete", "--force", id]);
-    if (forced.exitCode !== 0 && this.#knows(id)) throw this.#failure("delete", forced);
+    for (const force of [[], ["--force"]]) {
+      if (!this.#knows(id)) return;
+      try {
+        await this.#run(ctx, ["delete", ...force, checkId(id)], { timeoutMs: deleteMs });
+      } catch (err) {
+        ctx.signal.throwIfAborted();
+        ctx.log.warn("delete the runtime's state", { handler: this.name, err: describe(err) });
+      }
+    }
+    if (!this.#knows(id)) return;
+    rmSync(`${this.#root}/${checkId(id)}`, { recursive: true, force: true });
+    ctx.log.warn("removed state that the runtime does not delete", { handler: this.name });
+  }
+
+  async interrupt(id: string, step: "create" | "start"): Promise<void> {
+    await endCommands(this.path, [step, checkId(id)]);
   }
 
   async update(ctx: Context, id: string, resources: object): Promise<void> {
@@ -101,7 +117,7 @@ class OciCommand implements RuntimeHandler {
       ctx,
       // For "-" crun opens /dev/stdin, which is udev's to make: a bare node has none.
       ["update", "--resources", "/proc/self/fd/0", checkId(id)],
-      JSON.stringify(resources),
+      { stdin: JSON.stringify(resources) },
     );
   }
 
@@ -121,18 +137,22 @@ class OciCommand implements RuntimeHandler {
   async #checked(
     ctx: Context,
     args: readonly [string, ...string[]],
-    stdin?: string,
+    options: { readonly stdin?: string } = {},
   ): Promise<void> {
-    const result = await this.#run(ctx, args, stdin);
+    const result = await this.#run(ctx, args, options);
     if (result.exitCode !== 0) throw this.#failure(args[0], result);
   }
 
-  #run(ctx: Context, args: readonly string[], stdin?: string): Promise<CommandResult> {
+  #run(
+    ctx: Context,
+    args: readonly string[],
+    options: { readonly stdin?: string; readonly timeoutMs?: number } = {},
+  ): Promise<CommandResult> {
     return runCommand(ctx, [...this.#prefix, ...args], {
       env: childEnv,
       timeoutMs: this.#timeoutMs,
       maxOutputBytes,
-      ...(stdin === undefined ? {} : { stdin }),
+      ...options,
     });
   }
 
@@ -159,10 +179,10 @@ function isHybrid(): boolean {
 }
 
 async function readFeatures(ctx: Context, options: OciCommandOptions): Promise<RuntimeFeatures> {
-  const { path, timeoutMs = defaultTimeoutMs } = options;
+  const { path } = options;
   const result = await runCommand(ctx, [path, "features"], {
     env: childEnv,
-    timeoutMs,
+    timeoutMs: featuresMs,
     maxOutputBytes,
   });
   if (result.exitCode !== 0) return unknownFeatures; // an older program without the command

@@ -2,7 +2,7 @@ import { chownSync, mkdirSync } from "node:fs";
 import { bundleOf, createBundle, removeBundle, writeConfig } from "../bundle/bundle.ts";
 import { killAll } from "../cgroup/processes.ts";
 import { getHandler } from "../container/handlers.ts";
-import { releaseProcess } from "../container/release.ts";
+import { releaseMs, releaseProcess } from "../container/release.ts";
 import { buildInfraSpec } from "../container/spec/infra.ts";
 import { type Context, detached } from "../lib/context.ts";
 import { failedPrecondition } from "../lib/errors.ts";
@@ -22,7 +22,10 @@ export async function ensureInfra(ctx: Context, deps: SandboxDeps, id: SandboxId
   using _lock = await deps.sandboxLocks.lock(id, ctx.signal);
   const sandbox = deps.sandboxes.get(id);
   if (sandbox.state !== "ready") throw failedPrecondition(`sandbox ${id} is not ready`);
-  return sandbox.infra?.pid ?? (await startInfra(ctx, deps, sandbox));
+  if (sandbox.infra?.pid) return sandbox.infra.pid;
+  // What an attempt left that could not be undone.
+  await stopInfra(ctx, deps, id);
+  return await startInfra(ctx, deps, deps.sandboxes.get(id));
 }
 
 async function startInfra(ctx: Context, deps: SandboxDeps, sandbox: Sandbox): Promise<number> {
@@ -32,10 +35,9 @@ async function startInfra(ctx: Context, deps: SandboxDeps, sandbox: Sandbox): Pr
   const cgroup = cgroupInPod(deps, sandbox, id);
   await using undo = new AsyncDisposableStack();
 
-  // pid 0: begun. Recovery discards it together with the sandbox.
+  // pid 0: begun. It stays so when it cannot be undone; then recovery, the next attempt, or stopping the pod do it.
   deps.sandboxes.put({ ...sandbox, infra: { id, pid: 0 } });
-  undo.defer(() => deps.sandboxes.put({ ...sandbox, infra: undefined }));
-  undo.defer(() => discardInfra(detached(ctx), deps, { ...sandbox, infra: { id, pid: 0 } }));
+  undo.defer(() => stopInfra(detached(ctx, releaseMs), deps, sandbox.id));
   createBundle(bundle);
   // Not the bundle's: the OCI runtime leaves mount points in it, and it goes with the sandbox's directory.
   const rootfs = sandboxDirectoryOf(deps.stateDir, sandbox.id).infraRoot;
@@ -84,7 +86,12 @@ export async function discardInfra(
   sandbox: Sandbox,
 ): Promise<void> {
   if (sandbox.infra === undefined) return;
-  const { id } = sandbox.infra;
+  const { id, pid } = sandbox.infra;
+  if (pid === 0) {
+    const handler = deps.handlers.get(sandbox.handler);
+    await handler?.interrupt(id, "create");
+    await handler?.interrupt(id, "start");
+  }
   const cgroupPath = cgroupInPod(deps, sandbox, id).relative;
   await killAll(ctx, deps.cgroup, cgroupPath);
   await releaseProcess(ctx, deps, { id, handler: sandbox.handler, cgroupPath });

@@ -4,12 +4,13 @@ import { type Context, detached, withFields } from "../lib/context.ts";
 import { AppError } from "../lib/errors.ts";
 import { generateSandboxId, type SandboxId } from "../lib/id.ts";
 import { abortable } from "../lib/keyed-mutex.ts";
-import { pinNamespaces, unpinNamespaces } from "../network/netns.ts";
+import { pinNamespaces } from "../network/netns.ts";
 import { attachmentOf } from "./attachment.ts";
 import type { SandboxDeps } from "./deps.ts";
 import { createSandboxDirectory, hostnameOf, sandboxDirectoryOf } from "./directory.ts";
 import { podNamespaces } from "./namespaces.ts";
 import type { Sandbox } from "./sandbox.ts";
+import { undoMs, undoSetUp } from "./undo.ts";
 import { userNamespaceOf } from "./user-namespace.ts";
 
 /**
@@ -58,7 +59,7 @@ export function runSandbox(
 /** An attempt goes on when its caller gives up, because the caller will come again: this is its own end. */
 const setUpMs = 240_000;
 
-/** The row comes first: whatever is cut off after it, recovery finds and undoes. */
+/** The row comes first and says what was begun: a failure here and a restart undo the same from it. */
 async function setUp(ctx: Context, deps: SandboxDeps, intent: Sandbox): Promise<void> {
   const { id, config } = intent;
   const namespaces = podNamespaces(config);
@@ -66,8 +67,8 @@ async function setUp(ctx: Context, deps: SandboxDeps, intent: Sandbox): Promise<
   await using undo = new AsyncDisposableStack();
 
   deps.sandboxes.put(intent);
-  undo.defer(() => deps.sandboxes.delete(id));
-  undo.use(createSandboxDirectory(paths, config));
+  undo.defer(() => undoSetUp(detached(ctx, undoMs), deps, id));
+  createSandboxDirectory(paths, config);
   await pinNamespaces(ctx, {
     dir: paths.namespaces,
     kinds: (["net", "ipc", "uts"] as const).filter((kind) => namespaces[kind]),
@@ -75,14 +76,11 @@ async function setUp(ctx: Context, deps: SandboxDeps, intent: Sandbox): Promise<
     sysctls: config.linux?.sysctls ?? {},
     ...userNamespaceOf(deps, intent),
   });
-  undo.defer(() => unpinNamespaces(detached(ctx), paths.namespaces));
   let ready: Sandbox = { ...intent, state: "ready" };
   if (namespaces.net) {
     const attaching = { ...intent, networkAttached: true };
-    const attachment = attachmentOf(deps.stateDir, attaching, true);
     deps.sandboxes.put(attaching);
-    undo.defer(() => deps.network.detach(detached(ctx, detachMs), attachment));
-    const { ips } = await deps.network.attach(ctx, attachment);
+    const { ips } = await deps.network.attach(ctx, attachmentOf(deps.stateDir, attaching, true));
     ready = { ...attaching, ips, state: "ready" };
   }
   deps.sandboxes.put(ready);
@@ -92,9 +90,6 @@ async function setUp(ctx: Context, deps: SandboxDeps, intent: Sandbox): Promise<
     deps.events.publish({ type, sandbox: ready });
   }
 }
-
-/** CNI DEL may have to wait for other plugins' locks. */
-const detachMs = 60_000;
 
 function isSame(
   a: pb.PodSandboxMetadata | undefined,

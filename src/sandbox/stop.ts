@@ -1,5 +1,5 @@
 import { killContainer } from "../container/stop.ts";
-import { type Context, withFields } from "../lib/context.ts";
+import { type Context, withFields, withTimeout } from "../lib/context.ts";
 import type { SandboxId } from "../lib/id.ts";
 import { unpinNamespaces } from "../network/netns.ts";
 import { attachmentOf } from "./attachment.ts";
@@ -18,8 +18,16 @@ export async function stopSandbox(ctx: Context, deps: SandboxDeps, id: SandboxId
   if (sandbox !== undefined) await tearDown(withFields(ctx, { sandbox: id }), deps, sandbox);
 }
 
-/** The work of stopping; the caller holds the sandbox's lock. */
-export async function tearDown(ctx: Context, deps: SandboxDeps, sandbox: Sandbox): Promise<void> {
+/** Just less than a kubelet waits, so that the error names the step; network plugins in a row could take longer. */
+const stopMs = 110_000;
+
+/** The work of stopping; the caller holds the sandbox's lock. Ends in bounded time, whatever hangs. */
+export async function tearDown(
+  caller: Context,
+  deps: SandboxDeps,
+  sandbox: Sandbox,
+): Promise<void> {
+  const ctx = withTimeout(caller, stopMs);
   const { id } = sandbox;
   const paths = sandboxDirectoryOf(deps.stateDir, id);
   const wasReady = sandbox.state === "ready";

@@ -1,0 +1,45 @@
+import { mkdirSync, readFileSync, rmSync } from "node:fs";
+import { writeFileAtomically } from "../lib/atomic-file.ts";
+import { failedPrecondition } from "../lib/errors.ts";
+import type { Log } from "../lib/log.ts";
+import { isErrno } from "../os/errno-error.ts";
+
+/** All that is made below `<state>` and means something in one boot only. */
+const parts = ["containers", "monitors", "runtime", "sandboxes"] as const;
+
+/**
+ * Empties `<state>` when another boot has filled it: where it is no tmpfs, a reboot leaves pipes without processes and
+ * pinned namespaces without mounts, and a pid in there may be anybody's by now. Records on disk say what was lost.
+ */
+export function clearStaleState(state: string, bootId: string, log: Log): void {
+  const mark = `${state}/boot-id`;
+  const before = readIfThere(mark);
+  if (before === bootId) return;
+  if (before !== undefined) {
+    const mounted = mountPointsBelow(state);
+    if (mounted[0] !== undefined) {
+      throw failedPrecondition(`${state} is of another boot, but ${mounted[0]} is mounted`);
+    }
+    for (const part of parts) rmSync(`${state}/${part}`, { recursive: true, force: true });
+    log.info("removed what another boot left", { state });
+  }
+  mkdirSync(state, { recursive: true, mode: 0o711 });
+  writeFileAtomically(mark, bootId);
+}
+
+function readIfThere(path: string): string | undefined {
+  try {
+    return readFileSync(path, "latin1");
+  } catch (err) {
+    if (isErrno(err, "ENOENT")) return undefined;
+    throw err;
+  }
+}
+
+/** proc_pid_mountinfo(5), field 5. */
+function mountPointsBelow(directory: string): readonly string[] {
+  return readFileSync("/proc/self/mountinfo", "utf8")
+    .split("\n")
+    .map((line) => line.split(" ")[4] ?? "")
+    .filter((path) => path.startsWith(`${directory}/`));
+}

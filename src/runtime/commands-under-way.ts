@@ -1,0 +1,57 @@
+import { readdirSync, readFileSync } from "node:fs";
+import { AppError } from "../lib/errors.ts";
+import { isErrno } from "../os/errno-error.ts";
+import { pidfdOpen } from "../os/pidfd.ts";
+import { killTree } from "./process-tree.ts";
+
+const endMs = 5000;
+
+/**
+ * Kills every process that runs `program` with all of `words` among its arguments, and what it has started: a command
+ * that was begun by somebody who has been killed, and that nobody waits for. Returns when none is left.
+ */
+export async function endCommands(program: string, words: readonly string[]): Promise<void> {
+  const deadline = performance.now() + endMs;
+  for (;;) {
+    const found = processIds().filter((pid) => isCommand(pid, program, words));
+    if (found.length === 0) return;
+    if (performance.now() > deadline) {
+      throw new AppError(`${program} ${words.join(" ")} outlives SIGKILL`, {
+        kind: "deadline-exceeded",
+      });
+    }
+    for (const pid of found) kill(pid, () => isCommand(pid, program, words));
+    await Bun.sleep(5);
+  }
+}
+
+function processIds(): readonly number[] {
+  return readdirSync("/proc")
+    .filter((name) => /^[0-9]+$/.test(name))
+    .map(Number);
+}
+
+/** An ended one, also while its parent has not reaped it, has no arguments any more. */
+function isCommand(pid: number, program: string, words: readonly string[]): boolean {
+  const argv = argumentsOf(pid);
+  return argv.includes(program) && words.every((word) => argv.includes(word));
+}
+
+function argumentsOf(pid: number): readonly string[] {
+  try {
+    return readFileSync(`/proc/${pid}/cmdline`, "utf8").split("\0");
+  } catch (err) {
+    if (isErrno(err, "ENOENT") || isErrno(err, "ESRCH")) return [];
+    throw err;
+  }
+}
+
+/** With the descriptor open the number cannot change hands between the second look and the signal. */
+function kill(pid: number, isStill: () => boolean): void {
+  try {
+    using _held = pidfdOpen(pid);
+    if (isStill()) killTree(pid);
+  } catch (err) {
+    if (!isErrno(err, "ESRCH") && !isErrno(err, "EINVAL")) throw err;
+  }
+}

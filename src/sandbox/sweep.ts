@@ -1,0 +1,68 @@
+import { readdirSync } from "node:fs";
+import { bundlesIn } from "../bundle/bundle.ts";
+import { releaseMs } from "../container/release.ts";
+import { discardContainer } from "../container/remove.ts";
+import { type Context, detached, withFields } from "../lib/context.ts";
+import { describe } from "../lib/errors.ts";
+import type { ContainerId, SandboxId } from "../lib/id.ts";
+import { unpinNamespaces } from "../network/netns.ts";
+import type { SandboxDeps } from "./deps.ts";
+import { removeSandboxDirectory, sandboxDirectoryOf } from "./directory.ts";
+
+/**
+ * Removes containers and sandboxes that are on the node and on no record: nobody else could ever stop them. There are
+ * such when the database was damaged or put back from a copy. Comes after recovery, which needs the records.
+ */
+export async function sweepUnknown(ctx: Context, deps: SandboxDeps): Promise<void> {
+  const known = new Set<string>([
+    ...deps.containers.list().map(({ id }) => id),
+    ...deps.intents.list().map(({ id }) => id),
+    ...deps.sandboxes.list().flatMap(({ infra }) => (infra === undefined ? [] : [infra.id])),
+  ]);
+  const present = new Set([
+    ...bundlesIn(deps.stateDir),
+    ...deps.monitors.list().keys(),
+    // A writable layer is called like its container, a volume's `<container>-image-<n>`.
+    ...deps.snapshots.list().map((name) => name.slice(0, 64)),
+  ]);
+  for (const id of [...present].filter((one) => isId(one) && !known.has(one))) {
+    await logged(withFields(ctx, { container: id }), "container", (subject) =>
+      removeUnknown(subject, deps, id as ContainerId),
+    );
+  }
+  for (const id of readdirSync(`${deps.stateDir}/sandboxes`)) {
+    if (!isId(id) || deps.sandboxes.find(id as SandboxId) !== undefined) continue;
+    const paths = sandboxDirectoryOf(deps.stateDir, id as SandboxId);
+    await logged(withFields(ctx, { sandbox: id }), "sandbox", async (subject) => {
+      await unpinNamespaces(subject, paths.namespaces);
+      removeSandboxDirectory(paths);
+    });
+  }
+}
+
+/** Whose it was is not known: a handler that does not have it does nothing. */
+async function removeUnknown(ctx: Context, deps: SandboxDeps, id: ContainerId): Promise<void> {
+  for (const handler of new Set(deps.handlers.values())) {
+    await handler.interrupt(id, "create");
+    await handler.delete(ctx, id);
+  }
+  await discardContainer(ctx, deps, { id, handler: "", cgroupPath: undefined });
+}
+
+function isId(name: string): boolean {
+  return /^[0-9a-f]{64}$/.test(name);
+}
+
+async function logged(
+  ctx: Context,
+  what: string,
+  remove: (ctx: Context) => Promise<void>,
+): Promise<void> {
+  const subject = detached(ctx, releaseMs);
+  try {
+    await remove(subject);
+    ctx.log.warn(`removed a ${what} that nothing is recorded of`);
+  } catch (err) {
+    ctx.log.warn(`remove a ${what} that nothing is recorded of`, { cleanup_err: describe(err) });
+  }
+}

@@ -1,0 +1,33 @@
+import type { Context } from "../lib/context.ts";
+import { describe } from "../lib/errors.ts";
+import type { SandboxId } from "../lib/id.ts";
+import { unpinNamespaces } from "../network/netns.ts";
+import { attachmentOf } from "./attachment.ts";
+import type { SandboxDeps } from "./deps.ts";
+import { removeSandboxDirectory, sandboxDirectoryOf } from "./directory.ts";
+import { discardInfra } from "./infra.ts";
+
+/** CNI DEL may have to wait for other plugins' locks. */
+export const undoMs = 60_000;
+
+/**
+ * Undoes the set-up of a sandbox that failed or was cut off anywhere. Never throws: what cannot be undone now stays on
+ * record as a sandbox that is not ready; whoever sees it stops and removes it until that works.
+ */
+export async function undoSetUp(ctx: Context, deps: SandboxDeps, id: SandboxId): Promise<void> {
+  const sandbox = deps.sandboxes.get(id);
+  const paths = sandboxDirectoryOf(deps.stateDir, id);
+  try {
+    if (sandbox.networkAttached) {
+      const sameBoot = sandbox.bootId === deps.bootId;
+      await deps.network.detach(ctx, attachmentOf(deps.stateDir, sandbox, sameBoot));
+    }
+    await discardInfra(ctx, deps, sandbox);
+    await unpinNamespaces(ctx, paths.namespaces);
+    removeSandboxDirectory(paths);
+    deps.sandboxes.delete(id);
+  } catch (err) {
+    deps.sandboxes.put({ ...sandbox, state: "not-ready" });
+    ctx.log.warn("undo the set-up of a sandbox", { cleanup_err: describe(err) });
+  }
+}
