@@ -1,4 +1,12 @@
-import { closeSync, fsyncSync, openSync, renameSync, rmSync, writeSync } from "node:fs";
+import {
+  closeSync,
+  fsyncSync,
+  openSync,
+  readdirSync,
+  renameSync,
+  rmSync,
+  writeSync,
+} from "node:fs";
 import { dirname } from "node:path";
 
 /**
@@ -26,6 +34,13 @@ export function writeFileAtomically(
     throw err;
   }
   syncDirectory(dirname(path));
+}
+
+/** Removes what writers of `directory` left that were killed in the middle. There must be no other writer now. */
+export function removeUnfinished(directory: string): void {
+  for (const name of readdirSync(directory)) {
+    if (/\.[0-9a-f]{12}\.tmp$/.test(name)) rmSync(`${directory}/${name}`, { force: true });
+  }
 }
 
 /** Not from node:crypto, which would cost every monitor 0.9 MB. */

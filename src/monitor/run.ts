@@ -1,4 +1,5 @@
 import { mkdirSync, openSync, rmSync, writeFileSync, writeSync } from "node:fs";
+import { removeUnfinished } from "../lib/atomic-file.ts";
 import { describe, invalidArgument } from "../lib/errors.ts";
 import { EPOLLIN } from "../os/epoll.ts";
 import { isErrno } from "../os/errno-error.ts";
@@ -33,6 +34,7 @@ export function runMonitor(argv: readonly string[]): void {
   const recordDir = `${dir}/containers`;
   mkdirSync(recordDir, { recursive: true, mode: 0o700 });
   using _lock = lockDirectory(dir);
+  removeUnfinished(recordDir);
 
   using loop = new Loop(report);
   const journal = new Journal(`${dir}/journal`);

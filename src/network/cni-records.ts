@@ -43,6 +43,7 @@ const maxRecordBytes = 8 << 20;
 
 export function openCniRecords(dir: string): CniRecords {
   mkdirSync(dir, { recursive: true, mode: 0o700 });
+  removeUnfinished(dir);
   const pathOf = (id: SandboxId) => `${dir}/${id}.json`;
   return {
     list() {
