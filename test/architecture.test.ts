@@ -32,6 +32,7 @@ const allowed: Readonly<Record<string, readonly string[]>> = {
   cli: ["executable", "oci", "os", "lib", "gen", "version.ts"],
   daemon: [
     "admin",
+    "distribution",
     "cri",
     "streaming",
     "nri",
@@ -46,6 +47,7 @@ const allowed: Readonly<Record<string, readonly string[]>> = {
   ],
   nri: ["sandbox", "container", "image", "ttrpc", ...base, "gen"],
   monitor: ["runtime", "os", "lib"],
+  distribution: ["image", "oci", "lib"],
   admin: ["cri", "image", "lib", "gen"],
   cri: ["sandbox", "container", "image", "streaming", "oci", "lib", "gen", "version.ts"],
   // A connection is a socket: os/socket-stream.ts is how everybody reads and writes one.

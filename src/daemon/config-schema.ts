@@ -1,6 +1,7 @@
 import {
   choice,
   integer,
+  listenAddress,
   logLevel,
   type NamedTable,
   path,
@@ -119,6 +120,23 @@ export const schema = {
       60,
       [1, 3600],
       "A download in which nothing comes for so long is tried elsewhere. There is no limit of its whole time.",
+    ),
+  },
+  mirror: {
+    listen: listenAddress(
+      "Where this node serves its images to others, as a registry that can only be read. Empty: nowhere. Who can connect has all images.",
+    ),
+    tlsCertFile: path("", "Certificate of that server, PEM. Empty: plain HTTP."),
+    tlsKeyFile: path("", "Its key."),
+    peers: texts(
+      [],
+      'Other nodes that serve theirs, asked before any registry: URLs ("http://192.0.2.7:5005").',
+    ),
+    peersCaFile: path("", "Authorities for peers with https, besides the node's own, PEM."),
+    peersResolveTags: choice(
+      "yes",
+      ["yes", "no"],
+      "Whether a tag is what the first peer says that has it; if not, registries are asked what it is.",
     ),
   },
   proxy: {

@@ -42,6 +42,7 @@ import { openHandlers } from "./handlers.ts";
 import { listen } from "./listen.ts";
 import { lockDirectory } from "./lock.ts";
 import { openDaemonLog } from "./log-sink.ts";
+import { serveMirror } from "./mirror.ts";
 import { openNearby } from "./nearby.ts";
 import { notify } from "./notify.ts";
 import { onExit, recover } from "./recover.ts";
@@ -85,6 +86,7 @@ export async function serve(args: readonly string[]): Promise<void> {
   readiness.set("ready");
   notify(config.notifySocket, "READY=1");
   log.info("serving", { version, socket: config.socket, root: config.root, state: config.state });
+  resources.use(await serveMirror(ctx, config, domain.images));
   const importing = importImages(ctx, config, domain.images);
   resources.defer(() => importing);
 
@@ -135,6 +137,11 @@ async function openDomain(
   const images = await openImages(ctx, {
     root: config.root,
     nearby: await openNearby(ctx, config, resources),
+    peers: {
+      urls: config.mirror.peers,
+      ca: config.mirror.peersCaFile,
+      resolveTags: config.mirror.peersResolveTags === "yes",
+    },
     records: openImageRecords(database),
     bootId: bootId(),
     registry: {

@@ -136,4 +136,17 @@ export function socketAddress(fallback: string, doc: string): Setting<string> {
   });
 }
 
+/** `address:port`, where the address may be 0.0.0.0 or [::]; empty is nowhere. */
+export function listenAddress(doc: string): Setting<string> {
+  return setting("", doc, (value) => {
+    if (value === "") return value;
+    const [, host = "", port = ""] =
+      /^(?:\[([0-9a-f:]+)\]|([0-9.]+)):(\d{1,5})$/i
+        .exec(isPlainText(value) ? value : "")
+        ?.filter(Boolean) ?? [];
+    const isAddress = isIP(host) !== 0 && Number(port) <= 65535;
+    return isAddress ? `${value}` : new Refusal("an IP address and a port");
+  });
+}
+
 export const logLevel = choice("info", logLevels, "The least important lines to write.");

@@ -14,6 +14,7 @@ import { chainOf, type ImageRecords } from "./image-record.ts";
 import { ImageStore } from "./image-store.ts";
 import { LayerLeases } from "./layer-leases.ts";
 import type { ImageProvider } from "./nearby.ts";
+import { openPeers, type PeerOptions } from "./peers.ts";
 import { SharedFlight } from "./shared-flight.ts";
 import { usedLayers } from "./store-image.ts";
 import { UnpackSlots } from "./unpack-slots.ts";
@@ -23,7 +24,10 @@ export interface ImagesOptions {
   readonly root: string;
   readonly registry: Omit<RegistryOptions, "transfer">;
   readonly transfer?: TransferOptions;
+  /** Asked before any registry. */
   readonly nearby?: readonly ImageProvider[];
+  /** Asked after those. */
+  readonly peers?: PeerOptions;
   readonly records: ImageRecords;
   readonly bootId: string;
   /** For tests that run from source: the command line of `crib unpack`. */
@@ -76,14 +80,14 @@ export async function openImages(ctx: Context, options: ImagesOptions): Promise<
   );
   for (const digest of content.list()) if (!known.has(digest)) content.remove(digest);
   const { transfer = {} } = options;
-  return {
+  const deps = {
     images,
     layers,
     content,
     snapshots,
     leases,
     ingests: new IngestStore(join(options.root, "content", "ingest"), { bootId: options.bootId }),
-    downloads: new SharedFlight(),
+    downloads: new SharedFlight<void>(),
     unpacking: new UnpackSlots(transfer.parallelUnpacks || usualUnpacks()),
     registry: {
       ...options.registry,
@@ -93,11 +97,16 @@ export async function openImages(ctx: Context, options: ImagesOptions): Promise<
         stallMs: transfer.stallMs ?? defaultStallMs,
       },
     },
-    nearby: options.nearby ?? [],
     platform: platformOf(process.arch),
-    flights: new SharedFlight(),
+    flights: new SharedFlight<void>(),
     parallelLayers: transfer.parallelLayers ?? defaultParallelLayers,
   };
+  const peers = (options.peers?.urls.length ?? 0) > 0 ? options.peers : undefined;
+  const nearby = [
+    ...(options.nearby ?? []),
+    ...(peers === undefined ? [] : [openPeers(peers, deps)]),
+  ];
+  return { ...deps, nearby };
 }
 
 function usualUnpacks(): number {

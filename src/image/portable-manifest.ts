@@ -5,8 +5,9 @@ import { type Digest, digestOf, parseDigest } from "../oci/digest.ts";
 import { type Manifest, parseManifest } from "../oci/manifest.ts";
 
 /**
- * On an image's descriptor in index.json: the digests of the index and the manifest that the image was pulled by, outermost
- * first. They are blobs of the archive too. Its layers are not: they are those of the manifest that we made.
+ * On an image's descriptor in an archive's index.json, and on the manifest that a mirror gives: the digests of the index
+ * and the manifest that the image was pulled by, outermost first. These documents can be had too; the layers that they name
+ * cannot: they are there as the manifest names them that we made.
  */
 const originalsAnnotation = "crib.image.manifests";
 
@@ -14,11 +15,12 @@ const manifestType = "application/vnd.oci.image.manifest.v1+json";
 
 /**
  * A manifest for layers as they can be had now (uncompressed, or compressed anew). The config is the original one, so the
- * image's id stays what it was; the manifest's digest is honestly another one.
+ * image's id stays what it was; the manifest's digest is honestly another one. `originals` are noted on it.
  */
 export function makeManifest(
   config: { readonly digest: string; readonly sizeBytes: number },
   layers: readonly Pick<Descriptor, "mediaType" | "digest" | "sizeBytes">[],
+  originals: readonly Digest[] = [],
 ): { readonly bytes: Buffer; readonly mediaType: string; readonly digest: Digest } {
   const document = {
     schemaVersion: 2,
@@ -31,6 +33,7 @@ export function makeManifest(
     layers: layers.map(({ mediaType, digest, sizeBytes }) => {
       return { mediaType, digest, size: sizeBytes };
     }),
+    ...(originals.length === 0 ? {} : { annotations: originalsAs(originals) }),
   };
   const bytes = Buffer.from(JSON.stringify(document));
   return { bytes, mediaType: manifestType, digest: digestOf(bytes) };

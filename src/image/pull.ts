@@ -1,20 +1,22 @@
 import type { Context } from "../lib/context.ts";
-import { AppError, invalidArgument } from "../lib/errors.ts";
 import type { Descriptor } from "../oci/descriptor.ts";
 import type { Digest } from "../oci/digest.ts";
 import { maxImageConfigBytes } from "../oci/image-config.ts";
-import { type Manifest, parseManifest, selectManifest } from "../oci/manifest.ts";
-import type { Platform } from "../oci/platform.ts";
-import { formatReference, type Reference, repoDigest, repoTag } from "../oci/reference.ts";
-import { openRepository, type RemoteManifest, type Repository } from "../registry/client.ts";
+import {
+  formatReference,
+  parseReference,
+  type Reference,
+  repoDigest,
+  repoTag,
+} from "../oci/reference.ts";
+import { openRepository, type Repository } from "../registry/client.ts";
 import type { Credentials } from "../registry/credentials.ts";
 import type { ImageDeps } from "./deps.ts";
 import type { Image } from "./image.ts";
 import { findNearby, type NearbyImage } from "./nearby.ts";
 import { registrySource } from "./registry-source.ts";
+import { resolveManifest } from "./resolve-manifest.ts";
 import { storeImage, usedLayers } from "./store-image.ts";
-
-const maxIndexDepth = 4;
 
 /** How far a pull has come. Bytes are of compressed layers; those that are there already count as fetched. */
 export interface PullProgress {
@@ -84,6 +86,8 @@ async function pullFrom(
   options: PullOptions,
 ): Promise<Image> {
   const named = await repository.fetchManifest(ctx, reference.digest ?? reference.tag ?? "latest");
+  const nearby = await findByDigest(ctx, deps, reference, named.digest);
+  if (nearby !== undefined) return await storeNearby(ctx, deps, nearby, options);
   const { manifest, manifests } = await resolveManifest(ctx, repository, named, deps.platform);
   const config = await repository.fetchBlob(ctx, manifest.config, maxImageConfigBytes);
   const tag = repoTag(reference);
@@ -98,6 +102,20 @@ async function pullFrom(
     pinned: options.pinned ?? false,
     onBytes: countBytes(manifest.layers, options.onProgress),
   });
+}
+
+/** Who does not know the tag, or is not asked for tags, may have what the registry says it is. */
+async function findByDigest(
+  ctx: Context,
+  deps: ImageDeps,
+  reference: Reference,
+  digest: Digest,
+): Promise<Awaited<ReturnType<typeof findNearby>>> {
+  const tag = repoTag(reference);
+  if (tag === undefined) return undefined;
+  const byDigest = parseReference(repoDigest(reference, digest));
+  const found = await findNearby(ctx, deps.nearby, byDigest);
+  return found && { ...found, image: { ...found.image, repoTags: [tag] } };
 }
 
 /** A layer that an image has twice counts twice in all, and comes once. */
@@ -118,34 +136,4 @@ function countBytes(
     }));
     onProgress?.({ fetchedBytes, totalBytes, layers });
   };
-}
-
-interface ResolvedManifest {
-  readonly manifest: Manifest;
-  readonly manifests: readonly Uint8Array[];
-}
-
-/** From what the name led to down to the manifest for this platform. */
-async function resolveManifest(
-  ctx: Context,
-  repository: Repository,
-  named: RemoteManifest,
-  platform: Platform,
-): Promise<ResolvedManifest> {
-  const manifests: Uint8Array[] = [];
-  let remote = named;
-  for (let depth = 0; depth < maxIndexDepth; depth++) {
-    const what = `manifest ${remote.digest}`;
-    const parsed = parseManifest(remote.bytes, what, remote.mediaType);
-    manifests.push(remote.bytes);
-    if (parsed.kind === "manifest") return { manifest: parsed, manifests };
-    const chosen = selectManifest(parsed, platform, what);
-    remote = await repository.fetchManifest(ctx, chosen.digest);
-    if (remote.bytes.byteLength !== chosen.sizeBytes) {
-      throw new AppError(`manifest ${chosen.digest}: not ${chosen.sizeBytes} bytes`, {
-        kind: "data-loss",
-      });
-    }
-  }
-  throw invalidArgument(`manifest ${named.digest}: indexes nested over ${maxIndexDepth} deep`);
 }

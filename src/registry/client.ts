@@ -12,9 +12,10 @@ import { HostRounds } from "./host-rounds.ts";
 import { readHosts } from "./hosts.ts";
 import { findCredentials } from "./node-credentials.ts";
 import { Progress } from "./progress.ts";
-import type { ProxySettings } from "./proxy.ts";
+import { noProxy, type ProxySettings } from "./proxy.ts";
 import { readRegistries } from "./registries-yaml.ts";
 import { readLimited } from "./registry-error.ts";
+import type { RegistryHost } from "./registry-host.ts";
 
 export interface RegistryOptions {
   /** Where `<host>/hosts.toml` files are, first found first. */
@@ -135,6 +136,18 @@ export class Repository {
       }
     }
   }
+}
+
+/** The same repository on hosts that serve what they have to anybody: other nodes of the site. */
+export function openRepositoryOn(
+  hosts: readonly RegistryHost[],
+  reference: Reference,
+  { transfer }: Pick<RegistryOptions, "transfer">,
+): Repository {
+  const timeoutMs = Math.min(answerTimeoutMs, transfer.stallMs);
+  const options = { proxy: noProxy, timeoutMs, credentials: async () => undefined };
+  const clients = hosts.map((host) => new HostClient(host, reference, options));
+  return new Repository(reference.registry, clients, transfer);
 }
 
 /** Opens the repository of an image: reads what the node's files say about its registry, asks nothing yet. */

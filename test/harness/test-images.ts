@@ -10,7 +10,7 @@ import {
 import { silentLog } from "../../src/lib/log.ts";
 import { noProxy } from "../../src/registry/proxy.ts";
 
-export interface TestImagesOptions extends Partial<Pick<ImagesOptions, "records" | "bootId">> {
+export interface TestImagesOptions extends Partial<Pick<ImagesOptions, "records" | "bootId" | "peers">> {
   /** `hosts.toml` by registry. */
   readonly hosts?: Readonly<Record<string, string>>;
   readonly transfer?: TransferOptions;
@@ -34,5 +34,6 @@ export async function openTestImages(
     unpackArgv: (...args) => [process.execPath, join(import.meta.dir, "unpack-main.ts"), ...args],
     registry: { configDirs: [certs], registriesFiles: [], dockerConfigFiles: [], proxy: noProxy },
     transfer: options.transfer ?? {},
+    ...(options.peers && { peers: options.peers }),
   });
 }

@@ -1,0 +1,132 @@
+import type { Context } from "../lib/context.ts";
+import { asObject, optional, parseJson } from "../lib/json.ts";
+import { type Digest, digestHex, digestOf, isDigest } from "../oci/digest.ts";
+import { maxManifestBytes } from "../oci/manifest.ts";
+import type { ImageDeps } from "./deps.ts";
+import { chainOf, type ImageRecord } from "./image-record.ts";
+import { type LayerBlob, openLayerBlob } from "./layer-blob.ts";
+import { originalsOf } from "./originals.ts";
+import { makeManifest } from "./portable-manifest.ts";
+
+/** What is asked of a registry that mirrors others. */
+export interface ServedName {
+  /** The registry that is mirrored; undefined is any. */
+  readonly registry: string | undefined;
+  readonly repository: string;
+}
+
+export interface ServedDocument {
+  readonly bytes: Uint8Array;
+  readonly mediaType: string;
+  readonly digest: Digest;
+}
+
+export type ServedDeps = Pick<ImageDeps, "images" | "layers" | "content">;
+
+/**
+ * The store as a registry: a tag leads to a manifest of the layers as they can be had here, uncompressed, so that anybody
+ * can pull. `imageTag` leads to that manifest too, by the image's id. Documents that an image was pulled by are had by
+ * their own digests; the compressed layers that those name are not kept.
+ */
+export async function findServedManifest(
+  ctx: Context,
+  deps: ServedDeps,
+  name: ServedName,
+  tagOrDigest: string,
+): Promise<ServedDocument | undefined> {
+  for (const record of recordsOf(deps, name)) {
+    if (isDigest(tagOrDigest)) {
+      if (record.manifestDigests.includes(tagOrDigest)) return original(deps, tagOrDigest);
+      const made = await portable(ctx, deps, record, originalName(record, name));
+      if (made?.digest === tagOrDigest) return made;
+    } else if (tagOrDigest === imageTag(record.id)) {
+      return await portable(ctx, deps, record, originalName(record, name));
+    } else {
+      const tag = tagsOf(record, name).find((one) => one.endsWith(`:${tagOrDigest}`));
+      if (tag !== undefined) return await portable(ctx, deps, record, tag);
+    }
+  }
+  return undefined;
+}
+
+/** A config, or a layer by its diffID. */
+export async function findServedBlob(
+  ctx: Context,
+  deps: ServedDeps,
+  name: ServedName,
+  digest: Digest,
+): Promise<Omit<LayerBlob, "mediaType"> | undefined> {
+  for (const record of recordsOf(deps, name)) {
+    if ((record.id as string) === digest) {
+      const bytes = deps.content.get(digest);
+      return { digest, sizeBytes: bytes.byteLength, read: () => asStream(bytes) };
+    }
+    const chainId = chainOf(record).find((id) => deps.layers.find(id)?.diffId === digest);
+    if (chainId !== undefined) return await openLayerBlob(ctx, deps.layers, chainId, false);
+  }
+  return undefined;
+}
+
+/** All tags of the repository. */
+export function listServedTags(deps: ServedDeps, name: ServedName): readonly string[] {
+  const tags = recordsOf(deps, name).flatMap((record) => tagsOf(record, name));
+  return [...new Set(tags.map((tag) => tag.slice(tag.lastIndexOf(":") + 1)))].sort();
+}
+
+/** A tag that each image has in each of its repositories, without anybody having given it. */
+export function imageTag(id: string): string {
+  return `crib.${digestHex(id as Digest)}`;
+}
+
+function recordsOf({ images }: ServedDeps, name: ServedName): readonly ImageRecord[] {
+  return images
+    .listRecords()
+    .filter(({ repoTags, repoDigests }) =>
+      [...repoTags, ...repoDigests].some((one) => isOf(one, name)),
+    );
+}
+
+function tagsOf({ repoTags }: ImageRecord, name: ServedName): readonly string[] {
+  return repoTags.filter((tag) => isOf(tag, name));
+}
+
+/** The name by which the image's own documents are found, if it has any in this repository. */
+function originalName({ repoDigests }: ImageRecord, name: ServedName): string {
+  return repoDigests.findLast((one) => isOf(one, name)) ?? "";
+}
+
+function isOf(full: string, { registry, repository }: ServedName): boolean {
+  const end = full.includes("@") ? full.indexOf("@") : full.lastIndexOf(":");
+  const slash = full.indexOf("/");
+  const isOfRegistry = registry === undefined || full.slice(0, slash) === registry;
+  return isOfRegistry && full.slice(slash + 1, end) === repository;
+}
+
+async function portable(
+  ctx: Context,
+  deps: ServedDeps,
+  record: ImageRecord,
+  name: string,
+): Promise<ServedDocument | undefined> {
+  const chain = chainOf(record);
+  if (chain.some((id) => deps.layers.find(id)?.tarBytes === undefined)) return undefined;
+  const layers = await Promise.all(chain.map((id) => openLayerBlob(ctx, deps.layers, id, false)));
+  const config = { digest: record.id, sizeBytes: record.configSizeBytes };
+  const originals = originalsOf(deps, record, name).map((bytes) => digestOf(bytes));
+  return makeManifest(config, layers, originals);
+}
+
+function original({ content }: ServedDeps, digest: Digest): ServedDocument {
+  const bytes = content.get(digest);
+  const document = asObject(
+    parseJson(bytes, "manifest", { maxBytes: maxManifestBytes }),
+    "manifest",
+  );
+  const declared = optional(document["mediaType"], "mediaType", String);
+  const kind = "manifests" in document ? "index" : "manifest";
+  return { bytes, digest, mediaType: declared ?? `application/vnd.oci.image.${kind}.v1+json` };
+}
+
+async function* asStream(bytes: Uint8Array): AsyncGenerator<Uint8Array> {
+  yield bytes;
+}
