@@ -1,6 +1,6 @@
 import { expect, test } from "bun:test";
 import * as pb from "../gen/runtime/v1/api_pb.ts";
-import { parseSignal, stopSignalOf } from "./stop-signal.ts";
+import { parseSignal, stopSignalOf, toCriSignal } from "./stop-signal.ts";
 
 test("parseSignal() reads numbers, names and real-time signals", () => {
   const cases = {
@@ -45,4 +45,18 @@ test("stopSignalOf() takes the image's signal, and SIGTERM for its nonsense", ()
   expect(stopSignalOf(pb.Signal.RUNTIME_DEFAULT, "SIGQUIT")).toBe(3);
   expect(stopSignalOf(pb.Signal.RUNTIME_DEFAULT, "9; rm")).toBe(15);
   expect(stopSignalOf(pb.Signal.RUNTIME_DEFAULT, undefined)).toBe(15);
+});
+
+test("toCriSignal() names what stopSignalOf() made of a name, for every signal", () => {
+  const sameNumber: Readonly<Record<string, string>> = {
+    SIGCLD: "SIGCHLD",
+    SIGIOT: "SIGABRT",
+    SIGPOLL: "SIGIO",
+  };
+  for (const [name, signal] of Object.entries(pb.Signal)) {
+    if (name === "RUNTIME_DEFAULT") continue;
+    const usual = pb.Signal[(sameNumber[name] ?? name) as keyof typeof pb.Signal];
+    expect([name, toCriSignal(stopSignalOf(signal, undefined))]).toEqual([name, usual]);
+  }
+  expect(toCriSignal(0)).toBe(pb.Signal.RUNTIME_DEFAULT);
 });

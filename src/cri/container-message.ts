@@ -1,8 +1,8 @@
 import { create, type MessageInitShape } from "@bufbuild/protobuf";
 import type { Container, ContainerState } from "../container/container.ts";
+import { toCriSignal } from "../container/stop-signal.ts";
 import * as pb from "../gen/runtime/v1/api_pb.ts";
 import type { Image } from "../image/image.ts";
-import { toSignal } from "./signal.ts";
 
 /** An entry of ListContainers. `image` is the container's, where it is still there. */
 export function toContainerItem(
@@ -30,7 +30,7 @@ export function toContainerStatus(
         supplementalGroups: user.supplementalGroups.map(BigInt),
       },
     },
-    stopSignal: toSignal(container.stopSignal),
+    stopSignal: toCriSignal(container.stopSignal),
     ...(container.resources === undefined ? {} : { resources: { linux: container.resources } }),
   };
 }
