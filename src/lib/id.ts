@@ -12,3 +12,8 @@ export function generateSandboxId(): SandboxId {
 export function generateContainerId(): ContainerId {
   return randomBytes(32).toString("hex") as ContainerId;
 }
+
+/** Whether a text, such as a file name, looks like an id that was made here. */
+export function isId(text: string): boolean {
+  return /^[0-9a-f]{64}$/.test(text);
+}

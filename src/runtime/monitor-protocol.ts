@@ -1,4 +1,5 @@
 import { type ErrorKind, invalidArgument } from "../lib/errors.ts";
+import { isId } from "../lib/id.ts";
 import {
   asArray,
   asBoolean,
@@ -308,7 +309,7 @@ function isExitRecord(value: unknown): value is ExitRecord {
 /** Container ids become file names: exactly what lib/id.ts generates. */
 function readId(object: JsonObject): string {
   const id = asString(object["container"], "container");
-  if (!/^[0-9a-f]{64}$/.test(id)) throw invalidArgument("container: not a container id");
+  if (!isId(id)) throw invalidArgument("container: not a container id");
   return id;
 }
 

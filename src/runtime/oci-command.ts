@@ -1,6 +1,7 @@
 import { existsSync, rmSync, statfsSync } from "node:fs";
 import type { Context } from "../lib/context.ts";
 import { AppError, describe, invalidArgument } from "../lib/errors.ts";
+import { isId } from "../lib/id.ts";
 import { asInteger, asObject, asString, parseJson } from "../lib/json.ts";
 import { type CommandResult, runCommand } from "../os/command.ts";
 import { childEnv } from "../os/role.ts";
@@ -207,6 +208,6 @@ function parseState(output: Uint8Array): RuntimeState {
 
 /** Ids become arguments and directory names of the program: exactly what lib/id.ts generates. */
 function checkId(id: string): string {
-  if (!/^[0-9a-f]{64}$/.test(id)) throw invalidArgument("runtime: not a container id");
+  if (!isId(id)) throw invalidArgument("runtime: not a container id");
   return id;
 }

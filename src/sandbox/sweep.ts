@@ -4,7 +4,7 @@ import { releaseMs } from "../container/release.ts";
 import { discardContainer } from "../container/remove.ts";
 import { type Context, detached, withFields } from "../lib/context.ts";
 import { describe } from "../lib/errors.ts";
-import type { ContainerId, SandboxId } from "../lib/id.ts";
+import { type ContainerId, isId, type SandboxId } from "../lib/id.ts";
 import { unpinNamespaces } from "../network/netns.ts";
 import type { SandboxDeps } from "./deps.ts";
 import { removeSandboxDirectory, sandboxDirectoryOf } from "./directory.ts";
@@ -47,10 +47,6 @@ async function removeUnknown(ctx: Context, deps: SandboxDeps, id: ContainerId): 
     await handler.delete(ctx, id);
   }
   await discardContainer(ctx, deps, { id, handler: "", cgroupPath: undefined });
-}
-
-function isId(name: string): boolean {
-  return /^[0-9a-f]{64}$/.test(name);
 }
 
 async function logged(
