@@ -5,7 +5,6 @@ import { readCgroupHost } from "../../src/cgroup/host.ts";
 import { oomFiles, parseOomKills } from "../../src/cgroup/oom.ts";
 import { killAll, listProcesses } from "../../src/cgroup/processes.ts";
 import { removeCgroup } from "../../src/cgroup/remove.ts";
-import { readResources } from "../../src/cgroup/resources.ts";
 import type { Context } from "../../src/lib/context.ts";
 import { silentLog } from "../../src/lib/log.ts";
 import { eventually } from "../harness/eventually.ts";
@@ -48,24 +47,6 @@ describe("a cgroup in all hierarchies", () => {
     for (const relative of ["/", "", "/..", "/a/../.."]) {
       expect(removeCgroup(ctx, host, relative)).rejects.toThrow(RangeError);
     }
-  });
-
-  test("limits are read back as they were written", () => {
-    make(pod);
-    if (host.version === 2) {
-      writeFileSync(`${directoryFor(host, "memory", pod)}/memory.max`, "67108864");
-      writeFileSync(`${directoryFor(host, "cpu", pod)}/cpu.max`, "50000 100000");
-    } else {
-      writeFileSync(`${directoryFor(host, "memory", pod)}/memory.limit_in_bytes`, "67108864");
-      writeFileSync(`${directoryFor(host, "cpu", pod)}/cpu.cfs_quota_us`, "50000");
-    }
-    expect(readResources(host, pod)).toMatchObject({
-      memoryLimitInBytes: 67_108_864,
-      cpuQuota: 50_000,
-      cpuPeriod: 100_000,
-      pidsLimit: -1,
-    });
-    expect(readResources(host, "/crib-no-such").memoryLimitInBytes).toBeUndefined();
   });
 
   test("a kill for lack of memory is counted", async () => {
