@@ -1,5 +1,5 @@
 import { mkdirSync, readdirSync, readFileSync, rmSync } from "node:fs";
-import { writeFileAtomically } from "../lib/atomic-file.ts";
+import { removeUnfinished, writeFileAtomically } from "../lib/atomic-file.ts";
 import { AppError } from "../lib/errors.ts";
 import type { SandboxId } from "../lib/id.ts";
 import {
