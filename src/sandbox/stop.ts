@@ -13,9 +13,25 @@ import type { Sandbox } from "./sandbox.ts";
  * absent, and does again what did not succeed before (CRI StopPodSandbox).
  */
 export async function stopSandbox(ctx: Context, deps: SandboxDeps, id: SandboxId): Promise<void> {
+  await interruptCreations(deps, id);
   using _lock = await deps.sandboxLocks.lock(id, ctx.signal);
   const sandbox = deps.sandboxes.find(id);
   if (sandbox !== undefined) await tearDown(withFields(ctx, { sandbox: id }), deps, sandbox);
+}
+
+/**
+ * Ends what the OCI runtime does to make processes of this pod. They would be undone all the same; and the pod's lock,
+ * which its infra container is made under, is not to wait for a runtime that hangs.
+ */
+export async function interruptCreations(deps: SandboxDeps, id: SandboxId): Promise<void> {
+  const sandbox = deps.sandboxes.find(id);
+  const handler = deps.handlers.get(sandbox?.handler ?? "");
+  for (const intent of deps.intents.list()) {
+    if (intent.sandboxId === id) await handler?.interrupt(intent.id, "create");
+  }
+  if (sandbox?.infra?.pid !== 0) return;
+  await handler?.interrupt(sandbox.infra.id, "create");
+  await handler?.interrupt(sandbox.infra.id, "start");
 }
 
 /** Just less than a kubelet waits, so that the error names the step; network plugins in a row could take longer. */
@@ -34,6 +50,7 @@ export async function tearDown(
   // From here on nothing can be created in it, whatever happens below.
   if (wasReady) deps.sandboxes.put({ ...sandbox, state: "not-ready" });
   try {
+    await interruptCreations(deps, id);
     await Promise.all(
       deps.containers
         .list()
