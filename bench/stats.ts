@@ -4,10 +4,10 @@
  * How long statistics take with so many pods (200) of one container each, in a daemon of its own: median and 95th
  * percentile of repeated calls over the CRI socket, and the daemon's CPU time for each. Needs root and dist/crib.
  */
-import { readFileSync } from "node:fs";
 import { Daemon } from "../test/harness/daemon.ts";
 import { runPod, startScript } from "../test/harness/pod.ts";
 import { tempDir } from "../test/harness/temp-dir.ts";
+import { cpuSeconds } from "./process.ts";
 
 const pods = Number(process.argv[2] ?? 200);
 const rounds = 20;
@@ -15,9 +15,9 @@ const rounds = 20;
 async function measure(name: string, call: () => Promise<unknown>): Promise<void> {
   const first = await timed(call);
   const times: number[] = [];
-  const before = cpuMs(daemon.pid);
+  const before = cpuSeconds([daemon.pid]);
   for (let round = 0; round < rounds; round++) times.push(await timed(call));
-  const cpu = ((cpuMs(daemon.pid) - before) / rounds).toFixed(1);
+  const cpu = (((cpuSeconds([daemon.pid]) - before) * 1000) / rounds).toFixed(1);
   times.sort((a, b) => a - b);
   const at = (part: number) => (times[Math.floor((times.length - 1) * part)] ?? 0).toFixed(1);
   console.log(
@@ -29,15 +29,6 @@ async function timed(call: () => Promise<unknown>): Promise<number> {
   const began = performance.now();
   await call();
   return performance.now() - began;
-}
-
-/** User and system time so far, in steps of 10 ms (proc_pid_stat(5)). */
-function cpuMs(pid: number): number {
-  const stat = readFileSync(`/proc/${pid}/stat`, "latin1");
-  const [, , , , , , , , , , , user = "0", system = "0"] = stat
-    .slice(stat.lastIndexOf(")") + 2)
-    .split(" ");
-  return (Number(user) + Number(system)) * 10;
 }
 
 using logs = tempDir();

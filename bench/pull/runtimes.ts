@@ -2,6 +2,7 @@ import { existsSync, mkdirSync, mkdtempSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { type Cri, connectCri } from "../../test/harness/cri.ts";
 import { eventually } from "../../test/harness/eventually.ts";
+import { dataDir } from "../../test/harness/payload.ts";
 import { repositoryDir } from "../../test/parts/paths.ts";
 
 export interface RunningRuntime extends AsyncDisposable {
@@ -30,7 +31,7 @@ export function crib(executable: string): PullRuntime {
             ...[executable, "serve", `--config=${config}`, `--root=${root}/crib`],
             ...[`--state=${state}`, `--listen=unix://${socket}`],
           ],
-          env: { CRIB_DATA: join(repositoryDir, ".cache/crib-data") },
+          env: { CRIB_DATA: dataDir },
         };
       }),
   };
