@@ -1,11 +1,8 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { resolve } from "node:path";
 import { Daemon } from "../harness/daemon.ts";
-
-const executable = resolve(import.meta.dir, "../../dist/crib");
-const data = resolve(import.meta.dir, "../../.cache/crib-data");
-const image = "crib.local/demo:1";
+import { dataDir, executable } from "../harness/payload.ts";
+import { demoImage as image } from "../harness/pod.ts";
 
 let daemon: Daemon;
 
@@ -19,7 +16,7 @@ function start(...argv: readonly string[]) {
     env: {
       PATH: process.env["PATH"] ?? "",
       CRIB_SOCKET: `unix://${daemon.socket}`,
-      CRIB_DATA: data,
+      CRIB_DATA: dataDir,
     },
     stdio: ["ignore", "pipe", "pipe"],
   });

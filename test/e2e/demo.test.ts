@@ -1,14 +1,12 @@
 import { expect, test } from "bun:test";
 import { readdirSync, readFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { resolve } from "node:path";
 import { processes } from "../harness/daemon.ts";
-
-const root = resolve(import.meta.dir, "../..");
+import { dataDir, executable } from "../harness/payload.ts";
 
 function startDemo() {
-  return Bun.spawn([`${root}/dist/crib`, "demo"], {
-    env: { PATH: process.env["PATH"] ?? "", CRIB_DATA: `${root}/.cache/crib-data` },
+  return Bun.spawn([executable, "demo"], {
+    env: { PATH: process.env["PATH"] ?? "", CRIB_DATA: dataDir },
     stdio: ["ignore", "pipe", "pipe"],
   });
 }

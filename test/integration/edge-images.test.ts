@@ -83,6 +83,8 @@ describe.skipIf(!isPossible)("images with what naive unpackers get wrong", () =>
         if (!Bun.deepEquals(seen, { ...expected })) wrong.push({ seen, expected });
       }
       expect(wrong).toEqual([]);
+      const known = new Set(edgeFiles.flatMap(({ path }) => withParents(path)));
+      expect(filesBelow(join(at, "edge")).filter((path) => !known.has(path))).toEqual([]);
     });
   });
 
@@ -171,4 +173,15 @@ function seenAt(path: string, expected: ExpectedFile): Partial<ExpectedFile> {
   return Object.fromEntries(
     Object.entries(all).filter(([key]) => expected[key as keyof ExpectedFile] !== undefined),
   );
+}
+
+/** By find(1): a recursive readdir() goes through symbolic links. */
+function filesBelow(dir: string): readonly string[] {
+  const { stdout } = Bun.spawnSync(["find", dir, "-mindepth", "1", "-printf", "%P\\0"]);
+  return stdout.toString().split("\0").slice(0, -1);
+}
+
+function withParents(path: string): readonly string[] {
+  const names = path.split("/");
+  return names.map((_, i) => names.slice(0, i + 1).join("/"));
 }

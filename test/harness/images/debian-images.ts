@@ -21,9 +21,6 @@ export const debianTags = {
   docker: "docker",
 } as const;
 
-/** What containers of `tools` print when run without a command: one line each, written by Python and by a C program. */
-export const toolsOutput = ["python says 42", "C says 42"] as const;
-
 export const toolsLayerCount = 4;
 
 /** The least that `tools` has to weigh, compressed. */
