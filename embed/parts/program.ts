@@ -1,4 +1,3 @@
-import { stat } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
 import { cached, repository, sources } from "../cache.ts";
 import { run } from "../command.ts";
@@ -90,11 +89,4 @@ async function notices(): Promise<string> {
 
 async function packageAt(directory: string): Promise<Package> {
   return await Bun.file(join(directory, "package.json")).json();
-}
-
-export async function entryExists(entry: string): Promise<boolean> {
-  return await stat(entry).then(
-    () => true,
-    () => false,
-  );
 }
