@@ -17,7 +17,7 @@ export function adminRoutes(deps: AdminDeps): (router: ConnectRouter) => void {
   };
 }
 
-export function createAdminService(deps: AdminDeps): ServiceImpl<typeof pb.AdminService> {
+function createAdminService(deps: AdminDeps): ServiceImpl<typeof pb.AdminService> {
   return {
     importImages: (requests, handler) => importImages(contextOf(handler), deps, requests),
 

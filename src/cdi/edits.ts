@@ -32,7 +32,7 @@ export interface DeviceMount {
   readonly options: readonly string[];
 }
 
-export const hookNames = [
+const hookNames = [
   "prestart",
   "createRuntime",
   "createContainer",

@@ -48,7 +48,7 @@ export interface ParsedCommand {
 }
 
 /** What every command takes. */
-export const commonOptions = {
+const commonOptions = {
   socket: {
     kind: "value",
     argument: "ADDRESS",

@@ -11,7 +11,7 @@ interface Named {
 }
 
 /** By whole id, else by name (`NAME` or `NAMESPACE/NAME`), else by the beginning of an id. Throws when several fit. */
-export function findNamed<T extends Named>(
+function findNamed<T extends Named>(
   what: string,
   all: readonly T[],
   key: string,

@@ -80,7 +80,7 @@ function hostOwner({ ids, user }: Container): ReturnType<typeof hostUser> | unde
 }
 
 /** `step` is for the error: what needs the container to run. */
-export function getRunning(
+function getRunning(
   deps: Pick<ContainerDeps, "containers">,
   id: ContainerId,
   step: string,

@@ -18,7 +18,7 @@ import { statusMethods } from "./status.ts";
 import { streamingMethods } from "./streaming.ts";
 
 /** What is not here answers UNIMPLEMENTED, which kubelets take for "not supported". */
-export function createRuntimeService(deps: CriDeps): Partial<ServiceImpl<typeof RuntimeService>> {
+function createRuntimeService(deps: CriDeps): Partial<ServiceImpl<typeof RuntimeService>> {
   return {
     ...statusMethods(deps),
     ...sandboxMethods(deps),
@@ -31,10 +31,6 @@ export function createRuntimeService(deps: CriDeps): Partial<ServiceImpl<typeof 
   };
 }
 
-export function createImageService(deps: CriDeps): Partial<ServiceImpl<typeof ImageService>> {
-  return imageMethods(deps);
-}
-
 /** Everything that the CRI socket serves. */
 export function criRoutes(
   deps: CriDeps,
@@ -42,7 +38,7 @@ export function criRoutes(
 ): (router: ConnectRouter) => void {
   return (router) => {
     router.service(RuntimeService, createRuntimeService(deps));
-    router.service(ImageService, createImageService(deps));
+    router.service(ImageService, imageMethods(deps));
     router.service(Health, createHealthService(readiness));
     router.service(ServerReflection, createReflectionService());
     router.service(OldServerReflection, createReflectionService());

@@ -49,7 +49,7 @@ function randomName(): string {
 }
 
 /** Makes renames and new entries in `path` durable. */
-export function syncDirectory(path: string): void {
+function syncDirectory(path: string): void {
   const fd = openSync(path, "r");
   try {
     fsyncSync(fd);

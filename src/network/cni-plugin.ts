@@ -16,7 +16,7 @@ import { maxResultBytes } from "./cni-result.ts";
 export type CniCommand = "ADD" | "DEL" | "CHECK" | "STATUS" | "GC";
 
 /** A plugin refused. `code` is the specification's (11: try again later, 100 and up: its own). */
-export class CniError extends AppError {
+class CniError extends AppError {
   override readonly name = "CniError";
   readonly code: number;
 

@@ -21,7 +21,7 @@ export interface EmbeddedNetwork {
   setPodCidr(podCidr: string): void;
 }
 
-export const bridgeName = "crib0";
+const bridgeName = "crib0";
 const networkName = "crib";
 const rulesAgeMs = 60_000;
 const candidates = [

@@ -55,7 +55,7 @@ export function saysSomething(credentials: Credentials | undefined): credentials
 }
 
 /** `name[:port]` of an address as configurations write it; Docker Hub's names are one. */
-export function hostOf(address: string): string {
+function hostOf(address: string): string {
   const [host = ""] = address.replace(/^https?:\/\//, "").split("/", 1);
   return canonicalHost(host);
 }

@@ -107,7 +107,7 @@ export class Reaper implements Disposable {
 }
 
 /** Whether and how a process has ended; reaps it if it is our child. */
-export function askEnd(pidfd: number): ExitStatus | "running" | "unknown" {
+function askEnd(pidfd: number): ExitStatus | "running" | "unknown" {
   try {
     return reap({ pidfd }) ?? "running";
   } catch (err) {

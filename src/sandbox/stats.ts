@@ -86,7 +86,7 @@ function readLivePod(
 }
 
 /** Statistics without those of the network are better than none. */
-export async function openNetworkCounters(
+async function openNetworkCounters(
   ctx: Context,
   deps: Pick<PodStatsDeps, "stateDir" | "networkCounters">,
   sandboxes: readonly Sandbox[],

@@ -5,7 +5,7 @@ export interface SeriesOrder {
   readonly sizeBytes: number;
 }
 
-export const seriesNamePattern = /^[0-9a-f]{16}$/;
+const seriesNamePattern = /^[0-9a-f]{16}$/;
 
 const nameBytes = 16;
 export const orderBytes = nameBytes + 4;

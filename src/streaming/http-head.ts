@@ -33,7 +33,7 @@ export async function readRequestHead(
 }
 
 /** RFC 9112 sections 3 and 5, as strictly as our clients are. */
-export function parseHead(text: string): RequestHead {
+function parseHead(text: string): RequestHead {
   const [requestLine = "", ...lines] = text.split("\r\n");
   const request = /^([A-Z]{1,16}) (\/[\x21-\x7e]*) HTTP\/1\.1$/.exec(requestLine);
   if (request === null) throw invalidArgument("not an HTTP/1.1 request");

@@ -17,7 +17,7 @@ export function readDisks(files: CgroupFiles): readonly DiskCounters[] {
 }
 
 /** Lines of `8:0 rbytes=0 wbytes=0 rios=0 wios=0 dbytes=0 dios=0`. */
-export function parseDisksV2(text: string): readonly DiskCounters[] {
+function parseDisksV2(text: string): readonly DiskCounters[] {
   return text.split("\n").flatMap((line) => {
     const [, major, minor, rest = ""] = /^(\d+):(\d+) (.*)$/.exec(line) ?? [];
     if (major === undefined) return [];

@@ -18,7 +18,7 @@ export const controlType = {
   windowUpdate: 9,
 } as const;
 
-export const flagFin = 1;
+const flagFin = 1;
 
 export const resetStatus = {
   protocolError: 1,
