@@ -1,4 +1,4 @@
-import { writeSync } from "node:fs";
+import { ftruncateSync, writeSync } from "node:fs";
 import { AppError, invalidArgument } from "../lib/errors.ts";
 import { isErrno } from "../os/errno-error.ts";
 import {
@@ -94,6 +94,7 @@ export class LayerWriter implements TarSink {
     using fd = file.fd;
     try {
       file.sparse?.finish();
+      if (file.entry.sparse !== undefined) ftruncateSync(fd.fd, file.entry.sparse.sizeBytes);
       this.#looks.dressFile(fd.fd, file.entry);
     } catch (cause) {
       throw this.#failed(file.path, cause);
@@ -154,10 +155,13 @@ export class LayerWriter implements TarSink {
 
   #openFile(path: Segments, entry: TarEntry): void {
     const fd = this.#make(path, () => createFile(pathOf(path), entry.mode));
-    const size = entry.sparseSizeBytes;
-    const sparse = size === undefined ? undefined : new SparseFile(fd.fd, size);
+    const sparse =
+      entry.sparse &&
+      new SparseFile(entry.sparse, (data, position) => writeAt(fd.fd, data, position));
     this.#file = { fd, entry, path, sparse };
-    if ((size ?? 0) > this.#limits.expandedBytes) throw invalidArgument("sparse file too large");
+    if ((entry.sparse?.sizeBytes ?? 0) > this.#limits.expandedBytes) {
+      throw invalidArgument("sparse file too large");
+    }
     this.#count(entry.sizeBytes);
   }
 
@@ -288,4 +292,10 @@ function makeDevice(path: Segments, { type, device, mode }: TarEntry): void {
     throw invalidArgument("device 0:0, which is overlayfs's whiteout");
   }
   makeNode(pathOf(path), (isCharacter ? S_IFCHR : S_IFBLK) | mode, device);
+}
+
+function writeAt(fd: number, data: Uint8Array, position: number): void {
+  for (let at = 0; at < data.byteLength; ) {
+    at += writeSync(fd, data, at, data.byteLength - at, position + at);
+  }
 }

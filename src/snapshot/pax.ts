@@ -1,4 +1,4 @@
-import { AppError, invalidArgument } from "../lib/errors.ts";
+import { type AppError, invalidArgument } from "../lib/errors.ts";
 import type { Name, Timestamp } from "../os/inode.ts";
 
 /** What a PAX extended header says about an entry, as far as it concerns unpacking. */
@@ -10,11 +10,14 @@ export interface PaxRecords {
   readonly gid?: number;
   readonly mtime?: Timestamp;
   readonly attributes?: readonly (readonly [attribute: Name, value: Name])[];
-  /** GNU's sparse format: `1.0` is complete as `major`, `minor`, name and size with its holes. */
+  /** What GNU's sparse formats 0.0, 0.1 and 1.0 say between them (sparse-layout.ts). */
   readonly sparseMajor?: number;
   readonly sparseMinor?: number;
   readonly sparseName?: Name;
   readonly sparseSizeBytes?: number;
+  readonly sparseCount?: number;
+  /** Offset and length in turn. */
+  readonly sparseNumbers?: readonly number[];
 }
 
 type Draft = { -readonly [Key in keyof PaxRecords]: PaxRecords[Key] };
@@ -86,13 +89,34 @@ function apply(records: Draft, key: string, value: Buffer): void {
       records.sparseName = nameOf(value);
       break;
     case "GNU.sparse.realsize":
+    case "GNU.sparse.size":
       records.sparseSizeBytes = decimal(value);
       break;
+    case "GNU.sparse.numblocks":
+      records.sparseCount = decimal(value);
+      break;
+    case "GNU.sparse.map":
+      records.sparseNumbers = value
+        .toString("latin1")
+        .split(",")
+        .map((text) => decimal(text));
+      break;
+    // The only keys that come again and again, and whose order counts.
+    case "GNU.sparse.offset":
+    case "GNU.sparse.numbytes":
+      takeSparseNumber(records, key, decimal(value));
+      break;
     default:
-      if (key.startsWith("GNU.sparse.")) {
-        throw new AppError("sparse file in an old format", { kind: "unimplemented" });
-      }
+      if (key.startsWith("GNU.sparse.")) throw malformed();
   }
+}
+
+function takeSparseNumber(records: Draft, key: string, value: number): void {
+  const numbers = (records.sparseNumbers ?? []) as number[];
+  const isExpected = (numbers.length % 2 === 0) === (key === "GNU.sparse.offset");
+  if (!isExpected) throw malformed();
+  numbers.push(value);
+  records.sparseNumbers = numbers;
 }
 
 function nameOf(value: Buffer): Name {
@@ -100,7 +124,7 @@ function nameOf(value: Buffer): Name {
   return value;
 }
 
-function decimal(value: Buffer): number {
+function decimal(value: Buffer | string): number {
   const text = value.toString("latin1");
   const result = Number(text);
   if (!/^[0-9]{1,16}$/.test(text) || !Number.isSafeInteger(result)) throw malformed();

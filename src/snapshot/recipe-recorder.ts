@@ -78,11 +78,11 @@ export class RecipeRecorder {
     this.#encoder.replaced(name, this.#replacedBytes - offset, offset);
   }
 
-  #begin({ type, name, sizeBytes, sparseSizeBytes }: TarEntry): void {
+  #begin({ type, name, sizeBytes, sparse }: TarEntry): void {
     const path = segmentsOf(name);
     const isWhiteout = path.at(-1)?.startsWith(whiteoutPrefix) === true;
     // A sparse file's data is not what the file holds, and a whiteout's is nowhere.
-    const isKept = type === "file" && sparseSizeBytes === undefined && !isWhiteout;
+    const isKept = type === "file" && sparse === undefined && !isWhiteout;
     this.#file = isKept ? { path: pathOf(path), sizeBytes } : undefined;
     this.#isInFile = false;
   }

@@ -1,21 +1,25 @@
-import { ftruncateSync, writeSync } from "node:fs";
-import { AppError, invalidArgument } from "../lib/errors.ts";
+import { invalidArgument } from "../lib/errors.ts";
+import {
+  malformedMap,
+  maxRegions,
+  type Region,
+  regionsOf,
+  type SparseLayout,
+  tooManyRegions,
+} from "./sparse-map.ts";
 
 const blockSize = 512;
-const maxRegions = 100_000;
 const maxDigits = 16;
 
-interface Region {
-  readonly offset: number;
-  readonly length: number;
-}
+/** Gets the data of a sparse file piece by piece, and where in the file it belongs. */
+export type PutRegion = (data: Uint8Array, position: number) => void;
 
 /**
- * Takes the data of one member in GNU's sparse format 1.0 and writes the file it stands for, with holes. The data begins
- * with a map, decimal numbers a line each: how many regions, then offset and length of each; it ends at a block boundary.
+ * Takes the data of one sparse member and gives it on to where it belongs. In GNU's format 1.0 the data begins with the
+ * map, decimal numbers a line each: how many regions, then offset and length of each; it ends at a block boundary.
  */
 export class SparseFile {
-  readonly #fd: number;
+  readonly #put: PutRegion;
   readonly #sizeBytes: number;
   readonly #numbers: number[] = [];
   #digits = "";
@@ -24,9 +28,10 @@ export class SparseFile {
   #at = 0;
   #written = 0;
 
-  constructor(fd: number, sizeBytes: number) {
-    this.#fd = fd;
+  constructor({ sizeBytes, regions }: SparseLayout, put: PutRegion) {
+    this.#put = put;
     this.#sizeBytes = sizeBytes;
+    this.#regions = regions;
   }
 
   write(piece: Uint8Array): void {
@@ -38,7 +43,6 @@ export class SparseFile {
     if (!this.#isMapRead() || this.#at !== this.#regions?.length) {
       throw invalidArgument("sparse file that ends too early");
     }
-    ftruncateSync(this.#fd, this.#sizeBytes);
   }
 
   #isMapRead(): boolean {
@@ -55,52 +59,35 @@ export class SparseFile {
       if (this.#regions !== undefined) continue;
       if (byte !== 0x0a) this.#digits += String.fromCharCode(byte);
       else this.#takeNumber();
-      if (this.#digits.length > maxDigits) throw malformed();
+      if (this.#digits.length > maxDigits) throw malformedMap();
     }
     return used;
   }
 
   #takeNumber(): void {
     const value = Number(this.#digits);
-    if (!/^\d+$/.test(this.#digits) || !Number.isSafeInteger(value)) throw malformed();
+    if (!/^\d+$/.test(this.#digits) || !Number.isSafeInteger(value)) throw malformedMap();
     this.#digits = "";
     this.#numbers.push(value);
-    const [count = 0] = this.#numbers;
-    if (count > maxRegions) {
-      throw new AppError(`sparse file of ${count} regions`, { kind: "resource-exhausted" });
+    const count = this.#numbers[0] ?? 0;
+    if (count > maxRegions) throw tooManyRegions(count);
+    if (this.#numbers.length === 1 + 2 * count) {
+      this.#regions = regionsOf(this.#numbers.slice(1), this.#sizeBytes);
     }
-    if (this.#numbers.length === 1 + 2 * count) this.#regions = this.#checkRegions();
-  }
-
-  #checkRegions(): readonly Region[] {
-    const regions: Region[] = [];
-    let end = 0;
-    for (let i = 1; i < this.#numbers.length; i += 2) {
-      const [offset = 0, length = 0] = this.#numbers.slice(i, i + 2);
-      if (offset < end || offset + length > this.#sizeBytes) throw malformed();
-      end = offset + length;
-      if (length > 0) regions.push({ offset, length });
-    }
-    return regions;
   }
 
   #writeData(data: Uint8Array): void {
     for (let from = 0; from < data.byteLength; ) {
       const region = this.#regions?.[this.#at];
-      if (region === undefined) throw malformed();
+      if (region === undefined) throw malformedMap();
       const length = Math.min(data.byteLength - from, region.length - this.#written);
-      const position = region.offset + this.#written;
-      const count = writeSync(this.#fd, data, from, length, position);
-      from += count;
-      this.#written += count;
+      this.#put(data.subarray(from, from + length), region.offset + this.#written);
+      from += length;
+      this.#written += length;
       if (this.#written === region.length) {
         this.#at++;
         this.#written = 0;
       }
     }
   }
-}
-
-function malformed(): AppError {
-  return invalidArgument("malformed map of a sparse file");
 }

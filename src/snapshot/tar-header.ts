@@ -108,3 +108,32 @@ function base256(field: Buffer, what: string): number {
   if (!Number.isSafeInteger(result)) throw badNumber(what);
   return result;
 }
+
+/** The map in the header of a type `S` member (GNU's oldest sparse format), and in the blocks that may follow it. */
+export interface SparseBlock {
+  /** Offset and length in turn. */
+  readonly numbers: readonly number[];
+  /** Another block comes before the data. */
+  readonly isExtended: boolean;
+}
+
+export function readSparseHeader(block: Buffer): SparseBlock & { readonly sizeBytes: number } {
+  return {
+    numbers: sparseNumbers(block, 386, 4),
+    isExtended: block[482] !== 0,
+    sizeBytes: number(block, 483, 12, "size"),
+  };
+}
+
+export function readSparseExtension(block: Buffer): SparseBlock {
+  return { numbers: sparseNumbers(block, 0, 21), isExtended: block[504] !== 0 };
+}
+
+/** Up to the first entry that is not filled in. */
+function sparseNumbers(block: Buffer, offset: number, count: number): readonly number[] {
+  const numbers: number[] = [];
+  for (let at = offset; at < offset + 24 * count && block[at + 12] !== 0; at += 24) {
+    numbers.push(number(block, at, 12, "map"), number(block, at + 12, 12, "map"));
+  }
+  return numbers;
+}

@@ -1,7 +1,16 @@
 import { AppError, invalidArgument } from "../lib/errors.ts";
 import type { Name, Timestamp } from "../os/inode.ts";
 import { type PaxRecords, parsePax } from "./pax.ts";
-import { blockSize, isZeroBlock, readHeader, type TarHeader } from "./tar-header.ts";
+import { paxSparseLayout } from "./sparse-layout.ts";
+import { maxRegions, regionsOf, type SparseLayout, tooManyRegions } from "./sparse-map.ts";
+import {
+  blockSize,
+  isZeroBlock,
+  readHeader,
+  readSparseExtension,
+  readSparseHeader,
+  type TarHeader,
+} from "./tar-header.ts";
 
 export type EntryType =
   | "file"
@@ -23,8 +32,8 @@ export interface TarEntry {
   readonly gid: number;
   /** Of the data that follows; 0 for all but files. */
   readonly sizeBytes: number;
-  /** The size with its holes of a file in GNU's sparse format 1.0; its data begins with a map (sparse-file.ts). */
-  readonly sparseSizeBytes: number | undefined;
+  /** Of a file with holes, for which the data has to be taken apart (sparse-file.ts). */
+  readonly sparse: SparseLayout | undefined;
   readonly mtime: Timestamp;
   readonly device: readonly [major: number, minor: number];
   readonly attributes: readonly (readonly [attribute: Name, value: Name])[];
@@ -41,6 +50,7 @@ const typeOfFlag: Readonly<Record<string, EntryType>> = {
   "\0": "file",
   "0": "file",
   "7": "file",
+  S: "file",
   "1": "hard-link",
   "2": "symlink",
   "3": "character-device",
@@ -58,7 +68,7 @@ const maxExtensionBytes: Readonly<Record<string, number>> = {
 const nothing = Buffer.alloc(0);
 
 /**
- * A reader of tar archives that is given the bytes as they come: ustar, GNU long names, PAX. Our own and not
+ * A reader of tar archives that is given the bytes as they come: ustar, GNU long names and sparse files, PAX. Our own and not
  * tar-stream, because names must stay bytes (a string would merge names that differ in an invalid byte), because where
  * archives are ambiguous it must refuse and not guess, and because every extension header has a limit.
  */
@@ -68,7 +78,7 @@ export class TarReader {
   #pending = Buffer.alloc(blockSize);
   #filled = 0;
   #wanted = blockSize;
-  #state: "header" | "extension" | "data" | "padding" | "end" = "header";
+  #state: "header" | "extension" | "sparse" | "data" | "padding" | "end" = "header";
   #left = 0;
   #padding = 0;
   #zeroBlocks = 0;
@@ -77,6 +87,8 @@ export class TarReader {
   #pax: PaxRecords | undefined;
   #longName: Name | undefined;
   #longLink: Name | undefined;
+  /** A member of type `S` whose map is not complete yet. */
+  #oldSparse: { header: TarHeader; sizeBytes: number; numbers: number[] } | undefined;
 
   constructor(sink: TarSink) {
     this.#sink = sink;
@@ -123,6 +135,9 @@ export class TarReader {
         this.#expectHeader();
         this.#skip(this.#padding);
         break;
+      case "sparse":
+        this.#takeSparseBlock(this.#pending);
+        break;
       case "data":
         this.#sink.end();
         this.#expectHeader();
@@ -156,8 +171,34 @@ export class TarReader {
     if (this.#zeroBlocks > 0) throw invalidArgument("tar archive goes on after a zero block");
     const header = readHeader(block);
     const limit = maxExtensionBytes[header.typeFlag];
-    if (limit === undefined) this.#takeEntry(header);
-    else this.#expectExtension(header, limit);
+    if (limit !== undefined) this.#expectExtension(header, limit);
+    else if (header.typeFlag === "S") this.#takeSparseHeader(header, block);
+    else this.#takeEntry(header, undefined);
+  }
+
+  /** Between this header and the data there may be more of the map, which is not part of the size. */
+  #takeSparseHeader(header: TarHeader, block: Buffer): void {
+    const { numbers, isExtended, sizeBytes } = readSparseHeader(block);
+    this.#oldSparse = { header, sizeBytes, numbers: [...numbers] };
+    if (isExtended) this.#state = "sparse";
+    else this.#takeSparseEntry();
+  }
+
+  #takeSparseBlock(block: Buffer): void {
+    const { numbers, isExtended } = readSparseExtension(block);
+    this.#oldSparse?.numbers.push(...numbers);
+    const count = (this.#oldSparse?.numbers.length ?? 0) / 2;
+    if (count > maxRegions) throw tooManyRegions(count);
+    this.#expectHeader();
+    if (isExtended && numbers.length > 0) this.#state = "sparse";
+    else this.#takeSparseEntry();
+  }
+
+  #takeSparseEntry(): void {
+    if (this.#oldSparse === undefined) throw new TypeError("no member of type S");
+    const { header, sizeBytes, numbers } = this.#oldSparse;
+    this.#oldSparse = undefined;
+    this.#takeEntry(header, { sizeBytes, regions: regionsOf(numbers, sizeBytes) });
   }
 
   #expectExtension(header: TarHeader, limit: number): void {
@@ -191,8 +232,8 @@ export class TarReader {
     }
   }
 
-  #takeEntry(header: TarHeader): void {
-    const entry = this.#assemble(header);
+  #takeEntry(header: TarHeader, oldSparse: SparseLayout | undefined): void {
+    const entry = this.#assemble(header, oldSparse);
     this.#pax = undefined;
     this.#longName = undefined;
     this.#longLink = undefined;
@@ -204,11 +245,13 @@ export class TarReader {
     if (entry.sizeBytes === 0) this.#finishPart();
   }
 
-  #assemble(header: TarHeader): TarEntry {
+  #assemble(header: TarHeader, oldSparse: SparseLayout | undefined): TarEntry {
     const pax: PaxRecords = { ...this.#global, ...this.#pax };
     const both = (pax.path && this.#longName) || (pax.linkPath && this.#longLink);
     if (both) throw invalidArgument("tar entry with a PAX and a GNU name");
-    const sparseSizeBytes = sparseSizeOf(pax);
+    const paxSparse = paxSparseLayout(pax);
+    if (paxSparse && oldSparse) throw invalidArgument("tar entry with two maps of its holes");
+    const sparse = oldSparse ?? paxSparse;
     const name = pax.sparseName ?? pax.path ?? this.#longName ?? header.name;
     const type = typeOfFlag[header.typeFlag];
     if (type === undefined) {
@@ -224,7 +267,7 @@ export class TarReader {
       uid: checkId(pax.uid ?? header.uid),
       gid: checkId(pax.gid ?? header.gid),
       sizeBytes: type === "file" && !isOldDirectory ? (pax.sizeBytes ?? header.sizeBytes) : 0,
-      sparseSizeBytes: type === "file" && !isOldDirectory ? sparseSizeBytes : undefined,
+      sparse: type === "file" && !isOldDirectory ? sparse : undefined,
       mtime: pax.mtime ?? { seconds: header.mtimeSeconds, nanoseconds: 0 },
       device: header.device,
       attributes: pax.attributes ?? [],
@@ -239,15 +282,6 @@ function globalRecords(records: PaxRecords): PaxRecords {
     throw invalidArgument("global PAX header with more than owner and time");
   }
   return records;
-}
-
-function sparseSizeOf(pax: PaxRecords): number | undefined {
-  const { sparseMajor, sparseMinor, sparseName, sparseSizeBytes } = pax;
-  const given = [sparseMajor, sparseMinor, sparseName, sparseSizeBytes];
-  if (given.every((field) => field === undefined)) return undefined;
-  if (sparseMajor === 1 && sparseMinor === 0 && sparseSizeBytes !== undefined)
-    return sparseSizeBytes;
-  throw new AppError("sparse file in an old format", { kind: "unimplemented" });
 }
 
 /** The highest value means "leave as it is" to chown(2). */
