@@ -33,6 +33,11 @@ const upper = (name: string) =>
 const one = makeImage([shared, upper("one")], { Cmd: ["/one"] });
 const two = makeImage([upper("below"), shared], { Cmd: ["/two"] });
 
+/** A child that waits for another small layer has a directory of its own. */
+function unfinished(directory: string): readonly string[] {
+  return readdirSync(directory).filter((name) => !name.startsWith("series-"));
+}
+
 describe.skipIf(!isPossible)("image archives", () => {
   const resources = new AsyncDisposableStack();
   let registry: RegistryServer;
@@ -91,7 +96,7 @@ describe.skipIf(!isPossible)("image archives", () => {
       const into = await open();
       await way(into);
       expect(identities(into)).toEqual(identities(source));
-      expect(readdirSync(join(into.layers.directory, "tmp"))).toEqual([]);
+      expect(unfinished(join(into.layers.directory, "tmp"))).toEqual([]);
     }
   });
 
@@ -150,7 +155,7 @@ describe.skipIf(!isPossible)("image archives", () => {
       const into = await open();
       const kind = await importArchive(ctx, into, file(bytes)).then(() => "imported", kindOf);
       expect(["invalid-argument", "data-loss"]).toContain(kind);
-      expect(readdirSync(join(into.layers.directory, "tmp"))).toEqual([]);
+      expect(unfinished(join(into.layers.directory, "tmp"))).toEqual([]);
     }
   });
 

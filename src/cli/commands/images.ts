@@ -3,6 +3,7 @@ import * as pb from "../../gen/runtime/v1/api_pb.ts";
 import { defineCommand } from "../command.ts";
 import { exitCodes } from "../failure.ts";
 import { formatSize, shortId } from "../format.ts";
+import { writeImageTree } from "../image-tree.ts";
 import { listOptions, writeList } from "../list-output.ts";
 
 export const images = defineCommand({
@@ -10,11 +11,23 @@ export const images = defineCommand({
   group: "images",
   summary: "list the images on this node",
   usage: "[IMAGE]",
-  examples: ["crib images", "crib images -q", "crib images -o json docker.io/library/alpine:3"],
-  options: listOptions,
+  examples: [
+    "crib images",
+    "crib images --tree",
+    "crib images -q",
+    "crib images -o json docker.io/library/alpine:3",
+  ],
+  options: {
+    ...listOptions,
+    tree: { kind: "flag", help: "with the layers of each, and which are shared" },
+  },
   positionals: { min: 0, max: 1 },
   async run(env, options, [image = ""]) {
     using cri = env.connect();
+    if (options.tree) {
+      await writeImageTree(env, cri, image);
+      return exitCodes.ok;
+    }
     const filter = { image: { image } };
     const answer = await cri.images.listImages({ filter }, { signal: env.ctx.signal });
     const sorted = answer.images.toSorted((a, b) => nameOf(a).localeCompare(nameOf(b)));
