@@ -1,4 +1,12 @@
-import { chownSync, mkdirSync, readdirSync, rmdirSync, rmSync, writeFileSync } from "node:fs";
+import {
+  chownSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmdirSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import type { ContainerId } from "../lib/id.ts";
 import { isErrno } from "../os/errno-error.ts";
 
@@ -55,6 +63,16 @@ export function ownPipes(
 export function writeConfig(bundle: Bundle, spec: object): void {
   // Nobody reads it before the record of the container is there, and a reboot makes it worthless.
   writeFileSync(bundle.config, JSON.stringify(spec), { mode: 0o600 });
+}
+
+/** What was written; undefined when it is gone. */
+export function readConfig(bundle: Bundle): unknown {
+  try {
+    return JSON.parse(readFileSync(bundle.config, "utf8"));
+  } catch (err) {
+    if (isErrno(err, "ENOENT")) return undefined;
+    throw err;
+  }
 }
 
 /** Where the image that is a container's n-th image volume is mounted. */

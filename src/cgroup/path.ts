@@ -1,5 +1,7 @@
+import { existsSync } from "node:fs";
 import { failedPrecondition, invalidArgument } from "../lib/errors.ts";
 import type { CgroupDriver } from "./driver.ts";
+import type { CgroupHost } from "./host.ts";
 
 /** Where a container's cgroup is. */
 export interface ContainerCgroup {
@@ -33,6 +35,30 @@ export function containerCgroup(options: {
   // A slice by its bare name is where systemd has put it; a path is taken as it is, whatever its parts are called.
   const path = isBareSlice(parent) ? expandSlice(checkSlice(parent)) : checkPath(parent);
   return { ociPath: `${path}/${id}`, relative: `${path}/${id}` };
+}
+
+/**
+ * The cgroup that an `ociPath` means which somebody else chose. It must not be there yet: what is in a container's
+ * cgroup is killed and removed with the container.
+ */
+export function newCgroup(
+  host: CgroupHost,
+  driver: CgroupDriver,
+  ociPath: string,
+): ContainerCgroup {
+  const relative = driver === "systemd" ? scopePath(ociPath) : checkPath(ociPath);
+  const taken = host.hierarchies.find((root) => existsSync(`${root}${relative}`));
+  if (taken !== undefined) throw failedPrecondition(`cgroup ${shown(relative)} is there already`);
+  return { ociPath, relative };
+}
+
+/** `slice:prefix:name` as runc and crun understand it. */
+function scopePath(ociPath: string): string {
+  const [slice = "", prefix = "", scope = "", ...more] = ociPath.split(":");
+  if (more.length > 0 || !name.test(`${prefix}-${scope}`) || prefix === "" || scope === "") {
+    throw invalidArgument(`cgroup path ${shown(ociPath)} is not slice:prefix:name`);
+  }
+  return `${expandSlice(checkSlice(slice))}/${prefix}-${scope}.scope`;
 }
 
 /** Where systemd puts a slice: `a-b.slice` is inside `a.slice` (systemd.slice(5)). */

@@ -9,15 +9,16 @@ import { type ContainerId, generateContainerId } from "../lib/id.ts";
 import { abortable } from "../lib/keyed-mutex.ts";
 import { hostUser } from "../oci/pod-ids.ts";
 import { ensureOomScore } from "../runtime/oom-score.ts";
+import { agreeOnSpec } from "./agree-on-spec.ts";
 import type { Container } from "./container.ts";
 import type { ContainerDeps } from "./deps.ts";
 import type { SandboxEnvironment } from "./environment.ts";
 import { getHandler } from "./handlers.ts";
 import { mountImageVolumes, withImageRefs } from "./image-volumes.ts";
 import { logPathOf } from "./log-path.ts";
-import { prepareSpec } from "./prepare-spec.ts";
 import { type ProcessHolder, releaseMs } from "./release.ts";
 import { undoCreation } from "./remove.ts";
+import { overlayCriResources } from "./spec/overlay-resources.ts";
 import { stopSignalOf } from "./stop-signal.ts";
 
 /**
@@ -46,7 +47,8 @@ export function createContainer(
     const id = generateContainerId();
     const subject = withFields(detached(ctx, setUpMs), { container: id });
     try {
-      await setUp(subject, deps, id, environment, config);
+      const container = await setUp(subject, deps, id, environment, config);
+      await deps.plugins.postCreateContainer(subject, container);
     } catch (cause) {
       // Whatever could not be done in a sandbox that is going away: that it goes is the reason.
       if (environment.isReady()) throw cause;
@@ -66,7 +68,7 @@ async function setUp(
   id: ContainerId,
   environment: SandboxEnvironment,
   config: pb.ContainerConfig,
-): Promise<void> {
+): Promise<Container> {
   const image = imageOf(deps, config);
   const handler = getHandler(deps.handlers, environment.handler);
   const logPath = logPathOf(environment.config.logDirectory, config.logPath);
@@ -77,11 +79,11 @@ async function setUp(
     id,
   });
   const bundle = bundleOf(deps.stateDir, id);
-  const holder = {
+  let holder: ProcessHolder & { readonly cgroupPath: string } = {
     id,
     handler: environment.handler,
     cgroupPath: cgroup.relative,
-  } satisfies ProcessHolder;
+  };
   await using undo = new AsyncDisposableStack();
 
   // The intent comes first: whatever is cut off after it, recovery finds and undoes.
@@ -93,7 +95,7 @@ async function setUp(
   await deps.snapshots.mount(ctx, id, bundle.rootfs, { userNamespace });
   const volumes = await mountImageVolumes(ctx, deps, { id, bundle }, config.mounts, userNamespace);
 
-  const { spec, user } = await prepareSpec(deps.host, {
+  using agreed = await agreeOnSpec(ctx, deps, undo, id, {
     config,
     environment,
     image,
@@ -102,6 +104,12 @@ async function setUp(
     handler,
     volumes,
   });
+  const { spec, user } = agreed;
+  const cgroupPath = agreed.cgroup?.relative ?? cgroup.relative;
+  if (agreed.cgroup !== undefined) {
+    holder = { ...holder, cgroupPath };
+    deps.intents.put({ ...holder, sandboxId: environment.sandboxId });
+  }
   writeConfig(bundle, spec);
   const created = await deps.monitors.create(ctx, {
     id,
@@ -111,7 +119,7 @@ async function setUp(
     stdin: config.stdin,
     stdinOnce: config.stdinOnce,
     logPath,
-    oomFiles: oomFiles(deps.cgroup, cgroup.relative),
+    oomFiles: oomFiles(deps.cgroup, cgroupPath),
   });
   ensureOomScore(created, spec.process.oomScoreAdj);
   if (userNamespace !== undefined) ownPipes(bundle, hostUser(userNamespace.ids, user));
@@ -124,10 +132,10 @@ async function setUp(
     logPath,
     user,
     ids: userNamespace?.ids,
-    resources: config.linux?.resources,
+    resources: overlayCriResources(config.linux?.resources, agreed.resources),
     stopSignal,
     handler: environment.handler,
-    cgroupPath: cgroup.relative,
+    cgroupPath,
     bootId: deps.bootId,
     monitorId: created.monitorId,
     pidStartTime: created.pidStartTime,
@@ -142,6 +150,7 @@ async function setUp(
   undo.move();
   deps.events.publish({ type: "created", container });
   ctx.log.info("container created", { image: image.id });
+  return container;
 }
 
 function imageOf(deps: Pick<ContainerDeps, "images">, config: pb.ContainerConfig): Image {

@@ -10,6 +10,7 @@ import type { ContainerTable } from "../state/containers.ts";
 import type { IntentTable } from "../state/intents.ts";
 import type { ContainerEvents } from "./events.ts";
 import type { ExitWaiters } from "./exit-waiters.ts";
+import type { ContainerPlugins } from "./plugins.ts";
 import type { SpecHost } from "./spec/host.ts";
 
 /** What the operations on containers use; built once by daemon/serve.ts. Each operation picks its part. */
@@ -34,6 +35,7 @@ export interface ContainerDeps {
   readonly creations: SingleFlight<ContainerId>;
   readonly exits: ExitWaiters;
   readonly events: ContainerEvents;
+  readonly plugins: ContainerPlugins;
   readonly clock: () => bigint;
   readonly bootId: string;
 }

@@ -28,6 +28,7 @@ export async function recordExit(
   deps.containers.put(ended);
   deps.exits.notify(id);
   deps.events.publish({ type: "stopped", container: ended });
+  deps.plugins.stopContainer(ctx, ended);
   ctx.log.info("container exited", {
     container: id,
     sandbox: container.sandboxId,

@@ -21,6 +21,8 @@ export async function removeContainer(
   using _lock = await deps.locks.lock(id, ctx.signal);
   const last = deps.containers.find(id);
   if (last === undefined) return;
+  // While it can still be told what it was.
+  using _told = await deps.plugins.removeContainer(detached(ctx), last);
   await discardContainer(detached(ctx, releaseMs), deps, container);
   deps.containers.delete(id);
   deps.events.publish({ type: "deleted", container: last });

@@ -24,6 +24,7 @@ export async function startContainer(
   }
   const { pid } = container.state;
   try {
+    await deps.plugins.startContainer(ctx, container);
     await letRun(ctx, deps, container);
     const started: Container = {
       ...container,
@@ -31,6 +32,7 @@ export async function startContainer(
     };
     deps.containers.put(started);
     deps.events.publish({ type: "started", container: started });
+    await deps.plugins.postStartContainer(ctx, started);
   } catch (cause) {
     await endFailed(ctx, deps, container, describe(cause));
     throw new Error(`start container ${id}`, { cause });
@@ -61,6 +63,7 @@ async function endFailed(
   deps.containers.put(failed);
   deps.exits.notify(container.id);
   deps.events.publish({ type: "stopped", container: failed });
+  deps.plugins.stopContainer(ctx, failed);
   try {
     await releaseProcess(detached(ctx, releaseMs), deps, failed);
   } catch (err) {

@@ -2,25 +2,56 @@ import type * as pb from "../gen/runtime/v1/api_pb.ts";
 import type { Context } from "../lib/context.ts";
 import { failedPrecondition } from "../lib/errors.ts";
 import type { ContainerId } from "../lib/id.ts";
+import type { SpecResources } from "../oci/runtime-spec.ts";
+import type { Container } from "./container.ts";
 import type { ContainerDeps } from "./deps.ts";
 import { getHandler } from "./handlers.ts";
+import { limitSwap, overlayCriResources, overlayResources } from "./spec/overlay-resources.ts";
 import { toOciResources } from "./spec/resources.ts";
+
+type UpdateDeps = Pick<ContainerDeps, "containers" | "handlers" | "host" | "locks">;
 
 /** Changes limits of a container that has not ended. 0, "" and empty leave a limit as it is (CRI LinuxContainerResources). */
 export async function updateResources(
   ctx: Context,
-  deps: Pick<ContainerDeps, "containers" | "handlers" | "host" | "locks">,
+  deps: UpdateDeps & Pick<ContainerDeps, "plugins">,
   id: ContainerId,
   resources: pb.LinuxContainerResources,
 ): Promise<void> {
-  using _lock = await deps.locks.lock(id, ctx.signal);
-  const container = deps.containers.get(id);
-  if (container.state.name === "exited") {
-    throw failedPrecondition(`update resources of container ${id}: it has exited`);
+  const asked = toOciResources(resources, deps.host.cgroupVersion, deps.host);
+  // Asked without the lock: plugins may want to change other containers first.
+  const wanted = await deps.plugins.updateContainer(ctx, requireAlive(deps, id), asked);
+  const own = limitSwap(wanted, deps.host);
+  {
+    using _lock = await deps.locks.lock(id, ctx.signal);
+    const container = requireAlive(deps, id);
+    const handler = getHandler(deps.handlers, container.handler);
+    await handler.update(ctx, id, overlayResources(asked, own));
+    const now = overlayCriResources(merged(container.resources, resources), own);
+    deps.containers.put({ ...container, resources: now });
   }
-  const handler = getHandler(deps.handlers, container.handler);
-  await handler.update(ctx, id, toOciResources(resources, deps.host.cgroupVersion, deps.host));
-  deps.containers.put({ ...container, resources: merged(container.resources, resources) });
+  await deps.plugins.postUpdateContainer(ctx, deps.containers.get(id));
+}
+
+/** Changes limits of a container that has not ended because a plugin wants it: no plugin is asked. */
+export async function applyResources(
+  ctx: Context,
+  deps: UpdateDeps,
+  id: ContainerId,
+  change: SpecResources,
+): Promise<void> {
+  using _lock = await deps.locks.lock(id, ctx.signal);
+  const container = requireAlive(deps, id);
+  const limits = limitSwap(change, deps.host);
+  await getHandler(deps.handlers, container.handler).update(ctx, id, limits);
+  const resources = overlayCriResources(container.resources, limits);
+  deps.containers.put({ ...container, resources });
+}
+
+function requireAlive(deps: Pick<UpdateDeps, "containers">, id: ContainerId): Container {
+  const container = deps.containers.get(id);
+  if (container.state.name !== "exited") return container;
+  throw failedPrecondition(`update resources of container ${id}: it has exited`);
 }
 
 /** What is in force afterwards: the change where it says something, what was there where it does not. */

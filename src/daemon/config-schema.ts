@@ -1,5 +1,6 @@
 import {
   choice,
+  flag,
   integer,
   listenAddress,
   logLevel,
@@ -154,6 +155,54 @@ export const schema = {
     ),
     tlsCertFile: path("", "Certificate of the streaming server, PEM. Empty: plain HTTP."),
     tlsKeyFile: path("", "Its key. Both are read again when they change."),
+  },
+  nri: {
+    enable: flag(
+      true,
+      "Node Resource Interface: let plugins follow and change containers. They run with the rights of this daemon.",
+    ),
+    socketPath: path(
+      "/var/run/nri/nri.sock",
+      "Where plugins connect; not served while somebody else does. Only root may.",
+    ),
+    pluginPath: path(
+      "/opt/nri/plugins",
+      "Plugins that are started with the daemon: programs of root's called NN-name.",
+    ),
+    pluginConfigPath: path(
+      "/etc/nri/conf.d",
+      "What they are configured with: NN-name.conf or name.conf.",
+    ),
+    registrationTimeoutMs: integer(
+      5000,
+      [100, 600_000],
+      "How long a plugin may take to register, and to be told of everything that is there.",
+    ),
+    requestTimeoutMs: integer(
+      2000,
+      [10, 600_000],
+      "How long a plugin may take over one event. One that takes longer is disconnected.",
+    ),
+    defaultValidator: {
+      enable: flag(false, "Check what plugins do to new containers."),
+      rejectOciHookAdjustment: flag(false, "Plugins may not add OCI hooks."),
+      rejectRuntimeDefaultSeccompAdjustment: flag(
+        false,
+        "Plugins may not change the seccomp policy of containers that have the default one.",
+      ),
+      rejectUnconfinedSeccompAdjustment: flag(false, "Nor of containers that have none."),
+      rejectCustomSeccompAdjustment: flag(false, "Nor of containers that have one of their own."),
+      rejectNamespaceAdjustment: flag(false, "Plugins may not change namespaces."),
+      rejectSysctlAdjustment: flag(false, "Plugins may not change sysctls."),
+      requiredPlugins: texts(
+        [],
+        "Plugins, by name without NN, without which no container is created. Static pods need the annotation below.",
+      ),
+      tolerateMissingPluginsAnnotation: text(
+        "",
+        'Annotation of pods that can do without required plugins: "true" for the pod, or with /container.NAME.',
+      ),
+    },
   },
   limits: {
     shutdownSeconds: integer(

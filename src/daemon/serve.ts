@@ -45,6 +45,7 @@ import { openDaemonLog } from "./log-sink.ts";
 import { serveMirror } from "./mirror.ts";
 import { openNearby } from "./nearby.ts";
 import { notify } from "./notify.ts";
+import { openPlugins } from "./plugins.ts";
 import { onExit, recover } from "./recover.ts";
 import { clearStaleState } from "./stale-state.ts";
 
@@ -83,6 +84,7 @@ export async function serve(args: readonly string[]): Promise<void> {
     }),
   );
   await recover(ctx, domain.deps);
+  await domain.startPlugins();
   readiness.set("ready");
   notify(config.notifySocket, "READY=1");
   log.info("serving", { version, socket: config.socket, root: config.root, state: config.state });
@@ -132,7 +134,7 @@ async function openDomain(
   ctx: Context,
   config: Config,
   resources: AsyncDisposableStack,
-): Promise<Domain> {
+): Promise<Domain & { readonly startPlugins: () => Promise<void> }> {
   const database = resources.use(Database.open(`${config.root}/state.db`, ctx.log));
   const images = await openImages(ctx, {
     root: config.root,
@@ -187,6 +189,7 @@ async function openDomain(
   const cgroups = resources.use(new OpenCgroups(cgroup));
   const networkCounters = resources.use(new NetworkCounters());
   events.onEvent((event) => forgetStats({ cgroups, networkCounters, cgroupDriver }, event));
+  const plugins = openPlugins(ctx, config, resources, () => deps);
   const deps: DomainDeps = {
     stateDir: config.state,
     containers,
@@ -215,6 +218,7 @@ async function openDomain(
       fallback: config.network.default,
       embeddedPluginDir: `${config.payload}/cni`,
     }),
+    plugins: plugins.hooks,
     pausePath: `${config.payload}/pause`,
     userNamespacePath: (await supportsUserNamespaces(
       ctx,
@@ -234,7 +238,7 @@ async function openDomain(
   };
   built.resolve(deps);
   const streaming = resources.use(new StreamingServer(ctx, bindStreaming(deps), config.streaming));
-  return { config, deps, images, streaming };
+  return { config, deps, images, streaming, startPlugins: plugins.start };
 }
 
 /** In the background, until the context ends. */

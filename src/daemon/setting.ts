@@ -98,6 +98,12 @@ export function integer(
   );
 }
 
+export function flag(fallback: boolean, doc: string): Setting<boolean> {
+  return setting(fallback, doc, (value) =>
+    typeof value === "boolean" ? value : new Refusal("true or false"),
+  );
+}
+
 export function choice<const T extends string>(
   fallback: T,
   choices: readonly T[],

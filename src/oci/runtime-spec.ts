@@ -1,10 +1,12 @@
-/** The part of the OCI runtime-spec (1.2) that crib writes: config.json of a bundle on Linux. */
+/** The part of the OCI runtime-spec (1.3) that crib writes: config.json of a bundle on Linux. */
 export interface RuntimeSpec {
   readonly ociVersion: string;
   readonly process: SpecProcess;
   readonly root: { readonly path: string; readonly readonly: boolean };
   readonly mounts: readonly SpecMount[];
   readonly hooks?: SpecHooks;
+  /** Nothing of a client: some OCI runtimes obey annotations. */
+  readonly annotations?: Readonly<Record<string, string>>;
   readonly linux: SpecLinux;
 }
 
@@ -37,8 +39,21 @@ export interface SpecProcess {
   readonly noNewPrivileges: boolean;
   readonly oomScoreAdj: number;
   readonly rlimits?: readonly SpecRlimit[];
+  readonly ioPriority?: { readonly class: string; readonly priority: number };
+  readonly scheduler?: SpecScheduler;
   readonly apparmorProfile?: string;
   readonly selinuxLabel?: string;
+}
+
+/** sched_setattr(2) */
+export interface SpecScheduler {
+  readonly policy: string;
+  readonly nice?: number;
+  readonly priority?: number;
+  readonly flags?: readonly string[];
+  readonly runtime?: number;
+  readonly deadline?: number;
+  readonly period?: number;
 }
 
 export interface SpecRlimit {
@@ -89,8 +104,25 @@ export interface SpecLinux {
   readonly rootfsPropagation?: "rprivate" | "rslave" | "rshared";
   readonly seccomp?: SpecSeccomp;
   readonly mountLabel?: string;
-  /** A class of the node's resctrl that is there already. */
-  readonly intelRdt?: { readonly closID: string };
+  readonly sysctl?: Readonly<Record<string, string>>;
+  /** What clients may name is a class of the node's resctrl that is there already; the rest is for plugins. */
+  readonly intelRdt?: SpecIntelRdt;
+  readonly memoryPolicy?: SpecMemoryPolicy;
+  /** Interfaces of the node that move into the container's network namespace. */
+  readonly netDevices?: Readonly<Record<string, { readonly name?: string }>>;
+}
+
+export interface SpecIntelRdt {
+  readonly closID?: string;
+  readonly schemata?: readonly string[];
+  readonly enableMonitoring?: boolean;
+}
+
+/** set_mempolicy(2) */
+export interface SpecMemoryPolicy {
+  readonly mode: string;
+  readonly nodes: string;
+  readonly flags?: readonly string[];
 }
 
 export interface SpecNamespace {
@@ -112,8 +144,9 @@ export interface SpecDevice {
 /** What `runc update -r -` takes as well. */
 export interface SpecResources {
   readonly devices?: readonly SpecDeviceRule[];
-  readonly memory?: { readonly limit?: number; readonly swap?: number };
+  readonly memory?: SpecMemory;
   readonly cpu?: SpecCpu;
+  readonly pids?: { readonly limit: number };
   readonly hugepageLimits?: readonly { readonly pageSize: string; readonly limit: number }[];
   readonly unified?: Readonly<Record<string, string>>;
   readonly blockIO?: SpecBlockIo;
@@ -137,10 +170,23 @@ export interface SpecDeviceRate extends SpecDeviceNumber {
   readonly rate: number;
 }
 
+export interface SpecMemory {
+  readonly limit?: number;
+  readonly reservation?: number;
+  readonly swap?: number;
+  readonly kernel?: number;
+  readonly kernelTCP?: number;
+  readonly swappiness?: number;
+  readonly disableOOMKiller?: boolean;
+  readonly useHierarchy?: boolean;
+}
+
 export interface SpecCpu {
   readonly shares?: number;
   readonly quota?: number;
   readonly period?: number;
+  readonly realtimeRuntime?: number;
+  readonly realtimePeriod?: number;
   readonly cpus?: string;
   readonly mems?: string;
 }
@@ -157,6 +203,8 @@ export interface SpecDeviceRule {
 export interface SpecSeccomp {
   readonly defaultAction: string;
   readonly defaultErrnoRet?: number;
+  readonly listenerPath?: string;
+  readonly listenerMetadata?: string;
   readonly architectures?: readonly string[];
   readonly flags?: readonly string[];
   readonly syscalls: readonly SpecSyscallRule[];

@@ -5,12 +5,14 @@ import type { SingleFlight } from "../lib/single-flight.ts";
 import type { Network } from "../network/network.ts";
 import type { SandboxTable } from "../state/sandboxes.ts";
 import type { LifecycleEvents } from "./events.ts";
+import type { SandboxPlugins } from "./plugins.ts";
 
 /** What the operations on sandboxes use: all that containers use, and the network. */
 export interface SandboxDeps extends ContainerDeps {
   readonly sandboxes: SandboxTable;
   readonly network: Network;
   readonly events: LifecycleEvents;
+  readonly plugins: SandboxPlugins;
   /** The static program that holds a shared PID namespace. */
   readonly pausePath: string;
   /** The static program that makes user namespaces; undefined where this node cannot give pods any. */

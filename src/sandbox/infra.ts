@@ -113,5 +113,6 @@ export async function recordInfraExit(
   const stopped: Sandbox = { ...sandbox, state: "not-ready" };
   deps.sandboxes.put(stopped);
   deps.events.publish({ type: "stopped", sandbox: stopped });
+  await deps.plugins.stopSandbox(detached(ctx), stopped);
   ctx.log.warn("the process that holds the pod's PID namespace has ended", { sandbox: sandbox.id });
 }

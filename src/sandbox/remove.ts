@@ -1,5 +1,5 @@
 import { removeContainer } from "../container/remove.ts";
-import { type Context, withFields } from "../lib/context.ts";
+import { type Context, detached, withFields } from "../lib/context.ts";
 import type { SandboxId } from "../lib/id.ts";
 import type { SandboxDeps } from "./deps.ts";
 import { removeSandboxDirectory, sandboxDirectoryOf } from "./directory.ts";
@@ -21,6 +21,7 @@ export async function removeSandbox(ctx: Context, deps: SandboxDeps, id: Sandbox
   }
   removeSandboxDirectory(sandboxDirectoryOf(deps.stateDir, id));
   const last = deps.sandboxes.get(id);
+  using _told = await deps.plugins.removeSandbox(detached(ctx), last);
   deps.sandboxes.delete(id);
   deps.events.publish({ type: "deleted", sandbox: last });
   ctx.log.info("sandbox removed", { sandbox: id });

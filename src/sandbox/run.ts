@@ -83,12 +83,28 @@ async function setUp(ctx: Context, deps: SandboxDeps, intent: Sandbox): Promise<
     const { ips } = await deps.network.attach(ctx, attachmentOf(deps.stateDir, attaching, true));
     ready = { ...attaching, ips, state: "ready" };
   }
+  using _agreed = await askPlugins(ctx, deps, ready, undo);
   deps.sandboxes.put(ready);
   ctx.log.info("sandbox ready", { sandbox: id });
   undo.move();
   for (const type of ["created", "started"] as const) {
     deps.events.publish({ type, sandbox: ready });
   }
+}
+
+/** The last step before the pod is there for anybody; undone, it is stopped and removed for plugins too. */
+async function askPlugins(
+  ctx: Context,
+  deps: SandboxDeps,
+  ready: Sandbox,
+  undo: AsyncDisposableStack,
+): Promise<Disposable> {
+  undo.defer(async () => {
+    const stopped: Sandbox = { ...ready, state: "not-ready" };
+    await deps.plugins.stopSandbox(detached(ctx), stopped);
+    (await deps.plugins.removeSandbox(detached(ctx), stopped))[Symbol.dispose]();
+  });
+  return await deps.plugins.runSandbox(ctx, ready);
 }
 
 function isSame(

@@ -1,5 +1,5 @@
 import { killContainer } from "../container/stop.ts";
-import { type Context, withFields, withTimeout } from "../lib/context.ts";
+import { type Context, detached, withFields, withTimeout } from "../lib/context.ts";
 import type { SandboxId } from "../lib/id.ts";
 import { unpinNamespaces } from "../network/netns.ts";
 import { attachmentOf } from "./attachment.ts";
@@ -60,7 +60,11 @@ export async function tearDown(
     await stopInfra(ctx, deps, id);
   } finally {
     // After the ends of its containers. Said only once: a repeated call finds it not ready.
-    if (wasReady) deps.events.publish({ type: "stopped", sandbox: deps.sandboxes.get(id) });
+    if (wasReady) {
+      const stopped = deps.sandboxes.get(id);
+      deps.events.publish({ type: "stopped", sandbox: stopped });
+      await deps.plugins.stopSandbox(detached(ctx), stopped);
+    }
   }
   const { networkAttached, bootId } = deps.sandboxes.get(id);
   if (networkAttached) {

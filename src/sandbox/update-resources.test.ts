@@ -7,6 +7,7 @@ import { generateSandboxId, type SandboxId } from "../lib/id.ts";
 import { KeyedMutex } from "../lib/keyed-mutex.ts";
 import { silentLog } from "../lib/log.ts";
 import { Table } from "../state/table.ts";
+import { noPlugins } from "./plugins.ts";
 import type { Sandbox } from "./sandbox.ts";
 import { updateSandboxResources } from "./update-resources.ts";
 
@@ -29,7 +30,12 @@ function setUp(init: Partial<Sandbox> = {}) {
   };
   const rows = { put: () => {}, delete: () => {}, whenWritten: (apply: () => void) => apply() };
   const sandboxes = new Table<SandboxId, Sandbox>("sandbox", rows, [sandbox]);
-  const deps = { sandboxes, sandboxLocks: new KeyedMutex<SandboxId>(), host: readSpecHost() };
+  const deps = {
+    sandboxes,
+    sandboxLocks: new KeyedMutex<SandboxId>(),
+    host: readSpecHost(),
+    plugins: noPlugins,
+  };
   return { deps, id: sandbox.id, linux: () => sandboxes.get(sandbox.id).config.linux };
 }
 

@@ -23,7 +23,7 @@ const noLinux: pb.LinuxPodSandboxConfig = {
  */
 export async function updateSandboxResources(
   ctx: Context,
-  deps: Pick<SandboxDeps, "sandboxes" | "sandboxLocks" | "host">,
+  deps: Pick<SandboxDeps, "sandboxes" | "sandboxLocks" | "host" | "plugins">,
   id: SandboxId,
   change: SandboxResources,
 ): Promise<void> {
@@ -33,12 +33,15 @@ export async function updateSandboxResources(
   using _lock = await deps.sandboxLocks.lock(id, ctx.signal);
   const sandbox = deps.sandboxes.get(id);
   if (sandbox.state !== "ready") throw failedPrecondition(`sandbox ${id} is not ready`);
+  await deps.plugins.updateSandbox(ctx, sandbox, change);
   const before = sandbox.config.linux ?? noLinux;
   const linux = {
     ...before,
     overhead: change.overhead ?? before.overhead,
     resources: change.resources ?? before.resources,
   };
-  deps.sandboxes.put({ ...sandbox, config: { ...sandbox.config, linux } });
+  const updated = { ...sandbox, config: { ...sandbox.config, linux } };
+  deps.sandboxes.put(updated);
   ctx.log.info("sandbox resources updated", { sandbox: id });
+  await deps.plugins.postUpdateSandbox(ctx, updated);
 }

@@ -1,0 +1,81 @@
+import { type ContainerCgroup, newCgroup } from "../cgroup/path.ts";
+import { type Context, detached } from "../lib/context.ts";
+import type { ContainerId } from "../lib/id.ts";
+import type { RuntimeSpec, SpecResources } from "../oci/runtime-spec.ts";
+import type { ContainerUser } from "./container.ts";
+import type { ContainerDeps } from "./deps.ts";
+import type { Agreement, Wishes } from "./plugins.ts";
+import { prepareSpec, type SpecRequest } from "./prepare-spec.ts";
+import { blockIoKeys, rdtKeys } from "./spec/class/annotation.ts";
+import { limitSwap, overlayResources } from "./spec/overlay-resources.ts";
+
+export interface AgreedSpec extends Agreement {
+  readonly spec: RuntimeSpec;
+  readonly user: ContainerUser;
+  /** Where the spec puts the container: `undefined` is where it was asked for. */
+  readonly cgroup: ContainerCgroup | undefined;
+  /** The limits that plugins chose. */
+  readonly resources: SpecResources;
+}
+
+/** Makes a container's spec and lets plugins change it. `undo` takes what they are told when the creation fails. */
+export async function agreeOnSpec(
+  ctx: Context,
+  deps: Pick<ContainerDeps, "host" | "plugins" | "cgroup" | "cgroupDriver">,
+  undo: AsyncDisposableStack,
+  id: ContainerId,
+  request: SpecRequest,
+): Promise<AgreedSpec> {
+  const { config, environment, image } = request;
+  const { spec, user } = await prepareSpec(deps.host, request);
+  const creation = { id, sandboxId: environment.sandboxId, config, image, user, spec };
+  undo.defer(() => deps.plugins.undoCreateContainer(detached(ctx), creation));
+  using held = new DisposableStack();
+  const adjustment = held.use(await deps.plugins.createContainer(ctx, creation));
+  const { wishes } = adjustment;
+  const complete = hasWishes(wishes)
+    ? (await prepareSpec(deps.host, withWishes(request, wishes))).spec
+    : spec;
+  const adjusted = adjustment.apply(complete);
+  const limits = limitSwap(adjustment.resources, deps.host);
+  const { cgroupsPath } = adjusted.linux;
+  const cgroup =
+    cgroupsPath === request.cgroupPath
+      ? undefined
+      : newCgroup(deps.cgroup, deps.cgroupDriver, cgroupsPath);
+  const agreement = held.move();
+  return {
+    spec: withMemory(adjusted, limits),
+    user,
+    cgroup,
+    resources: limits,
+    [Symbol.dispose]: () => agreement.dispose(),
+  };
+}
+
+function withMemory(spec: RuntimeSpec, { memory }: SpecResources): RuntimeSpec {
+  if (memory === undefined) return spec;
+  return {
+    ...spec,
+    linux: { ...spec.linux, resources: overlayResources(spec.linux.resources, { memory }) },
+  };
+}
+
+function hasWishes({ devices, blockIoClass, rdtClass }: Wishes): boolean {
+  return devices.length > 0 || blockIoClass !== undefined || rdtClass !== undefined;
+}
+
+function withWishes(request: SpecRequest, wishes: Wishes): SpecRequest {
+  const { config } = request;
+  const devices = wishes.devices.map(
+    (name) => ({ $typeName: "runtime.v1.CDIDevice", name }) as const,
+  );
+  const { blockIoClass, rdtClass } = wishes;
+  const annotations = {
+    ...config.annotations,
+    ...(blockIoClass === undefined ? {} : { [blockIoKeys.container]: blockIoClass }),
+    ...(rdtClass === undefined ? {} : { [rdtKeys.container]: rdtClass }),
+  };
+  const CDIDevices = [...config.CDIDevices, ...devices];
+  return { ...request, config: { ...config, annotations, CDIDevices } };
+}

@@ -1,0 +1,143 @@
+import { chmodSync } from "node:fs";
+import type * as pb from "../gen/nri/v1alpha1/api_pb.ts";
+import type { Context } from "../lib/context.ts";
+import { describe, failedPrecondition } from "../lib/errors.ts";
+import { handlersFor, SocketStream } from "../os/socket-stream.ts";
+import type { SandboxPlugins } from "../sandbox/plugins.ts";
+import { applyUpdates, tryUpdates } from "./apply-updates.ts";
+import { batches } from "./batches.ts";
+import type { NriConfig } from "./config.ts";
+import { containerHooks } from "./container-hooks.ts";
+import type { NriDomain } from "./domain.ts";
+import { type InstalledPlugin, launchPlugin, listInstalled } from "./installed.ts";
+import type { Plugin } from "./plugin.ts";
+import { Plugins } from "./plugins.ts";
+import { type RegisterOptions, registerPlugin } from "./register.ts";
+import { sandboxHooks } from "./sandbox-hooks.ts";
+import { Updates } from "./updates.ts";
+
+export interface NriOptions {
+  readonly config: NriConfig;
+  /** Of this program, as plugins are told. */
+  readonly version: string;
+  readonly domain: NriDomain;
+}
+
+/** More than that on one node is a plugin that connects in a loop. */
+const maxConnections = 64;
+
+/**
+ * Node Resource Interface 0.12 (github.com/containerd/nri): programs that are told of pods and containers, and may
+ * change containers. They connect to a socket, or are started from a directory. Disposing closes all connections and
+ * ends what was started.
+ */
+export class Nri implements Disposable {
+  readonly hooks: SandboxPlugins;
+  readonly #ctx: Context;
+  readonly #options: NriOptions;
+  readonly #plugins = new Plugins();
+  readonly #resources = new DisposableStack();
+  /** Open, whether the plugin has registered or not. */
+  readonly #connections = new Set<SocketStream>();
+
+  constructor(ctx: Context, options: NriOptions) {
+    this.#ctx = ctx;
+    this.#options = options;
+    const { domain, config } = options;
+    this.hooks = {
+      ...sandboxHooks(domain, this.#plugins),
+      ...containerHooks(domain, this.#plugins, config.defaultValidator),
+    };
+  }
+
+  /** Starts the plugins that are installed; returns when each of them is there or has failed. */
+  async startInstalled(): Promise<void> {
+    const installed = listInstalled(this.#ctx, this.#options.config);
+    await Promise.all(installed.map((plugin) => this.#start(plugin)));
+  }
+
+  /** Lets plugins connect. The way is free for a socket at `path`. */
+  listen(path: string): void {
+    const listener = Bun.listen({
+      unix: path,
+      allowHalfOpen: true,
+      socket: handlersFor(() => this.#accepted()),
+    });
+    this.#resources.defer(() => listener.stop());
+    chmodSync(path, 0o600);
+  }
+
+  async #start(installed: InstalledPlugin): Promise<void> {
+    const { identity, config, path } = installed;
+    try {
+      const launched = this.#resources.use(await launchPlugin(installed));
+      launched.connection.gone.addEventListener("abort", () => launched[Symbol.dispose]());
+      await this.#connect(launched.connection, { identity, config });
+    } catch (err) {
+      this.#ctx.log.warn("start NRI plugin", { path, err: describe(err) });
+    }
+  }
+
+  #accepted(): SocketStream {
+    const connection = new SocketStream();
+    this.#connect(connection, {}).catch((err) =>
+      this.#ctx.log.warn("NRI plugin refused", { err: describe(err) }),
+    );
+    return connection;
+  }
+
+  async #connect(
+    connection: SocketStream,
+    started: Pick<RegisterOptions, "identity" | "config">,
+  ): Promise<void> {
+    using undo = new DisposableStack();
+    undo.use(connection);
+    if (this.#connections.size >= maxConnections) {
+      throw failedPrecondition(`${maxConnections} plugins are connected`);
+    }
+    this.#connections.add(connection);
+    connection.gone.addEventListener("abort", () => this.#connections.delete(connection));
+    const { config, version } = this.#options;
+    const plugin = await registerPlugin(this.#ctx, connection, {
+      ...started,
+      version,
+      registrationTimeoutMs: config.registrationTimeoutMs,
+      requestTimeoutMs: config.requestTimeoutMs,
+      onUpdate: (ctx, from, request) => this.#update(ctx, from, request),
+    });
+    await this.#synchronize(plugin);
+    undo.move();
+  }
+
+  async #synchronize(plugin: Plugin): Promise<void> {
+    const { domain, config } = this.#options;
+    const ctx = this.#ctx;
+    // Being told of everything is a part of registering, and has the time for that.
+    const timeoutMs = Math.max(config.registrationTimeoutMs, config.requestTimeoutMs);
+    const update = await this.#plugins.add(ctx, plugin, () =>
+      plugin.synchronize(ctx, batches(domain), timeoutMs),
+    );
+    ctx.log.info("NRI plugin connected", { plugin: plugin.title });
+    plugin.gone.addEventListener("abort", () =>
+      ctx.log.info("NRI plugin disconnected", { plugin: plugin.title }),
+    );
+    const updates = new Updates();
+    updates.add(plugin.title, { update });
+    await applyUpdates(ctx, domain, updates);
+  }
+
+  async #update(
+    ctx: Context,
+    plugin: Plugin,
+    request: pb.UpdateContainersRequest,
+  ): Promise<readonly pb.ContainerUpdate[]> {
+    const updates = new Updates();
+    updates.add(plugin.title, request);
+    return await tryUpdates(ctx, this.#options.domain, updates);
+  }
+
+  [Symbol.dispose](): void {
+    this.#resources.dispose();
+    for (const connection of this.#connections) connection[Symbol.dispose]();
+  }
+}

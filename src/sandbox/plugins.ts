@@ -1,0 +1,39 @@
+import type { Adjustment, Agreement, ContainerPlugins } from "../container/plugins.ts";
+import type { Context } from "../lib/context.ts";
+import type { Sandbox } from "./sandbox.ts";
+import type { SandboxResources } from "./update-resources.ts";
+
+/** As for containers: what is asked throws where a plugin refuses, what is told never throws. */
+export interface SandboxPlugins extends ContainerPlugins {
+  runSandbox(ctx: Context, sandbox: Sandbox): Promise<Agreement>;
+  updateSandbox(ctx: Context, sandbox: Sandbox, change: SandboxResources): Promise<void>;
+  postUpdateSandbox(ctx: Context, sandbox: Sandbox): Promise<void>;
+  /** Its containers have ended; network and namespaces are still there. */
+  stopSandbox(ctx: Context, sandbox: Sandbox): Promise<void>;
+  removeSandbox(ctx: Context, sandbox: Sandbox): Promise<Agreement>;
+}
+
+const agreed: Adjustment & Agreement = {
+  wishes: { devices: [] },
+  apply: (spec) => spec,
+  resources: {},
+  [Symbol.dispose]: () => {},
+};
+
+/** Where plugins are not wanted. */
+export const noPlugins: SandboxPlugins = {
+  createContainer: async () => agreed,
+  undoCreateContainer: async () => {},
+  postCreateContainer: async () => {},
+  startContainer: async () => {},
+  postStartContainer: async () => {},
+  updateContainer: async () => ({}),
+  postUpdateContainer: async () => {},
+  stopContainer: () => {},
+  removeContainer: async () => agreed,
+  runSandbox: async () => agreed,
+  updateSandbox: async () => {},
+  postUpdateSandbox: async () => {},
+  stopSandbox: async () => {},
+  removeSandbox: async () => agreed,
+};
