@@ -30,7 +30,7 @@ export interface ContainerDeps {
   readonly host: SpecHost;
   /** Held while the state of one container is changed. */
   readonly locks: KeyedMutex<ContainerId>;
-  /** The starts under way: aborted when the container's process ends. */
+  /** The starts under way: aborted when they outlast the container's process. */
   readonly starting: Map<ContainerId, AbortController>;
   readonly creations: SingleFlight<ContainerId>;
   readonly exits: ExitWaiters;

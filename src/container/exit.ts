@@ -17,9 +17,7 @@ export async function recordExit(
   id: ContainerId,
   exit: ExitRecord | undefined,
 ): Promise<void> {
-  // Whoever starts it need not wait for the OCI runtime any longer.
-  deps.starting.get(id)?.abort(failedPrecondition("its process has ended"));
-  using _lock = await deps.locks.lock(id);
+  using _lock = await lockAfterStart(deps, id);
   const container = deps.containers.find(id);
   if (container === undefined || container.state.name === "exited") return;
   // With the pod's or the node's PID namespace its other processes outlive the first, but not the container.
@@ -40,6 +38,19 @@ export async function recordExit(
   } catch (err) {
     // A restart and RemoveContainer do it again; the latter reports what still fails.
     ctx.log.warn("release what the container held", { container: id, cleanup_err: describe(err) });
+  }
+}
+
+/** A brief program ends before its OCI runtime's `start` does; one that hangs is not waited for. */
+const startGraceMs = 3000;
+
+async function lockAfterStart(deps: ContainerDeps, id: ContainerId): Promise<Disposable> {
+  const giveUp = () => deps.starting.get(id)?.abort(failedPrecondition("its process has ended"));
+  const timer = setTimeout(giveUp, startGraceMs);
+  try {
+    return await deps.locks.lock(id);
+  } finally {
+    clearTimeout(timer);
   }
 }
 

@@ -39,7 +39,7 @@ export async function startContainer(
   }
 }
 
-/** Ends early, as a failure, when the container's process does: an OCI runtime may wait for it for ever. */
+/** Ends as a failure soon after the container's process: an OCI runtime that hangs would wait for it for ever. */
 async function letRun(ctx: Context, deps: ContainerDeps, container: Container): Promise<void> {
   const { id } = container;
   const ended = new AbortController();

@@ -230,6 +230,7 @@ async function openDomain(
     locks: new KeyedMutex(),
     sandboxLocks: new KeyedMutex(),
     starting: new Map(),
+    stopping: new Set(),
     creations: new SingleFlight(),
     runs: new SingleFlight(),
     exits: new ExitWaiters(),

@@ -5,7 +5,7 @@ import { type Context, withFields } from "../lib/context.ts";
 import { failedPrecondition, notFound } from "../lib/errors.ts";
 import type { ContainerId, SandboxId } from "../lib/id.ts";
 import type { SandboxDeps } from "./deps.ts";
-import { environmentOf } from "./environment.ts";
+import { environmentOf, isReady } from "./environment.ts";
 import { ensureInfra } from "./infra.ts";
 import type { Sandbox } from "./sandbox.ts";
 
@@ -19,8 +19,7 @@ export async function addContainer(
   const subject = withFields(ctx, { sandbox: sandboxId });
   const sandbox = requireReady(deps, sandboxId);
   const pid = pidNamespaceOf(config, sandbox.config);
-  const infraPid =
-    pid === NamespaceMode.pod ? await ensureInfra(subject, deps, sandboxId) : undefined;
+  const infraPid = pid === NamespaceMode.pod ? await infraOf(subject, deps, sandboxId) : undefined;
   const environment = environmentOf(deps, sandbox, {
     infraPid,
     targetPid: pid === NamespaceMode.target ? targetPid(deps, sandboxId, config) : undefined,
@@ -31,8 +30,17 @@ export async function addContainer(
 function requireReady(deps: SandboxDeps, id: SandboxId): Sandbox {
   const sandbox = deps.sandboxes.find(id);
   if (sandbox === undefined) throw notFound(`sandbox ${id} not found`);
-  if (sandbox.state !== "ready") throw failedPrecondition(`sandbox ${id} is not ready`);
+  if (!isReady(deps, id)) throw failedPrecondition(`sandbox ${id} is not ready`);
   return sandbox;
+}
+
+async function infraOf(ctx: Context, deps: SandboxDeps, id: SandboxId): Promise<number> {
+  try {
+    return await ensureInfra(ctx, deps, id);
+  } catch (cause) {
+    if (isReady(deps, id)) throw cause;
+    throw failedPrecondition(`sandbox ${id} was stopped meanwhile`, cause);
+  }
 }
 
 function pidNamespaceOf(

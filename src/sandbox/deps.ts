@@ -19,5 +19,7 @@ export interface SandboxDeps extends ContainerDeps {
   readonly userNamespacePath: string | undefined;
   /** Held while a sandbox is run, stopped or removed, or its infra container started. */
   readonly sandboxLocks: KeyedMutex<SandboxId>;
+  /** Those that somebody waits to stop or remove: nothing new is created in them. */
+  readonly stopping: Set<SandboxId>;
   readonly runs: SingleFlight<SandboxId>;
 }

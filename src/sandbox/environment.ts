@@ -1,4 +1,5 @@
 import type { SandboxEnvironment } from "../container/environment.ts";
+import type { SandboxId } from "../lib/id.ts";
 import type { SandboxDeps } from "./deps.ts";
 import { hostnameOf, sandboxDirectoryOf } from "./directory.ts";
 import { podNamespaces } from "./namespaces.ts";
@@ -6,7 +7,7 @@ import type { Sandbox } from "./sandbox.ts";
 
 /** What a container finds in its sandbox. */
 export function environmentOf(
-  deps: Pick<SandboxDeps, "stateDir" | "sandboxes">,
+  deps: Pick<SandboxDeps, "stateDir" | "sandboxes" | "stopping">,
   sandbox: Sandbox,
   pids: Pick<SandboxEnvironment, "infraPid" | "targetPid">,
 ): SandboxEnvironment {
@@ -14,7 +15,7 @@ export function environmentOf(
   const own = podNamespaces(sandbox.config);
   return {
     sandboxId: sandbox.id,
-    isReady: () => deps.sandboxes.find(sandbox.id)?.state === "ready",
+    isReady: () => isReady(deps, sandbox.id),
     config: sandbox.config,
     handler: sandbox.handler,
     ...pids,
@@ -28,4 +29,9 @@ export function environmentOf(
     resolvConfPath: paths.resolvConf,
     shmPath: own.ipc ? paths.shm : undefined,
   };
+}
+
+/** Whether something can be created in it. */
+export function isReady(deps: Pick<SandboxDeps, "sandboxes" | "stopping">, id: SandboxId): boolean {
+  return deps.sandboxes.find(id)?.state === "ready" && !deps.stopping.has(id);
 }

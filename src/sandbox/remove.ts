@@ -3,15 +3,14 @@ import { type Context, detached, withFields } from "../lib/context.ts";
 import type { SandboxId } from "../lib/id.ts";
 import type { SandboxDeps } from "./deps.ts";
 import { removeSandboxDirectory, sandboxDirectoryOf } from "./directory.ts";
-import { interruptCreations, tearDown } from "./stop.ts";
+import { lockToStop, tearDown } from "./stop.ts";
 
 /**
  * Removes a sandbox with all of its containers, stopping it first. Idempotent: the kubelet repeats this call until
  * it succeeds (CRI RemovePodSandbox). The row goes last.
  */
 export async function removeSandbox(ctx: Context, deps: SandboxDeps, id: SandboxId): Promise<void> {
-  await interruptCreations(deps, id);
-  using _lock = await deps.sandboxLocks.lock(id, ctx.signal);
+  using _lock = await lockToStop(ctx, deps, id);
   const sandbox = deps.sandboxes.find(id);
   if (sandbox === undefined) return;
   const subject = withFields(ctx, { sandbox: id });

@@ -13,8 +13,7 @@ import type { Sandbox } from "./sandbox.ts";
  * absent, and does again what did not succeed before (CRI StopPodSandbox).
  */
 export async function stopSandbox(ctx: Context, deps: SandboxDeps, id: SandboxId): Promise<void> {
-  await interruptCreations(deps, id);
-  using _lock = await deps.sandboxLocks.lock(id, ctx.signal);
+  using _lock = await lockToStop(ctx, deps, id);
   const sandbox = deps.sandboxes.find(id);
   if (sandbox !== undefined) await tearDown(withFields(ctx, { sandbox: id }), deps, sandbox);
 }
@@ -23,7 +22,7 @@ export async function stopSandbox(ctx: Context, deps: SandboxDeps, id: SandboxId
  * Ends what the OCI runtime does to make processes of this pod. They would be undone all the same; and the pod's lock,
  * which its infra container is made under, is not to wait for a runtime that hangs.
  */
-export async function interruptCreations(deps: SandboxDeps, id: SandboxId): Promise<void> {
+async function interruptCreations(deps: SandboxDeps, id: SandboxId): Promise<void> {
   const sandbox = deps.sandboxes.find(id);
   const handler = deps.handlers.get(sandbox?.handler ?? "");
   for (const intent of deps.intents.list()) {
@@ -32,6 +31,20 @@ export async function interruptCreations(deps: SandboxDeps, id: SandboxId): Prom
   if (sandbox?.infra?.pid !== 0) return;
   await handler?.interrupt(sandbox.infra.id, "create");
   await handler?.interrupt(sandbox.infra.id, "start");
+}
+
+/** The sandbox's lock, for stopping it: from now on nothing is created in it, and what is under way ends. */
+export async function lockToStop(
+  ctx: Context,
+  deps: SandboxDeps,
+  id: SandboxId,
+): Promise<Disposable> {
+  using undo = new DisposableStack();
+  deps.stopping.add(id);
+  undo.defer(() => deps.stopping.delete(id));
+  await interruptCreations(deps, id);
+  undo.use(await deps.sandboxLocks.lock(id, ctx.signal));
+  return undo.move();
 }
 
 /** Just less than a kubelet waits, so that the error names the step; network plugins in a row could take longer. */
@@ -50,7 +63,6 @@ export async function tearDown(
   // From here on nothing can be created in it, whatever happens below.
   if (wasReady) deps.sandboxes.put({ ...sandbox, state: "not-ready" });
   try {
-    await interruptCreations(deps, id);
     await Promise.all(
       deps.containers
         .list()
