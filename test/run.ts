@@ -1,7 +1,7 @@
 /**
  * README's second command: sets up what the tests need, runs everything, and ends with the counts of the reports.
  *
- *   bun test/run.ts [SUITE...]     only these suites: check unit executable integration e2e critest
+ *   bun test/run.ts [SUITE...]     only these suites: check unit executable integration e2e crash critest
  */
 import { mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { addReport, type Counts } from "./report.ts";
@@ -59,6 +59,11 @@ const suites: readonly Suite[] = [
     name: "e2e",
     needs: ["executable", "parts"],
     commands: [bunTest("e2e", 180_000, "test/e2e")],
+  },
+  {
+    name: "crash",
+    needs: ["executable", "parts"],
+    commands: [bunTest("crash", 180_000, "test/crash")],
   },
   {
     name: "critest",

@@ -22,6 +22,8 @@ export interface DaemonOptions {
   /** Import the image that crib carries before it answers. */
   readonly demoImage?: boolean;
   readonly env?: Readonly<Record<string, string>>;
+  /** Of the caller's making and removing; absent: one of its own. */
+  readonly root?: string;
   /** Another file than `dist/crib`. */
   readonly executable?: string;
 }
@@ -42,7 +44,7 @@ export class Daemon implements AsyncDisposable {
   private constructor(options: DaemonOptions) {
     this.#options = options;
     mkdirSync(dataDir, { recursive: true, mode: 0o700 });
-    this.root = mkdtempSync("/var/tmp/crib-test-");
+    this.root = options.root ?? mkdtempSync("/var/tmp/crib-test-");
     this.state = mkdtempSync("/run/crib-test-");
     this.socket = `${this.state}/crib.sock`;
     this.cri = connectCri(this.socket);
@@ -145,7 +147,7 @@ export class Daemon implements AsyncDisposable {
       await eventually(() => {
         if (this.monitors().length > 0) throw new Error("monitors are still there");
       });
-      rmSync(this.root, { recursive: true, force: true });
+      if (this.#options.root === undefined) rmSync(this.root, { recursive: true, force: true });
       rmSync(this.state, { recursive: true, force: true });
     }
   }

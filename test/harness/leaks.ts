@@ -1,0 +1,67 @@
+import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { type Daemon, processes } from "./daemon.ts";
+
+const addressDir = "/run/crib-network";
+
+/** Everything on the node that belongs to a pod of this daemon. Empty when all pods have been removed. */
+export function leftOvers(daemon: Daemon, ids: readonly string[]): readonly string[] {
+  const { root, state } = daemon;
+  const isOurs = (text: string) => ids.some((id) => text.includes(id));
+  return [
+    ...listed("mount", lines("/proc/self/mountinfo"), (line) =>
+      [state, `${root}/snapshots`].some((dir) => line.includes(` ${dir}/`)),
+    ),
+    ...["sandboxes", "containers", "runtime/runc", "runtime/crun", "runtime/bad"].flatMap((dir) =>
+      listed(`state ${dir}`, entries(`${state}/${dir}`)),
+    ),
+    ...entries(`${state}/monitors`).flatMap((id) =>
+      listed("monitor's record", entries(`${state}/monitors/${id}/containers`)),
+    ),
+    ...listed("snapshot", entries(`${root}/snapshots/containers`)),
+    ...listed("network record", entries(`${root}/network`), (name) => /^[0-9a-f]{64}/.test(name)),
+    ...addresses()
+      .filter(([, owner]) => isOurs(owner))
+      .map(([path]) => `address ${path}`),
+    ...cgroups()
+      .filter((name) => isOurs(name))
+      .map((path) => `cgroup ${path}`),
+    ...processes()
+      .map(({ pid, argv }) => `${pid} ${argv.join(" ")}`)
+      .filter((text) => isOurs(text) || (text.includes(state) && / runc | crun /.test(text)))
+      .map((text) => `process ${text}`),
+  ];
+}
+
+function listed(
+  kind: string,
+  names: readonly string[],
+  wanted: (name: string) => boolean = () => true,
+): readonly string[] {
+  return names.filter(wanted).map((name) => `${kind}: ${name}`);
+}
+
+function lines(path: string): readonly string[] {
+  return readFileSync(path, "utf8").split("\n");
+}
+
+function entries(dir: string): readonly string[] {
+  return existsSync(dir) ? readdirSync(dir) : [];
+}
+
+/** Files of host-local, which hold the id of the sandbox that has the address. */
+function addresses(): readonly (readonly [string, string])[] {
+  return entries(addressDir).flatMap((network) =>
+    entries(`${addressDir}/${network}`).flatMap((name) => {
+      const path = `${addressDir}/${network}/${name}`;
+      try {
+        return [[path, readFileSync(path, "utf8")] as const];
+      } catch {
+        return []; // another daemon's, given back in the meantime
+      }
+    }),
+  );
+}
+
+function cgroups(): readonly string[] {
+  return [...new Bun.Glob("/sys/fs/cgroup/**/crib/*").scanSync({ onlyFiles: false })];
+}
