@@ -22,17 +22,20 @@ export interface PaxRecords {
 
 type Draft = { -readonly [Key in keyof PaxRecords]: PaxRecords[Key] };
 
+/** The only keys of which all count, and whose order does. */
+const repeatedKeys: ReadonlySet<string> = new Set(["GNU.sparse.offset", "GNU.sparse.numbytes"]);
 const attributePrefix = "SCHILY.xattr.";
 const maxAttributes = 1024;
 const maxAttributeNameBytes = 255;
 const maxAttributeValueBytes = 1 << 16;
 
 /**
- * Parses `LENGTH KEY=VALUE\n` records (pax(1)). Of repeated keys the last one counts; an empty value leaves the
- * header's own. Unknown keys say nothing that matters here.
+ * Parses `LENGTH KEY=VALUE\n` records (pax(1)). Of repeated keys the last one counts, and where that one is empty, the
+ * header's own value. Unknown keys say nothing that matters here.
  */
 export function parsePax(body: Buffer): PaxRecords {
   const records: Draft = {};
+  const last = new Map<string, Buffer>();
   const attributes = new Map<string, readonly [Name, Name]>();
   for (let at = 0; at < body.byteLength; ) {
     const blank = body.indexOf(0x20, at);
@@ -47,9 +50,11 @@ export function parsePax(body: Buffer): PaxRecords {
     if (key.startsWith(attributePrefix)) {
       const attribute = key.slice(attributePrefix.length);
       attributes.set(attribute, checkAttribute(attribute, value));
-    } else if (value.byteLength > 0) apply(records, key, value);
+    } else if (repeatedKeys.has(key)) takeSparseNumber(records, key, decimal(value));
+    else last.set(key, value);
     at = end;
   }
+  for (const [key, value] of last) if (value.byteLength > 0) apply(records, key, value);
   if (attributes.size > maxAttributes) throw malformed();
   if (attributes.size > 0) records.attributes = [...attributes.values()];
   return records;
@@ -100,11 +105,6 @@ function apply(records: Draft, key: string, value: Buffer): void {
         .toString("latin1")
         .split(",")
         .map((text) => decimal(text));
-      break;
-    // The only keys that come again and again, and whose order counts.
-    case "GNU.sparse.offset":
-    case "GNU.sparse.numbytes":
-      takeSparseNumber(records, key, decimal(value));
       break;
     default:
       if (key.startsWith("GNU.sparse.")) throw malformed();

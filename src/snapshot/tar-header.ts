@@ -25,7 +25,10 @@ export function readHeader(block: Buffer): TarHeader {
   checkSum(block);
   const magic = block.toString("latin1", 257, 265);
   const isUstar = magic.startsWith("ustar\0");
-  const hasDevice = isUstar || magic === "ustar  \0";
+  const isGnu = magic === "ustar  \0";
+  const hasDevice = isUstar || isGnu;
+  // GNU's two further times lie where ustar has its prefix. Go takes what is no time for a prefix, GNU tar does not.
+  if (isGnu) for (const offset of [345, 357]) number(block, offset, 12, "time");
   const prefix = isUstar ? text(block, 345, isStar(block) ? 131 : 155) : Buffer.alloc(0);
   const name = text(block, 0, 100);
   const sizeBytes = number(block, 124, 12, "size");

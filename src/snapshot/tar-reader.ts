@@ -83,7 +83,6 @@ export class TarReader {
   #padding = 0;
   #zeroBlocks = 0;
   #extension = "";
-  #global: PaxRecords | undefined;
   #pax: PaxRecords | undefined;
   #longName: Name | undefined;
   #longLink: Name | undefined;
@@ -117,10 +116,14 @@ export class TarReader {
   /** To be called when no more bytes come. An archive may end without the two zero blocks. */
   finish(): void {
     const isBoundary = this.#state === "header" && this.#filled === 0;
-    const isUnclaimed = this.#pax === undefined && !this.#longName && !this.#longLink;
-    if (this.#state !== "end" && !(isBoundary && isUnclaimed)) {
+    if (this.#state !== "end" && !(isBoundary && this.#isUnclaimed())) {
       throw invalidArgument("tar archive ends in the middle of an entry");
     }
+  }
+
+  /** No extension header waits for its entry. */
+  #isUnclaimed(): boolean {
+    return this.#pax === undefined && !this.#longName && !this.#longLink;
   }
 
   #finishPart(): void {
@@ -222,7 +225,8 @@ export class TarReader {
         this.#pax = parsePax(body);
         break;
       case "g":
-        this.#global = globalRecords({ ...this.#global, ...parsePax(body) });
+        if (!this.#isUnclaimed()) throw invalidArgument("global PAX header inside of a tar entry");
+        checkGlobal(parsePax(body));
         break;
       case "L":
         this.#longName = untilNul(body);
@@ -246,7 +250,7 @@ export class TarReader {
   }
 
   #assemble(header: TarHeader, oldSparse: SparseLayout | undefined): TarEntry {
-    const pax: PaxRecords = { ...this.#global, ...this.#pax };
+    const pax: PaxRecords = this.#pax ?? {};
     const both = (pax.path && this.#longName) || (pax.linkPath && this.#longLink);
     if (both) throw invalidArgument("tar entry with a PAX and a GNU name");
     const paxSparse = paxSparseLayout(pax);
@@ -275,13 +279,10 @@ export class TarReader {
   }
 }
 
-/** What one header says of all entries is taken for owners and times; for the rest, readers differ, so it is refused. */
-function globalRecords(records: PaxRecords): PaxRecords {
-  const { uid: _uid, gid: _gid, mtime: _mtime, ...others } = records;
-  if (Object.keys(others).length > 0) {
-    throw invalidArgument("global PAX header with more than owner and time");
-  }
-  return records;
+/** GNU tar applies what one header says of all entries, Go does not: only what says nothing about them is let pass. */
+function checkGlobal(records: PaxRecords): void {
+  if (Object.keys(records).length === 0) return;
+  throw invalidArgument("global PAX header with more than a comment");
 }
 
 /** The highest value means "leave as it is" to chown(2). */
