@@ -54,7 +54,11 @@ export function parsePax(body: Buffer): PaxRecords {
     else last.set(key, value);
     at = end;
   }
-  for (const [key, value] of last) if (value.byteLength > 0) apply(records, key, value);
+  for (const [key, value] of last) {
+    if (value.byteLength > 0) apply(records, key, value);
+    // To GNU tar that is an empty name, to Go it is nothing.
+    else if (key === "path" || key === "linkpath") throw malformed();
+  }
   if (attributes.size > maxAttributes) throw malformed();
   if (attributes.size > 0) records.attributes = [...attributes.values()];
   return records;

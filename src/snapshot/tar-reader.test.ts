@@ -94,11 +94,12 @@ test("TarReader reads the same in pieces of any size", () => {
 
 test("TarReader knows the names of all dialects", () => {
   expect(names(member({ name: "n", prefix: "p/q" }))).toEqual(["p/q/n"]);
-  expect(names(member({ name: "n", prefix: "p", magic: "ustar  \0" }))).toEqual(["n"]);
+  // In GNU's headers a time is there.
+  expect(names(member({ name: "n", prefix: "14000000000", magic: "ustar  \0" }))).toEqual(["n"]);
   expect(names(member({ name: "n", prefix: "p", magic: "" }))).toEqual(["n"]);
   expect(names(member({ name: "\xff\xfe" }))).toEqual(["\xff\xfe"]);
   expect(names(pax({ path: "caf\xe9" }), member({}))).toEqual(["caf\xe9"]);
-  expect(names(pax({ path: "" }), member({ name: "own" }))).toEqual(["own"]);
+  expect(names(pax({ comment: "" }), member({ name: "own" }))).toEqual(["own"]);
 });
 
 test("a PAX size is of the entry and not of the headers between", () => {
@@ -123,6 +124,9 @@ test.each([
   ["a header for nothing", [pax({ path: "a" })]],
   ["a global name", [pax({ path: "a" }, "g"), member({})]],
   ["a global size", [pax({ size: "1" }, "g"), member({})]],
+  ["an empty name", [pax({ path: "" }), member({ name: "own" })]],
+  ["a global header inside", [pax({ path: "a" }), pax({ comment: "" }, "g"), member({})]],
+  ["a prefix in a GNU header", [member({ prefix: "p", magic: "ustar  \0" })]],
   ["a NUL in a name", [pax({ path: "a\0b" }), member({})]],
   ["an owner of -1", [pax({ uid: "4294967295" }), member({})]],
   ["a sparse file", [pax({ "GNU.sparse.major": "1" }), member({})]],

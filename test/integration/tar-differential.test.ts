@@ -201,18 +201,20 @@ test("what TarReader finds is what Go and GNU tar find, or it refuses (A12)", as
       found: Array.isArray(theirs) ? theirs.map(comparable) : theirs,
     };
     expect({ seed, archive: i, found: mine.map(comparable) }).toEqual(what as never);
+    agreed++;
+    // GNU tar skips what the size of a directory or symlink says; all other readers know that there is no data.
+    if ((theirs as Found[]).some(({ type, size }) => size > 0 && "2345".includes(type))) continue;
     expect({ seed, archive: i, names: mine.map(({ name }) => name) }).toEqual({
       ...{ seed, archive: i },
       names: namesByGnuTar(paths[i] ?? ""),
     });
-    agreed++;
   }
   // The generator makes archives that are worth reading.
   expect(agreed).toBeGreaterThan(archives / 6);
 }, 120_000);
 
 /** It lists what it can read, and complains of values that do not matter here. */
-function namesByGnuTar(path: string): readonly string[] {
+function namesByGnuTar(path: string): string[] {
   const argv = ["tar", "--list", "--absolute-names", "--quoting-style=literal", "--file", path];
   const { stdout } = Bun.spawnSync(argv, { env: { LC_ALL: "C" } });
   const names = stdout.toString("latin1").split("\n").slice(0, -1);
