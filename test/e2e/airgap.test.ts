@@ -8,6 +8,7 @@ import { hasOwnNetwork, inOwnNetwork } from "../harness/own-network.ts";
 import { executable, payloadDir } from "../harness/payload.ts";
 import { demoImage, readLog, runPod, startScript } from "../harness/pod.ts";
 import { type TempDir, tempDir } from "../harness/temp-dir.ts";
+import { unfinished } from "../harness/unfinished.ts";
 
 // No registry can be reached from here: there is a loopback interface and no route.
 if (!hasOwnNetwork) inOwnNetwork(import.meta.path);
@@ -33,11 +34,6 @@ async function cribOk(daemon: Daemon, ...argv: readonly string[]): Promise<strin
 
 async function imageOf(daemon: Daemon, image: string) {
   return (await daemon.cri.image.imageStatus({ image: { image } })).image;
-}
-
-/** A child that waits for another small layer has a directory of its own. */
-function unfinished(directory: string): readonly string[] {
-  return readdirSync(directory).filter((name) => !name.startsWith("series-"));
 }
 
 /** Runs one container of the image to its first line. */
@@ -101,7 +97,7 @@ test.skipIf(!hasOwnNetwork)(
     expect((await crib(daemon, ["image", "import", `${file}x`])).code).toBe(3);
     expect((await crib(daemon, ["image", "export", "no/such:1", "-o", file])).code).toBe(3);
     expect((await crib(daemon, ["image", "export", demoImage])).code).toBe(2);
-    expect(unfinished(join(daemon.root, "snapshots/tmp"))).toEqual([]);
+    expect(unfinished(join(daemon.root, "snapshots"))).toEqual([]);
   },
   60_000,
 );

@@ -16,6 +16,7 @@ import { type Image, makeImage, makeLayer } from "../harness/images/oci-image.ts
 import { packTar } from "../harness/images/tar.ts";
 import { tempDir } from "../harness/temp-dir.ts";
 import { openTestImages, type TestImagesOptions } from "../harness/test-images.ts";
+import { unfinished } from "../harness/unfinished.ts";
 
 const isPossible = process.getuid?.() === 0;
 
@@ -65,7 +66,7 @@ describe.skipIf(!isPossible)("pull from a registry that misbehaves", () => {
     return { kind: kindOf(err), message: messageOf(err) };
   };
   const left = (images: OpenImages) => ({
-    unpacking: readdirSync(join(images.layers.directory, "tmp")),
+    unpacking: unfinished(images.layers.directory),
     ingests: readdirSync(join(images.layers.directory, "../content/ingest")),
   });
 

@@ -22,6 +22,7 @@ import { packTar } from "../harness/images/tar.ts";
 import { type RegistryServer, startRegistry } from "../harness/registry-server.ts";
 import { tempDir } from "../harness/temp-dir.ts";
 import { openTestImages } from "../harness/test-images.ts";
+import { unfinished } from "../harness/unfinished.ts";
 import { parts } from "../parts/paths.ts";
 
 const isPossible = process.getuid?.() === 0 && existsSync(parts.dockerRegistry);
@@ -57,7 +58,8 @@ function open(
 }
 
 function nothingIsLeft(images: OpenImages): void {
-  for (const dir of ["tmp", "layers", "containers"]) {
+  expect(unfinished(images.layers.directory)).toEqual([]);
+  for (const dir of ["layers", "containers"]) {
     expect(readdirSync(join(images.layers.directory, dir))).toEqual([]);
   }
   expect(images.content.list()).toEqual([]);
@@ -232,7 +234,7 @@ describe.skipIf(!isPossible)("pull from docker-registry", () => {
       const pulling = pullImage(context(signal), images, parseReference("gcr.io/test/small:1"));
       const kind = await pulling.then(() => "pulled", kindOf);
       expect(["deadline-exceeded", "pulled"]).toContain(kind);
-      expect(readdirSync(join(images.layers.directory, "tmp"))).toEqual([]);
+      expect(unfinished(images.layers.directory)).toEqual([]);
       expect(images.content.list().length).toBe(kind === "pulled" ? 2 : 0);
       if (kind === "pulled") break;
     }

@@ -19,6 +19,7 @@ import { findStatus, readAttributes } from "../../src/os/inode.ts";
 import { type OverlaySnapshotter, openOverlay } from "../../src/snapshot/overlay.ts";
 import { packTar, type TarEntry } from "../harness/images/tar.ts";
 import { type TempDir, tempDir } from "../harness/temp-dir.ts";
+import { unfinished } from "../harness/unfinished.ts";
 
 const isPossible = process.getuid?.() === 0;
 const ctx = { signal: new AbortController().signal, log: silentLog };
@@ -129,7 +130,7 @@ describe.skipIf(!isPossible)("layers", () => {
   });
   afterAll(() => {
     expect(lookAtCanary()).toBe(canaryBefore);
-    expect(readdirSync(join(snapshots.layers.directory, "tmp"))).toEqual([]);
+    expect(unfinished(snapshots.layers.directory)).toEqual([]);
     dir[Symbol.dispose]();
   });
 
