@@ -3,7 +3,7 @@ import type { Context } from "../lib/context.ts";
 import { AppError } from "../lib/errors.ts";
 import { isErrno } from "../os/errno-error.ts";
 import type { OwnedFd } from "../os/owned-fd.ts";
-import { pidfdOpen, pidfdSendSignal } from "../os/pidfd.ts";
+import { findProcess, signalUnlessEnded } from "../os/pidfd.ts";
 import { directoriesOf } from "./directory.ts";
 import type { CgroupHost } from "./host.ts";
 
@@ -72,19 +72,15 @@ export async function killAll(ctx: Context, host: CgroupHost, relative: string):
 }
 
 function openIfThere(pid: number): readonly { pid: number; pidfd: OwnedFd }[] {
-  try {
-    return [{ pid, pidfd: pidfdOpen(pid) }];
-  } catch (err) {
-    if (isErrno(err, "ESRCH") || isErrno(err, "EINVAL")) return [];
-    throw err;
-  }
+  const pidfd = findProcess(pid);
+  return pidfd === undefined ? [] : [{ pid, pidfd }];
 }
 
 function kill(pidfd: OwnedFd, pid: number): void {
   try {
-    pidfdSendSignal(pidfd.fd, SIGKILL);
-  } catch (err) {
-    if (!isErrno(err, "ESRCH")) throw new Error(`kill ${pid}`, { cause: err });
+    signalUnlessEnded(pidfd.fd, SIGKILL);
+  } catch (cause) {
+    throw new Error(`kill ${pid}`, { cause });
   }
 }
 

@@ -1,6 +1,7 @@
 import { isErrno } from "../os/errno-error.ts";
 import type { OwnedFd } from "../os/owned-fd.ts";
-import { pidfdOpen, processStartTime } from "../os/pidfd.ts";
+import { findProcess } from "../os/pidfd.ts";
+import { processStartTime } from "../os/process-stat.ts";
 import { MonitoredContainer } from "./container.ts";
 import { LogFile } from "./log-file.ts";
 import { openInput, openOutput, removePipes } from "./pipes.ts";
@@ -14,7 +15,7 @@ export function restoreContainer(record: ContainerRecord): MonitoredContainer {
   const { plan, exited, isStdinClosed = false } = record;
   using attempt = new DisposableStack();
   const log = plan.logPath === "" ? undefined : attempt.use(new LogFile(plan.logPath));
-  const pidfd = exited === undefined ? findProcess(record) : undefined;
+  const pidfd = exited === undefined ? openProcess(record) : undefined;
   if (pidfd !== undefined) attempt.use(pidfd);
   const process = { pid: record.pid, startTime: record.startTime, pidfd };
   const outputs = plan.terminal
@@ -37,16 +38,10 @@ export function restoreContainer(record: ContainerRecord): MonitoredContainer {
   return container;
 }
 
-/** Also a zombie: its parent will reap it. `undefined` if it is gone, whatever has its number now. */
-function findProcess({ pid, startTime }: ContainerRecord): OwnedFd | undefined {
-  let pidfd: OwnedFd;
-  try {
-    pidfd = pidfdOpen(pid);
-  } catch (err) {
-    if (isErrno(err, "ESRCH") || isErrno(err, "EINVAL")) return undefined;
-    throw err;
-  }
-  if (processStartTime(pid) === startTime) return pidfd;
+/** `undefined` when it has ended, whatever has its number now: the daemon, its new parent, tells how. */
+function openProcess({ pid, startTime }: ContainerRecord): OwnedFd | undefined {
+  const pidfd = findProcess(pid);
+  if (pidfd === undefined || processStartTime(pid) === startTime) return pidfd;
   pidfd[Symbol.dispose]();
   return undefined;
 }

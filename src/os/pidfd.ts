@@ -1,5 +1,4 @@
 import { ptr } from "bun:ffi";
-import { readFileSync } from "node:fs";
 import { isErrno } from "./errno-error.ts";
 import { check, checkRetrying, int32, link, uint32 } from "./libc.ts";
 import { OwnedFd } from "./owned-fd.ts";
@@ -22,11 +21,32 @@ export function pidfdOpen(pid: number): OwnedFd {
   );
 }
 
+/** pidfd_open(2), or `undefined` for a process that has ended and is reaped. */
+export function findProcess(pid: number): OwnedFd | undefined {
+  try {
+    return pidfdOpen(pid);
+  } catch (err) {
+    if (isErrno(err, "ESRCH") || isErrno(err, "EINVAL")) return undefined;
+    throw err;
+  }
+}
+
 /** pidfd_send_signal(2) */
 export function pidfdSendSignal(pidfd: number, signal: number): void {
   check(`pidfd_send_signal ${signal}`, () =>
     libc.syscall(SYS_pidfd_send_signal, int32(pidfd), int32(signal), 0, 0),
   );
+}
+
+/** Sends a signal; false when the process has ended. */
+export function signalUnlessEnded(pidfd: number, signal: number): boolean {
+  try {
+    pidfdSendSignal(pidfd, signal);
+    return true;
+  } catch (err) {
+    if (isErrno(err, "ESRCH")) return false;
+    throw err;
+  }
 }
 
 /** pidfd_getfd(2): a duplicate, close-on-exec, of descriptor `fd` of that process. */
@@ -86,20 +106,4 @@ export function exitInfo(pidfd: number): ExitStatus | undefined {
   if (((info[0] ?? 0n) & PIDFD_INFO_EXIT) === 0n) return undefined;
   const status = new Int32Array(info.buffer)[15] ?? 0; // exit_code at byte 60
   return (status & 0x7f) === 0 ? { exitCode: (status >> 8) & 0xff } : { signal: status & 0x7f };
-}
-
-/**
- * When a process started, in clock ticks since boot (proc(5) stat, field 22). With the pid it names a process
- * for the life of this boot. `undefined` if there is none, or only a zombie is left.
- */
-export function processStartTime(pid: number): number | undefined {
-  let stat: string;
-  try {
-    stat = readFileSync(`/proc/${int32(pid)}/stat`, "latin1");
-  } catch (err) {
-    if (isErrno(err, "ENOENT") || isErrno(err, "ESRCH")) return undefined;
-    throw err;
-  }
-  const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
-  return fields[0] === "Z" || fields[0] === "X" ? undefined : Number(fields[19]);
 }

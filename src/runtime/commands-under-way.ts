@@ -1,7 +1,8 @@
-import { readdirSync, readFileSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import { AppError } from "../lib/errors.ts";
 import { isErrno } from "../os/errno-error.ts";
-import { pidfdOpen } from "../os/pidfd.ts";
+import { findProcess } from "../os/pidfd.ts";
+import { processIds } from "../os/process-stat.ts";
 import { killTree } from "./process-tree.ts";
 
 const endMs = 5000;
@@ -25,12 +26,6 @@ export async function endCommands(program: string, words: readonly string[]): Pr
   }
 }
 
-function processIds(): readonly number[] {
-  return readdirSync("/proc")
-    .filter((name) => /^[0-9]+$/.test(name))
-    .map(Number);
-}
-
 /** An ended one, also while its parent has not reaped it, has no arguments any more. */
 function isCommand(pid: number, program: string, words: readonly string[]): boolean {
   const argv = argumentsOf(pid);
@@ -48,10 +43,6 @@ function argumentsOf(pid: number): readonly string[] {
 
 /** With the descriptor open the number cannot change hands between the second look and the signal. */
 function kill(pid: number, isStill: () => boolean): void {
-  try {
-    using _held = pidfdOpen(pid);
-    if (isStill()) killTree(pid);
-  } catch (err) {
-    if (!isErrno(err, "ESRCH") && !isErrno(err, "EINVAL")) throw err;
-  }
+  using held = findProcess(pid);
+  if (held !== undefined && isStill()) killTree(pid);
 }

@@ -1,7 +1,8 @@
 import { constants, openSync } from "node:fs";
 import { isErrno } from "../os/errno-error.ts";
 import { OwnedFd } from "../os/owned-fd.ts";
-import { pidfdGetfd, pidfdOpen, processStartTime } from "../os/pidfd.ts";
+import { findProcess, pidfdGetfd } from "../os/pidfd.ts";
+import { processStartTime } from "../os/process-stat.ts";
 import type { CreatedContainer } from "./monitor-protocol.ts";
 import type { Reaper } from "./reaper.ts";
 
@@ -18,9 +19,9 @@ export class HeldContainer implements Disposable {
 
   constructor(created: CreatedContainer, dir: string, monitorPid: number, reaper: Reaper) {
     try {
-      this.pidfd = this.#own(findProcess(created));
+      this.pidfd = this.#own(openProcess(created));
       if (this.pidfd !== undefined) this.#open.use(reaper.keep(created.pid));
-      using monitor = findMonitor(monitorPid);
+      using monitor = findProcess(monitorPid);
       const duplicate = (fd: number | undefined) =>
         fd === undefined || monitor === undefined ? undefined : pidfdGetfd(monitor.fd, fd);
       this.terminal = this.#own(duplicate(created.terminalFd));
@@ -58,8 +59,8 @@ export class HeldContainer implements Disposable {
 }
 
 /** `undefined` when it has ended and is reaped. */
-function findProcess({ pid, startTime }: CreatedContainer): OwnedFd | undefined {
-  const pidfd = unlessGone(() => pidfdOpen(pid));
+function openProcess({ pid, startTime }: CreatedContainer): OwnedFd | undefined {
+  const pidfd = findProcess(pid);
   if (pidfd === undefined) return undefined;
   const found = processStartTime(pid);
   if (found === startTime || found === undefined) return pidfd; // undefined: it is a zombie
@@ -67,20 +68,12 @@ function findProcess({ pid, startTime }: CreatedContainer): OwnedFd | undefined 
   return undefined;
 }
 
-function findMonitor(pid: number): OwnedFd | undefined {
-  return unlessGone(() => pidfdOpen(pid));
-}
-
 /** A reader without writers: it keeps what is in the pipe, and lets everybody see the end. */
 function openReader(path: string): OwnedFd | undefined {
-  return unlessGone(() => new OwnedFd(openSync(path, constants.O_RDONLY | constants.O_NONBLOCK)));
-}
-
-function unlessGone<T>(open: () => T): T | undefined {
   try {
-    return open();
+    return new OwnedFd(openSync(path, constants.O_RDONLY | constants.O_NONBLOCK));
   } catch (err) {
-    if (isErrno(err, "ESRCH") || isErrno(err, "ENOENT") || isErrno(err, "EINVAL")) return undefined;
+    if (isErrno(err, "ENOENT")) return undefined;
     throw err;
   }
 }

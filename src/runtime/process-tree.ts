@@ -1,6 +1,7 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { isErrno } from "../os/errno-error.ts";
-import { pidfdOpen, pidfdSendSignal, reap } from "../os/pidfd.ts";
+import { findProcess, reap, signalUnlessEnded } from "../os/pidfd.ts";
+import { processIds, processStat } from "../os/process-stat.ts";
 
 const SIGKILL = 9;
 const SIGSTOP = 19;
@@ -44,20 +45,13 @@ function isDying(pid: number): boolean {
 
 /** The processes of a session, as this PID namespace sees them. */
 export function sessionMembers(session: number): readonly number[] {
-  return readdirSync("/proc")
-    .filter((name) => /^[0-9]+$/.test(name))
-    .map(Number)
-    .filter((pid) => sessionOf(pid) === session);
+  return processIds().filter((pid) => sessionOf(pid) === session);
 }
 
 /** Sends a signal unless the process has ended. */
-export function signalProcess(pid: number, signal: number): void {
-  try {
-    using pidfd = pidfdOpen(pid);
-    pidfdSendSignal(pidfd.fd, signal);
-  } catch (err) {
-    if (!isErrno(err, "ESRCH") && !isErrno(err, "EINVAL")) throw err;
-  }
+function signalProcess(pid: number, signal: number): void {
+  using pidfd = findProcess(pid);
+  if (pidfd !== undefined) signalUnlessEnded(pidfd.fd, signal);
 }
 
 /** proc_pid_task(5) children, of every thread. */
@@ -77,19 +71,13 @@ export function childrenOf(pid: number): readonly number[] {
 
 /** proc_pid_stat(5), field 6. */
 export function sessionOf(pid: number): number | undefined {
-  const session = statOf(pid)[3];
+  const session = processStat(pid)[3];
   return session === undefined ? undefined : Number(session);
 }
 
 /** Whether it has ended and its parent has not reaped it. */
 export function isZombie(pid: number): boolean {
-  return statOf(pid)[0] === "Z";
-}
-
-/** proc_pid_stat(5) from field 3 on; empty when there is none. */
-function statOf(pid: number): readonly string[] {
-  const stat = readIfThere(`/proc/${pid}/stat`);
-  return stat === "" ? [] : stat.slice(stat.lastIndexOf(")") + 2).split(" ");
+  return processStat(pid)[0] === "Z";
 }
 
 function readIfThere(path: string): string {

@@ -1,6 +1,6 @@
 import { abortable } from "../lib/keyed-mutex.ts";
 import { isErrno } from "../os/errno-error.ts";
-import { type ExitStatus, exitInfo, pidfdSendSignal, reap } from "../os/pidfd.ts";
+import { type ExitStatus, exitInfo, reap, signalUnlessEnded } from "../os/pidfd.ts";
 import { childrenOf, isZombie } from "./process-tree.ts";
 
 /** SIGCHLD is merged while pending, and a process that is not our child sends none. */
@@ -115,11 +115,6 @@ function askEnd(pidfd: number): ExitStatus | "running" | "unknown" {
   }
   const status = exitInfo(pidfd);
   if (status !== undefined) return status;
-  try {
-    pidfdSendSignal(pidfd, 0);
-    return "running"; // or a zombie that its parent has not reaped
-  } catch (err) {
-    if (isErrno(err, "ESRCH")) return "unknown";
-    throw err;
-  }
+  // Also a zombie takes signals until its parent reaps it.
+  return signalUnlessEnded(pidfd, 0) ? "running" : "unknown";
 }
