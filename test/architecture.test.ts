@@ -1,5 +1,6 @@
 import { expect, test } from "bun:test";
 import { posix } from "node:path";
+import { ImageService, RuntimeService } from "../src/gen/runtime/v1/api_pb.ts";
 
 const base = ["oci", "os", "lib"];
 const mechanisms = [
@@ -127,3 +128,14 @@ test("src/gen is what Buf makes of proto/", async () => {
     );
   }
 }, 60_000);
+
+test("test/README.md names a test for each RPC, and the test calls it", async () => {
+  const table = await Bun.file("test/README.md").text();
+  const wrong: string[] = [];
+  for (const { name, localName } of [...RuntimeService.methods, ...ImageService.methods]) {
+    const file = new RegExp(`^\\| ${name} \\| (\\S+) \\|$`, "m").exec(table)?.[1];
+    const text = file === undefined ? "" : await Bun.file(`test/${file}`).text();
+    if (!text.includes(`.${localName}(`)) wrong.push(`${name}: ${file ?? "no line"}`);
+  }
+  expect(wrong).toEqual([]);
+});

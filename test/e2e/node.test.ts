@@ -59,4 +59,7 @@ test("what is not supported says so", async () => {
     const failure = await call().catch(ConnectError.from);
     expect(failure).toMatchObject({ code: Code.Unimplemented });
   }
+  const request = { containerId: "0".repeat(64), location: "/tmp/checkpoint.tar" };
+  const failure = await runtime.checkpointContainer(request).catch(ConnectError.from);
+  expect(failure).toBeInstanceOf(ConnectError);
 });
