@@ -1,6 +1,7 @@
 import { expect, test } from "bun:test";
-import { mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { readdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { tempDir } from "../../test/harness/temp-dir.ts";
 import { kindOf } from "../lib/errors.ts";
 import { digestHex, digestOf } from "../oci/digest.ts";
 import { ContentStore } from "./store.ts";
@@ -34,8 +35,8 @@ test("readVerified() reads nothing that is announced as too long", async () => {
 });
 
 test("ContentStore keeps blobs, finds damage, and sweeps what was cut off", () => {
-  const dir = mkdtempSync("/tmp/crib-content-");
-  using _dir = { [Symbol.dispose]: () => rmSync(dir, { recursive: true }) };
+  using temp = tempDir();
+  const dir = temp.path;
   const store = new ContentStore(dir);
   expect(store.put(body)).toBe(expected.digest);
   store.put(body);

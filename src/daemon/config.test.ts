@@ -1,7 +1,7 @@
 import { expect, test } from "bun:test";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { tempDir } from "../../test/harness/temp-dir.ts";
 import { loadConfig } from "./config.ts";
 import { parseConfig } from "./config-file.ts";
 import { configDefaultText } from "./config-text.ts";
@@ -9,14 +9,11 @@ import { configDefaultText } from "./config-text.ts";
 const defaults = parseConfig("", "empty");
 
 function withFile<T>(content: string, use: (path: string) => T): T {
-  const dir = mkdtempSync(join(tmpdir(), "crib-config-"));
-  try {
-    const file = join(dir, "config.toml");
-    writeFileSync(file, content);
-    return use(file);
-  } finally {
-    rmSync(dir, { recursive: true });
-  }
+  using temp = tempDir();
+  const dir = temp.path;
+  const file = join(dir, "config.toml");
+  writeFileSync(file, content);
+  return use(file);
 }
 
 test("configDefaultText() parses to the defaults, commented and uncommented", () => {

@@ -1,7 +1,6 @@
 import { expect, test } from "bun:test";
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { tempDir } from "../../test/harness/temp-dir.ts";
 import { check, link } from "../os/libc.ts";
 import { openDatagramSocket } from "../os/unix-datagram.ts";
 import { notify } from "./notify.ts";
@@ -23,13 +22,10 @@ function received(bytes: string, send: () => void): string {
 }
 
 test("notify() reaches a path", () => {
-  const dir = mkdtempSync(join(tmpdir(), "crib-notify-"));
-  try {
-    const path = join(dir, "notify");
-    expect(received(`${path}\0`, () => notify(path, "READY=1"))).toBe("READY=1");
-  } finally {
-    rmSync(dir, { recursive: true });
-  }
+  using temp = tempDir();
+  const dir = temp.path;
+  const path = join(dir, "notify");
+  expect(received(`${path}\0`, () => notify(path, "READY=1"))).toBe("READY=1");
 });
 
 test("notify() reaches an abstract name", () => {
