@@ -39,8 +39,9 @@ export interface PullOptions {
 }
 
 /**
- * Pulls the image that `reference` names now: what is nearby (nearby.ts) wins over its registry. The tag is resolved once; every byte is verified against the digest that
- * this gave. Pulling what is there already costs the manifest and adds the name.
+ * Pulls the image that `reference` names now; one that is nearby (nearby.ts) wins over its registry. The tag is resolved
+ * once; every byte is verified against the digest that this gave. Pulling what is there already costs the manifest and
+ * adds the name.
  */
 export async function pullImage(
   ctx: Context,
