@@ -1,5 +1,5 @@
 import { describe, expect, test } from "bun:test";
-import { containerCgroup, expandSlice } from "./path.ts";
+import { containerCgroup, expandSlice, newCgroup } from "./path.ts";
 
 const cgroupfs = (parent: string) => containerCgroup({ driver: "cgroupfs", parent, id: "c1" });
 const systemd = (parent: string) => containerCgroup({ driver: "systemd", parent, id: "c1" });
@@ -73,4 +73,26 @@ describe("containerCgroup()", () => {
 test("expandSlice() nests as systemd does", () => {
   expect(expandSlice("a-b-c.slice")).toBe("/a.slice/a-b.slice/a-b-c.slice");
   expect(expandSlice("-.slice")).toBe("");
+});
+
+test("newCgroup() takes a place that is not there yet, in the words of the driver", () => {
+  const host = {
+    version: 2,
+    roots: new Map(),
+    unified: "/proc",
+    hierarchies: ["/proc"],
+    systemd: false,
+  } as const;
+  const ociPath = "a-b.slice:own:x";
+  const relative = "/a.slice/a-b.slice/own-x.scope";
+  expect(newCgroup(host, "systemd", ociPath)).toEqual({ ociPath, relative });
+  expect(newCgroup(host, "cgroupfs", "/own/x")).toEqual({ ociPath: "/own/x", relative: "/own/x" });
+  // What is in a container's cgroup is killed with it.
+  expect(() => newCgroup(host, "cgroupfs", "/self")).toThrow("is there already");
+  for (const path of ["/", "", "/a/../b", "a.slice:own", "/x:y:z"]) {
+    expect(() => newCgroup(host, "systemd", path)).toThrow();
+  }
+  for (const path of ["/", "", "/a/../b"]) {
+    expect(() => newCgroup(host, "cgroupfs", path)).toThrow();
+  }
 });

@@ -25,7 +25,8 @@ export class IntentTable {
 
   put(intent: CreateIntent): void {
     this.#database.run(
-      "INSERT INTO intents (id, record) VALUES (?, ?)",
+      `INSERT INTO intents (id, record) VALUES (?, ?)
+       ON CONFLICT (id) DO UPDATE SET record = excluded.record`,
       intent.id,
       JSON.stringify(intent),
     );

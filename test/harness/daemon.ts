@@ -15,6 +15,8 @@ import { dataDir, executable, payloadDir } from "./payload.ts";
 export interface DaemonOptions {
   /** TOML added to the configuration. */
   readonly config?: string;
+  /** TOML added to its table `nri`. */
+  readonly nri?: string;
   /** Directory of certs.d-style mirror files. */
   readonly registryConfigDir?: string;
   /** What serves while no CNI configuration is there; "embedded" unless told. */
@@ -72,6 +74,11 @@ export class Daemon implements AsyncDisposable {
     return this.#exitCode;
   }
 
+  /** Where plugins connect. */
+  get nriSocket(): string {
+    return `${this.state}/nri.sock`;
+  }
+
   get logFile(): string {
     return `${this.root}/daemon.log`;
   }
@@ -85,9 +92,15 @@ export class Daemon implements AsyncDisposable {
   async start(): Promise<void> {
     const config = `${this.root}/config.toml`;
     const dirs = this.#options.registryConfigDir ?? `${this.root}/certs.d`;
+    const nri = [
+      `socket_path = ${JSON.stringify(this.nriSocket)}`,
+      `plugin_path = ${JSON.stringify(`${this.root}/nri/plugins`)}`,
+      `plugin_config_path = ${JSON.stringify(`${this.root}/nri/conf.d`)}`,
+      this.#options.nri ?? "",
+    ];
     writeFileSync(
       config,
-      `[images]\nregistry_config_dirs = [${JSON.stringify(dirs)}]\n[network]\ndefault = "${this.#options.network ?? "embedded"}"\nconf_dirs = [${JSON.stringify(`${this.root}/net.d`)}]\n${this.#options.config ?? ""}`,
+      `[nri]\n${nri.join("\n")}\n[images]\nregistry_config_dirs = [${JSON.stringify(dirs)}]\n[network]\ndefault = "${this.#options.network ?? "embedded"}"\nconf_dirs = [${JSON.stringify(`${this.root}/net.d`)}]\n${this.#options.config ?? ""}`,
     );
     this.#process = Bun.spawn(
       [

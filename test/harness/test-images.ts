@@ -10,7 +10,8 @@ import {
 import { silentLog } from "../../src/lib/log.ts";
 import { noProxy } from "../../src/registry/proxy.ts";
 
-export interface TestImagesOptions extends Partial<Pick<ImagesOptions, "records" | "bootId" | "peers">> {
+export interface TestImagesOptions
+  extends Partial<Pick<ImagesOptions, "records" | "bootId" | "peers">> {
   /** `hosts.toml` by registry. */
   readonly hosts?: Readonly<Record<string, string>>;
   readonly transfer?: TransferOptions;

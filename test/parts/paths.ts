@@ -12,6 +12,8 @@ export const parts = {
   critest: bin("critest"),
   ginkgo: bin("ginkgo"),
   dockerRegistry: bin("docker-registry"),
+  /** An NRI plugin that does what a test tells it. */
+  nriPlugin: bin("nri-plugin"),
   busybox: bin("busybox"),
   shellShim: bin("sh-shim"),
   nonewprivs: bin("nonewprivs"),

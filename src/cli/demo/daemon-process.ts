@@ -24,7 +24,10 @@ export function startDaemon({ dir, confDir, payload }: DaemonPlaces): DaemonProc
   // What lies in <root>/images is imported before the daemon is ready.
   mkdirSync(`${dir}/root/images`, { recursive: true, mode: 0o700 });
   copyFileSync(`${payload}/demo.tar`, `${dir}/root/images/demo.tar`);
-  writeFileSync(`${dir}/config.toml`, `[network]\nconf_dirs = [${JSON.stringify(confDir)}]\n`);
+  writeFileSync(
+    `${dir}/config.toml`,
+    `[network]\nconf_dirs = [${JSON.stringify(confDir)}]\n[nri]\nenable = false\n`,
+  );
   const endpoint = `unix://${dir}/crib.sock`;
   const logFile = `${dir}/daemon.log`;
   const child = Bun.spawn(

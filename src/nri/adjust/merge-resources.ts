@@ -1,3 +1,4 @@
+import { create } from "@bufbuild/protobuf";
 import * as nri from "../../gen/nri/v1alpha1/api_pb.ts";
 import type { Claim } from "../owners.ts";
 
@@ -32,11 +33,11 @@ export function mergeResources(
   change: nri.LinuxResources,
   claim: (claim: Claim) => void,
 ): nri.LinuxResources {
-  const merged = {
+  const merged: nri.LinuxResources = {
     ...base,
-    memory: { ...base.memory },
-    cpu: { ...base.cpu },
-  } as nri.LinuxResources;
+    memory: { ...(base.memory ?? create(nri.LinuxMemorySchema)) },
+    cpu: { ...(base.cpu ?? create(nri.LinuxCPUSchema)) },
+  };
   take(merged.memory, change.memory, memoryFields);
   take(merged.cpu, change.cpu, cpuFields);
   take(merged, change, classFields);
