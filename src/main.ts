@@ -35,13 +35,14 @@ async function runServe(args: readonly string[]): Promise<number> {
   return 0;
 }
 
-/** `crib config` reads as the daemon reads, and the command line imports no daemon. */
+/** `crib config` and `crib registry` read as the daemon reads, and the command line imports no daemon. */
 async function loadConfigTools() {
-  const [{ configDefaultText }, { parseConfig }] = await Promise.all([
+  const [{ configDefaultText }, { parseConfig }, { explainConfigured }] = await Promise.all([
     import("./daemon/config-text.ts"),
     import("./daemon/config-file.ts"),
+    import("./daemon/explain-registry.ts"),
   ]);
-  return { defaultText: configDefaultText, check: parseConfig };
+  return { defaultText: configDefaultText, check: parseConfig, explainRegistry: explainConfigured };
 }
 
 const exitCode = await runRole(process.argv.slice(2)).catch((err: unknown) => {

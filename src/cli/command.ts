@@ -22,6 +22,28 @@ export interface ConfigTools {
   defaultText(): string;
   /** Throws what is wrong, with the line. */
   check(text: string, fileName: string): void;
+  /** The hosts that a pull from `name` (`host` or `host/repository`) would ask, in order. */
+  explainRegistry(
+    ctx: Context,
+    name: string,
+    options: { readonly configFile: string | undefined; readonly asks: boolean },
+  ): Promise<readonly ExplainedHost[]>;
+}
+
+/** What would be done with one host of a registry, and the file that says so. */
+export interface ExplainedHost {
+  readonly url: string;
+  readonly isMirror: boolean;
+  readonly capabilities: readonly string[];
+  readonly file: string | undefined;
+  readonly repository: string;
+  readonly ca: readonly string[];
+  readonly clientCertificates: readonly string[];
+  readonly skipVerify: boolean;
+  readonly headers: readonly string[];
+  readonly proxy: string | undefined;
+  readonly credentials: string | undefined;
+  readonly answer: { readonly ok: boolean; readonly text: string } | undefined;
 }
 
 export type CommandGroup = "images" | "containers and pods" | "node";

@@ -10,28 +10,37 @@ const partName = /^(?:0|[1-9]\d{0,15})$/;
 /** Lengths of parts by where they start. */
 export type PartLengths = ReadonlyMap<number, number>;
 
+export interface RecoveredParts {
+  readonly parts: Map<number, number>;
+  /** How much of each a power cut would leave. */
+  readonly synced: Map<number, number>;
+}
+
 /**
  * The parts in `directory` as far as they can be relied on. Within one boot that is what the files hold, also when the
  * daemon was killed; after another boot it is what was known to be on disk, and the rest is cut off.
  */
-export function recoverParts(directory: string, bootId: string): Map<number, number> {
+export function recoverParts(directory: string, bootId: string): RecoveredParts {
   const state = readState(directory);
   const isSameBoot = state?.bootId === bootId;
   const parts = new Map<number, number>();
+  const synced = new Map<number, number>();
   for (const name of readdirSync(directory)) {
     if (name === fileName) continue;
     const path = join(directory, name);
     const { size } = statSync(path);
     const start = Number(name);
-    const length = isSameBoot ? size : Math.min(size, state?.synced.get(start) ?? 0);
+    const onDisk = Math.min(size, state?.synced.get(start) ?? 0);
+    const length = isSameBoot ? size : onDisk;
     if (!partName.test(name) || length === 0) {
       rmSync(path, { recursive: true, force: true });
       continue;
     }
     if (length < size) truncateSync(path, length);
     parts.set(start, length);
+    synced.set(start, onDisk);
   }
-  return parts;
+  return { parts, synced };
 }
 
 /** Not made durable: without it there are no bytes that another boot could rely on. */

@@ -44,8 +44,9 @@ export class Ingest {
     this.sizeBytes = sizeBytes;
     this.#options = options;
     mkdirSync(directory, { recursive: true, mode: 0o700 });
-    this.#parts = recoverParts(directory, options.bootId);
-    this.#synced = new Map(this.#parts);
+    const { parts, synced } = recoverParts(directory, options.bootId);
+    this.#parts = parts;
+    this.#synced = synced;
     this.isResumed = this.#parts.size > 0;
     writeFirstState(directory, options.bootId, this.#synced);
   }

@@ -145,3 +145,17 @@ test("streaming.address is one address of the node, and a port", () => {
     expect(() => parseConfig(`streaming.address = "${address}"`, "f")).toThrow(/IP address/);
   }
 });
+
+test("loadConfig() takes proxies from the environment where the file says nothing, and out of it", () => {
+  const env = {
+    HTTP_PROXY: "http://p:1",
+    https_proxy: "http://s:2",
+    NO_PROXY: "a.test,,10.0.0.0/8",
+  };
+  expect(loadConfig([], env).proxy).toEqual({
+    http: "http://p:1",
+    https: "http://s:2",
+    none: ["a.test", "10.0.0.0/8"],
+  });
+  expect(env).toEqual({} as never);
+});

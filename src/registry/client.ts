@@ -10,7 +10,7 @@ import { type BlobSink, downloadBlob, type TransferBudget } from "./download.ts"
 import { HostClient } from "./host-client.ts";
 import { HostRounds } from "./host-rounds.ts";
 import { readHosts } from "./hosts.ts";
-import { findCredentials } from "./node-credentials.ts";
+import { type FoundCredentials, findCredentials } from "./node-credentials.ts";
 import { Progress } from "./progress.ts";
 import { noProxy, type ProxySettings } from "./proxy.ts";
 import { readRegistries } from "./registries-yaml.ts";
@@ -127,12 +127,12 @@ export class Repository {
   ): Promise<T> {
     const hosts = new HostRounds(this.#able(capability), capability);
     for (;;) {
-      const client = await hosts.next(ctx);
+      const turn = await hosts.next(ctx);
       try {
-        return await ask(client);
+        return await ask(turn.client);
       } catch (err) {
         ctx.signal.throwIfAborted();
-        hosts.failed(ctx, client, err);
+        hosts.failed(ctx, turn, err);
       }
     }
   }
@@ -156,21 +156,37 @@ export function openRepository(
   reference: Reference,
   request?: Credentials,
 ): Repository {
+  const timeoutMs = Math.min(answerTimeoutMs, options.transfer.stallMs);
+  const hosts = openHosts(options, reference, { request, timeoutMs });
+  const clients = hosts.map(({ client }) => client);
+  return new Repository(reference.registry, clients, options.transfer);
+}
+
+export interface OpenHost {
+  readonly client: HostClient;
+  readonly findCredentials: (ctx: Context) => Promise<FoundCredentials | undefined>;
+}
+
+/** The hosts of an image's registry, as the node's files say now. */
+export function openHosts(
+  options: Omit<RegistryOptions, "transfer">,
+  reference: Reference,
+  { request, timeoutMs }: { readonly request: Credentials | undefined; readonly timeoutMs: number },
+): readonly OpenHost[] {
   const { registry, repository } = reference;
+  const { configDirs, dockerConfigFiles, proxy } = options;
   const registries = readRegistries(options.registriesFiles);
-  const { dockerConfigFiles, proxy, transfer } = options;
-  const sources = { request, registries, dockerConfigFiles };
-  const clients = readHosts(options.configDirs, registries, registry).map(
-    (host) =>
-      new HostClient(host, reference, {
-        proxy,
-        timeoutMs: Math.min(answerTimeoutMs, transfer.stallMs),
-        registryToken: host.isMirror ? "" : credentialsFor(registry, request)?.registryToken,
-        credentials: async (ctx) => {
-          const subject = { host: host.isMirror ? host.base.host : registry, registry, repository };
-          return (await findCredentials(ctx, sources, subject))?.credentials;
-        },
-      }),
-  );
-  return new Repository(registry, clients, transfer);
+  const registryToken = credentialsFor(registry, request)?.registryToken;
+  return readHosts(configDirs, registries, registry).map((host) => {
+    const subject = { host: host.isMirror ? host.base.host : registry, registry, repository };
+    const findFor = (ctx: Context) =>
+      findCredentials(ctx, { request, registries, dockerConfigFiles }, subject);
+    const client = new HostClient(host, reference, {
+      proxy,
+      timeoutMs,
+      registryToken: host.isMirror ? "" : registryToken,
+      credentials: async (ctx) => (await findFor(ctx))?.credentials,
+    });
+    return { client, findCredentials: findFor };
+  });
 }

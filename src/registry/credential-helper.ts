@@ -22,10 +22,11 @@ export async function askHelper(
   ctx: Context,
   helper: string,
   host: string,
+  searchPath: string = childEnv["PATH"] ?? "",
 ): Promise<Credentials | undefined> {
   const step = `credential helper ${JSON.stringify(helper.slice(0, 64))}`;
   if (!helperName.test(helper)) throw failedPrecondition(`${step}: not a name`);
-  const program = findProgram(`docker-credential-${helper}`);
+  const program = findProgram(`docker-credential-${helper}`, searchPath);
   if (program === undefined)
     throw failedPrecondition(`${step}: docker-credential-${helper} is not in PATH`);
   const { exitCode, stdout } = await runCommand(ctx, [program, "get"], {
@@ -56,8 +57,8 @@ function parseAnswer(stdout: Uint8Array, step: string): Credentials {
   }
 }
 
-function findProgram(name: string): string | undefined {
-  for (const dir of (childEnv["PATH"] ?? "").split(":")) {
+function findProgram(name: string, searchPath: string): string | undefined {
+  for (const dir of searchPath.split(":")) {
     const path = join(dir, name);
     try {
       accessSync(path, constants.X_OK);

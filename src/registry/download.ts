@@ -120,7 +120,8 @@ class Download {
   /** Fetches all of the range, from whichever hosts it takes. */
   async #fetch(range: ByteRange): Promise<void> {
     for (let { start, end } = range; start < end; ) {
-      const client = await this.#hosts.next(this.#ctx);
+      const turn = await this.#hosts.next(this.#ctx);
+      const { client } = turn;
       const from = start;
       try {
         const answer = await openRange(
@@ -147,7 +148,7 @@ class Download {
         this.#ctx.signal.throwIfAborted();
         // The disk is full, whoever sends.
         if (kindOf(err) === "resource-exhausted") throw err;
-        this.#hosts.failed(this.#ctx, client, err);
+        this.#hosts.failed(this.#ctx, turn, err);
       }
     }
   }

@@ -51,6 +51,18 @@ export class HostClient {
     const url = new URL(this.host.base);
     url.pathname += `/${this.#repository}/${path}`;
     if (this.#namespace !== undefined) url.searchParams.set("ns", this.#namespace);
+    return await this.#get(ctx, url, options);
+  }
+
+  /** Asks whether there is a registry that lets us in (distribution-spec, end-1). */
+  async ping(ctx: Context): Promise<void> {
+    const url = new URL(this.host.base);
+    url.pathname += "/";
+    const response = await this.#get(ctx, url, { headers: {}, signal: ctx.signal });
+    await response.body?.cancel();
+  }
+
+  async #get(ctx: Context, url: URL, options: GetOptions): Promise<Response> {
     const ask = () =>
       request(ctx, this.#route, url, { ...options, authorization: this.#authorization });
     let response = await ask();

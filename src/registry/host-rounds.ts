@@ -15,6 +15,12 @@ interface Candidate {
   failure: unknown;
 }
 
+/** One host's turn. */
+export interface Turn {
+  readonly client: HostClient;
+  readonly round: number;
+}
+
 /**
  * Which host to ask next for one thing. All of them are asked in order before any is asked again, four rounds at most,
  * with growing pauses in between; what says no is not asked again, and one that stood still comes last from then on.
@@ -31,14 +37,14 @@ export class HostRounds {
   }
 
   /** The next host, when its time has come. Throws why the last of them failed when all have. */
-  async next(ctx: Context): Promise<HostClient> {
+  async next(ctx: Context): Promise<Turn> {
     const best = this.#best();
     if (best.failures > 0) {
       const atLeastMs =
         best.failure instanceof RegistryError ? best.failure.retryAfterMs : undefined;
       await backoff(best.failures, ctx.signal, { firstMs: firstBackoffMs, atLeastMs });
     }
-    return best.client;
+    return { client: best.client, round: best.failures };
   }
 
   /** The host has given something worth having: what was before is forgiven. */
@@ -47,12 +53,15 @@ export class HostRounds {
     if (candidate !== undefined) candidate.failures = 0;
   }
 
-  failed(ctx: Context, client: HostClient, failure: unknown): void {
+  /** Turns of the same round that fail together, as they do when the link breaks, are one failure. */
+  failed(ctx: Context, { client, round }: Turn, failure: unknown): void {
     const candidate = this.#candidates.find((one) => one.client === client);
     if (candidate === undefined) throw failure;
     ctx.log.debug("registry host failed", { host: client.host.base.host, err: describe(failure) });
     candidate.failure = failure;
-    candidate.failures++;
+    // Fewer than when the turn began: something has come since.
+    const before = Math.min(candidate.failures, round);
+    candidate.failures = Math.max(candidate.failures, before + 1);
     if (!(failure instanceof RegistryError && failure.isTransient)) candidate.isOut = true;
     if (!(failure instanceof StalledError)) return;
     client.hasStalled = true;

@@ -38,7 +38,7 @@ export function readRegistries(paths: readonly string[]): RegistriesFile | undef
   return undefined;
 }
 
-function parseRegistries(text: string, path: string): RegistriesFile {
+export function parseRegistries(text: string, path: string): RegistriesFile {
   try {
     const file = asObject(Bun.YAML.parse(text) ?? {}, "file");
     const mirrors = tableOf(file["mirrors"], "mirrors", parseMirror);

@@ -48,6 +48,8 @@ export interface FlakyRegistry extends AsyncDisposable {
 }
 
 const chunkBytes = 64 << 10;
+/** A busy reader has time to take what has come: a reset throws away what it has not. */
+const beforeResetMs = 100;
 
 /** A registry that serves these images (`name` or `name:tag`) over plain http/1.1, well unless told otherwise. */
 export async function startFlakyRegistry(
@@ -190,7 +192,7 @@ async function sendBody(
     if (dueMs > 1) await Bun.sleep(dueMs);
   }
   if (how?.kind === "cut" && stop <= body.length) {
-    await Bun.sleep(20);
+    await Bun.sleep(beforeResetMs);
     socket.resetAndDestroy();
   }
 }

@@ -12,6 +12,7 @@ import { pack } from "./pack.ts";
 import { pods } from "./pods.ts";
 import { ps } from "./ps.ts";
 import { pull } from "./pull.ts";
+import { registry } from "./registry.ts";
 import { rm } from "./rm.ts";
 import { rmi } from "./rmi.ts";
 import { run } from "./run.ts";
@@ -36,6 +37,7 @@ export const commands: readonly Command[] = [
   demo,
   df,
   check,
+  registry,
   version,
   config,
 ];

@@ -1,0 +1,58 @@
+import { defineCommand, type ExplainedHost, outputOptions } from "../command.ts";
+import { exitCodes, UsageError } from "../failure.ts";
+import { wantsJson } from "../list-output.ts";
+import { type Output, plain } from "../output.ts";
+
+export const registry = defineCommand({
+  name: "registry",
+  group: "node",
+  summary: "explain what a pull from a registry would try, and why",
+  usage: "check HOST[/REPOSITORY]",
+  details:
+    "Lists the hosts in the order in which they are asked, with the file that each setting is from, and asks\neach for its API. Reads the node's files as a pull does; needs no daemon. Exit code 1 when no host answers.",
+  examples: [
+    "crib registry check docker.io",
+    "crib registry check registry.example:5000/team/app --offline",
+    "crib registry check docker.io -o json | jq '.[].file'",
+  ],
+  options: {
+    ...outputOptions,
+    config: { kind: "value", argument: "FILE", help: "the daemon's configuration" },
+    offline: { kind: "flag", help: "ask no host" },
+  },
+  positionals: { min: 2, max: 2 },
+  async run(env, { output, config, offline }, [action, name = ""]) {
+    if (action !== "check") throw new UsageError("not `check HOST`");
+    const asJson = wantsJson(output);
+    const tools = await env.loadConfigTools();
+    const hosts = await tools.explainRegistry(env.ctx, name, {
+      configFile: config,
+      asks: !offline,
+    });
+    if (asJson) env.out.write(`${JSON.stringify(hosts, null, 2)}\n`);
+    else for (const [i, host] of hosts.entries()) writeHost(env.out, i + 1, host);
+    return offline || hosts.some(({ answer }) => answer?.ok) ? exitCodes.ok : exitCodes.failed;
+  },
+});
+
+function writeHost(out: Output, place: number, host: ExplainedHost): void {
+  const kind = host.isMirror ? "mirror" : "the registry itself";
+  out.write(`${place}. ${out.paint("bold", plain(host.url))} (${kind})\n`);
+  const rows: readonly (readonly [string, string | undefined])[] = [
+    ["configured by", host.file ?? "nothing: these are the defaults"],
+    ["used to", host.capabilities.join(", ")],
+    ["repository", host.repository],
+    ["trusts", ["the node's authorities", ...host.ca].join(", ")],
+    ["shows", host.clientCertificates.join(", ")],
+    ["verification", host.skipVerify ? "none (skip_verify)" : ""],
+    ["headers", host.headers.join(", ")],
+    ["proxy", host.proxy],
+    ["credentials", host.credentials ?? "none, but what a pull brings"],
+  ];
+  for (const [label, value = ""] of rows) {
+    if (value !== "") out.write(`   ${label.padEnd(13)}  ${plain(value)}\n`);
+  }
+  if (host.answer === undefined) return;
+  const style = host.answer.ok ? "green" : "red";
+  out.write(`   ${"asked now".padEnd(13)}  ${out.paint(style, plain(host.answer.text))}\n`);
+}

@@ -1,0 +1,23 @@
+import type { Context } from "../lib/context.ts";
+import { parseReference } from "../oci/reference.ts";
+import { explainRegistry, type HostExplanation } from "../registry/explain.ts";
+import { loadConfig } from "./config.ts";
+
+const timeoutMs = 10_000;
+
+/**
+ * What a daemon with this configuration file would do for images of a registry (`host`, or `host/name`). A proxy that
+ * only the daemon's environment names is not known here.
+ */
+export async function explainConfigured(
+  ctx: Context,
+  name: string,
+  options: { readonly configFile: string | undefined; readonly asks: boolean },
+): Promise<readonly HostExplanation[]> {
+  const { configFile, asks } = options;
+  const { images, proxy } = loadConfig(configFile === undefined ? [] : ["--config", configFile]);
+  const { registryConfigDirs: configDirs, registriesFiles, dockerConfigFiles } = images;
+  const reference = parseReference(name.includes("/") ? name : `${name}/any`);
+  const sources = { configDirs, registriesFiles, dockerConfigFiles, proxy };
+  return await explainRegistry(ctx, sources, reference, { asks, timeoutMs });
+}

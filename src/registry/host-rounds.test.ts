@@ -1,0 +1,68 @@
+import { expect, test } from "bun:test";
+import { silentLog } from "../lib/log.ts";
+import { HostClient } from "./host-client.ts";
+import { HostRounds } from "./host-rounds.ts";
+import { noProxy } from "./proxy.ts";
+import { RegistryError, StalledError } from "./registry-error.ts";
+import { plainHost } from "./registry-host.ts";
+
+const ctx = { signal: new AbortController().signal, log: silentLog };
+const busy = new RegistryError("busy", 503);
+
+function clients(...names: readonly string[]): readonly HostClient[] {
+  const image = { registry: "reg.test", repository: "app" };
+  const options = { proxy: noProxy, timeoutMs: 1, credentials: async () => undefined };
+  return names.map(
+    (name) => new HostClient(plainHost(new URL(`http://${name}/v2`)), image, options),
+  );
+}
+
+async function turns(hosts: HostRounds, failure: unknown, count: number): Promise<string> {
+  const names: string[] = [];
+  for (let i = 0; i < count; i++) {
+    const turn = await hosts.next(ctx);
+    names.push(turn.client.host.base.host);
+    hosts.failed(ctx, turn, failure);
+  }
+  return names.join("");
+}
+
+test("all hosts are asked before any is asked again", async () => {
+  const hosts = new HostRounds(clients("a", "b", "c"), "pull");
+  expect(await turns(hosts, busy, 4)).toBe("abca");
+});
+
+test("who says no is not asked again; the last one's no is what is told", async () => {
+  const hosts = new HostRounds(clients("a", "b"), "pull");
+  expect(await turns(hosts, new RegistryError("none", 404), 2)).toBe("ab");
+  await expect(hosts.next(ctx)).rejects.toThrow("none");
+  await expect(new HostRounds([], "pull").next(ctx)).rejects.toThrow(
+    "no host is configured to pull",
+  );
+});
+
+test("who stands still comes last, also for the next blob", async () => {
+  const all = clients("a", "b");
+  const hosts = new HostRounds(all, "pull");
+  expect(await turns(hosts, new StalledError("still"), 1)).toBe("a");
+  expect((await hosts.next(ctx)).client.host.base.host).toBe("b");
+  expect((await new HostRounds(all, "pull").next(ctx)).client.host.base.host).toBe("b");
+});
+
+test("connections that break together are one failure, and bytes make it good", async () => {
+  const hosts = new HostRounds(clients("a"), "pull");
+  const together = await Promise.all([1, 2, 3, 4, 5].map(() => hosts.next(ctx)));
+  for (const turn of together) hosts.failed(ctx, turn, busy);
+  const again = await hosts.next(ctx);
+  expect(again.round).toBe(1);
+  hosts.succeeded(again.client);
+  expect((await hosts.next(ctx)).round).toBe(0);
+  for (let cut = 0; cut < 5; cut++) {
+    const turn = await hosts.next(ctx);
+    hosts.succeeded(turn.client);
+    hosts.failed(ctx, turn, busy);
+    const retried = await hosts.next(ctx);
+    expect(retried.round).toBe(1);
+    hosts.succeeded(retried.client);
+  }
+});
