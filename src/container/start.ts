@@ -1,7 +1,8 @@
 import { constants } from "node:os";
 import { type Context, detached } from "../lib/context.ts";
-import { describe, failedPrecondition } from "../lib/errors.ts";
+import { describe, failedPrecondition, kindOf } from "../lib/errors.ts";
 import type { ContainerId } from "../lib/id.ts";
+import { processStartTime } from "../os/process-stat.ts";
 import { signalContainer } from "../runtime/signal-container.ts";
 import { type Container, processOf } from "./container.ts";
 import type { ContainerDeps } from "./deps.ts";
@@ -34,7 +35,12 @@ export async function startContainer(
     deps.events.publish({ type: "started", container: started });
     await deps.plugins.postStartContainer(ctx, started);
   } catch (cause) {
+    const hadEnded = processStartTime(pid) !== container.pidStartTime;
     await endFailed(ctx, deps, container, describe(cause));
+    // Killed meanwhile with its pod, or by its own start: nothing that is wrong with us.
+    if (hadEnded && kindOf(cause) === "internal") {
+      throw failedPrecondition(`start container ${id}`, cause);
+    }
     throw new Error(`start container ${id}`, { cause });
   }
 }
