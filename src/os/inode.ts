@@ -66,6 +66,8 @@ export interface FileStatus extends Owner {
   /** Type and permission bits. */
   readonly mode: number;
   readonly sizeBytes: number;
+  /** The same for all names of a file. */
+  readonly inode: bigint;
   /** Major and minor number of a device node. */
   readonly device: readonly [major: number, minor: number];
   readonly mtime: Timestamp;
@@ -91,6 +93,7 @@ export function findStatus(name: Name): FileStatus | undefined {
     gid: at.getUint32(24, true),
     mode: at.getUint16(28, true),
     sizeBytes: Number(at.getBigUint64(40, true)),
+    inode: at.getBigUint64(32, true),
     mtime: { seconds: Number(at.getBigInt64(112, true)), nanoseconds: at.getUint32(120, true) },
     device: [at.getUint32(128, true), at.getUint32(132, true)],
   };
@@ -219,18 +222,20 @@ export function setAttribute(name: Name, attribute: Name, value: Uint8Array): vo
 }
 
 const maxAttributeBytes = 1 << 16;
+const attributeList = Buffer.alloc(maxAttributeBytes);
+const attributeValue = Buffer.alloc(maxAttributeBytes);
 
 /** llistxattr(2) and lgetxattr(2): all that a file has. */
 export function readAttributes(name: Name): readonly (readonly [attribute: Name, value: Name])[] {
   const path = cstring(name);
-  const list = Buffer.alloc(maxAttributeBytes);
+  const list = attributeList;
   const size = check("llistxattr", () => libc.llistxattr(path, ptr(list), list.byteLength));
   const attributes: [Name, Name][] = [];
   for (let at = 0; at < size; ) {
     const end = list.indexOf(0, at);
     const attribute = Buffer.from(list.subarray(at, end));
     const key = cstring(attribute);
-    const value = Buffer.alloc(maxAttributeBytes);
+    const value = attributeValue;
     const length = check("lgetxattr", () =>
       libc.lgetxattr(path, key, ptr(value), value.byteLength),
     );

@@ -45,7 +45,11 @@ function linkTo(name: Segments, target: Segments): void {
   }
   try {
     makeDirectories(name.slice(0, -1));
+    // The directory's time is the archive's to say.
+    const parent = pathOf(name.slice(0, -1));
+    const time = findStatus(parent)?.mtime;
     makeLink(name, target);
+    if (time !== undefined) setTime(parent, time);
   } catch (cause) {
     throw new AppError(`entry ${showName(name)}`, { kind: "invalid-argument", cause });
   }

@@ -46,6 +46,18 @@ function dress(directory: Name, { status, attributes }: Looks): void {
   setTime(directory, status.mtime);
 }
 
+/** The layers in which this name, of a file or a directory, can be seen: the first is the one that one sees. */
+export function showingAt(layers: readonly string[], path: Segments): readonly string[] {
+  let showing = layers;
+  for (let depth = 1; depth < path.length && showing.length > 0; depth++) {
+    showing = directoriesAt(showing, path.slice(0, depth));
+  }
+  const [highest, ...others] = showing.filter((layer) => findStatus(at(layer, path)) !== undefined);
+  const status = highest === undefined ? undefined : findStatus(at(highest, path));
+  if (highest === undefined || status === undefined || isWhiteout(status)) return [];
+  return [highest, ...others];
+}
+
 /** Undefined unless each part of the path is a directory in what shows of the layers. */
 function findLooks(layers: readonly string[], path: Segments): Looks | undefined {
   let showing = layers;

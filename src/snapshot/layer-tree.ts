@@ -73,6 +73,28 @@ export function makeDirectories(path: Segments): readonly MadeDirectory[] {
   return made;
 }
 
+/** Where a directory path leads, following links as the kernel does in the chroot; undefined if not to a directory. */
+export function findDirectory(path: Segments): Segments | undefined {
+  const todo = [...path].reverse();
+  let at: string[] = [];
+  for (let links = 0, next = todo.pop(); next !== undefined; next = todo.pop()) {
+    if (next === "" || next === ".") continue;
+    if (next === "..") {
+      at.pop();
+      continue;
+    }
+    const here = [...at, next];
+    const type = (findStatus(pathOf(here))?.mode ?? 0) & S_IFMT;
+    if (type === S_IFDIR) at = here;
+    else if (type === S_IFLNK && ++links <= maxLinks) {
+      const target = readLink(pathOf(here)).toString("latin1");
+      if (target.startsWith("/")) at = [];
+      todo.push(...target.split("/").reverse());
+    } else return undefined;
+  }
+  return at;
+}
+
 /** Removes a file or a whole directory, without following any link. Not recursive: a layer decides how deep it is. */
 export function removeTree(path: Segments): void {
   const todo: Segments[] = [path];

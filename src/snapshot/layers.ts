@@ -19,11 +19,13 @@ import { asInteger, asObject, asString, optional, parseJson } from "../lib/json.
 import { abortable } from "../lib/keyed-mutex.ts";
 import { type ChainId, chainIdHex, chainIdsOf, parseChainId } from "../oci/chain-id.ts";
 import { type Digest, parseDigest } from "../oci/digest.ts";
+import { compareBelow } from "./compare-below.ts";
 import { inheritLooks } from "./inherit-looks.ts";
 import type { LayerReport } from "./layer-report.ts";
 import { rebuildInChild } from "./rebuild-child.ts";
+import { RetiredLayers } from "./retired-layers.ts";
 import type { Layer, LayerStore, UnpackedLayer } from "./snapshotter.ts";
-import { completeInChild, type UnpackArgv } from "./unpack-child.ts";
+import { completeInChild, type UnpackArgv, verifyInChild } from "./unpack-child.ts";
 import { Unpacker } from "./unpacker.ts";
 
 const maxMetadataBytes = 4096;
@@ -35,6 +37,16 @@ interface StoredLayer extends Layer {
   readonly isRootOpaque: boolean;
 }
 
+/** The side of the snapshots that layers have to know. */
+export interface LayerUsers {
+  /** The layers that snapshots stand on. */
+  usedLayers(): Iterable<ChainId>;
+  /** The snapshots that stand on this one. */
+  usersOf(chainId: ChainId): readonly string[];
+  /** All snapshots. */
+  list(): readonly string[];
+}
+
 /**
  * The unpacked layers: `layers/<chain id>/fs`, with what is known of each in `layer.json` beside it, `recipe` and `replaced`
  * to make its archive again, and `tmp/` where they come into being. All of it is below a directory that only root can enter.
@@ -43,15 +55,17 @@ export class Layers implements LayerStore {
   readonly directory: string;
   readonly #layers = new Map<ChainId, StoredLayer>();
   readonly #holds = new Map<ChainId, number>();
-  readonly #usedBySnapshots: () => Iterable<ChainId>;
+  readonly #users: LayerUsers;
+  readonly #retired: RetiredLayers;
   readonly #argv: UnpackArgv;
   readonly #unpacker: Unpacker;
 
-  constructor(directory: string, usedBySnapshots: () => Iterable<ChainId>, argv: UnpackArgv) {
+  constructor(directory: string, users: LayerUsers, argv: UnpackArgv) {
     this.#argv = argv;
     this.#unpacker = new Unpacker(argv, join(directory, "tmp"), join(directory, "empty"));
     this.directory = directory;
-    this.#usedBySnapshots = usedBySnapshots;
+    this.#users = users;
+    this.#retired = new RetiredLayers(join(directory, "retired"), () => users.list());
   }
 
   /** Loads what is there, and sweeps what an earlier life left unfinished. */
@@ -70,6 +84,7 @@ export class Layers implements LayerStore {
         await this.#discard(this.#path("layers", name));
       }
     }
+    await this.#retired.sweep();
   }
 
   find(chainId: ChainId): Layer | undefined {
@@ -129,34 +144,45 @@ export class Layers implements LayerStore {
   }
 
   async commit(ctx: Context, unpacked: UnpackedLayer, diffIds: readonly Digest[]): Promise<Layer> {
-    if (!(unpacked instanceof Unpacked)) throw new TypeError("a layer of another store");
-    const { directory, report } = unpacked;
-    const chain = chainIdsOf(diffIds);
-    const chainId = chain.at(-1);
-    if (chainId === undefined || report.diffId !== diffIds.at(-1)) {
-      throw new AppError(`layer is ${report.diffId} and not ${diffIds.at(-1)}`, {
-        kind: "data-loss",
-      });
-    }
-    const below = report.isRootOpaque ? [] : chain.slice(0, -1);
-    await this.#complete(ctx, directory, report, below);
-    const layer = {
-      chainId,
-      diffId: report.diffId,
-      usedBytes: report.sizeBytes,
-      inodes: report.inodes + 2,
-      tarBytes: report.expandedBytes,
-      isRootOpaque: report.isRootOpaque,
-    };
-    writeFileSync(join(directory, "layer.json"), JSON.stringify(layer), { mode: 0o600 });
-    if (!this.#layers.has(chainId)) {
-      const target = this.#path("layers", chainIdHex(chainId));
+    const { layer, directory } = await this.#finish(ctx, unpacked, diffIds);
+    if (!this.#layers.has(layer.chainId)) {
+      const target = this.#path("layers", chainIdHex(layer.chainId));
       // One that was found damaged, or that is being removed: never added to, always replaced.
       if (existsSync(target)) await this.#discard(target);
       renameSync(directory, target);
-      this.#layers.set(chainId, layer);
+      this.#layers.set(layer.chainId, layer);
     }
     return layer;
+  }
+
+  async replace(ctx: Context, unpacked: UnpackedLayer, diffIds: readonly Digest[]): Promise<Layer> {
+    const { layer, directory } = await this.#finish(ctx, unpacked, diffIds);
+    const { chainId } = layer;
+    if (!this.#layers.has(chainId)) return await this.commit(ctx, unpacked, diffIds);
+    // The new one has to be on the disk before it takes the place of one that was there for sure.
+    await this.sync(ctx);
+    const place = this.#path("layers", chainIdHex(chainId));
+    await this.#retired.replace(place, directory, this.#users.usersOf(chainId));
+    this.#layers.set(chainId, layer);
+    return layer;
+  }
+
+  async verify(ctx: Context, diffIds: readonly Digest[]): Promise<string | undefined> {
+    const chain = chainIdsOf(diffIds);
+    const layer = this.#layers.get(chain.at(-1) as ChainId);
+    if (layer === undefined) return "is not there";
+    if (layer.tarBytes === undefined) return "was unpacked by a version that kept no recipe of it";
+    using _hold = this.hold(chain);
+    const directory = this.#path("layers", chainIdHex(layer.chainId));
+    const finding = await verifyInChild(ctx, this.#argv, directory, layer.diffId);
+    if (finding.problem !== undefined) return finding.problem;
+    const below = layer.isRootOpaque ? [] : this.lowerDirectories(chain.slice(0, -1));
+    return await compareBelow(join(directory, "fs"), below, finding.extras);
+  }
+
+  /** To be called when a snapshot has gone: what only it needed goes, too. */
+  async sweep(): Promise<void> {
+    await this.#retired.sweep();
   }
 
   /** Once per image, before anything on disk says that the image is there. */
@@ -179,12 +205,37 @@ export class Layers implements LayerStore {
     chainIds: Iterable<ChainId>,
     used: ReadonlySet<ChainId>,
   ): Promise<void> {
-    const inUse = new Set([...used, ...this.#usedBySnapshots(), ...this.#holds.keys()]);
+    const inUse = new Set([...used, ...this.#users.usedLayers(), ...this.#holds.keys()]);
     // All are out of sight before the first await: who looks now finds none of them.
     const doomed = [...chainIds].filter((id) => !inUse.has(id) && this.#layers.delete(id));
     const trash = doomed.map((id) => this.#moveAway(this.#path("layers", chainIdHex(id))));
     for (const path of trash) await removeDirectory(path);
     if (doomed.length > 0) ctx.log.debug("layers removed", { count: doomed.length });
+  }
+
+  /** All but the place among the layers. */
+  async #finish(ctx: Context, unpacked: UnpackedLayer, diffIds: readonly Digest[]) {
+    if (!(unpacked instanceof Unpacked)) throw new TypeError("a layer of another store");
+    const { directory, report } = unpacked;
+    const chain = chainIdsOf(diffIds);
+    const chainId = chain.at(-1);
+    if (chainId === undefined || report.diffId !== diffIds.at(-1)) {
+      throw new AppError(`layer is ${report.diffId} and not ${diffIds.at(-1)}`, {
+        kind: "data-loss",
+      });
+    }
+    const below = report.isRootOpaque ? [] : chain.slice(0, -1);
+    await this.#complete(ctx, directory, report, below);
+    const layer: StoredLayer = {
+      chainId,
+      diffId: report.diffId,
+      usedBytes: report.sizeBytes,
+      inodes: report.inodes + 2,
+      tarBytes: report.expandedBytes,
+      isRootOpaque: report.isRootOpaque,
+    };
+    writeFileSync(join(directory, "layer.json"), JSON.stringify(layer), { mode: 0o600 });
+    return { layer, directory };
   }
 
   async #complete(

@@ -21,7 +21,7 @@ import { type Digest, parseDigest } from "../oci/digest.ts";
 import { type IdRange, type PodIds, toHostId, type UserNamespace } from "../oci/pod-ids.ts";
 import { isErrno } from "../os/errno-error.ts";
 import { MNT_DETACH, UMOUNT_NOFOLLOW, umount } from "../os/mount.ts";
-import { Layers } from "./layers.ts";
+import { Layers, type LayerUsers } from "./layers.ts";
 import { mapLayers, unmapLayers } from "./mapped-layers.ts";
 import { mountOverlay } from "./overlay-mount.ts";
 import type { MountOptions, Snapshotter, Usage } from "./snapshotter.ts";
@@ -49,7 +49,7 @@ export class OverlaySnapshotter implements Snapshotter {
       );
     }
     this.#directory = join(directory, "containers");
-    this.layers = new Layers(directory, () => this.#usedLayers(), argv);
+    this.layers = new Layers(directory, this.#layerUsers(), argv);
     this.#usage = new UsageCache((id) => this.#path(id, "upper"));
   }
 
@@ -145,6 +145,7 @@ export class OverlaySnapshotter implements Snapshotter {
     }
     this.#forget(id);
     await rm(trash, { recursive: true, force: true });
+    await this.layers.sweep();
   }
 
   async usage(ctx: Context, id: string): Promise<Usage> {
@@ -177,8 +178,13 @@ export class OverlaySnapshotter implements Snapshotter {
     this.#usage.forget(id);
   }
 
-  #usedLayers(): Iterable<ChainId> {
-    return [...this.#chains.values()].flat();
+  #layerUsers(): LayerUsers {
+    return {
+      usedLayers: () => [...this.#chains.values()].flat(),
+      usersOf: (chainId) =>
+        [...this.#chains].flatMap(([id, all]) => (all.includes(chainId) ? id : [])),
+      list: () => this.list(),
+    };
   }
 
   #readChain(id: string): readonly ChainId[] {

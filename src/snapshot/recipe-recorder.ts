@@ -1,6 +1,6 @@
-import { readSync } from "node:fs";
+import { readdirSync, readSync } from "node:fs";
 import { writeAll } from "../os/blocking-io.ts";
-import { findStatus, openFile, S_IFMT, S_IFREG } from "../os/inode.ts";
+import { findStatus, openFile, S_IFDIR, S_IFMT, S_IFREG } from "../os/inode.ts";
 import { pathOf, type Segments, segmentsOf } from "./entry-name.ts";
 import { RecipeEncoder } from "./recipe-format.ts";
 import { type TarEntry, TarReader, type TarSink } from "./tar-reader.ts";
@@ -62,12 +62,23 @@ export class RecipeRecorder {
     return this.#encoder.sizeBytes + this.#replacedBytes;
   }
 
-  /** To be called before an entry replaces what is at `path`: its contents are still wanted. */
+  /** To be called before an entry replaces what is at `path`, a file or all of a directory: the contents are still wanted. */
   keep(path: Segments): void {
-    const name = pathOf(path);
-    const status = findStatus(name);
-    if (status === undefined || (status.mode & S_IFMT) !== S_IFREG || status.sizeBytes === 0)
-      return;
+    const todo: Segments[] = [path];
+    for (let at = todo.pop(); at !== undefined; at = todo.pop()) {
+      const directory = at;
+      const name = pathOf(directory);
+      const status = findStatus(name);
+      const type = (status?.mode ?? 0) & S_IFMT;
+      if (type === S_IFREG) this.#keepFile(name);
+      if (type !== S_IFDIR) continue;
+      for (const child of readdirSync(name, { encoding: "buffer" })) {
+        todo.push([...directory, child.toString("latin1")]);
+      }
+    }
+  }
+
+  #keepFile(name: Buffer): void {
     using file = openFile(name);
     const buffer = Buffer.allocUnsafe(copyBytes);
     const offset = this.#replacedBytes;
@@ -75,7 +86,9 @@ export class RecipeRecorder {
       writeAll(this.#files.replaced, buffer.subarray(0, count));
       this.#replacedBytes += count;
     }
-    this.#encoder.replaced(name, this.#replacedBytes - offset, offset);
+    if (this.#replacedBytes > offset) {
+      this.#encoder.replaced(name, this.#replacedBytes - offset, offset);
+    }
   }
 
   #begin({ type, name, sizeBytes, sparse }: TarEntry): void {

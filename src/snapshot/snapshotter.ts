@@ -77,6 +77,16 @@ export interface LayerStore {
    */
   commit(ctx: Context, layer: UnpackedLayer, diffIds: readonly Digest[]): Promise<Layer>;
   sync(ctx: Context): Promise<void>;
+  /**
+   * Compares the highest layer of `diffIds` with what it was unpacked from: every file's content, type, mode, owner, time,
+   * target and attributes, and that there is no other. Answers what is wrong, if anything.
+   */
+  verify(ctx: Context, diffIds: readonly Digest[]): Promise<string | undefined>;
+  /**
+   * `commit` for a layer that is there, and damaged. It is replaced at once and for good; containers that have the old one
+   * keep it, and go on.
+   */
+  replace(ctx: Context, layer: UnpackedLayer, diffIds: readonly Digest[]): Promise<Layer>;
   /** The layer's archive, uncompressed, byte for byte: its digest is the diffID, or the end is an error. Holds the layer meanwhile. */
   readTar(ctx: Context, chainId: ChainId): AsyncIterable<Uint8Array>;
   /** Removes each of these layers that is neither held, nor used by a snapshot, nor in `used`. */

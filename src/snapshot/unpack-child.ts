@@ -1,11 +1,13 @@
 import type { Context } from "../lib/context.ts";
 import { kindOf } from "../lib/errors.ts";
+import type { Digest } from "../oci/digest.ts";
 import { openPipe } from "../os/io.ts";
 import { setPipeSize } from "../os/pipe-size.ts";
 import { roleArgv } from "../os/role.ts";
 import type { CompletionOrder } from "./complete-layer.ts";
 import type { Expansion, LayerReport, TreeReport } from "./layer-report.ts";
 import { UnpackProcess } from "./unpack-process.ts";
+import type { LayerFinding } from "./verify-layer.ts";
 
 /** The command line of `crib unpack` with these arguments. Tests that run from source have one of their own. */
 export type UnpackArgv = (...args: readonly string[]) => readonly string[];
@@ -81,4 +83,15 @@ export async function completeInChild(
   await using child = new UnpackProcess(ctx, argv("complete", directory));
   await child.feed([Buffer.from(JSON.stringify(order))]);
   await child.report();
+}
+
+/** Compares the layer in `directory` with its recipe and its diffID. */
+export async function verifyInChild(
+  ctx: Context,
+  argv: UnpackArgv,
+  directory: string,
+  diffId: Digest,
+): Promise<LayerFinding> {
+  await using child = new UnpackProcess(ctx, argv("verify", directory, diffId));
+  return (await child.report()) as LayerFinding;
 }

@@ -2,6 +2,7 @@ import { readFileSync, readSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { AppError, describe, invalidArgument, kindOf } from "../lib/errors.ts";
 import { asArray, asObject, asString, parseJson } from "../lib/json.ts";
+import { type Digest, parseDigest } from "../oci/digest.ts";
 import { writeAll } from "../os/blocking-io.ts";
 import { isErrno } from "../os/errno-error.ts";
 import { openFile, syncFileSystem } from "../os/inode.ts";
@@ -14,6 +15,7 @@ import { layerLimits, type UnpackFailure } from "./layer-report.ts";
 import { rebuildLayer } from "./rebuild-layer.ts";
 import { openNewRecipe, openRecipe } from "./recipe-files.ts";
 import { unpackSeries } from "./unpack-series.ts";
+import { type LayerFinding, verifyLayer } from "./verify-layer.ts";
 
 const maxOrderBytes = 64 << 20;
 const inputBytes = 256 << 10;
@@ -30,6 +32,7 @@ const payloadLibraries = join(dirname(process.execPath), "lib");
  *   write DIR     is `apply` for what `expand` gives
  *   series DIR    is `apply` for one small layer after the other (unpack-series.ts), of DIR/NAME each
  *   rebuild DIR   writes the layer's archive to stdout, from DIR/fs and the recipe; failures go to stderr
+ *   verify DIR ID compares DIR/fs with the recipe, and both with the diffID; reports JSON on stdout
  *   complete DIR  finishes DIR/fs with what the layers below have; the order is JSON on stdin
  *   sync DIR      for each byte on stdin waits until the file system of DIR is on disk, and then writes one to stdout
  * Answers the exit code: 0, or 1 with an `UnpackFailure` on stdout.
@@ -38,12 +41,13 @@ export async function runUnpack(
   argv: readonly string[],
   libraries: string = payloadLibraries,
 ): Promise<number> {
-  const [step, directory] = argv;
+  const [step, directory, diffId] = argv;
   try {
     if (directory === undefined) throw invalidArgument("crib unpack STEP DIRECTORY");
     if (step === "rebuild") rebuild(directory);
     else if (step === "sync") sync(directory);
     else if (step === "series") await unpackSeries(directory, libraries);
+    else if (step === "verify") say(verify(directory, parseDigest(diffId ?? "")));
     else say(await run(step, directory, libraries));
     return 0;
   } catch (err) {
@@ -83,7 +87,7 @@ async function run(
     }
     default:
       throw invalidArgument(
-        "crib unpack apply | expand | write | series | rebuild | complete | sync",
+        "crib unpack apply | expand | write | series | rebuild | verify | complete | sync",
       );
   }
 }
@@ -92,6 +96,12 @@ function rebuild(directory: string): void {
   const recipe = openRecipe(directory);
   confineTo(join(directory, "fs"), layerLimits);
   rebuildLayer(recipe, (bytes) => writeAll(1, bytes));
+}
+
+function verify(directory: string, diffId: Digest): LayerFinding {
+  const recipe = openRecipe(directory);
+  confineTo(join(directory, "fs"), layerLimits);
+  return verifyLayer(recipe, diffId);
 }
 
 /** The descriptor stays open in between: whatever failed to reach the disk since then is told at the next call. */
