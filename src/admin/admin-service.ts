@@ -4,7 +4,7 @@ import * as pb from "../gen/crib/admin/v1/admin_pb.ts";
 import { invalidArgument } from "../lib/errors.ts";
 import type { AdminDeps } from "./deps.ts";
 import { importImages } from "./import-images.ts";
-import { toImageLayers } from "./messages.ts";
+import { toImageLayers, toVerifyImagesResponse } from "./messages.ts";
 import { pullWithProgress } from "./pull-image.ts";
 
 const maxImages = 1000;
@@ -41,6 +41,14 @@ function createAdminService(deps: AdminDeps): ServiceImpl<typeof pb.AdminService
     listImageLayers({ image }) {
       const found = deps.listLayers(image === "" ? undefined : checkName(image));
       return { images: found.map(toImageLayers) };
+    },
+
+    async *verifyImages({ images, repair }, handler) {
+      if (images.length > maxImages) throw invalidArgument(`images: at most ${maxImages}`);
+      const options = { keys: images.map(checkName), repair };
+      for await (const verdict of deps.verify(contextOf(handler), options)) {
+        yield toVerifyImagesResponse(verdict);
+      }
     },
 
     async getDiskUsage(_request, handler) {

@@ -3,6 +3,7 @@ import type { ExportOptions } from "../image/export.ts";
 import type { Image } from "../image/image.ts";
 import type { LayeredImage } from "../image/layered-image.ts";
 import type { PullProgress } from "../image/pull.ts";
+import type { Verdict, VerifyOptions } from "../image/verify.ts";
 import type { Context } from "../lib/context.ts";
 
 /** The domain as operators' calls need it; daemon/bind-admin.ts binds these to the operations. */
@@ -23,6 +24,7 @@ export interface AdminDeps {
       readonly onProgress: (progress: PullProgress) => void;
     },
   ): Promise<Image>;
+  verify(ctx: Context, options: VerifyOptions): AsyncIterable<Verdict>;
   /** One image by name or id, or all; the config and manifests as they came. */
   listLayers(key: string | undefined): readonly LayeredImage[];
   diskUsage(ctx: Context): Promise<NodeUsage>;

@@ -1,6 +1,7 @@
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import type * as pb from "../gen/crib/admin/v1/admin_pb.ts";
 import type { LayeredImage } from "../image/layered-image.ts";
+import type { Verdict } from "../image/verify.ts";
 
 export function toImageLayers({
   image,
@@ -23,5 +24,20 @@ export function toImageLayers({
     })),
     config: Uint8Array.from(config),
     manifests: manifests.map((bytes) => Uint8Array.from(bytes)),
+  };
+}
+
+export function toVerifyImagesResponse({
+  digest,
+  images,
+  problem = "",
+  repair,
+}: Verdict): MessageInitShape<typeof pb.VerifyImagesResponseSchema> {
+  return {
+    digest,
+    images: [...images],
+    problem,
+    repaired: repair === "done",
+    repairProblem: typeof repair === "object" ? repair.failed : "",
   };
 }

@@ -6,6 +6,7 @@ import { importArchive } from "../image/import.ts";
 import { importStream } from "../image/import-stream.ts";
 import { listLayeredImages, unusedBytes } from "../image/layered-image.ts";
 import { pullImage } from "../image/pull.ts";
+import { verifyImages } from "../image/verify.ts";
 import { parseReference } from "../oci/reference.ts";
 import type { Domain } from "./bind-cri.ts";
 
@@ -22,6 +23,7 @@ export function bindAdmin({
     exportImages: (ctx, keys, options) => exportImages(ctx, images, keys, options),
     pull: (ctx, name, { credentials, onProgress }) =>
       pullImage(ctx, images, parseReference(name), { auth: credentials, onProgress }),
+    verify: (ctx, options) => verifyImages(ctx, images, options),
     listLayers: (key) => listLayeredImages(images, key),
     async diskUsage(ctx) {
       const usage = await filesystemUsage(ctx, images);

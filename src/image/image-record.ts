@@ -38,7 +38,7 @@ export function memoryImageRecords(records: readonly ImageRecord[] = []): ImageR
   };
 }
 
-function diffIdsOf(record: ImageRecord): readonly Digest[] {
+export function diffIdsOf(record: ImageRecord): readonly Digest[] {
   return record.layers.map(({ diffId }) => diffId);
 }
 

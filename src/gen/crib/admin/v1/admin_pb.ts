@@ -12,7 +12,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file crib/admin/v1/admin.proto.
  */
 export const file_crib_admin_v1_admin: GenFile = /*@__PURE__*/
-  fileDesc("ChljcmliL2FkbWluL3YxL2FkbWluLnByb3RvEg1jcmliLmFkbWluLnYxIkAKE0ltcG9ydEltYWdlc1JlcXVlc3QSDgoEcGF0aBgBIAEoCUgAEg8KBWNodW5rGAIgASgMSABCCAoGc291cmNlIkQKFEltcG9ydEltYWdlc1Jlc3BvbnNlEiwKBmltYWdlcxgBIAMoCzIcLmNyaWIuYWRtaW4udjEuSW1wb3J0ZWRJbWFnZSIqCg1JbXBvcnRlZEltYWdlEgoKAmlkGAEgASgJEg0KBW5hbWVzGAIgAygJImwKE0V4cG9ydEltYWdlc1JlcXVlc3QSDgoGaW1hZ2VzGAEgAygJEiwKBmZvcm1hdBgCIAEoDjIcLmNyaWIuYWRtaW4udjEuQXJjaGl2ZUZvcm1hdBIXCg9jb21wcmVzc19sYXllcnMYAyABKAgiJQoURXhwb3J0SW1hZ2VzUmVzcG9uc2USDQoFY2h1bmsYASABKAwiWgoQUHVsbEltYWdlUmVxdWVzdBINCgVpbWFnZRgBIAEoCRI3CgtjcmVkZW50aWFscxgCIAEoCzIiLmNyaWIuYWRtaW4udjEuUmVnaXN0cnlDcmVkZW50aWFscyI5ChNSZWdpc3RyeUNyZWRlbnRpYWxzEhAKCHVzZXJuYW1lGAEgASgJEhAKCHBhc3N3b3JkGAIgASgJIlQKEVB1bGxJbWFnZVJlc3BvbnNlEiwKBmxheWVycxgBIAMoCzIcLmNyaWIuYWRtaW4udjEuTGF5ZXJQcm9ncmVzcxIRCglpbWFnZV9yZWYYAiABKAkiSwoNTGF5ZXJQcm9ncmVzcxIOCgZkaWdlc3QYASABKAkSFQoNZmV0Y2hlZF9ieXRlcxgCIAEoBBITCgt0b3RhbF9ieXRlcxgDIAEoBCInChZMaXN0SW1hZ2VMYXllcnNSZXF1ZXN0Eg0KBWltYWdlGAEgASgJIkUKF0xpc3RJbWFnZUxheWVyc1Jlc3BvbnNlEioKBmltYWdlcxgBIAMoCzIaLmNyaWIuYWRtaW4udjEuSW1hZ2VMYXllcnMimwEKC0ltYWdlTGF5ZXJzEgoKAmlkGAEgASgJEhEKCXJlcG9fdGFncxgCIAMoCRIUCgxyZXBvX2RpZ2VzdHMYAyADKAkSDgoGcGlubmVkGAQgASgIEiQKBmxheWVycxgFIAMoCzIULmNyaWIuYWRtaW4udjEuTGF5ZXISDgoGY29uZmlnGAYgASgMEhEKCW1hbmlmZXN0cxgHIAMoDCJxCgVMYXllchIQCghjaGFpbl9pZBgBIAEoCRIPCgdkaWZmX2lkGAIgASgJEhIKCnVzZWRfYnl0ZXMYAyABKAQSDgoGaW5vZGVzGAQgASgEEhEKCXRhcl9ieXRlcxgFIAEoBBIOCgZpbWFnZXMYBiABKA0iFQoTR2V0RGlza1VzYWdlUmVxdWVzdCKEAgoUR2V0RGlza1VzYWdlUmVzcG9uc2USKAoGaW1hZ2VzGAEgASgLMhguY3JpYi5hZG1pbi52MS5EaXNrVXNhZ2USLAoKY29udGFpbmVycxgCIAEoCzIYLmNyaWIuYWRtaW4udjEuRGlza1VzYWdlEhkKEXJlY2xhaW1hYmxlX2J5dGVzGAMgASgEEhMKC2ltYWdlX2NvdW50GAQgASgNEhcKD2NvbnRhaW5lcl9jb3VudBgFIAEoDRIYChBmaWxlc3lzdGVtX2J5dGVzGAYgASgEEh0KFWZpbGVzeXN0ZW1fZnJlZV9ieXRlcxgHIAEoBBISCgptb3VudHBvaW50GAggASgJIi8KCURpc2tVc2FnZRISCgp1c2VkX2J5dGVzGAEgASgEEg4KBmlub2RlcxgCIAEoBCpiCg1BcmNoaXZlRm9ybWF0Eh4KGkFSQ0hJVkVfRk9STUFUX1VOU1BFQ0lGSUVEEAASFgoSQVJDSElWRV9GT1JNQVRfT0NJEAESGQoVQVJDSElWRV9GT1JNQVRfRE9DS0VSEAIy0QMKDEFkbWluU2VydmljZRJZCgxJbXBvcnRJbWFnZXMSIi5jcmliLmFkbWluLnYxLkltcG9ydEltYWdlc1JlcXVlc3QaIy5jcmliLmFkbWluLnYxLkltcG9ydEltYWdlc1Jlc3BvbnNlKAESWQoMRXhwb3J0SW1hZ2VzEiIuY3JpYi5hZG1pbi52MS5FeHBvcnRJbWFnZXNSZXF1ZXN0GiMuY3JpYi5hZG1pbi52MS5FeHBvcnRJbWFnZXNSZXNwb25zZTABElAKCVB1bGxJbWFnZRIfLmNyaWIuYWRtaW4udjEuUHVsbEltYWdlUmVxdWVzdBogLmNyaWIuYWRtaW4udjEuUHVsbEltYWdlUmVzcG9uc2UwARJgCg9MaXN0SW1hZ2VMYXllcnMSJS5jcmliLmFkbWluLnYxLkxpc3RJbWFnZUxheWVyc1JlcXVlc3QaJi5jcmliLmFkbWluLnYxLkxpc3RJbWFnZUxheWVyc1Jlc3BvbnNlElcKDEdldERpc2tVc2FnZRIiLmNyaWIuYWRtaW4udjEuR2V0RGlza1VzYWdlUmVxdWVzdBojLmNyaWIuYWRtaW4udjEuR2V0RGlza1VzYWdlUmVzcG9uc2ViBnByb3RvMw");
+  fileDesc("ChljcmliL2FkbWluL3YxL2FkbWluLnByb3RvEg1jcmliLmFkbWluLnYxIkAKE0ltcG9ydEltYWdlc1JlcXVlc3QSDgoEcGF0aBgBIAEoCUgAEg8KBWNodW5rGAIgASgMSABCCAoGc291cmNlIkQKFEltcG9ydEltYWdlc1Jlc3BvbnNlEiwKBmltYWdlcxgBIAMoCzIcLmNyaWIuYWRtaW4udjEuSW1wb3J0ZWRJbWFnZSIqCg1JbXBvcnRlZEltYWdlEgoKAmlkGAEgASgJEg0KBW5hbWVzGAIgAygJImwKE0V4cG9ydEltYWdlc1JlcXVlc3QSDgoGaW1hZ2VzGAEgAygJEiwKBmZvcm1hdBgCIAEoDjIcLmNyaWIuYWRtaW4udjEuQXJjaGl2ZUZvcm1hdBIXCg9jb21wcmVzc19sYXllcnMYAyABKAgiJQoURXhwb3J0SW1hZ2VzUmVzcG9uc2USDQoFY2h1bmsYASABKAwiWgoQUHVsbEltYWdlUmVxdWVzdBINCgVpbWFnZRgBIAEoCRI3CgtjcmVkZW50aWFscxgCIAEoCzIiLmNyaWIuYWRtaW4udjEuUmVnaXN0cnlDcmVkZW50aWFscyI5ChNSZWdpc3RyeUNyZWRlbnRpYWxzEhAKCHVzZXJuYW1lGAEgASgJEhAKCHBhc3N3b3JkGAIgASgJIlQKEVB1bGxJbWFnZVJlc3BvbnNlEiwKBmxheWVycxgBIAMoCzIcLmNyaWIuYWRtaW4udjEuTGF5ZXJQcm9ncmVzcxIRCglpbWFnZV9yZWYYAiABKAkiSwoNTGF5ZXJQcm9ncmVzcxIOCgZkaWdlc3QYASABKAkSFQoNZmV0Y2hlZF9ieXRlcxgCIAEoBBITCgt0b3RhbF9ieXRlcxgDIAEoBCInChZMaXN0SW1hZ2VMYXllcnNSZXF1ZXN0Eg0KBWltYWdlGAEgASgJIkUKF0xpc3RJbWFnZUxheWVyc1Jlc3BvbnNlEioKBmltYWdlcxgBIAMoCzIaLmNyaWIuYWRtaW4udjEuSW1hZ2VMYXllcnMimwEKC0ltYWdlTGF5ZXJzEgoKAmlkGAEgASgJEhEKCXJlcG9fdGFncxgCIAMoCRIUCgxyZXBvX2RpZ2VzdHMYAyADKAkSDgoGcGlubmVkGAQgASgIEiQKBmxheWVycxgFIAMoCzIULmNyaWIuYWRtaW4udjEuTGF5ZXISDgoGY29uZmlnGAYgASgMEhEKCW1hbmlmZXN0cxgHIAMoDCJxCgVMYXllchIQCghjaGFpbl9pZBgBIAEoCRIPCgdkaWZmX2lkGAIgASgJEhIKCnVzZWRfYnl0ZXMYAyABKAQSDgoGaW5vZGVzGAQgASgEEhEKCXRhcl9ieXRlcxgFIAEoBBIOCgZpbWFnZXMYBiABKA0iNQoTVmVyaWZ5SW1hZ2VzUmVxdWVzdBIOCgZpbWFnZXMYASADKAkSDgoGcmVwYWlyGAIgASgIInEKFFZlcmlmeUltYWdlc1Jlc3BvbnNlEg4KBmRpZ2VzdBgBIAEoCRIOCgZpbWFnZXMYAiADKAkSDwoHcHJvYmxlbRgDIAEoCRIQCghyZXBhaXJlZBgEIAEoCBIWCg5yZXBhaXJfcHJvYmxlbRgFIAEoCSIVChNHZXREaXNrVXNhZ2VSZXF1ZXN0IoQCChRHZXREaXNrVXNhZ2VSZXNwb25zZRIoCgZpbWFnZXMYASABKAsyGC5jcmliLmFkbWluLnYxLkRpc2tVc2FnZRIsCgpjb250YWluZXJzGAIgASgLMhguY3JpYi5hZG1pbi52MS5EaXNrVXNhZ2USGQoRcmVjbGFpbWFibGVfYnl0ZXMYAyABKAQSEwoLaW1hZ2VfY291bnQYBCABKA0SFwoPY29udGFpbmVyX2NvdW50GAUgASgNEhgKEGZpbGVzeXN0ZW1fYnl0ZXMYBiABKAQSHQoVZmlsZXN5c3RlbV9mcmVlX2J5dGVzGAcgASgEEhIKCm1vdW50cG9pbnQYCCABKAkiLwoJRGlza1VzYWdlEhIKCnVzZWRfYnl0ZXMYASABKAQSDgoGaW5vZGVzGAIgASgEKmIKDUFyY2hpdmVGb3JtYXQSHgoaQVJDSElWRV9GT1JNQVRfVU5TUEVDSUZJRUQQABIWChJBUkNISVZFX0ZPUk1BVF9PQ0kQARIZChVBUkNISVZFX0ZPUk1BVF9ET0NLRVIQAjKsBAoMQWRtaW5TZXJ2aWNlElkKDEltcG9ydEltYWdlcxIiLmNyaWIuYWRtaW4udjEuSW1wb3J0SW1hZ2VzUmVxdWVzdBojLmNyaWIuYWRtaW4udjEuSW1wb3J0SW1hZ2VzUmVzcG9uc2UoARJZCgxFeHBvcnRJbWFnZXMSIi5jcmliLmFkbWluLnYxLkV4cG9ydEltYWdlc1JlcXVlc3QaIy5jcmliLmFkbWluLnYxLkV4cG9ydEltYWdlc1Jlc3BvbnNlMAESUAoJUHVsbEltYWdlEh8uY3JpYi5hZG1pbi52MS5QdWxsSW1hZ2VSZXF1ZXN0GiAuY3JpYi5hZG1pbi52MS5QdWxsSW1hZ2VSZXNwb25zZTABEmAKD0xpc3RJbWFnZUxheWVycxIlLmNyaWIuYWRtaW4udjEuTGlzdEltYWdlTGF5ZXJzUmVxdWVzdBomLmNyaWIuYWRtaW4udjEuTGlzdEltYWdlTGF5ZXJzUmVzcG9uc2USWQoMVmVyaWZ5SW1hZ2VzEiIuY3JpYi5hZG1pbi52MS5WZXJpZnlJbWFnZXNSZXF1ZXN0GiMuY3JpYi5hZG1pbi52MS5WZXJpZnlJbWFnZXNSZXNwb25zZTABElcKDEdldERpc2tVc2FnZRIiLmNyaWIuYWRtaW4udjEuR2V0RGlza1VzYWdlUmVxdWVzdBojLmNyaWIuYWRtaW4udjEuR2V0RGlza1VzYWdlUmVzcG9uc2ViBnByb3RvMw");
 
 /**
  * @generated from message crib.admin.v1.ImportImagesRequest
@@ -373,6 +373,79 @@ export const LayerSchema: GenMessage<Layer> = /*@__PURE__*/
   messageDesc(file_crib_admin_v1_admin, 12);
 
 /**
+ * @generated from message crib.admin.v1.VerifyImagesRequest
+ */
+export type VerifyImagesRequest = Message<"crib.admin.v1.VerifyImagesRequest"> & {
+  /**
+   * Names or ids; none is all images.
+   *
+   * @generated from field: repeated string images = 1;
+   */
+  images: string[];
+
+  /**
+   * Fetch again what is damaged.
+   *
+   * @generated from field: bool repair = 2;
+   */
+  repair: boolean;
+};
+
+/**
+ * Describes the message crib.admin.v1.VerifyImagesRequest.
+ * Use `create(VerifyImagesRequestSchema)` to create a new message.
+ */
+export const VerifyImagesRequestSchema: GenMessage<VerifyImagesRequest> = /*@__PURE__*/
+  messageDesc(file_crib_admin_v1_admin, 13);
+
+/**
+ * One for each layer, manifest and config that was looked at.
+ *
+ * @generated from message crib.admin.v1.VerifyImagesResponse
+ */
+export type VerifyImagesResponse = Message<"crib.admin.v1.VerifyImagesResponse"> & {
+  /**
+   * A layer's diffID, or the digest of a manifest or config.
+   *
+   * @generated from field: string digest = 1;
+   */
+  digest: string;
+
+  /**
+   * Ids of the images that have it.
+   *
+   * @generated from field: repeated string images = 2;
+   */
+  images: string[];
+
+  /**
+   * Empty when nothing is wrong.
+   *
+   * @generated from field: string problem = 3;
+   */
+  problem: string;
+
+  /**
+   * @generated from field: bool repaired = 4;
+   */
+  repaired: boolean;
+
+  /**
+   * Why it could not be repaired, if that was asked for.
+   *
+   * @generated from field: string repair_problem = 5;
+   */
+  repairProblem: string;
+};
+
+/**
+ * Describes the message crib.admin.v1.VerifyImagesResponse.
+ * Use `create(VerifyImagesResponseSchema)` to create a new message.
+ */
+export const VerifyImagesResponseSchema: GenMessage<VerifyImagesResponse> = /*@__PURE__*/
+  messageDesc(file_crib_admin_v1_admin, 14);
+
+/**
  * @generated from message crib.admin.v1.GetDiskUsageRequest
  */
 export type GetDiskUsageRequest = Message<"crib.admin.v1.GetDiskUsageRequest"> & {
@@ -383,7 +456,7 @@ export type GetDiskUsageRequest = Message<"crib.admin.v1.GetDiskUsageRequest"> &
  * Use `create(GetDiskUsageRequestSchema)` to create a new message.
  */
 export const GetDiskUsageRequestSchema: GenMessage<GetDiskUsageRequest> = /*@__PURE__*/
-  messageDesc(file_crib_admin_v1_admin, 13);
+  messageDesc(file_crib_admin_v1_admin, 15);
 
 /**
  * @generated from message crib.admin.v1.GetDiskUsageResponse
@@ -439,7 +512,7 @@ export type GetDiskUsageResponse = Message<"crib.admin.v1.GetDiskUsageResponse">
  * Use `create(GetDiskUsageResponseSchema)` to create a new message.
  */
 export const GetDiskUsageResponseSchema: GenMessage<GetDiskUsageResponse> = /*@__PURE__*/
-  messageDesc(file_crib_admin_v1_admin, 14);
+  messageDesc(file_crib_admin_v1_admin, 16);
 
 /**
  * @generated from message crib.admin.v1.DiskUsage
@@ -461,7 +534,7 @@ export type DiskUsage = Message<"crib.admin.v1.DiskUsage"> & {
  * Use `create(DiskUsageSchema)` to create a new message.
  */
 export const DiskUsageSchema: GenMessage<DiskUsage> = /*@__PURE__*/
-  messageDesc(file_crib_admin_v1_admin, 15);
+  messageDesc(file_crib_admin_v1_admin, 17);
 
 /**
  * @generated from enum crib.admin.v1.ArchiveFormat
@@ -541,6 +614,16 @@ export const AdminService: GenService<{
     methodKind: "unary";
     input: typeof ListImageLayersRequestSchema;
     output: typeof ListImageLayersResponseSchema;
+  },
+  /**
+   * Compares what is stored of images with their digests, and with what their layers were unpacked from.
+   *
+   * @generated from rpc crib.admin.v1.AdminService.VerifyImages
+   */
+  verifyImages: {
+    methodKind: "server_streaming";
+    input: typeof VerifyImagesRequestSchema;
+    output: typeof VerifyImagesResponseSchema;
   },
   /**
    * What images and containers take on the disk.
