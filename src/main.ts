@@ -30,7 +30,10 @@ async function runServe(args: readonly string[]): Promise<number> {
   if (args.includes("--help") || args.includes("-h")) {
     process.stdout.write((await import("./daemon/config.ts")).serveHelp);
   } else {
-    await (await import("./daemon/serve.ts")).serve(args);
+    await (await import("./daemon/serve.ts")).serve(args, {
+      // A megabyte that only nodes with plugins need.
+      loadNri: async () => (await import("./nri/nri.ts")).Nri,
+    });
   }
   return 0;
 }

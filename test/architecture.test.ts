@@ -20,6 +20,7 @@ const allowed: Readonly<Record<string, readonly string[]>> = {
   "main.ts": [
     "cli",
     "daemon",
+    "nri",
     "monitor",
     "snapshot",
     "network",

@@ -45,7 +45,7 @@ import { openDaemonLog } from "./log-sink.ts";
 import { serveMirror } from "./mirror.ts";
 import { openNearby } from "./nearby.ts";
 import { notify } from "./notify.ts";
-import { openPlugins } from "./plugins.ts";
+import { type LoadNri, openPlugins } from "./plugins.ts";
 import { onExit, recover } from "./recover.ts";
 import { clearStaleState } from "./stale-state.ts";
 
@@ -53,7 +53,10 @@ import { clearStaleState } from "./stale-state.ts";
  * The daemon: builds everything, recovers what an earlier one left, serves CRI until SIGTERM or SIGINT. Containers and
  * their monitors go on without it.
  */
-export async function serve(args: readonly string[]): Promise<void> {
+export async function serve(
+  args: readonly string[],
+  parts: { readonly loadNri: LoadNri },
+): Promise<void> {
   const config = loadConfig(args);
   const log = openDaemonLog(config.log);
   const stopping = new AbortController();
@@ -67,7 +70,7 @@ export async function serve(args: readonly string[]): Promise<void> {
   clearStaleState(config.state, bootId(), log);
   makeDirectories(config);
   setChildSubreaper();
-  const domain = await openDomain(ctx, config, resources);
+  const domain = await openDomain(ctx, config, resources, parts.loadNri);
   resources.defer(() => settled(domain.deps, config.limits.shutdownSeconds * 1000));
   const readiness = new Readiness();
   resources.use(
@@ -134,6 +137,7 @@ async function openDomain(
   ctx: Context,
   config: Config,
   resources: AsyncDisposableStack,
+  loadNri: LoadNri,
 ): Promise<Domain & { readonly startPlugins: () => Promise<void> }> {
   const database = resources.use(Database.open(`${config.root}/state.db`, ctx.log));
   const images = await openImages(ctx, {
@@ -189,7 +193,7 @@ async function openDomain(
   const cgroups = resources.use(new OpenCgroups(cgroup));
   const networkCounters = resources.use(new NetworkCounters());
   events.onEvent((event) => forgetStats({ cgroups, networkCounters, cgroupDriver }, event));
-  const plugins = openPlugins(ctx, config, resources, () => deps);
+  const plugins = openPlugins(ctx, config, resources, { loadNri, deps: () => deps });
   const deps: DomainDeps = {
     stateDir: config.state,
     containers,
@@ -218,7 +222,9 @@ async function openDomain(
       fallback: config.network.default,
       embeddedPluginDir: `${config.payload}/cni`,
     }),
-    plugins: plugins.hooks,
+    get plugins() {
+      return plugins.hooks;
+    },
     pausePath: `${config.payload}/pause`,
     userNamespacePath: (await supportsUserNamespaces(
       ctx,

@@ -1,9 +1,9 @@
-import { chmodSync } from "node:fs";
 import type * as pb from "../gen/nri/v1alpha1/api_pb.ts";
 import type { Context } from "../lib/context.ts";
 import { describe, failedPrecondition } from "../lib/errors.ts";
-import { handlersFor, SocketStream } from "../os/socket-stream.ts";
+import type { SocketStream } from "../os/socket-stream.ts";
 import type { SandboxPlugins } from "../sandbox/plugins.ts";
+import type { Agreements } from "./agreements.ts";
 import { applyUpdates, tryUpdates } from "./apply-updates.ts";
 import { batches } from "./batches.ts";
 import type { NriConfig } from "./config.ts";
@@ -21,6 +21,8 @@ export interface NriOptions {
   /** Of this program, as plugins are told. */
   readonly version: string;
   readonly domain: NriDomain;
+  /** Those of the time before this was made count too. */
+  readonly agreements: Agreements;
 }
 
 /** More than that on one node is a plugin that connects in a loop. */
@@ -35,7 +37,7 @@ export class Nri implements Disposable {
   readonly hooks: SandboxPlugins;
   readonly #ctx: Context;
   readonly #options: NriOptions;
-  readonly #plugins = new Plugins();
+  readonly #plugins: Plugins;
   readonly #resources = new DisposableStack();
   /** Open, whether the plugin has registered or not. */
   readonly #connections = new Set<SocketStream>();
@@ -44,6 +46,7 @@ export class Nri implements Disposable {
     this.#ctx = ctx;
     this.#options = options;
     const { domain, config } = options;
+    this.#plugins = new Plugins(options.agreements);
     this.hooks = {
       ...sandboxHooks(domain, this.#plugins),
       ...containerHooks(domain, this.#plugins, config.defaultValidator),
@@ -54,17 +57,6 @@ export class Nri implements Disposable {
   async startInstalled(): Promise<void> {
     const installed = listInstalled(this.#ctx, this.#options.config);
     await Promise.all(installed.map((plugin) => this.#start(plugin)));
-  }
-
-  /** Lets plugins connect. The way is free for a socket at `path`. */
-  listen(path: string): void {
-    const listener = Bun.listen({
-      unix: path,
-      allowHalfOpen: true,
-      socket: handlersFor(() => this.#accepted()),
-    });
-    this.#resources.defer(() => listener.stop());
-    chmodSync(path, 0o600);
   }
 
   async #start(installed: InstalledPlugin): Promise<void> {
@@ -78,12 +70,11 @@ export class Nri implements Disposable {
     }
   }
 
-  #accepted(): SocketStream {
-    const connection = new SocketStream();
+  /** Takes a connection that somebody has made. */
+  accept(connection: SocketStream): void {
     this.#connect(connection, {}).catch((err) =>
       this.#ctx.log.warn("NRI plugin refused", { err: describe(err) }),
     );
-    return connection;
   }
 
   async #connect(

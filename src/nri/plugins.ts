@@ -1,6 +1,7 @@
 import type { Agreement } from "../container/plugins.ts";
 import type { Context } from "../lib/context.ts";
-import { abortable, KeyedMutex } from "../lib/keyed-mutex.ts";
+import { KeyedMutex } from "../lib/keyed-mutex.ts";
+import { Agreements } from "./agreements.ts";
 import type { Plugin } from "./plugin.ts";
 
 /**
@@ -10,8 +11,11 @@ import type { Plugin } from "./plugin.ts";
 export class Plugins {
   #plugins: readonly Plugin[] = [];
   readonly #turns = new KeyedMutex<"turn">();
-  #agreements = 0;
-  #noAgreement = Promise.withResolvers<void>();
+  readonly #agreements: Agreements;
+
+  constructor(agreements = new Agreements()) {
+    this.#agreements = agreements;
+  }
 
   /** Whether there is nobody to tell, and nobody about to come. */
   get isIdle(): boolean {
@@ -36,25 +40,15 @@ export class Plugins {
 
   /** Keeps new plugins waiting until it is disposed of. */
   agree(): Agreement {
-    this.#agreements += 1;
-    let isHeld = true;
-    return {
-      [Symbol.dispose]: () => {
-        if (!isHeld) return;
-        isHeld = false;
-        this.#agreements -= 1;
-        this.#noAgreement.resolve();
-        this.#noAgreement = Promise.withResolvers();
-      },
-    };
+    return this.#agreements.agree();
   }
 
   /** Without an agreement. Who holds one may be waiting for a turn: nobody waits for it while having the turn. */
   async #quietTurn({ signal }: Context): Promise<Disposable> {
     for (;;) {
-      while (this.#agreements > 0) await abortable(this.#noAgreement.promise, signal);
+      await this.#agreements.empty(signal);
       const turn = await this.#turns.lock("turn", signal);
-      if (this.#agreements === 0) return turn;
+      if (this.#agreements.isEmpty) return turn;
       turn[Symbol.dispose]();
     }
   }

@@ -13,16 +13,20 @@ export interface SandboxPlugins extends ContainerPlugins {
   removeSandbox(ctx: Context, sandbox: Sandbox): Promise<Agreement>;
 }
 
-const agreed: Adjustment & Agreement = {
-  wishes: { devices: [] },
-  apply: (spec) => spec,
-  resources: {},
-  [Symbol.dispose]: () => {},
-};
+const nothing: Adjustment = { wishes: { devices: [] }, apply: (spec) => spec, resources: {} };
 
-/** Where plugins are not wanted. */
-export const noPlugins: SandboxPlugins = {
-  createContainer: async () => agreed,
+/** While no plugin is there. */
+export function idlePlugins(agree: () => Agreement): SandboxPlugins {
+  return {
+    ...silent,
+    createContainer: async () => ({ ...nothing, ...agree() }),
+    removeContainer: async () => agree(),
+    runSandbox: async () => agree(),
+    removeSandbox: async () => agree(),
+  };
+}
+
+const silent = {
   undoCreateContainer: async () => {},
   postCreateContainer: async () => {},
   startContainer: async () => {},
@@ -30,10 +34,10 @@ export const noPlugins: SandboxPlugins = {
   updateContainer: async () => ({}),
   postUpdateContainer: async () => {},
   stopContainer: () => {},
-  removeContainer: async () => agreed,
-  runSandbox: async () => agreed,
   updateSandbox: async () => {},
   postUpdateSandbox: async () => {},
   stopSandbox: async () => {},
-  removeSandbox: async () => agreed,
-};
+} as const satisfies Partial<SandboxPlugins>;
+
+/** Where plugins are not wanted. */
+export const noPlugins: SandboxPlugins = idlePlugins(() => ({ [Symbol.dispose]: () => {} }));
