@@ -6,9 +6,9 @@
  * "on disk" counts until a power cut would lose nothing. Root only.
  */
 import { parseArgs } from "node:util";
+import { freshDisk } from "../test/harness/fresh-disk.ts";
 import { repositoryDir } from "../test/parts/paths.ts";
 import { cpuSeconds } from "./process.ts";
-import { freshDisk } from "./pull/fresh-disk.ts";
 import { MemoryWatch } from "./pull/memory.ts";
 import { openImages, repositoryOf } from "./pull/registry.ts";
 import { containerd, crib, debianContainerd, type PullRuntime } from "./pull/runtimes.ts";
@@ -55,7 +55,7 @@ for (const shape of shapes.filter(({ name }) => name.includes(values.shape))) {
 printTable(["image", "", "pull s", "on disk s", "CPU s", "peak MB"], rows);
 
 async function pull(runtime: PullRuntime, image: string): Promise<Sample> {
-  using disk = freshDisk(6);
+  using disk = freshDisk(6000);
   await using running = await runtime.start(disk.path, registry.host);
   disk.sync();
   using memory = new MemoryWatch(running.pid);

@@ -1,5 +1,5 @@
 import { ftruncateSync, writeSync } from "node:fs";
-import { AppError, invalidArgument } from "../lib/errors.ts";
+import { AppError, invalidArgument, kindOf } from "../lib/errors.ts";
 import { isErrno } from "../os/errno-error.ts";
 import {
   createFile,
@@ -278,9 +278,8 @@ export class LayerWriter implements TarSink {
   #failed(path: Segments, cause: unknown): AppError {
     this.#file?.fd[Symbol.dispose]();
     this.#file = undefined;
-    const kind = cause instanceof AppError ? cause.kind : "internal";
     return new AppError(`entry ${showName(path)}`, {
-      kind: isNameError(cause) ? "invalid-argument" : kind,
+      kind: isNameError(cause) ? "invalid-argument" : kindOf(cause),
       cause,
     });
   }
