@@ -73,8 +73,10 @@ export class Plugin implements Disposable {
       return await this.#call(ctx, method, input);
     } catch (cause) {
       const step = `NRI plugin ${this.title}: ${method.name}`;
-      if (cause instanceof RemoteError) throw refusal(step, cause);
       const kind = kindOf(cause);
+      // The deadline went along with the request: a plugin's side may be the first to say that it has passed.
+      const isAnswer = cause instanceof RemoteError && kind !== "deadline-exceeded";
+      if (isAnswer) throw refusal(step, cause);
       if (ctx.signal.aborted || (kind !== "deadline-exceeded" && kind !== "unavailable")) {
         throw new Error(step, { cause });
       }
