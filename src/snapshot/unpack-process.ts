@@ -48,11 +48,16 @@ export class UnpackProcess implements AsyncDisposable {
     const { stdin } = this.#child;
     if (typeof stdin !== "object") throw new TypeError("fed, though it has a descriptor to read");
     try {
+      // While one piece goes out the next is got; the sink copies what it cannot send at once.
+      let sent: Promise<unknown> = Promise.resolve();
       for await (const chunk of source) {
+        await Promise.race([sent, this.#ended]);
         if (this.#hasEnded) return;
         stdin.write(chunk);
-        await Promise.race([stdin.flush(), this.#ended]);
+        sent = Promise.resolve(stdin.flush());
+        sent.catch(() => {});
       }
+      await Promise.race([sent, this.#ended]);
       if (!this.#hasEnded) await Promise.race([stdin.end(), this.#ended]);
     } catch (err) {
       if (!isErrno(err, "EPIPE")) throw err;
