@@ -17,6 +17,8 @@ export interface Bundle {
   readonly rootfs: string;
   readonly exitFile: string;
   readonly pidFile: string;
+  /** What CRIU is told of the container; there only once it has been checkpointed. */
+  readonly criuConfig: string;
 }
 
 export function bundleOf(stateDir: string, id: ContainerId): Bundle {
@@ -27,6 +29,7 @@ export function bundleOf(stateDir: string, id: ContainerId): Bundle {
     rootfs: `${dir}/rootfs`,
     exitFile: `${dir}/exit.json`,
     pidFile: `${dir}/pid`,
+    criuConfig: `${dir}/criu.conf`,
   };
 }
 

@@ -8,6 +8,7 @@ import { AppError, failedPrecondition, notFound } from "../lib/errors.ts";
 import { type ContainerId, generateContainerId } from "../lib/id.ts";
 import { abortable } from "../lib/keyed-mutex.ts";
 import { hostUser } from "../oci/pod-ids.ts";
+import { criuConfigAnnotation } from "../runtime/criu.ts";
 import { ensureOomScore } from "../runtime/oom-score.ts";
 import { agreeOnSpec } from "./agree-on-spec.ts";
 import type { Container } from "./container.ts";
@@ -110,7 +111,8 @@ async function setUp(
     holder = { ...holder, cgroupPath };
     deps.intents.put({ ...holder, sandboxId: environment.sandboxId });
   }
-  writeConfig(bundle, spec);
+  const annotations = { ...spec.annotations, [criuConfigAnnotation]: bundle.criuConfig };
+  writeConfig(bundle, { ...spec, annotations });
   const created = await deps.monitors.create(ctx, {
     id,
     handler,

@@ -16,6 +16,8 @@ import type { SpecHost } from "./spec/host.ts";
 /** What the operations on containers use; built once by daemon/serve.ts. Each operation picks its part. */
 export interface ContainerDeps {
   readonly stateDir: string;
+  /** Where checkpoints are prepared; nothing in it outlives the daemon. */
+  readonly checkpointDir: string;
   readonly containers: ContainerTable;
   readonly intents: IntentTable;
   /** What `write` changes in the tables is on disk together, or none of it. */

@@ -53,6 +53,12 @@ export interface ContainerDeps {
     options: { readonly argv: readonly string[]; readonly timeoutMs: number },
   ): Promise<ExecResult>;
   reopenLog(ctx: Context, id: ContainerId): Promise<void>;
+  /** Writes an archive to `location`, an absolute path; 0 is no time limit but the caller's. */
+  checkpoint(
+    ctx: Context,
+    id: ContainerId,
+    options: { readonly location: string; readonly timeoutMs: number },
+  ): Promise<void>;
   updateResources(
     ctx: Context,
     id: ContainerId,

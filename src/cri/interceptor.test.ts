@@ -148,7 +148,7 @@ test("the context of a call ends with the client's deadline, which is then the s
 
 test("what is not implemented says so, quietly", async () => {
   const { runtime, lines } = openClients(openDomain());
-  const status = await failure(runtime.checkpointContainer({}));
+  const status = await failure(runtime.checkpointPod({}));
   expect(status.code).toBe(Code.Unimplemented);
   expect(lines[0]).toMatchObject({ level: "debug" });
 });

@@ -3,6 +3,7 @@ import { Health } from "../gen/grpc/health/v1/health_pb.ts";
 import { ServerReflection } from "../gen/grpc/reflection/v1/reflection_pb.ts";
 import { ServerReflection as OldServerReflection } from "../gen/grpc/reflection/v1alpha/reflection_pb.ts";
 import { ImageService, RuntimeService } from "../gen/runtime/v1/api_pb.ts";
+import { checkpointMethods } from "./checkpoint.ts";
 import { containerMethods } from "./container.ts";
 import type { CriDeps } from "./deps.ts";
 import { eventMethods } from "./events.ts";
@@ -24,6 +25,7 @@ function createRuntimeService(deps: CriDeps): Partial<ServiceImpl<typeof Runtime
     ...sandboxMethods(deps),
     ...containerMethods(deps),
     ...execMethods(deps),
+    ...checkpointMethods(deps),
     ...streamingMethods(deps),
     ...statsMethods(deps),
     ...metricsMethods(deps),

@@ -17,6 +17,7 @@ import type { NetworkCounters } from "../network/counters.ts";
 import { parseReference } from "../oci/reference.ts";
 import type { Reaper } from "../runtime/reaper.ts";
 import { addContainer } from "../sandbox/add-container.ts";
+import { checkpoint } from "../sandbox/checkpoint.ts";
 import type { SandboxDeps } from "../sandbox/deps.ts";
 import type { EventHub } from "../sandbox/event-hub.ts";
 import { readMetrics } from "../sandbox/metrics.ts";
@@ -72,6 +73,7 @@ export function bindCri({ config, deps, images, streaming }: Domain): CriDeps {
       remove: (ctx, id) => removeContainer(ctx, deps, id),
       execSync: (ctx, id, options) => execInContainer(ctx, deps, id, options),
       reopenLog: (ctx, id) => reopenLog(ctx, deps, id),
+      checkpoint: (ctx, id, options) => checkpoint(ctx, deps, id, options),
       updateResources: (ctx, id, resources) => updateResources(ctx, deps, id, resources),
     },
     images: {

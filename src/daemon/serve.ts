@@ -1,4 +1,4 @@
-import { chmodSync, mkdirSync } from "node:fs";
+import { chmodSync, mkdirSync, rmSync } from "node:fs";
 import { adminRoutes } from "../admin/admin-service.ts";
 import { detectDriver } from "../cgroup/driver.ts";
 import { readCgroupHost } from "../cgroup/host.ts";
@@ -69,6 +69,7 @@ export async function serve(
   if (config.state !== config.root) resources.use(lockDirectory(config.state));
   clearStaleState(config.state, bootId(), log);
   makeDirectories(config);
+  rmSync(`${config.root}/checkpoints`, { recursive: true, force: true });
   setChildSubreaper();
   const domain = await openDomain(ctx, config, resources, parts.loadNri);
   resources.defer(() => settled(domain.deps, config.limits.shutdownSeconds * 1000));
@@ -196,6 +197,7 @@ async function openDomain(
   const plugins = openPlugins(ctx, config, resources, { loadNri, deps: () => deps });
   const deps: DomainDeps = {
     stateDir: config.state,
+    checkpointDir: `${config.root}/checkpoints`,
     containers,
     sandboxes,
     events,

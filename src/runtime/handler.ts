@@ -62,6 +62,15 @@ export interface RuntimeHandler {
   interrupt(id: string, step: "create" | "start"): Promise<void>;
   /** `resources` is the runtime-spec's `linux.resources`. */
   update(ctx: Context, id: string, resources: object): Promise<void>;
+  /**
+   * Dumps a running container with CRIU and lets it go on. `failed-precondition` with CRIU's reason where it cannot.
+   * What CRIU logs is in `workDir`.
+   */
+  checkpoint(
+    ctx: Context,
+    id: string,
+    options: { readonly imageDir: string; readonly workDir: string; readonly terminal: boolean },
+  ): Promise<void>;
   /** `undefined` when the runtime does not know the container. */
   state(ctx: Context, id: string): Promise<RuntimeState | undefined>;
 }

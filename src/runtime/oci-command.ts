@@ -6,6 +6,7 @@ import { asInteger, asObject, asString, parseJson } from "../lib/json.ts";
 import { type CommandResult, runCommand } from "../os/command.ts";
 import { childEnv } from "../os/role.ts";
 import { endCommands } from "./commands-under-way.ts";
+import { criuFailure } from "./criu.ts";
 import { parseFeatures, unknownFeatures } from "./features.ts";
 import type {
   Argv,
@@ -35,6 +36,8 @@ const defaultTimeoutMs = 60_000;
 const featuresMs = 10_000;
 /** Each of two attempts; then its state is removed without it. */
 const deleteMs = 10_000;
+/** The caller has a time limit of its own; memory is written at the disk's pace. */
+const checkpointMs = 3_600_000;
 const maxOutputBytes = 1 << 20;
 const CGROUP2_SUPER_MAGIC = 0x6367_7270;
 const statuses = ["creating", "created", "running", "stopped", "paused"] as const;
@@ -120,6 +123,25 @@ class OciCommand implements RuntimeHandler {
       ["update", "--resources", "/proc/self/fd/0", checkId(id)],
       { stdin: JSON.stringify(resources) },
     );
+  }
+
+  async checkpoint(
+    ctx: Context,
+    id: string,
+    options: { readonly imageDir: string; readonly workDir: string; readonly terminal: boolean },
+  ): Promise<void> {
+    const { imageDir, workDir, terminal } = options;
+    const result = await this.#run(
+      ctx,
+      [
+        ...["checkpoint", "--image-path", imageDir, "--work-path", workDir],
+        ...["--leave-running", "--tcp-established", "--ext-unix-sk", "--file-locks"],
+        ...(terminal ? ["--shell-job"] : []),
+        checkId(id),
+      ],
+      { timeoutMs: checkpointMs },
+    );
+    if (result.exitCode !== 0) throw criuFailure(workDir, this.#failure("checkpoint", result));
   }
 
   async state(ctx: Context, id: string): Promise<RuntimeState | undefined> {

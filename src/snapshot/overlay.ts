@@ -21,6 +21,7 @@ import { type Digest, parseDigest } from "../oci/digest.ts";
 import { type IdRange, type PodIds, toHostId, type UserNamespace } from "../oci/pod-ids.ts";
 import { isErrno } from "../os/errno-error.ts";
 import { MNT_DETACH, UMOUNT_NOFOLLOW, umount } from "../os/mount.ts";
+import { readChanges } from "./changes.ts";
 import { Layers, type LayerUsers } from "./layers.ts";
 import { mapLayers, unmapLayers } from "./mapped-layers.ts";
 import { mountOverlay } from "./overlay-mount.ts";
@@ -146,6 +147,11 @@ export class OverlaySnapshotter implements Snapshotter {
     this.#forget(id);
     await rm(trash, { recursive: true, force: true });
     await this.layers.sweep();
+  }
+
+  readChanges(ctx: Context, id: string): AsyncIterable<Uint8Array> {
+    if (!this.#chains.has(id)) throw notFound(`snapshot ${id}`);
+    return readChanges(ctx, this.#path(id, "upper"));
   }
 
   async usage(ctx: Context, id: string): Promise<Usage> {

@@ -44,6 +44,8 @@ export interface Snapshotter {
   remove(ctx: Context, id: string): Promise<void>;
   /** What the writable part takes. May be some seconds old. Throws not-found. */
   usage(ctx: Context, id: string): Promise<Usage>;
+  /** A tar archive, as of an image layer, of what the writable part holds; it may change meanwhile. Throws not-found. */
+  readChanges(ctx: Context, id: string): AsyncIterable<Uint8Array>;
   /** The ids of all snapshots. */
   list(): readonly string[];
 }

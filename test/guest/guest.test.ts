@@ -241,3 +241,39 @@ function parseDocuments(text: string): readonly Inspected[] {
     .filter((part) => part.trim() !== "")
     .map((part) => JSON.parse(part) as Inspected);
 }
+
+describe.skipIf(!enabled)("a node with CRIU", () => {
+  const outDir = join(guestCache, "checkpoint");
+
+  test(
+    "writes a container's checkpoint, and the container goes on",
+    async () => {
+      const { exitCode } = await runScript("checkpoint.sh", {
+        ...options,
+        outDir,
+        timeoutMs: 10 * minute,
+      });
+      expect(exitCode).toBe(0);
+      const list = Bun.spawnSync(["tar", "tf", join(outDir, "checkpoint.tar")]);
+      const names = list.stdout.toString().split("\n");
+      for (const name of [
+        ...["config.dump", "spec.dump", "status.dump", "dump.log", "rootfs-diff.tar"],
+        ...["checkpoint/", "checkpoint/inventory.img", "checkpoint/pages-1.img"],
+      ]) {
+        expect(names).toContain(name);
+      }
+      const diff = Bun.spawnSync([
+        "sh",
+        "-c",
+        'tar xOf "$0" rootfs-diff.tar | tar tf -',
+        join(outDir, "checkpoint.tar"),
+      ]).stdout.toString();
+      expect(diff.split("\n")).toEqual(
+        expect.arrayContaining(["etc/.wh.passwd", "root/link", "root/new"]),
+      );
+      expect(await Bun.file(join(outDir, "after")).text()).toContain("changed\n");
+      expect(await Bun.file(join(outDir, "left")).text()).toBe("");
+    },
+    15 * minute,
+  );
+});

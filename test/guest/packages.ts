@@ -15,9 +15,10 @@ import { run } from "../parts/run.ts";
 export const guestCache = join(repositoryDir, ".cache/guest");
 
 /** On the node of the tests: what crib and critest run, and what loads AppArmor profiles. */
-const userland = ["iptables", "nftables", "util-linux", "apparmor"];
+const userland = ["iptables", "nftables", "util-linux", "apparmor", "criu"];
 /** What these packages depend on only for being installed. */
-const unwanted = /^(?:debconf|perl|lsb-base|sysvinit-utils|netbase|init-system-helpers)/u;
+const unwanted =
+  /^(?:debconf|perl|lsb-base|sysvinit-utils|netbase|init-system-helpers|python3.*|libpython.*|media-types|tzdata)/u;
 
 export interface Kernel {
   readonly version: string;

@@ -172,6 +172,10 @@ export function openDomain(): Domain {
         running.delete(id);
         return Promise.resolve();
       },
+      checkpoint(_ctx, id, options) {
+        calls.push(["checkpoint", id, options]);
+        return Promise.resolve();
+      },
       execSync(_ctx, id, options) {
         calls.push(["execSync", id, options]);
         const stdout = Buffer.from("out");

@@ -1,0 +1,69 @@
+import { constants, openSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import { AppError, failedPrecondition } from "../lib/errors.ts";
+import { isErrno } from "../os/errno-error.ts";
+import { OwnedFd } from "../os/owned-fd.ts";
+import { childEnv } from "../os/role.ts";
+import { oneLine } from "./runtime-log.ts";
+
+/** Annotation with which runc and crun are told of a configuration of CRIU for one container. */
+export const criuConfigAnnotation = "org.criu.config";
+
+/** Throws `failed-precondition` where the node has no CRIU. It is the administrator's: nothing of it is embedded. */
+export function requireCriu(): void {
+  if (Bun.which("criu", { PATH: childEnv["PATH"] ?? "" }) !== null) return;
+  throw failedPrecondition("CRIU is not installed on this node");
+}
+
+/**
+ * Tells CRIU which files are the node's: the pipes of the container's stdio, which the container cannot see by their
+ * paths. Whoever restores it gives other ones.
+ */
+export function writeCriuConfig(path: string, pipes: readonly string[]): void {
+  const lines = pipes.flatMap((pipe) => {
+    const found = identityOf(pipe);
+    return found === undefined ? [] : [`external file[${found}]\n`];
+  });
+  writeFileSync(path, lines.join(""), { mode: 0o600 });
+}
+
+/** Mount and inode in hexadecimal, as CRIU names a file; undefined when it is not there. */
+function identityOf(path: string): string | undefined {
+  const O_PATH = 0x20_0000;
+  try {
+    using file = new OwnedFd(openSync(path, O_PATH | constants.O_NOFOLLOW));
+    const mount = /^mnt_id:\s*(\d+)$/m.exec(
+      readFileSync(`/proc/self/fdinfo/${file.fd}`, "latin1"),
+    )?.[1];
+    const { ino } = statSync(path, { bigint: true });
+    return `${Number(mount).toString(16)}:${ino.toString(16)}`;
+  } catch (err) {
+    if (isErrno(err, "ENOENT")) return undefined;
+    throw err;
+  }
+}
+
+const maxReasons = 3;
+
+/** Why CRIU could not: the first errors of its log, where it has written one. */
+export function criuFailure(workDir: string, cause: unknown): AppError {
+  const reasons = readLog(`${workDir}/dump.log`)
+    .split("\n")
+    .filter((line) => /\bError \(/.test(line))
+    .slice(0, maxReasons)
+    .map((line) => oneLine(line.replace(/^\([0-9.]+\)\s*/, "")));
+  const why = reasons.length > 0 ? reasons.join("; ") : undefined;
+  const message = why === undefined ? "CRIU cannot dump it" : `CRIU cannot dump it: ${why}`;
+  return new AppError(message, {
+    kind: "failed-precondition",
+    ...(why === undefined ? { cause } : {}),
+  });
+}
+
+function readLog(path: string): string {
+  try {
+    return readFileSync(path, "utf8");
+  } catch (err) {
+    if (isErrno(err, "ENOENT")) return "";
+    throw err;
+  }
+}
