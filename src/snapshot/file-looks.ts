@@ -1,6 +1,5 @@
 import {
   type FileStatus,
-  findStatus,
   type Name,
   readAttributes,
   readLink,
@@ -46,12 +45,6 @@ export function looksOfFile(path: Name, status: FileStatus): string {
     target: type === "symlink" ? asText(readLink(path)) : undefined,
     attributes: attributes.filter(([name]) => isCompared(name, type)),
   });
-}
-
-/** The same by name; undefined where nothing is. */
-export function findLooks(path: Name): string | undefined {
-  const status = findStatus(path);
-  return status && looksOfFile(path, status);
 }
 
 type Line = Pick<TarEntry, "mode" | "uid" | "gid" | "sizeBytes" | "mtime" | "device"> & {
