@@ -61,5 +61,5 @@ test("what is not supported says so", async () => {
   }
   const request = { containerId: "0".repeat(64), location: "/tmp/checkpoint.tar" };
   const failure = await runtime.checkpointContainer(request).catch(ConnectError.from);
-  expect(failure).toBeInstanceOf(ConnectError);
+  expect(failure).toMatchObject({ code: Code.NotFound });
 });
