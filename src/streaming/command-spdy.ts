@@ -1,14 +1,14 @@
 import { AppError } from "../lib/errors.ts";
 import { abortable } from "../lib/keyed-mutex.ts";
-import type { ByteChannel } from "./byte-channel.ts";
+import type { ByteChannel } from "../spdy/byte-channel.ts";
+import { SpdyConnection } from "../spdy/connection.ts";
+import type { SpdyStream } from "../spdy/stream.ts";
 import {
   type ClientStreams,
   lingerMs,
   settledWithin,
   type WantedStreams,
 } from "./client-streams.ts";
-import { SpdyConnection } from "./spdy/connection.ts";
-import type { SpdyStream } from "./spdy/stream.ts";
 import { formatOutcome, type RemoteCommandVersion } from "./status.ts";
 import { type TerminalSize, TerminalSizeParser } from "./terminal-size.ts";
 

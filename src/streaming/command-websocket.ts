@@ -1,5 +1,5 @@
 import { AppError, invalidArgument } from "../lib/errors.ts";
-import { ByteQueue } from "./byte-queue.ts";
+import { ByteQueue } from "../spdy/byte-queue.ts";
 import {
   type ByteSink,
   type ClientStreams,

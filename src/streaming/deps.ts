@@ -1,6 +1,6 @@
 import type { Context } from "../lib/context.ts";
 import type { ContainerId, SandboxId } from "../lib/id.ts";
-import type { ByteChannel } from "./byte-channel.ts";
+import type { ByteChannel } from "../spdy/byte-channel.ts";
 import type { ByteSource, WantedStreams } from "./client-streams.ts";
 import type { TerminalSize } from "./terminal-size.ts";
 

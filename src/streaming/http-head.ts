@@ -1,5 +1,5 @@
 import { AppError, invalidArgument } from "../lib/errors.ts";
-import type { ByteChannel } from "./byte-channel.ts";
+import type { ByteChannel } from "../spdy/byte-channel.ts";
 
 const maxHeadBytes = 16 * 1024;
 const maxHeaders = 100;

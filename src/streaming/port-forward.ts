@@ -1,11 +1,11 @@
 import type { Context } from "../lib/context.ts";
 import { AppError, describe } from "../lib/errors.ts";
 import { abortable } from "../lib/keyed-mutex.ts";
-import type { ByteChannel } from "./byte-channel.ts";
+import type { ByteChannel } from "../spdy/byte-channel.ts";
+import { SpdyConnection } from "../spdy/connection.ts";
+import type { SpdyStream } from "../spdy/stream.ts";
 import { lingerMs, settledWithin } from "./client-streams.ts";
 import type { PodPorts } from "./deps.ts";
-import { SpdyConnection } from "./spdy/connection.ts";
-import type { SpdyStream } from "./spdy/stream.ts";
 
 export interface PortForwardOptions {
   /** How long a data stream may wait for its error stream, or the other way round. */

@@ -1,7 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
 import { clientFrame } from "../../../test/harness/streams/transport.ts";
-import type { ByteChannel } from "../byte-channel.ts";
+import type { ByteChannel } from "../../spdy/byte-channel.ts";
 import { WebSocketConnection } from "./connection.ts";
 
 /** A channel that brings these bytes, and keeps what is written. */

@@ -1,5 +1,5 @@
 import { invalidArgument } from "../../lib/errors.ts";
-import { type ByteChannel, ByteReader } from "../byte-channel.ts";
+import { type ByteChannel, ByteReader } from "../../spdy/byte-channel.ts";
 
 const opcode = { continuation: 0, binary: 2, close: 8, ping: 9, pong: 10 } as const;
 const closeCode = { normal: 1000, protocolError: 1002 } as const;

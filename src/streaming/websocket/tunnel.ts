@@ -1,4 +1,4 @@
-import type { ByteChannel } from "../byte-channel.ts";
+import type { ByteChannel } from "../../spdy/byte-channel.ts";
 import type { WebSocketConnection } from "./connection.ts";
 
 /** SPDY inside of a WebSocket: what is in the messages, one after the other; where they begin and end means nothing. */

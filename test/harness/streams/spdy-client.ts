@@ -1,5 +1,5 @@
 import { constants, createDeflate } from "node:zlib";
-import { headerDictionary } from "../../../src/streaming/spdy/dictionary.ts";
+import { headerDictionary } from "../../../src/spdy/dictionary.ts";
 import { Received } from "./received.ts";
 import type { Transport } from "./transport.ts";
 

@@ -1,5 +1,5 @@
-import { AppError } from "../../lib/errors.ts";
-import { ByteQueue } from "../byte-queue.ts";
+import { AppError } from "../lib/errors.ts";
+import { ByteQueue } from "./byte-queue.ts";
 import { maxDataBytes } from "./frame.ts";
 import type { SpdyHeaders } from "./headers.ts";
 
@@ -81,10 +81,10 @@ export class SpdyStream {
     this.#forgetIfDone();
   }
 
-  /** Nothing more can be said; what comes is dropped. */
+  /** Nothing more can be said, and what comes is dropped; what came whole can still be read. */
   break(): void {
     const err = new AppError("the stream was reset", { kind: "cancelled" });
-    this.#received.fail(err);
+    if (!this.#isReceiveEnded) this.#received.fail(err);
     this.#broken.abort(err);
     this.#wire.forget(this.id);
   }

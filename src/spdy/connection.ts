@@ -1,5 +1,5 @@
-import { invalidArgument } from "../../lib/errors.ts";
-import { type ByteChannel, ByteReader } from "../byte-channel.ts";
+import { invalidArgument } from "../lib/errors.ts";
+import { type ByteChannel, ByteReader } from "./byte-channel.ts";
 import {
   controlType,
   type FrameHeader,
@@ -13,7 +13,7 @@ import {
   resetStatus,
   spdyVersion,
 } from "./frame.ts";
-import { emptyHeaderBlock, HeaderDecoder } from "./headers.ts";
+import { formatHeaderBlock, HeaderDecoder } from "./headers.ts";
 import { SpdyStream, type StreamWire } from "./stream.ts";
 
 const maxSettings = 100;
@@ -22,7 +22,8 @@ const connectionWindow = 0;
 const windowUpdateBytes = 32 * 1024;
 const pieceBytes = 64 * 1024;
 
-export interface SpdyOptions {
+/** What a server does with the streams that its client opens. */
+export interface SpdyServer {
   /** Streams that are open at the same time. */
   readonly maxStreams: number;
   /** A stream that the client opened; false refuses it. */
@@ -32,27 +33,38 @@ export interface SpdyOptions {
 }
 
 /**
- * The server's side of SPDY/3.1, as far as Kubernetes uses it: the client opens streams, both sides send data. Every
- * client there is (moby/spdystream) sends whatever it has and never updates a window, so what we send is paced by the
- * connection alone; windows are updated for one that keeps them.
+ * SPDY/3.1, as far as Kubernetes uses it: the client opens streams, both sides send data. Every peer there is
+ * (moby/spdystream) sends whatever it has and never updates a window, so what we send is paced by the connection alone;
+ * windows are updated for one that keeps them. With `SpdyServer` it is the server's side, else the client's.
  */
 export class SpdyConnection implements Disposable {
   readonly #channel: ByteChannel;
   readonly #reader: ByteReader;
-  readonly #options: SpdyOptions;
+  readonly #server: SpdyServer | undefined;
   readonly #headers = new HeaderDecoder();
   readonly #streams = new Map<number, SpdyStream>();
   readonly #consumed = new Map<number, number>();
   #lastId = 0;
-  #hasReplied = false;
+  #hasSentHeaders = false;
 
-  constructor(channel: ByteChannel, options: SpdyOptions) {
+  constructor(channel: ByteChannel, server?: SpdyServer) {
     this.#channel = channel;
     this.#reader = new ByteReader(channel);
-    this.#options = options;
+    this.#server = server;
   }
 
-  /** Serves until the client has gone. Throws at what is no SPDY, after having said so to the client. */
+  /** A client's. It can be written to at once; one that the server refuses breaks. */
+  async open(headers: Readonly<Record<string, string>>): Promise<SpdyStream> {
+    this.#lastId += this.#lastId === 0 ? 1 : 2;
+    const id = this.#lastId;
+    const stream = new SpdyStream(id, new Map(Object.entries(headers)), this.#wire);
+    this.#streams.set(id, stream);
+    const body = Buffer.concat([idBytes(id), Buffer.alloc(6), this.#headerBlock(headers)]);
+    await this.#channel.write(formatControl(controlType.synStream, 0, body));
+    return stream;
+  }
+
+  /** Reads until the peer has gone. Throws at what is no SPDY, after having said so to the peer. */
   async run(): Promise<void> {
     try {
       for (;;) {
@@ -70,12 +82,12 @@ export class SpdyConnection implements Disposable {
     }
   }
 
-  /** Shows the client, and whoever stands between, that we are there. */
+  /** Shows the peer, and whoever stands between, that we are there. */
   ping(): void {
-    this.#send(formatNumbers(controlType.ping, 2));
+    this.#send(formatNumbers(controlType.ping, this.#server === undefined ? 1 : 2));
   }
 
-  /** Tells the client that this is the end, after all that was written. */
+  /** Tells the peer that this is the end, after all that was written. */
   end(): Promise<void> {
     this.#goAway(goAwayStatus.ok);
     return this.#channel.end();
@@ -93,7 +105,7 @@ export class SpdyConnection implements Disposable {
         break;
       case controlType.synReply:
       case controlType.headers:
-        // Nobody answers streams of ours; but what was compressed must be read.
+        // They say nothing that we ask for; but what was compressed must be read.
         await this.#headers.decode(withLength(body, 4).subarray(4));
         break;
       case controlType.rstStream:
@@ -104,12 +116,12 @@ export class SpdyConnection implements Disposable {
         break;
       case controlType.ping: {
         const id = withLength(body, 4).readUInt32BE(0);
-        // Even ones are answers to ours.
-        if (id % 2 === 1) await this.#channel.write(formatNumbers(controlType.ping, id));
+        const isOwn = (id % 2 === 1) === (this.#server === undefined);
+        if (!isOwn) await this.#channel.write(formatNumbers(controlType.ping, id));
         break;
       }
       default:
-        break; // GOAWAY: the client closes when its streams have ended. Unknown ones are ignored (section 2.2.1).
+        break; // GOAWAY: the peer closes when its streams have ended. Unknown ones are ignored (section 2.2.1).
     }
     return true;
   }
@@ -120,26 +132,31 @@ export class SpdyConnection implements Disposable {
     if (id % 2 === 0 || id <= this.#lastId) throw invalidArgument(`SPDY stream id ${id}`);
     this.#lastId = id;
     const stream = new SpdyStream(id, headers, this.#wire);
-    if (this.#streams.size >= this.#options.maxStreams) {
+    if (this.#server === undefined || this.#streams.size >= this.#server.maxStreams) {
       await this.#channel.write(resetFrame(id, resetStatus.refusedStream));
       return;
     }
     this.#streams.set(id, stream);
     if (isFin) stream.receiveEnd();
-    if (!this.#options.onStream(stream)) {
+    if (!this.#server.onStream(stream)) {
       this.#streams.delete(id);
       await this.#channel.write(resetFrame(id, resetStatus.refusedStream));
       return;
     }
-    const reply = Buffer.concat([idBytes(id), emptyHeaderBlock(!this.#hasReplied)]);
-    this.#hasReplied = true;
+    const reply = Buffer.concat([idBytes(id), this.#headerBlock({})]);
     await this.#channel.write(formatControl(controlType.synReply, 0, reply));
+  }
+
+  #headerBlock(headers: Readonly<Record<string, string>>): Buffer {
+    const isFirst = !this.#hasSentHeaders;
+    this.#hasSentHeaders = true;
+    return formatHeaderBlock(headers, isFirst);
   }
 
   async #data({ stream: id, isFin, length }: Extract<FrameHeader, { kind: "data" }>) {
     const stream = this.#streams.get(id);
     if (stream === undefined || stream.isReceiveEnded) {
-      // One that has ended a moment ago is no fault: the client may not have heard of it.
+      // One that has ended a moment ago is no fault: the peer may not have heard of it.
       const isUnknown = id % 2 === 0 || id > this.#lastId;
       const status = isUnknown ? resetStatus.invalidStream : resetStatus.streamAlreadyClosed;
       if (isUnknown || stream !== undefined) await this.#channel.write(resetFrame(id, status));
@@ -149,7 +166,7 @@ export class SpdyConnection implements Disposable {
       const piece = await this.#reader.some(Math.min(left, pieceBytes));
       if (piece === undefined) return false;
       left -= piece.byteLength;
-      this.#options.onTraffic();
+      this.#server?.onTraffic();
       if (target === undefined) this.#updateWindow(connectionWindow, piece.byteLength);
       else await target.receive(piece);
     }
@@ -159,7 +176,7 @@ export class SpdyConnection implements Disposable {
 
   readonly #wire: StreamWire = {
     data: async (id, bytes, isFin) => {
-      this.#options.onTraffic();
+      this.#server?.onTraffic();
       await this.#channel.write(formatData(id, bytes, isFin));
     },
     reset: (id) => this.#send(resetFrame(id, resetStatus.cancel)),

@@ -1,5 +1,5 @@
 import { constants, createInflate } from "node:zlib";
-import { AppError, invalidArgument } from "../../lib/errors.ts";
+import { AppError, invalidArgument } from "../lib/errors.ts";
 import { headerDictionary } from "./dictionary.ts";
 
 /** Names in lower case. */
@@ -80,12 +80,39 @@ export function parseHeaders(block: Buffer): SpdyHeaders {
   return headers;
 }
 
-/** A block without headers; `isFirst` of its direction. Not compressed: there is nothing to gain. */
-export function emptyHeaderBlock(isFirst: boolean): Buffer {
-  return Buffer.concat([isFirst ? zlibHeader : Buffer.alloc(0), noHeaders]);
+/** `isFirst` of its direction. Not compressed: there is nothing to gain. Names in lower case. */
+export function formatHeaderBlock(
+  headers: Readonly<Record<string, string>>,
+  isFirst: boolean,
+): Buffer {
+  const entries = Object.entries(headers);
+  const texts = entries.flatMap(([name, value]) => [name.toLowerCase(), value]);
+  const block = Buffer.concat([
+    uint32(entries.length),
+    ...texts.flatMap((text) => [
+      uint32(Buffer.byteLength(text, "latin1")),
+      Buffer.from(text, "latin1"),
+    ]),
+  ]);
+  return Buffer.concat([isFirst ? zlibHeader : Buffer.alloc(0), storedBlock(block), emptyBlock]);
+}
+
+function uint32(value: number): Buffer {
+  const bytes = Buffer.alloc(4);
+  bytes.writeUInt32BE(value);
+  return bytes;
 }
 
 /** RFC 1950: deflate with 32 KiB, the check bits, FDICT; then the dictionary's Adler-32. */
 const zlibHeader = Buffer.from([0x78, 0xbb, 0xe3, 0xc6, 0xa7, 0xc2]);
-/** RFC 1951: a stored block of four zero bytes, then an empty one, which makes a reader deliver them. */
-const noHeaders = Buffer.from([0, 4, 0, 0xfb, 0xff, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff]);
+
+/** RFC 1951 section 3.2.4: at most 65535 bytes as they are. */
+function storedBlock(bytes: Buffer): Buffer {
+  const head = Buffer.alloc(5);
+  head.writeUInt16LE(bytes.byteLength, 1);
+  head.writeUInt16LE(bytes.byteLength ^ 0xffff, 3);
+  return Buffer.concat([head, bytes]);
+}
+
+/** After the others, it makes a reader deliver them. */
+const emptyBlock = storedBlock(Buffer.alloc(0));
