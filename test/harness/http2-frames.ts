@@ -2,6 +2,12 @@ import { connect } from "node:net";
 
 /** HTTP/2 by hand (RFC 9113), for what no client library would send. */
 
+export const DATA = 0;
+export const HEADERS = 1;
+export const RST_STREAM = 3;
+export const END_STREAM = 1;
+const END_HEADERS = 4;
+
 export const preface = Buffer.from("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
 
 export function frame(type: number, flags: number, stream: number, body: Uint8Array): Buffer {
@@ -28,19 +34,30 @@ export function headerBlock(headers: readonly (readonly [name: string, value: st
   );
 }
 
-const END_STREAM = 1;
-const END_HEADERS = 4;
-
 export function headersFrame(
   stream: number,
   headers: readonly (readonly [name: string, value: string])[],
   end = false,
 ): Buffer {
-  return frame(1, END_HEADERS | (end ? END_STREAM : 0), stream, headerBlock(headers));
+  return frame(HEADERS, END_HEADERS | (end ? END_STREAM : 0), stream, headerBlock(headers));
 }
 
 export function dataFrame(stream: number, body: Uint8Array, end = true): Buffer {
-  return frame(0, end ? END_STREAM : 0, stream, body);
+  return frame(DATA, end ? END_STREAM : 0, stream, body);
+}
+
+/** The whole frames at the beginning of `bytes`. */
+export function framesOf(
+  bytes: Buffer,
+): readonly { readonly type: number; readonly flags: number }[] {
+  const frames: { type: number; flags: number }[] = [];
+  for (let at = 0; at + 9 <= bytes.length; ) {
+    const end = at + 9 + bytes.readUIntBE(at, 3);
+    if (end > bytes.length) break;
+    frames.push({ type: bytes[at + 3] ?? 0, flags: bytes[at + 4] ?? 0 });
+    at = end;
+  }
+  return frames;
 }
 
 /** Flag byte and length before a message (gRPC over HTTP/2, Length-Prefixed-Message). */
@@ -72,11 +89,18 @@ export function callHeaders(
   );
 }
 
-/** One connection: writes `bytes`, and answers what came back when `until` says so, the server closed, or time is over. */
+/**
+ * One connection: writes `bytes`, and answers what came back when `until` says so, the server closed, or time is over.
+ * `lingerMs` later, if more may come.
+ */
 export async function exchange(
   socket: string,
   bytes: Uint8Array,
-  options: { readonly until?: (received: Buffer) => boolean; readonly waitMs?: number } = {},
+  options: {
+    readonly until?: (received: Buffer) => boolean;
+    readonly waitMs?: number;
+    readonly lingerMs?: number;
+  } = {},
 ): Promise<Buffer> {
   const { promise, resolve } = Promise.withResolvers<void>();
   let received = Buffer.alloc(0);
@@ -90,6 +114,7 @@ export async function exchange(
   const timer = setTimeout(resolve, options.waitMs ?? 200);
   await promise;
   clearTimeout(timer);
+  if (options.lingerMs !== undefined) await Bun.sleep(options.lingerMs);
   connection.destroy();
   return received;
 }
