@@ -11,6 +11,8 @@ async function runRole([role, ...args]: readonly string[]): Promise<number> {
     case "monitor":
       (await import("./monitor/run.ts")).runMonitor(args);
       return 0;
+    case "source":
+      return (await import("./container/source-role.ts")).runSource(args);
     case "unpack":
       return await (await import("./snapshot/unpack-role.ts")).runUnpack(args);
     case "namespaces":

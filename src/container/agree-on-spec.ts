@@ -21,20 +21,20 @@ export interface AgreedSpec extends Agreement {
 /** Makes a container's spec and lets plugins change it. `undo` takes what they are told when the creation fails. */
 export async function agreeOnSpec(
   ctx: Context,
-  deps: Pick<ContainerDeps, "host" | "plugins" | "cgroup" | "cgroupDriver">,
+  deps: Pick<ContainerDeps, "host" | "mountSources" | "plugins" | "cgroup" | "cgroupDriver">,
   undo: AsyncDisposableStack,
   id: ContainerId,
   request: SpecRequest,
 ): Promise<AgreedSpec> {
   const { config, environment, image } = request;
-  const { spec, user } = await prepareSpec(deps.host, request);
+  const { spec, user } = await prepareSpec(deps, request);
   const creation = { id, sandboxId: environment.sandboxId, config, image, user, spec };
   undo.defer(() => deps.plugins.undoCreateContainer(detached(ctx), creation));
   using held = new DisposableStack();
   const adjustment = held.use(await deps.plugins.createContainer(ctx, creation));
   const { wishes } = adjustment;
   const complete = hasWishes(wishes)
-    ? (await prepareSpec(deps.host, withWishes(request, wishes))).spec
+    ? (await prepareSpec(deps, withWishes(request, wishes))).spec
     : spec;
   const adjusted = adjustment.apply(complete);
   const limits = limitSwap(adjustment.resources, deps.host);

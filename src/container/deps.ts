@@ -10,6 +10,7 @@ import type { ContainerTable } from "../state/containers.ts";
 import type { IntentTable } from "../state/intents.ts";
 import type { ContainerEvents } from "./events.ts";
 import type { ExitWaiters } from "./exit-waiters.ts";
+import type { MountSources } from "./mount-sources.ts";
 import type { ContainerPlugins } from "./plugins.ts";
 import type { SpecHost } from "./spec/host.ts";
 
@@ -30,6 +31,7 @@ export interface ContainerDeps {
   readonly cgroup: CgroupHost;
   readonly cgroupDriver: "cgroupfs" | "systemd";
   readonly host: SpecHost;
+  readonly mountSources: MountSources;
   /** Held while the state of one container is changed. */
   readonly locks: KeyedMutex<ContainerId>;
   /** The starts under way: aborted when they outlast the container's process. */

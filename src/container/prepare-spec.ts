@@ -5,6 +5,7 @@ import type { RuntimeHandler } from "../runtime/handler.ts";
 import type { ContainerUser } from "./container.ts";
 import type { SandboxEnvironment } from "./environment.ts";
 import type { ImageVolumes } from "./image-volumes.ts";
+import type { MountSources } from "./mount-sources.ts";
 import { buildContainerSpec } from "./spec/build.ts";
 import { resolveClasses } from "./spec/class/resolve.ts";
 import { resolveCdi } from "./spec/device/cdi.ts";
@@ -15,6 +16,11 @@ import { resolveApparmor } from "./spec/security/apparmor.ts";
 import { resolveSeccomp } from "./spec/security/seccomp.ts";
 import { selinuxLabels } from "./spec/security/selinux.ts";
 import { resolveUser } from "./user.ts";
+
+export interface SpecDeps {
+  readonly host: SpecHost;
+  readonly mountSources: MountSources;
+}
 
 export interface SpecRequest {
   readonly config: pb.ContainerConfig;
@@ -30,7 +36,7 @@ export interface SpecRequest {
 
 /** Looks up what config.json needs from the node and from the image's files, then builds it. */
 export async function prepareSpec(
-  host: SpecHost,
+  { host, mountSources }: SpecDeps,
   request: SpecRequest,
 ): Promise<{ readonly spec: RuntimeSpec; readonly user: ContainerUser }> {
   const { config, environment, image, rootfs, cgroupPath, handler } = request;
@@ -47,6 +53,7 @@ export async function prepareSpec(
     mounts: await resolveMounts(config.mounts, {
       recursiveReadOnlyMounts: handler.features.recursiveReadOnlyMounts,
       idMappedMounts: environment.userNamespace !== undefined,
+      findSource: (path) => mountSources.find(path),
       imageVolumes: request.volumes,
     }),
     devices: await resolveDevices(config.devices, context?.privileged === true),

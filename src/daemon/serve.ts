@@ -4,6 +4,7 @@ import { detectDriver } from "../cgroup/driver.ts";
 import { readCgroupHost } from "../cgroup/host.ts";
 import { OpenCgroups } from "../cgroup/stats/open-cgroups.ts";
 import { ExitWaiters } from "../container/exit-waiters.ts";
+import { MountSources } from "../container/mount-sources.ts";
 import { readBlockIoClasses } from "../container/spec/class/block-io.ts";
 import { readSpecHost } from "../container/spec/host.ts";
 import { createInterceptor } from "../cri/interceptor.ts";
@@ -217,6 +218,7 @@ async function openDomain(
       cdiSpecDirs: config.containers.cdiSpecDirs,
       blockIoClasses: readBlockIoClasses(config.containers.blockioFile),
     }),
+    mountSources: new MountSources(),
     network: openCniNetwork({
       confDirs: config.network.confDirs,
       pluginDirs: config.network.pluginDirs,

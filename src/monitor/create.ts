@@ -15,6 +15,9 @@ import { LogFile } from "./log-file.ts";
 import type { Loop } from "./loop.ts";
 import { openStdio } from "./stdio.ts";
 
+/** How long a killed `create` may take to end; a file system that hangs may hold it for ever. */
+const outlivesMs = 3000;
+
 /**
  * Runs `<runtime> create` with the container's stdio and waits for it in the loop. Calls exactly one of the two,
  * unless it throws: `onCreated` with a container whose program has not started and whose log file exists, or
@@ -38,11 +41,14 @@ export function createContainer(
   const createOnly = attemptOnly.move();
 
   let isLate = false;
-  const deadline = loop.after(request.timeoutMs, () => {
+  let deadline = loop.after(request.timeoutMs, () => {
     isLate = true;
     killTree(child.pid);
+    deadline = loop.after(outlivesMs, end);
   });
-  loop.watch(child.pidfd.fd, EPOLLIN, () => {
+  loop.watch(child.pidfd.fd, EPOLLIN, end);
+
+  function end(): void {
     loop.unwatch(child.pidfd.fd);
     deadline[Symbol.dispose]();
     using _done = createOnly;
@@ -61,7 +67,7 @@ export function createContainer(
       open.dispose();
       onFailed(err);
     }
-  });
+  }
   return child.pid;
 }
 
@@ -94,7 +100,7 @@ function checkCreate(
   child: CreateProcess,
   stderr: OwnedFd | undefined,
 ): void {
-  const status = reap({ pidfd: child.pidfd.fd });
+  const status = reap({ pidfd: child.pidfd.fd }); // undefined: it outlives SIGKILL
   const code = status === undefined ? 255 : exitCodeOf(status);
   const name = request.createArgv[0]?.split("/").at(-1);
   if (isLate) {

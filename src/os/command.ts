@@ -41,11 +41,14 @@ export interface CommandResult {
 }
 
 const stderrTailBytes = 2048;
+/** How long a killed child may take to end. */
+const outlivesMs = 2000;
 
 /**
  * Runs a program to its end and answers whatever its exit code is. The program is its own process group, and the
  * whole group is killed when the context is cancelled, the time is over or the output grows past the limit.
- * A grandchild that keeps the pipes open does not keep us waiting.
+ * A grandchild that keeps the pipes open does not keep us waiting, nor does a child that SIGKILL does not end at once,
+ * because a file system or a frozen cgroup holds it.
  */
 export async function runCommand(
   ctx: Context,
@@ -64,9 +67,12 @@ export async function runCommand(
     detached: true,
   });
   let failure: Error | undefined;
+  let patience: ReturnType<typeof setTimeout> | undefined;
+  const held = Promise.withResolvers<never>();
   const stop = (why: Error) => {
     failure ??= why;
     killGroup(child.pid);
+    patience ??= setTimeout(() => held.reject(outlived(why)), outlivesMs);
   };
   const timer = setTimeout(
     () =>
@@ -82,7 +88,7 @@ export async function runCommand(
   try {
     const out = collect(child.stdout, max, overflow);
     const err = collect(child.stderr, max, overflow);
-    const exitCode = await child.exited;
+    const exitCode = await Promise.race([child.exited, held.promise]);
     const [stdout, stderr] = await Promise.race([
       Promise.all([out.done, err.done]),
       Bun.sleep(1000).then(() => [out.soFar(), err.soFar()] as const),
@@ -91,6 +97,7 @@ export async function runCommand(
     return { exitCode, stdout, stderr: stderr.subarray(-stderrTailBytes).toString() };
   } finally {
     clearTimeout(timer);
+    clearTimeout(patience);
     ctx.signal.removeEventListener("abort", abort);
   }
 }
@@ -112,6 +119,13 @@ function cancelled(name: string, cause: unknown): AppError {
   return new AppError(`${name} cancelled`, {
     kind: isLate ? "deadline-exceeded" : "cancelled",
     cause,
+  });
+}
+
+function outlived(why: Error): AppError {
+  return new AppError(`${why.message}, and outlives SIGKILL`, {
+    kind: kindOf(why),
+    cause: why.cause,
   });
 }
 

@@ -32,7 +32,8 @@ function isCommand(pid: number, program: string, words: readonly string[]): bool
   return argv.includes(program) && words.every((word) => argv.includes(word));
 }
 
-function argumentsOf(pid: number): readonly string[] {
+/** proc_pid_cmdline(5); empty for a process that has ended. */
+export function argumentsOf(pid: number): readonly string[] {
   try {
     return readFileSync(`/proc/${pid}/cmdline`, "utf8").split("\0");
   } catch (err) {

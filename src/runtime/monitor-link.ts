@@ -11,6 +11,7 @@ import {
   awaitMonitor,
   type ConnectedMonitor,
   connectMonitor,
+  killMonitor,
   startMonitor,
 } from "./monitor-process.ts";
 import {
@@ -19,9 +20,11 @@ import {
   type CreateRequest,
   type ListedContainer,
   type MonitorRequest,
+  protocolVersion,
   readCreatedContainer,
   readList,
 } from "./monitor-protocol.ts";
+import { Pulse } from "./pulse.ts";
 import type { Reaper } from "./reaper.ts";
 
 export interface LinkOptions {
@@ -55,6 +58,7 @@ export class MonitorLink implements Disposable {
   readonly #closing = new AbortController();
   #creating = 0;
   #monitor: ConnectedMonitor | undefined;
+  #pulse: Pulse | undefined;
   #connecting: Promise<void> = Promise.resolve();
   #background: Promise<unknown> = Promise.resolve();
 
@@ -96,10 +100,25 @@ export class MonitorLink implements Disposable {
     const { dir } = this.#options;
     const monitor = await connectMonitor(dir, this.#events());
     if (monitor !== undefined) await this.#attach(monitor);
-    else if (hasRecords(dir)) await this.start(ctx);
+    else if (recordsIn(dir).length > 0) await this.start(ctx);
     else return false;
     if (!this.isOpen) await this.#monitor?.client.request({ op: "retire" });
     return true;
+  }
+
+  /** Like `resume`; where that fails it is tried again and again, and what the monitor had counts as running. */
+  async recover(ctx: Context): Promise<boolean> {
+    try {
+      return await this.resume(ctx);
+    } catch (err) {
+      ctx.log.error("take over a monitor", { monitor: this.id, err: describe(err) });
+      for (const container of recordsIn(this.dir)) {
+        this.containers.set(container, { held: undefined, exited: undefined });
+      }
+      this.#connecting = this.#replace();
+      this.#inBackground(() => this.#connecting);
+      return true;
+    }
   }
 
   /** Asks the monitor, or its successor when it is being replaced. */
@@ -160,8 +179,15 @@ export class MonitorLink implements Disposable {
     const list = readList(await monitor.client.request({ op: "list" }));
     // Not before: a monitor that goes while it is attached is for the caller to replace, not for #lost.
     this.#monitor = monitor;
+    this.#pulse?.[Symbol.dispose]();
+    this.#pulse = new Pulse(
+      () => monitor.client.request({ op: "hello", version: protocolVersion }),
+      () => this.#stuck(monitor),
+    );
     for (const listed of list) {
-      if (!this.containers.has(listed.container)) this.#hold(listed, monitor.pid);
+      if (this.containers.get(listed.container)?.held === undefined) {
+        this.#hold(listed, monitor.pid);
+      }
       if (listed.exited !== undefined) this.#exited(listed.container, listed.exited);
       else this.#inBackground(() => this.#help(monitor, listed));
     }
@@ -224,9 +250,19 @@ export class MonitorLink implements Disposable {
     };
   }
 
+  /** Whoever waits for it is told now: a process in an uninterruptible call may take its time to die. */
+  #stuck(monitor: ConnectedMonitor): void {
+    if (this.#monitor !== monitor || this.#closing.signal.aborted) return;
+    this.#options.ctx.log.error("a monitor does not answer, killing it", { monitor: this.id });
+    killMonitor(this.dir);
+    monitor.client[Symbol.dispose]();
+    this.#lost();
+  }
+
   #lost(): void {
     if (this.#monitor === undefined || this.#closing.signal.aborted) return;
     this.#monitor = undefined;
+    this.#pulse?.[Symbol.dispose]();
     this.#connecting = this.#replace();
     this.#inBackground(() => this.#connecting);
   }
@@ -261,12 +297,17 @@ export class MonitorLink implements Disposable {
 
   [Symbol.dispose](): void {
     this.#closing.abort();
+    this.#pulse?.[Symbol.dispose]();
     this.#monitor?.client[Symbol.dispose]();
     for (const { held } of this.containers.values()) held?.[Symbol.dispose]();
   }
 }
 
-function hasRecords(dir: string): boolean {
+/** The containers that a monitor has written down. */
+function recordsIn(dir: string): readonly string[] {
   const records = `${dir}/containers`;
-  return existsSync(records) && readdirSync(records).some((name) => name.endsWith(".json"));
+  if (!existsSync(records)) return [];
+  return readdirSync(records)
+    .filter((name) => name.endsWith(".json"))
+    .map((name) => name.slice(0, -".json".length));
 }

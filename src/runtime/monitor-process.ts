@@ -2,7 +2,10 @@ import { closeSync, existsSync, mkdirSync, openSync, readlinkSync } from "node:f
 import type { Context } from "../lib/context.ts";
 import { AppError } from "../lib/errors.ts";
 import { isErrno } from "../os/errno-error.ts";
+import { findProcess, signalUnlessEnded } from "../os/pidfd.ts";
+import { processIds } from "../os/process-stat.ts";
 import { childEnv } from "../os/role.ts";
+import { argumentsOf } from "./commands-under-way.ts";
 import type { Argv } from "./handler.ts";
 import { MonitorClient, type MonitorClientEvents } from "./monitor-client.ts";
 import { protocolVersion, readHelloResult } from "./monitor-protocol.ts";
@@ -10,6 +13,7 @@ import { protocolVersion, readHelloResult } from "./monitor-protocol.ts";
 /** How long a new monitor may take until it listens, and any monitor until it says hello. */
 const startMs = 10_000;
 const retryMs = 5;
+const SIGKILL = 9;
 
 /**
  * The optimising compilers of the engine would take more memory than all containers of a monitor, for a log pump
@@ -55,7 +59,10 @@ export function startMonitor(
   }
 }
 
-/** Connects to the monitor of `dir`; `undefined` when none listens there. */
+/**
+ * Connects to the monitor of `dir`; `undefined` when none listens there. One that does not say hello is stuck: it is
+ * killed, for a successor to take its place.
+ */
 export async function connectMonitor(
   dir: string,
   events: MonitorClientEvents,
@@ -67,15 +74,35 @@ export async function connectMonitor(
     if (isErrno(err, "ECONNREFUSED") || isErrno(err, "ENOENT")) return undefined;
     throw err;
   }
-  const late = setTimeout(() => client[Symbol.dispose](), startMs);
+  let isStuck = false;
+  const late = setTimeout(() => {
+    isStuck = true;
+    client[Symbol.dispose]();
+  }, startMs);
   try {
     const hello = readHelloResult(await client.request({ op: "hello", version: protocolVersion }));
     return { client, pid: hello.pid, isCurrent: isThisProgram(hello.pid) };
   } catch (err) {
     client[Symbol.dispose]();
-    throw err;
+    if (!isStuck) throw err;
+    killMonitor(dir);
+    return undefined;
   } finally {
     clearTimeout(late);
+  }
+}
+
+/** Not its children, which are containers: a successor goes on with them. */
+export function killMonitor(dir: string): void {
+  const isIt = (pid: number) => {
+    const argv = argumentsOf(pid);
+    const at = argv.indexOf("--dir");
+    return argv[at - 1] === "monitor" && argv[at + 1] === dir;
+  };
+  for (const pid of processIds().filter(isIt)) {
+    // With the descriptor open the number cannot change hands between the second look and the signal.
+    using held = findProcess(pid);
+    if (held !== undefined && isIt(pid)) signalUnlessEnded(held.fd, SIGKILL);
   }
 }
 

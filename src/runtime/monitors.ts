@@ -81,7 +81,7 @@ export class Monitors implements AsyncDisposable {
     await Promise.all(
       readdirSync(dir).map(async (id) => {
         const link = monitors.#link(id);
-        if (!(await link.resume(ctx))) monitors.#drop(id);
+        if (!(await link.recover(ctx))) monitors.#drop(id);
       }),
     );
     return monitors;

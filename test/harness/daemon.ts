@@ -137,6 +137,13 @@ export class Daemon implements AsyncDisposable {
     this.#process = undefined;
   }
 
+  /** Pids of its children in a role. */
+  children(role: string): readonly number[] {
+    return processes()
+      .filter(({ pid, argv }) => argv[1] === role && parentOf(pid) === this.pid)
+      .map(({ pid }) => pid);
+  }
+
   /** Pids of the living monitors. */
   monitors(): readonly number[] {
     return processes()
@@ -170,6 +177,14 @@ export class Daemon implements AsyncDisposable {
 function importDemoImage(root: string): void {
   mkdirSync(`${root}/images`, { recursive: true, mode: 0o700 });
   symlinkSync(`${payloadDir()}/demo.tar`, `${root}/images/demo.tar`);
+}
+
+function parentOf(pid: number): number | undefined {
+  try {
+    return Number(readFileSync(`/proc/${pid}/stat`, "latin1").split(") ").at(-1)?.split(" ")[1]);
+  } catch {
+    return undefined; // it has ended in the meantime
+  }
 }
 
 /** Every process with its arguments. */

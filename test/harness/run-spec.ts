@@ -2,6 +2,7 @@ import { chmodSync, copyFileSync, linkSync, mkdirSync, statSync, writeFileSync }
 import { resolve } from "node:path";
 import { create, type MessageInitShape } from "@bufbuild/protobuf";
 import type { SandboxEnvironment } from "../../src/container/environment.ts";
+import { findSource } from "../../src/container/source-role.ts";
 import { buildContainerSpec } from "../../src/container/spec/build.ts";
 import type { BlockIoClasses } from "../../src/container/spec/class/block-io.ts";
 import { resolveClasses } from "../../src/container/spec/class/resolve.ts";
@@ -108,6 +109,7 @@ export async function specOf(
     mounts: await resolveMounts(config.mounts, {
       recursiveReadOnlyMounts: true,
       idMappedMounts: at.environment.userNamespace !== undefined,
+      findSource: async (path) => findSource(path),
       imageVolumes: new Map(),
     }),
     devices: await resolveDevices(config.devices, context?.privileged === true),

@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { create, type MessageInitShape } from "@bufbuild/protobuf";
 import { MountPropagation, MountSchema } from "../../../gen/runtime/v1/api_pb.ts";
 import { kindOf, reasonOf } from "../../../lib/errors.ts";
+import { MountSources } from "../../mount-sources.ts";
 import { rootfsPropagation, specMounts } from "./mounts.ts";
 import { resolveMounts } from "./resolve.ts";
 import { checkSharing, holdingMount } from "./sharing.ts";
@@ -19,7 +20,14 @@ const podEnvironment = {
   netns: "/ns/net",
   userNamespace: undefined,
 };
-const able = { recursiveReadOnlyMounts: true, idMappedMounts: true, imageVolumes: new Map() };
+const main = `${import.meta.dir}/../../../main.ts`;
+const sources = new MountSources([process.execPath, main, "source"]);
+const able = {
+  recursiveReadOnlyMounts: true,
+  idMappedMounts: true,
+  findSource: (path: string) => sources.find(path),
+  imageVolumes: new Map(),
+};
 async function resolveOne(init: MessageInitShape<typeof MountSchema>, features = able) {
   const base = { hostPath: dir, containerPath: "/data" };
   const [mount] = await resolveMounts([create(MountSchema, { ...base, ...init })], features);

@@ -1,8 +1,6 @@
-import { mkdir, realpath } from "node:fs/promises";
 import { posix } from "node:path";
 import type * as pb from "../../../gen/runtime/v1/api_pb.ts";
-import { AppError, failedPrecondition, invalidArgument } from "../../../lib/errors.ts";
-import { isErrno } from "../../../os/errno-error.ts";
+import { AppError, invalidArgument } from "../../../lib/errors.ts";
 import { MountPropagation } from "../cri.ts";
 import { type IdMappings, idMappingsOf } from "./id-mappings.ts";
 import { checkSharing } from "./sharing.ts";
@@ -22,6 +20,8 @@ export interface MountFeatures {
   readonly recursiveReadOnlyMounts: boolean;
   /** The pod has a user namespace, whose mounts can be id-mapped. */
   readonly idMappedMounts: boolean;
+  /** The node's path behind all links, a directory where nothing is. */
+  readonly findSource: (path: string) => Promise<string>;
   /** Where the images of image volumes, or the parts of them that are asked for, have been mounted. */
   readonly imageVolumes: ReadonlyMap<pb.Mount, { readonly source: string }>;
 }
@@ -63,7 +63,7 @@ async function resolveMount(mount: pb.Mount, features: MountFeatures): Promise<R
   const idMappings = idMappingsOf(mount, features);
   const propagation = propagationOf(mount);
   const access = accessOf(mount, features);
-  const source = await resolveSource(mount.hostPath);
+  const source = await features.findSource(checkSource(mount.hostPath));
   checkSharing(source, propagation);
   const options = ["rbind", propagation, access, ...mount.mountOptions.map(checkOption)];
   if (idMappings === undefined) return { destination, source, propagation, options };
@@ -79,21 +79,10 @@ function checkDestination(path: string): string {
   return normal;
 }
 
-/** The node's path behind all links. Waits in the thread pool where the file system hangs. */
-async function resolveSource(path: string): Promise<string> {
+function checkSource(path: string): string {
   if (!path.startsWith("/")) throw invalidArgument(`mount source ${quote(path)} is not absolute`);
   checkPath(path);
-  try {
-    return await realpath(path);
-  } catch (err) {
-    if (!isErrno(err, "ENOENT")) throw failedPrecondition(`mount source ${quote(path)}`, err);
-  }
-  try {
-    await mkdir(path, { recursive: true, mode: 0o755 });
-    return await realpath(path);
-  } catch (cause) {
-    throw failedPrecondition(`create mount source ${quote(path)}`, cause);
-  }
+  return path;
 }
 
 function checkPath(path: string): void {

@@ -1,0 +1,37 @@
+const beatMs = 5000;
+/** Beats in a row without an answer. */
+const maxMissed = 2;
+
+/**
+ * Asks a monitor now and then whether it is there, and calls `onStuck` once when it no longer answers: it was stopped
+ * by a signal, or is in a call that does not return. Beats are counted and not time, so that after the node slept, or
+ * this process was stopped itself, the monitor has its turn before it is judged.
+ */
+export class Pulse implements Disposable {
+  readonly #timer: ReturnType<typeof setInterval>;
+  #isAsked = false;
+  #missed = 0;
+
+  constructor(ask: () => Promise<unknown>, onStuck: () => void) {
+    this.#timer = setInterval(() => {
+      if (this.#isAsked) {
+        this.#missed++;
+        if (this.#missed < maxMissed) return;
+        this[Symbol.dispose]();
+        onStuck();
+        return;
+      }
+      this.#isAsked = true;
+      this.#missed = 0;
+      const answered = () => {
+        this.#isAsked = false;
+      };
+      // A refusal is an answer. When the connection ends, so does this.
+      ask().then(answered, answered);
+    }, beatMs);
+  }
+
+  [Symbol.dispose](): void {
+    clearInterval(this.#timer);
+  }
+}

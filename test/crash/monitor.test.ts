@@ -1,0 +1,82 @@
+import { expect, test } from "bun:test";
+import { Code } from "@connectrpc/connect";
+import { ContainerState } from "../../src/gen/runtime/v1/api_pb.ts";
+import { Daemon } from "../harness/daemon.ts";
+import { eventually } from "../harness/eventually.ts";
+import { failure } from "../harness/failure.ts";
+import { leftOvers } from "../harness/leaks.ts";
+import { createScript, readLog, runPod, startScript, statusOf } from "../harness/pod.ts";
+import { tempDir } from "../harness/temp-dir.ts";
+
+/** A monitor that is stopped is replaced after two missed beats and a bit. */
+const patienceMs = 25_000;
+
+async function exitCodeOf(daemon: Daemon, id: string): Promise<number> {
+  return await eventually(async () => {
+    const { state, exitCode } = await statusOf(daemon.cri, id);
+    if (state !== ContainerState.CONTAINER_EXITED) throw new Error("it runs");
+    return exitCode;
+  }, patienceMs);
+}
+
+function signalMonitors(daemon: Daemon, signal: NodeJS.Signals): void {
+  for (const pid of daemon.monitors()) process.kill(pid, signal);
+}
+
+test("a monitor that is stopped (SIGSTOP) is replaced: creations are refused, ends are told, nothing is lost", async () => {
+  using dir = tempDir();
+  await using daemon = await Daemon.start({ demoImage: true });
+  const { cri } = daemon;
+  const pod = await runPod(cri, dir.path);
+  const created = await createScript(cri, pod, "echo hello; exit 7");
+  const ending = await startScript(cri, pod, "sleep 1; echo bye; exit 5");
+  const running = await startScript(cri, pod, "trap 'exit 3' TERM; while :; do sleep 0.1; done");
+
+  signalMonitors(daemon, "SIGSTOP");
+  const creating = failure(createScript(cri, pod, "exit 0"));
+  await cri.runtime.startContainer({ containerId: created });
+  const { exitCode } = await cri.runtime.execSync({ containerId: running, cmd: ["true"] });
+  expect(exitCode).toBe(0);
+  expect((await creating).code).toBe(Code.Unavailable);
+  expect(await exitCodeOf(daemon, created)).toBe(7);
+  expect(await exitCodeOf(daemon, ending)).toBe(5);
+  expect(readLog((await statusOf(cri, created)).logPath)).toBe("hello\n");
+  expect(readLog((await statusOf(cri, ending)).logPath)).toBe("bye\n");
+  // A kubelet comes again.
+  expect(await exitCodeOf(daemon, await startScript(cri, pod, "exit 9"))).toBe(9);
+  await cri.runtime.stopContainer({ containerId: running, timeout: 10n });
+  expect((await statusOf(cri, running)).exitCode).toBe(3);
+
+  // The next daemon finds one that does not say hello.
+  const last = await startScript(cri, pod, "sleep 2; exit 6");
+  signalMonitors(daemon, "SIGSTOP");
+  await daemon.end("SIGKILL");
+  await daemon.start();
+  expect(await exitCodeOf(daemon, last)).toBe(6);
+  await cri.runtime.removePodSandbox({ podSandboxId: pod.id });
+  expect(leftOvers(daemon, [pod.id, created, ending, running, last])).toEqual([]);
+}, 120_000);
+
+test("a daemon that is stopped for a while goes on where it was, and its monitor is left alone", async () => {
+  using dir = tempDir();
+  await using daemon = await Daemon.start({ demoImage: true });
+  const { cri } = daemon;
+  const pod = await runPod(cri, dir.path);
+  const ending = await startScript(cri, pod, "sleep 1; echo bye; exit 5");
+  const monitors = daemon.monitors();
+  process.kill(daemon.pid, "SIGSTOP");
+  // As a kubelet: its time is over, it comes again, and is answered with what has become of it.
+  const config = { ...pod.config, metadata: { ...pod.config.metadata, name: "late" } };
+  const impatient = await failure(
+    cri.runtime.runPodSandbox({ config: config as typeof pod.config }, { timeoutMs: 1000 }),
+  );
+  expect(impatient.code).toBe(Code.DeadlineExceeded);
+  await Bun.sleep(11_000); // more than two beats
+  process.kill(daemon.pid, "SIGCONT");
+  expect(await exitCodeOf(daemon, ending)).toBe(5);
+  expect(readLog((await statusOf(cri, ending)).logPath)).toBe("bye\n");
+  const { podSandboxId } = await cri.runtime.runPodSandbox({ config: config as typeof pod.config });
+  expect((await cri.runtime.listPodSandbox({})).items.map(({ id }) => id)).toContain(podSandboxId);
+  await Bun.sleep(5500); // one more
+  expect(daemon.monitors()).toEqual(monitors);
+}, 60_000);
