@@ -67,6 +67,11 @@ export class Ingest {
     return gaps;
   }
 
+  /** The file that holds all of it, where it came in one run. */
+  wholeFile(): string | undefined {
+    return this.#parts.get(0) === this.sizeBytes ? this.#path(0) : undefined;
+  }
+
   /** A new part, for bytes that are missing. */
   async openPart(start: number): Promise<IngestPart> {
     const path = this.#path(start);

@@ -106,6 +106,10 @@ export const schema = {
       [],
       'Images that the kubelet\'s garbage collection leaves alone: names, with * for any characters ("registry.example/base/*").',
     ),
+    keepBlobs: flag(
+      false,
+      "Keep layers also as they come from registries, so that mirror, export and pack give images on unchanged, to the digest. False frees them.",
+    ),
     maxParallelDownloads: integer(3, [1, 32], "Layers fetched at the same time for one image."),
     maxParallelUnpacks: integer(
       0,

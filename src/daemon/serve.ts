@@ -158,6 +158,7 @@ async function openDomain(
       dockerConfigFiles: config.images.dockerConfigFiles,
       proxy: config.proxy,
     },
+    keepsBlobs: config.images.keepBlobs,
     transfer: {
       parallelLayers: config.images.maxParallelDownloads,
       parallelUnpacks: config.images.maxParallelUnpacks,

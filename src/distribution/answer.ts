@@ -42,7 +42,7 @@ export async function answer(
       return;
     }
     case "blob":
-      await answerBlob(ctx, deps, asked, isHead, response);
+      await answerBlob(ctx, deps, asked, request, response);
   }
 }
 
@@ -50,9 +50,10 @@ async function answerBlob(
   ctx: Context,
   deps: DistributionDeps,
   { name, digest }: Extract<ReturnType<typeof parseRequest>, { kind: "blob" }>,
-  isHead: boolean,
+  request: IncomingMessage,
   response: ServerResponse,
 ): Promise<void> {
+  const isHead = request.method === "HEAD";
   const blob = await deps.findBlob(ctx, name, digest);
   if (blob === undefined) {
     refuse(response, 404, "BLOB_UNKNOWN");
@@ -63,20 +64,39 @@ async function answerBlob(
     refuse(response, 503, "TOOMANYREQUESTS", { "retry-after": "1" });
     return;
   }
-  response.writeHead(200, {
+  const { sizeBytes, readRange } = blob;
+  const range = readRange && rangeOf(request.headers.range, sizeBytes);
+  if (range === "none") {
+    refuse(response, 416, "SIZE_INVALID", { "content-range": `bytes */${sizeBytes}` });
+    return;
+  }
+  response.writeHead(range === undefined ? 200 : 206, {
     "content-type": "application/octet-stream",
-    "content-length": blob.sizeBytes,
-    // It is made while it is sent: there is no way into the middle of it.
-    "accept-ranges": "none",
+    "content-length": range === undefined ? sizeBytes : range.end - range.start,
+    // One that is made while it is sent has no way into the middle of it.
+    "accept-ranges": readRange === undefined ? "none" : "bytes",
+    ...(range && { "content-range": `bytes ${range.start}-${range.end - 1}/${sizeBytes}` }),
     ...digestHeaders(digest),
   });
   if (!isHead) {
-    for await (const chunk of blob.read()) {
+    for await (const chunk of range && readRange ? readRange(range) : blob.read()) {
       if (!response.write(chunk)) await drained(ctx, response);
       ctx.signal.throwIfAborted();
     }
   }
   response.end();
+}
+
+/** Of one range; several, or what is no range, are answered with everything (RFC 9110, 14.2). */
+function rangeOf(
+  header: string | undefined,
+  sizeBytes: number,
+): { readonly start: number; readonly end: number } | "none" | undefined {
+  const [, first = "", last = ""] = /^bytes=(\d{1,15})-(\d{0,15})$/.exec(header ?? "") ?? [];
+  if (first === "") return undefined;
+  const start = Number(first);
+  const end = last === "" ? sizeBytes : Math.min(Number(last) + 1, sizeBytes);
+  return start < end ? { start, end } : "none";
 }
 
 async function drained({ signal }: Context, response: ServerResponse): Promise<void> {

@@ -112,7 +112,7 @@ async function readLayoutImages(
     if (offered !== undefined && !isRunnable(platform, offered)) continue;
     const annotations = optional(asObject(value, what)["annotations"], what, asObject) ?? {};
     const image = await readLayoutImage(archive, platform, descriptor, nameIn(annotations));
-    images.push(await withOriginals(archive, image, originalsIn(annotations), annotations));
+    images.push(await withOriginals(archive, image, originalsIn(annotations) ?? [], annotations));
   }
   return images;
 }

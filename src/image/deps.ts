@@ -1,4 +1,5 @@
 import type { IngestStore } from "../content/ingest-store.ts";
+import type { KeptBlobs } from "../content/kept-blobs.ts";
 import type { ContentStore } from "../content/store.ts";
 import type { Platform } from "../oci/platform.ts";
 import type { RegistryOptions } from "../registry/client.ts";
@@ -14,6 +15,8 @@ export interface ImageDeps {
   readonly images: ImageStore;
   readonly layers: LayerStore;
   readonly content: ContentStore;
+  /** Layers as they came, of those images that have them. */
+  readonly kept: KeptBlobs;
   readonly registry: RegistryOptions;
   /** Asked before any registry, in order. */
   readonly nearby: readonly ImageProvider[];

@@ -4,18 +4,19 @@ import { type Digest, digestHex, digestOf } from "../oci/digest.ts";
 import { type ArchiveMember, writeArchive } from "./archive-writer.ts";
 import type { ImageDeps } from "./deps.ts";
 import { chainOf, type ImageRecord } from "./image-record.ts";
+import { findKeptImage } from "./kept-layers.ts";
 import { type LayerBlob, openLayerBlob } from "./layer-blob.ts";
-import { originalsOf } from "./originals.ts";
+import { describeDocument, originalsOf } from "./originals.ts";
 import { makeManifest, originalsAs } from "./portable-manifest.ts";
 
 export interface ExportOptions {
   /** `oci` is an image layout, `docker` what `docker save` writes. */
   readonly format: "oci" | "docker";
-  /** Each layer as zstd; for `oci` only. */
+  /** Each layer as zstd, unless it is kept as it came; for `oci` only. */
   readonly compressLayers: boolean;
 }
 
-export type ExportDeps = Pick<ImageDeps, "images" | "layers" | "content">;
+export type ExportDeps = Pick<ImageDeps, "images" | "layers" | "content" | "kept">;
 
 const maxImages = 1000;
 
@@ -26,7 +27,7 @@ interface Chosen {
 }
 
 /**
- * An archive of these images, layers made again from their directories. Whoever imports it has images of the same ids and,
+ * An archive of these images, layers made again from their directories or as they came where they were kept. Whoever imports it has images of the same ids and,
  * from the OCI format, of the same digests; each layer is verified while it is read. The layers are held meanwhile.
  */
 export async function* exportImages(
@@ -70,28 +71,26 @@ async function* layoutMembers(
   const descriptors: object[] = [];
   yield small("oci-layout", JSON.stringify({ imageLayoutVersion: "1.0.0" }));
   for (const { record, names } of chosen) {
-    const config = deps.content.get(configOf(record));
+    const documents: Uint8Array[] = [deps.content.get(configOf(record))];
     const layers: LayerBlob[] = [];
-    for (const chainId of chainOf(record)) {
-      layers.push(await openLayerBlob(ctx, deps.layers, chainId, compressLayers));
-    }
-    const manifest = makeManifest({ digest: record.id, sizeBytes: config.byteLength }, layers);
-    const entry = {
-      mediaType: manifest.mediaType,
-      digest: manifest.digest,
-      size: manifest.bytes.byteLength,
-      platform: platformOf(record),
-    };
-    const documents: Uint8Array[] = [config, manifest.bytes];
-    if (names.length === 0) descriptors.push(entry);
-    for (const name of names) {
-      const originals = originalsOf(deps, record, name);
-      documents.push(...originals);
+    let plain: Awaited<ReturnType<typeof makeLayers>> | undefined;
+    for (const name of names.length === 0 ? [undefined] : names) {
+      const kept = findKeptImage(ctx, deps, record, name ?? record.repoDigests[0] ?? "");
+      if (kept !== undefined) {
+        documents.push(...kept.documents);
+        layers.push(...kept.layers);
+        descriptors.push(describeOriginal(kept.documents, record, name));
+        continue;
+      }
+      plain ??= await makeLayers(ctx, deps, record, compressLayers);
+      const originals = name === undefined ? [] : originalsOf(deps, record, name);
+      documents.push(plain.manifest.bytes, ...originals);
+      layers.push(...plain.layers);
       const annotations = {
-        ...nameAnnotations(name),
+        ...(name === undefined ? {} : nameAnnotations(name)),
         ...originalsAs(originals.map((bytes) => digestOf(bytes))),
       };
-      descriptors.push({ ...entry, annotations });
+      descriptors.push({ ...plain.entry, ...(name === undefined ? {} : { annotations }) });
     }
     for (const bytes of documents) {
       const digest = digestOf(bytes);
@@ -110,6 +109,41 @@ async function* layoutMembers(
     "index.json",
     JSON.stringify({ schemaVersion: 2, mediaType, manifests: descriptors }),
   );
+}
+
+/** The image's layers made again, and a manifest of them. */
+async function makeLayers(
+  ctx: Context,
+  deps: ExportDeps,
+  record: ImageRecord,
+  compressLayers: boolean,
+) {
+  const layers: LayerBlob[] = [];
+  for (const chainId of chainOf(record)) {
+    layers.push(await openLayerBlob(ctx, deps.layers, chainId, compressLayers));
+  }
+  const config = { digest: record.id, sizeBytes: record.configSizeBytes };
+  const manifest = makeManifest(config, layers);
+  const { mediaType, digest, bytes } = manifest;
+  const entry = { mediaType, digest, size: bytes.byteLength, platform: platformOf(record) };
+  return { layers, manifest, entry };
+}
+
+/** An index is for several platforms, of which the archive has one. */
+function describeOriginal(
+  [outermost]: readonly Uint8Array[],
+  record: ImageRecord,
+  name: string | undefined,
+): object {
+  if (outermost === undefined) throw new TypeError("no document");
+  const { mediaType, digest } = describeDocument(outermost);
+  return {
+    mediaType,
+    digest,
+    size: outermost.byteLength,
+    ...(mediaType.includes("manifest.v") ? { platform: platformOf(record) } : {}),
+    ...(name === undefined ? {} : { annotations: nameAnnotations(name) }),
+  };
 }
 
 async function* dockerMembers(

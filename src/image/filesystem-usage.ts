@@ -1,3 +1,4 @@
+import type { KeptBlobs } from "../content/kept-blobs.ts";
 import { type Context, withTimeout } from "../lib/context.ts";
 import type { LayerStore, Snapshotter, Usage } from "../snapshot/snapshotter.ts";
 
@@ -11,6 +12,7 @@ export async function filesystemUsage(
   ctx: Context,
   deps: {
     readonly layers: Pick<LayerStore, "listLayers" | "directory">;
+    readonly kept: Pick<KeptBlobs, "list">;
     readonly snapshots: Pick<Snapshotter, "list" | "usage">;
   },
 ): Promise<{ readonly images: FilesystemUsage; readonly containers: FilesystemUsage }> {
@@ -21,8 +23,9 @@ export async function filesystemUsage(
     deps.snapshots.list().map((id) => deps.snapshots.usage(brief, id).catch(() => nothing)),
   );
   ctx.signal.throwIfAborted();
+  const kept = deps.kept.list().map(([, { usedBytes }]) => ({ usedBytes, inodes: 1 }));
   return {
-    images: { mountpoint, ...sum(deps.layers.listLayers()) },
+    images: { mountpoint, ...sum([...deps.layers.listLayers(), ...kept]) },
     containers: { mountpoint, ...sum(writable) },
   };
 }

@@ -1,3 +1,4 @@
+import type { ByteRange } from "../content/ingest.ts";
 import type { Context } from "../lib/context.ts";
 import { failedPrecondition } from "../lib/errors.ts";
 import type { ChainId } from "../oci/chain-id.ts";
@@ -10,6 +11,8 @@ export interface LayerBlob {
   readonly digest: Digest;
   readonly sizeBytes: number;
   readonly read: () => AsyncIterable<Uint8Array>;
+  /** Part of it, not verified; absent where it is made while it is read. */
+  readonly readRange?: (range: ByteRange) => AsyncIterable<Uint8Array>;
 }
 
 const tarType = "application/vnd.oci.image.layer.v1.tar";

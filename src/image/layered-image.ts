@@ -4,6 +4,7 @@ import type { Layer } from "../snapshot/snapshotter.ts";
 import type { ImageDeps } from "./deps.ts";
 import type { Image } from "./image.ts";
 import { chainOf, imageOf } from "./image-record.ts";
+import { keepableOf } from "./kept-layers.ts";
 
 /** A layer of an image, and how many images of the store have it. */
 export interface SharedLayer extends Layer {
@@ -44,19 +45,16 @@ export function listLayeredImages(
     }));
 }
 
-/** Bytes of the layers that none of these images has. */
+/** Bytes of the layers that none of these images has, unpacked and as they came. */
 export function unusedBytes(
-  deps: Pick<ImageDeps, "images" | "layers">,
+  deps: Pick<ImageDeps, "images" | "layers" | "content" | "kept">,
   usedImages: ReadonlySet<string>,
 ): number {
-  const used = new Set(
-    deps.images
-      .list()
-      .filter(({ id }) => usedImages.has(id))
-      .flatMap(({ diffIds }) => chainIdsOf(diffIds)),
-  );
-  return deps.layers
-    .listLayers()
-    .filter(({ chainId }) => !used.has(chainId))
-    .reduce((sum, { usedBytes }) => sum + usedBytes, 0);
+  const used = deps.images.listRecords().filter(({ id }) => usedImages.has(id));
+  const chainIds = new Set(used.flatMap(chainOf));
+  const blobs = new Set(used.flatMap((record) => keepableOf(deps, record)));
+  return [
+    ...deps.layers.listLayers().filter(({ chainId }) => !chainIds.has(chainId)),
+    ...deps.kept.list().flatMap(([digest, blob]) => (blobs.has(digest) ? [] : blob)),
+  ].reduce((sum, { usedBytes }) => sum + usedBytes, 0);
 }

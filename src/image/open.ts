@@ -1,6 +1,7 @@
 import { availableParallelism } from "node:os";
 import { join } from "node:path";
 import { IngestStore } from "../content/ingest-store.ts";
+import { KeptBlobs } from "../content/kept-blobs.ts";
 import { ContentStore } from "../content/store.ts";
 import type { Context } from "../lib/context.ts";
 import { platformOf } from "../oci/platform.ts";
@@ -12,6 +13,7 @@ import { Connections } from "./connections.ts";
 import type { ImageDeps } from "./deps.ts";
 import { chainOf, type ImageRecords } from "./image-record.ts";
 import { ImageStore } from "./image-store.ts";
+import { releaseLayers } from "./kept-layers.ts";
 import { LayerLeases } from "./layer-leases.ts";
 import type { ImageProvider } from "./nearby.ts";
 import { openPeers, type PeerOptions } from "./peers.ts";
@@ -24,6 +26,8 @@ export interface ImagesOptions {
   readonly root: string;
   readonly registry: Omit<RegistryOptions, "transfer">;
   readonly transfer?: TransferOptions;
+  /** Whether layers are also kept as they come, from now on; otherwise those that an earlier life kept are freed. */
+  readonly keepsBlobs?: boolean;
   /** Asked before any registry. */
   readonly nearby?: readonly ImageProvider[];
   /** Asked after those. */
@@ -64,6 +68,10 @@ export async function openImages(ctx: Context, options: ImagesOptions): Promise<
   const snapshots = await openOverlay(ctx, join(options.root, "snapshots"), options.unpackArgv);
   const { layers } = snapshots;
   const content = new ContentStore(join(options.root, "content"));
+  const kept = new KeptBlobs(join(options.root, "content", "kept"), options.keepsBlobs ?? false);
+  // Those of an image that is about to be forgotten stay until the next start: it is pulled again with them.
+  const keptDigests = kept.list().map(([digest]) => digest);
+  releaseLayers({ content, kept }, keptDigests, options.records.list());
   const images = new ImageStore(options.records, (record) => {
     const isIntact = chainOf(record).every((chainId) => layers.find(chainId) !== undefined);
     if (!isIntact) ctx.log.warn("image has lost layers and is forgotten", { image: record.id });
@@ -84,6 +92,7 @@ export async function openImages(ctx: Context, options: ImagesOptions): Promise<
     images,
     layers,
     content,
+    kept,
     snapshots,
     leases,
     ingests: new IngestStore(join(options.root, "content", "ingest"), { bootId: options.bootId }),

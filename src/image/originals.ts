@@ -1,4 +1,6 @@
-import { type Digest, parseDigest } from "../oci/digest.ts";
+import { asObject, asString, optional, parseJson } from "../lib/json.ts";
+import { type Digest, digestOf, parseDigest } from "../oci/digest.ts";
+import { maxManifestBytes } from "../oci/manifest.ts";
 import type { ImageDeps } from "./deps.ts";
 import type { ImageRecord } from "./image-record.ts";
 import { findChain } from "./portable-manifest.ts";
@@ -21,6 +23,21 @@ export function originalsOf(
     if (documents.length > 0) return documents;
   }
   return [];
+}
+
+/** What such a document says it is. */
+export function describeDocument(bytes: Uint8Array): {
+  readonly mediaType: string;
+  readonly digest: Digest;
+} {
+  const document = asObject(
+    parseJson(bytes, "manifest", { maxBytes: maxManifestBytes }),
+    "manifest",
+  );
+  const declared = optional(document["mediaType"], "mediaType", asString);
+  const kind = "manifests" in document ? "index" : "manifest";
+  const mediaType = declared ?? `application/vnd.oci.image.${kind}.v1+json`;
+  return { mediaType, digest: digestOf(bytes) };
 }
 
 function candidates({ repoDigests }: ImageRecord, name: string): readonly string[] {

@@ -4,7 +4,7 @@ import { invalidArgument, kindOf } from "../lib/errors.ts";
 import { asObject, optional, parseJson } from "../lib/json.ts";
 import { type Digest, digestOf } from "../oci/digest.ts";
 import { maxImageConfigBytes } from "../oci/image-config.ts";
-import { type Manifest, maxManifestBytes, parseManifest } from "../oci/manifest.ts";
+import { maxManifestBytes } from "../oci/manifest.ts";
 import { type Reference, repoDigest, repoTag } from "../oci/reference.ts";
 import { openRepositoryOn, type RemoteManifest, type Repository } from "../registry/client.ts";
 import { apiUrl, plainHost, type RegistryHost } from "../registry/registry-host.ts";
@@ -25,7 +25,7 @@ export interface PeerOptions {
   readonly resolveTags: boolean;
 }
 
-type Deps = Pick<ImageDeps, "ingests" | "downloads" | "registry" | "platform">;
+type Deps = Pick<ImageDeps, "ingests" | "downloads" | "kept" | "registry" | "platform">;
 
 /** Documents come from the machine next door, or not at all: a pull waits this long before it asks the registry. */
 const findMs = 5000;
@@ -73,9 +73,13 @@ async function findOn(
   const byDigest =
     digest === undefined ? undefined : await findOriginals(ctx, deps, repository, digest);
   const name = byDigest === undefined ? (tag ?? "latest") : imageTag(byDigest.configDigest);
-  const { manifest, annotations } = readPortable(await repository.fetchManifest(ctx, name));
+  const named = await repository.fetchManifest(ctx, name);
+  const { manifest, manifests } = await resolveManifest(ctx, repository, named, deps.platform);
+  const made = originalsIn(annotationsOf(named));
   const documents =
-    byDigest?.documents ?? (await fetchAll(ctx, repository, originalsIn(annotations)));
+    byDigest?.documents ??
+    // A peer that has kept the layers answers what the registry did.
+    (made === undefined ? manifests : await fetchAll(ctx, repository, made));
   if (documents.length > 0) checkChain(documents, manifest.config.digest);
   const [outermost] = documents;
   const own = repoTag(reference);
@@ -102,13 +106,8 @@ async function fetchAll(ctx: Context, repository: Repository, digests: readonly 
   );
 }
 
-function readPortable({ bytes, mediaType, digest }: RemoteManifest): {
-  readonly manifest: Manifest;
-  readonly annotations: Readonly<Record<string, unknown>>;
-} {
+function annotationsOf({ bytes, digest }: RemoteManifest): Readonly<Record<string, unknown>> {
   const what = `manifest ${digest}`;
-  const manifest = parseManifest(bytes, what, mediaType);
-  if (manifest.kind === "index") throw invalidArgument(`${what}: a peer that answers an index`);
   const document = asObject(parseJson(bytes, what, { maxBytes: maxManifestBytes }), what);
-  return { manifest, annotations: optional(document["annotations"], what, asObject) ?? {} };
+  return optional(document["annotations"], what, asObject) ?? {};
 }

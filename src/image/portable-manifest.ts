@@ -33,20 +33,25 @@ export function makeManifest(
     layers: layers.map(({ mediaType, digest, sizeBytes }) => {
       return { mediaType, digest, size: sizeBytes };
     }),
-    ...(originals.length === 0 ? {} : { annotations: originalsAs(originals) }),
+    annotations: originalsAs(originals),
   };
   const bytes = Buffer.from(JSON.stringify(document));
   return { bytes, mediaType: manifestType, digest: digestOf(bytes) };
 }
 
+/** Empty where there are none: that it is there at all says who has made the manifest. */
 export function originalsAs(originals: readonly Digest[]): Readonly<Record<string, string>> {
-  return originals.length === 0 ? {} : { [originalsAnnotation]: originals.join(",") };
+  return { [originalsAnnotation]: originals.join(",") };
 }
 
-export function originalsIn(annotations: Readonly<Record<string, unknown>>): readonly Digest[] {
-  const text = annotations[originalsAnnotation];
-  if (text === undefined) return [];
-  return asString(text, originalsAnnotation).split(",", 4).map(parseDigest);
+/** Undefined on a manifest that is not of our making. */
+export function originalsIn(
+  annotations: Readonly<Record<string, unknown>>,
+): readonly Digest[] | undefined {
+  const value = annotations[originalsAnnotation];
+  if (value === undefined) return undefined;
+  const text = asString(value, originalsAnnotation);
+  return text === "" ? [] : text.split(",", 4).map(parseDigest);
 }
 
 /** Throws unless each of the documents (outermost first) names the next one, and the last one the config. */

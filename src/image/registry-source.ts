@@ -7,7 +7,7 @@ import type { Repository } from "../registry/client.ts";
 import type { ComingBlobs, OpenBlob } from "./blob-source.ts";
 import type { ImageDeps } from "./deps.ts";
 
-type Deps = Pick<ImageDeps, "ingests" | "downloads">;
+type Deps = Pick<ImageDeps, "ingests" | "downloads" | "kept">;
 
 /**
  * Blobs of one repository, for one pull. They come into an ingest and are read from there while they grow: several
@@ -20,6 +20,7 @@ export function registrySource(deps: Deps, repository: Repository): ComingBlobs 
   return {
     origin,
     openBlob(ctx, blob) {
+      if (deps.kept.find(blob.digest) !== undefined) return openKept(ctx, deps, blob);
       const hosts = distrusted.get(blob.digest) ?? new Set();
       distrusted.set(blob.digest, hosts);
       return new RegistryBlob(ctx, deps, repository, blob, hosts);
@@ -27,6 +28,20 @@ export function registrySource(deps: Deps, repository: Repository): ComingBlobs 
     forget(blobs) {
       for (const blob of blobs) deps.ingests.remove({ ...blob, origin });
     },
+  };
+}
+
+/** What another image has kept need not come again. */
+function openKept(ctx: Context, { kept }: Deps, { digest }: Descriptor): OpenBlob {
+  return {
+    bytes: kept.read(ctx, digest),
+    fetched: Promise.resolve(),
+    async isWrong(own) {
+      if ((await kept.verify(own, digest)) === undefined) return false;
+      kept.remove(digest);
+      return true;
+    },
+    [Symbol.asyncDispose]: async () => {},
   };
 }
 

@@ -2,6 +2,7 @@ import type { Context } from "../lib/context.ts";
 import type { Digest } from "../oci/digest.ts";
 import type { ImageDeps } from "./deps.ts";
 import { chainOf } from "./image-record.ts";
+import { keepableOf, releaseLayers } from "./kept-layers.ts";
 import { usedLayers } from "./store-image.ts";
 
 /**
@@ -11,12 +12,14 @@ import { usedLayers } from "./store-image.ts";
  */
 export async function removeImage(
   ctx: Context,
-  deps: Pick<ImageDeps, "images" | "layers" | "content" | "leases">,
+  deps: Pick<ImageDeps, "images" | "layers" | "content" | "kept" | "leases">,
   nameOrId: string,
 ): Promise<void> {
   const record = deps.images.findRecord(nameOrId);
   if (record === undefined) return;
+  const blobs = deps.kept.isOn ? keepableOf(deps, record) : [];
   deps.images.delete(record.id);
+  releaseLayers(deps, blobs, deps.images.listRecords());
   const kept = new Set(
     deps.images
       .listRecords()

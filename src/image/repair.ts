@@ -1,22 +1,28 @@
 import type { Context } from "../lib/context.ts";
-import { AppError, failedPrecondition } from "../lib/errors.ts";
+import { AppError, describe, failedPrecondition } from "../lib/errors.ts";
 import { type ChainId, chainIdsOf } from "../oci/chain-id.ts";
 import type { Digest } from "../oci/digest.ts";
 import { parseReference } from "../oci/reference.ts";
 import type { LayerStore } from "../snapshot/snapshotter.ts";
 import type { ImageDeps } from "./deps.ts";
-import type { ImageRecord } from "./image-record.ts";
+import { chainOf, type ImageRecord } from "./image-record.ts";
+import { keptSource, layersOf } from "./kept-layers.ts";
+import { originalsOf } from "./originals.ts";
 import { pullImage } from "./pull.ts";
+import { storeImage } from "./store-image.ts";
 
 export interface Damage {
   /** Manifests and the config. */
   readonly documents: readonly Digest[];
   readonly layers: readonly ChainId[];
+  /** Layers as they came. */
+  readonly blobs: readonly Digest[];
 }
 
 /**
- * Pulls the image again by the digest that it came by, from wherever pulls find it; of its layers only the damaged ones.
- * Each is replaced when its successor is complete: until then, and where that fails, the old one stays.
+ * Unpacks the damaged layers again: from the bytes that are kept of them, else by pulling the image by the digest that it
+ * came by, from wherever pulls find it. Each is replaced when its successor is complete: until then, and where that
+ * fails, the old one stays. A kept blob that is damaged is given up.
  */
 export async function repairImage(
   ctx: Context,
@@ -24,19 +30,55 @@ export async function repairImage(
   record: ImageRecord,
   damage: Damage,
 ): Promise<void> {
+  for (const digest of damage.blobs) deps.kept.remove(digest);
+  if (damage.documents.length + damage.layers.length === 0) return;
+  // A damaged document is worth as much as none.
+  for (const digest of damage.documents) deps.content.remove(digest);
+  const layers = withoutDamaged(deps.layers, damage.layers);
+  const withLayers = { ...deps, layers };
+  const isWhole = damage.documents.length === 0 && (await unpackKept(ctx, withLayers, record));
+  if (!isWhole) await pullAgain(ctx, withLayers, record);
+  await deps.layers.sync(ctx);
+  ctx.log.info("image repaired", { image: record.id, layers: damage.layers.length });
+}
+
+async function pullAgain(ctx: Context, deps: ImageDeps, record: ImageRecord): Promise<void> {
   const [name] = record.repoDigests;
   if (name === undefined) {
     throw failedPrecondition("it came from an archive: import that again");
   }
-  // A damaged document is worth as much as none.
-  for (const digest of damage.documents) deps.content.remove(digest);
-  const layers = withoutDamaged(deps.layers, damage.layers);
-  const image = await pullImage(ctx, { ...deps, layers }, parseReference(name));
+  const image = await pullImage(ctx, deps, parseReference(name));
   if (image.id !== record.id) {
     throw new AppError(`${name} is another image, ${image.id}`, { kind: "data-loss" });
   }
-  await deps.layers.sync(ctx);
-  ctx.log.info("image repaired", { image: record.id, layers: damage.layers.length });
+}
+
+/** Needs nobody else. Answers whether all that is missing was there. */
+async function unpackKept(ctx: Context, deps: ImageDeps, record: ImageRecord): Promise<boolean> {
+  const missing = [...chainOf(record).keys()].filter(
+    (height) => deps.layers.find(chainOf(record)[height] as ChainId) === undefined,
+  );
+  for (const name of record.repoDigests) {
+    const manifests = originalsOf(deps, record, name);
+    const layers = layersOf(manifests);
+    const isKept = (height: number) => deps.kept.find(layers[height]?.digest as Digest);
+    if (layers.length === 0 || !missing.every(isKept)) continue;
+    try {
+      await storeImage(ctx, deps, {
+        ...{ repoTags: [], repoDigests: [], manifests, layers },
+        configDigest: record.id as string as Digest,
+        config: deps.content.get(record.id as string as Digest),
+        source: keptSource(deps),
+        pinned: record.pinned,
+        onBytes: () => {},
+      });
+      return true;
+    } catch (err) {
+      ctx.signal.throwIfAborted();
+      ctx.log.warn("kept layers are of no use", { image: record.id, err: describe(err) });
+    }
+  }
+  return false;
 }
 
 /** The store as if the damaged layers were not there, until they have been replaced. */

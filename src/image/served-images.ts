@@ -1,11 +1,10 @@
 import type { Context } from "../lib/context.ts";
-import { asObject, optional, parseJson } from "../lib/json.ts";
 import { type Digest, digestHex, digestOf, isDigest } from "../oci/digest.ts";
-import { maxManifestBytes } from "../oci/manifest.ts";
 import type { ImageDeps } from "./deps.ts";
 import { chainOf, type ImageRecord } from "./image-record.ts";
+import { findKeptImage, keepableOf, openKeptLayer } from "./kept-layers.ts";
 import { type LayerBlob, openLayerBlob } from "./layer-blob.ts";
-import { originalsOf } from "./originals.ts";
+import { describeDocument, originalsOf } from "./originals.ts";
 import { makeManifest } from "./portable-manifest.ts";
 
 /** What is asked of a registry that mirrors others. */
@@ -21,12 +20,13 @@ export interface ServedDocument {
   readonly digest: Digest;
 }
 
-export type ServedDeps = Pick<ImageDeps, "images" | "layers" | "content">;
+export type ServedDeps = Pick<ImageDeps, "images" | "layers" | "content" | "kept">;
 
 /**
- * The store as a registry: a tag leads to a manifest of the layers as they can be had here, uncompressed, so that anybody
- * can pull. `imageTag` leads to that manifest too, by the image's id. Documents that an image was pulled by are had by
- * their own digests; the compressed layers that those name are not kept.
+ * The store as a registry. Where the image's layers are kept as they came, a tag leads to the document that it led to
+ * when it was pulled; else to a manifest of the layers as they can be had here, uncompressed, so that anybody can pull.
+ * `imageTag` leads to one of those manifests too, by the image's id. Documents that an image was pulled by are had by
+ * their own digests, be the compressed layers that they name kept or not.
  */
 export async function findServedManifest(
   ctx: Context,
@@ -36,20 +36,26 @@ export async function findServedManifest(
 ): Promise<ServedDocument | undefined> {
   for (const record of recordsOf(deps, name)) {
     if (isDigest(tagOrDigest)) {
-      if (record.manifestDigests.includes(tagOrDigest)) return original(deps, tagOrDigest);
+      if (record.manifestDigests.includes(tagOrDigest)) {
+        return original(deps.content.get(tagOrDigest));
+      }
       const made = await portable(ctx, deps, record, originalName(record, name));
       if (made?.digest === tagOrDigest) return made;
     } else if (tagOrDigest === imageTag(record.id)) {
-      return await portable(ctx, deps, record, originalName(record, name));
+      const own = originalName(record, name);
+      const manifest = findKeptImage(ctx, deps, record, own)?.documents.at(-1);
+      return manifest ? original(manifest) : await portable(ctx, deps, record, own);
     } else {
       const tag = tagsOf(record, name).find((one) => one.endsWith(`:${tagOrDigest}`));
-      if (tag !== undefined) return await portable(ctx, deps, record, tag);
+      if (tag === undefined) continue;
+      const document = findKeptImage(ctx, deps, record, tag)?.documents[0];
+      return document ? original(document) : await portable(ctx, deps, record, tag);
     }
   }
   return undefined;
 }
 
-/** A config, or a layer by its diffID. */
+/** A config, a layer by its diffID, or one that is kept by its own digest. */
 export async function findServedBlob(
   ctx: Context,
   deps: ServedDeps,
@@ -63,6 +69,9 @@ export async function findServedBlob(
     }
     const chainId = chainOf(record).find((id) => deps.layers.find(id)?.diffId === digest);
     if (chainId !== undefined) return await openLayerBlob(ctx, deps.layers, chainId, false);
+    if (deps.kept.find(digest) === undefined) continue;
+    const isOfImage = keepableOf(deps, record).includes(digest);
+    if (isOfImage) return openKeptLayer(ctx, deps, { mediaType: "", digest });
   }
   return undefined;
 }
@@ -116,15 +125,8 @@ async function portable(
   return makeManifest(config, layers, originals);
 }
 
-function original({ content }: ServedDeps, digest: Digest): ServedDocument {
-  const bytes = content.get(digest);
-  const document = asObject(
-    parseJson(bytes, "manifest", { maxBytes: maxManifestBytes }),
-    "manifest",
-  );
-  const declared = optional(document["mediaType"], "mediaType", String);
-  const kind = "manifests" in document ? "index" : "manifest";
-  return { bytes, digest, mediaType: declared ?? `application/vnd.oci.image.${kind}.v1+json` };
+function original(bytes: Uint8Array): ServedDocument {
+  return { bytes, ...describeDocument(bytes) };
 }
 
 async function* asStream(bytes: Uint8Array): AsyncGenerator<Uint8Array> {

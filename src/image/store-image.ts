@@ -9,6 +9,7 @@ import type { BlobSource } from "./blob-source.ts";
 import type { ImageDeps } from "./deps.ts";
 import { fetchLayers } from "./fetch-layers.ts";
 import type { Image, ImageId } from "./image.ts";
+import { keepLayers } from "./kept-layers.ts";
 
 /** An image whose manifest is known: what is left is its layers. */
 export interface FoundImage {
@@ -41,6 +42,7 @@ export async function storeImage(ctx: Context, deps: ImageDeps, found: FoundImag
       diffIds: config.diffIds,
       onBytes: found.onBytes,
     });
+    await keepLayers(ctx, deps, found);
     const isNew = deps.images.findRecord(found.configDigest) === undefined;
     if (isNew) await deps.layers.sync(ctx);
     const image = record(deps, found, config, chain);

@@ -5,11 +5,12 @@ import type { Digest } from "../oci/digest.ts";
 import type { ImageDeps } from "./deps.ts";
 import type { ImageId } from "./image.ts";
 import { chainOf, diffIdsOf, type ImageRecord } from "./image-record.ts";
+import { keepableOf } from "./kept-layers.ts";
 import { repairImage } from "./repair.ts";
 
-/** What was found of one layer, manifest or config. */
+/** What was found of one layer, manifest, config or kept blob. */
 export interface Verdict {
-  /** A layer's diffID, or the digest of the document. */
+  /** A layer's diffID, or the digest of the document or blob. */
   readonly digest: Digest;
   /** Those that have it. */
   readonly images: readonly ImageId[];
@@ -25,6 +26,7 @@ export interface VerifyOptions {
 
 interface Part {
   readonly digest: Digest;
+  readonly kind: "document" | "layer" | "blob";
   /** Of layers: the last one is it. */
   readonly diffIds: readonly Digest[] | undefined;
   readonly chainId: ChainId | undefined;
@@ -69,7 +71,11 @@ function partsOf(deps: ImageDeps, keys: readonly string[]): readonly Part[] {
   const records = deps.images.listRecords().filter(({ id }) => wanted.size === 0 || wanted.has(id));
   for (const record of records) {
     for (const digest of [record.id as string as Digest, ...record.manifestDigests]) {
-      add(digest, record, { digest, diffIds: undefined, chainId: undefined });
+      add(digest, record, { kind: "document", digest, diffIds: undefined, chainId: undefined });
+    }
+    for (const digest of keepableOf(deps, record)) {
+      if (deps.kept.find(digest) === undefined) continue;
+      add(digest, record, { kind: "blob", digest, diffIds: undefined, chainId: undefined });
     }
   }
   for (const record of records) {
@@ -77,7 +83,12 @@ function partsOf(deps: ImageDeps, keys: readonly string[]): readonly Part[] {
     for (const [height, chainId] of chainOf(record).entries()) {
       const digest = diffIds[height];
       if (digest === undefined) continue;
-      add(chainId, record, { digest, diffIds: diffIds.slice(0, height + 1), chainId });
+      add(chainId, record, {
+        kind: "layer",
+        digest,
+        diffIds: diffIds.slice(0, height + 1),
+        chainId,
+      });
     }
   }
   return [...parts.values()];
@@ -85,6 +96,9 @@ function partsOf(deps: ImageDeps, keys: readonly string[]): readonly Part[] {
 
 async function problemOf(ctx: Context, deps: ImageDeps, part: Part): Promise<string | undefined> {
   if (part.diffIds !== undefined) return await deps.layers.verify(ctx, part.diffIds);
+  if (part.kind === "blob") {
+    return deps.kept.find(part.digest) && (await deps.kept.verify(ctx, part.digest));
+  }
   try {
     deps.content.get(part.digest);
     return undefined;
@@ -107,7 +121,8 @@ async function repairAll(
       const own = [...left].filter(({ records }) => records.includes(record));
       try {
         await repairImage(ctx, deps, record, {
-          documents: own.filter(({ chainId }) => chainId === undefined).map(({ digest }) => digest),
+          documents: digestsOf(own, "document"),
+          blobs: digestsOf(own, "blob"),
           layers: own.flatMap(({ chainId }) => chainId ?? []),
         });
         for (const one of own) left.delete(one);
@@ -118,6 +133,10 @@ async function repairAll(
     }
   }
   return failures;
+}
+
+function digestsOf(parts: readonly Part[], kind: Part["kind"]): readonly Digest[] {
+  return parts.filter((part) => part.kind === kind).map(({ digest }) => digest);
 }
 
 function verdict(part: Part, problem: string | undefined, repair: Verdict["repair"]): Verdict {

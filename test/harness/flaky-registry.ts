@@ -49,7 +49,7 @@ export interface FlakyRegistry extends AsyncDisposable {
 
 const chunkBytes = 64 << 10;
 /** A busy reader has time to take what has come: a reset throws away what it has not. */
-const beforeResetMs = 100;
+const beforeResetMs = 250;
 
 /** A registry that serves these images (`name` or `name:tag`) over plain http/1.1, well unless told otherwise. */
 export async function startFlakyRegistry(

@@ -11,7 +11,7 @@ import { silentLog } from "../../src/lib/log.ts";
 import { noProxy } from "../../src/registry/proxy.ts";
 
 export interface TestImagesOptions
-  extends Partial<Pick<ImagesOptions, "records" | "bootId" | "peers">> {
+  extends Partial<Pick<ImagesOptions, "records" | "bootId" | "peers" | "keepsBlobs">> {
   /** `hosts.toml` by registry. */
   readonly hosts?: Readonly<Record<string, string>>;
   readonly transfer?: TransferOptions;
@@ -35,6 +35,7 @@ export async function openTestImages(
     unpackArgv: (...args) => [process.execPath, join(import.meta.dir, "unpack-main.ts"), ...args],
     registry: { configDirs: [certs], registriesFiles: [], dockerConfigFiles: [], proxy: noProxy },
     transfer: options.transfer ?? {},
+    keepsBlobs: options.keepsBlobs ?? false,
     ...(options.peers && { peers: options.peers }),
   });
 }
