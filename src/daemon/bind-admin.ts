@@ -12,14 +12,16 @@ import type { Domain } from "./bind-cri.ts";
 
 /** The operations as the admin service calls them. */
 export function bindAdmin({
+  config,
   images,
   deps,
-}: Pick<Domain, "images"> & {
+}: Pick<Domain, "config" | "images"> & {
   readonly deps: Pick<Domain["deps"], "containers">;
 }): AdminDeps {
+  const registries = config.images.importRegistries;
   return {
-    importPath: (ctx, path) => importArchive(ctx, images, path),
-    importStream: (ctx, source) => importStream(ctx, images, source),
+    importPath: (ctx, path) => importArchive(ctx, images, path, { registries }),
+    importStream: (ctx, source) => importStream(ctx, images, source, { registries }),
     exportImages: (ctx, keys, options) => exportImages(ctx, images, keys, options),
     pull: (ctx, name, { credentials, onProgress }) =>
       pullImage(ctx, images, parseReference(name), { auth: credentials, onProgress }),

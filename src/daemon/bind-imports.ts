@@ -6,9 +6,12 @@ import { pullImage } from "../image/pull.ts";
 import { parseReference } from "../oci/reference.ts";
 
 /** The operations as the import of a directory calls them. */
-export function bindImports(images: OpenImages): ImportDirectoryDeps {
+export function bindImports(
+  images: OpenImages,
+  registries: readonly string[],
+): ImportDirectoryDeps {
   return {
-    importArchive: (ctx, path) => importArchive(ctx, images, path, { pinned: true }),
+    importArchive: (ctx, path) => importArchive(ctx, images, path, { pinned: true, registries }),
     async pullPinned(ctx, name) {
       const known = images.images.find(name);
       if (known === undefined) {

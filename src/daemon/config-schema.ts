@@ -7,6 +7,7 @@ import {
   type NamedTable,
   path,
   paths,
+  registries,
   type SettingTable,
   socketAddress,
   text,
@@ -105,6 +106,9 @@ export const schema = {
     pinned: texts(
       [],
       'Images that the kubelet\'s garbage collection leaves alone: names, with * for any characters ("registry.example/base/*").',
+    ),
+    importRegistries: registries(
+      'Where images of archives seem to come from as well: with "registry.example", docker.io/library/x:1 is also registry.example/library/x:1.',
     ),
     keepBlobs: flag(
       false,

@@ -68,6 +68,10 @@ const refused: readonly [text: string, message: string][] = [
     "[network]\nconf_dirs = [\n '/a',\n 'b',\n]\n",
     "f:2: network.conf_dirs: expected a list of absolute paths",
   ],
+  [
+    "[images]\nimport_registries = ['https://reg.site']",
+    "f:2: images.import_registries: expected a list of registries, host[:port][/path]",
+  ],
   ["log = 1", "f:1: log: expected a table"],
   [
     "[images]\nmax_parallel_downloads = 0",

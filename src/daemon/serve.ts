@@ -256,6 +256,6 @@ async function openDomain(
 /** In the background, until the context ends. */
 async function importImages(ctx: Context, config: Config, images: OpenImages): Promise<void> {
   const directory = `${config.root}/images`;
-  const deps = bindImports(images);
+  const deps = bindImports(images, config.images.importRegistries);
   await watchImports(ctx, directory, (look) => importDirectory(ctx, deps, directory, look));
 }

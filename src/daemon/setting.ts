@@ -1,4 +1,5 @@
 import { isIP } from "node:net";
+import { isRegistryPrefix } from "../image/import-names.ts";
 import { logLevels } from "../lib/log.ts";
 
 /** One value of the configuration file: what it is when absent, how it is read, and what people read about it. */
@@ -83,6 +84,18 @@ export function texts(fallback: readonly string[], doc: string): Setting<readonl
       ? value
       : new Refusal("a list of strings"),
   );
+}
+
+export function registries(doc: string): Setting<readonly string[]> {
+  return setting([], doc, (value) =>
+    Array.isArray(value) && value.length <= 100 && value.every(isRegistry)
+      ? value
+      : new Refusal("a list of registries, host[:port][/path]"),
+  );
+}
+
+function isRegistry(value: unknown): boolean {
+  return typeof value === "string" && isRegistryPrefix(value);
 }
 
 export function integer(

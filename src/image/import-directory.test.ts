@@ -52,6 +52,12 @@ test("importDirectory() reads a source again when it changed, failed, or lost an
   for (const name of ["a.tar", "b.tar.gz", "c.tzst", "bad.tar", "note.md", ".hidden.tar"])
     put(name);
   expect(await scan()).toEqual(["a.tar", "b.tar.gz", "bad.tar", "c.tzst"]);
+  // What cannot be read is tried as well: only then does anybody hear of it.
+  for (const name of ["D.TAR.GZ", "e.tgz", "f.tar.zst", "bad.tar.lz4", "bad.tbz"]) put(name);
+  expect(await scan()).toEqual([
+    ...["D.TAR.GZ", "bad.tar", "bad.tar.lz4", "bad.tbz", "e.tgz", "f.tar.zst"],
+  ]);
+  for (const name of ["bad.tar.lz4", "bad.tbz"]) rmSync(`${dir}/${name}`);
   expect(await scan()).toEqual(["bad.tar"]);
   put("a.tar", "changed");
   expect(await scan(false)).toEqual(["a.tar", "bad.tar"]);

@@ -26,7 +26,8 @@ const settleMs = 2000;
 const memoryFile = ".imported.json";
 const maxListBytes = 1 << 20;
 const maxListed = 1000;
-const archiveName = /\.(?:tar|tar\.gz|tgz|tar\.zst|tzst)$/;
+/** The last ones are refused, which is better than to be passed over in silence. */
+const archiveName = /\.(?:tar|tar\.gz|tgz|tar\.zst|tzst|tar\.(?:bz2|lz4|xz)|tbz2?|txz)$/i;
 
 /**
  * Imports what lies in `directory`, so that a node without a registry has its images: archives (`*.tar`, `.tar.gz`, `.tar.zst`),

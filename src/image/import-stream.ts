@@ -7,6 +7,8 @@ import type { UnpackedLayer } from "../snapshot/snapshotter.ts";
 import { type ArchivedImage, readArchivedImages } from "./archive-images.ts";
 import type { ImageDeps } from "./deps.ts";
 import type { Image } from "./image.ts";
+import type { ImportOptions } from "./import.ts";
+import { withRegistries } from "./import-names.ts";
 import { type PassedArchive, readPassing } from "./passing-archive.ts";
 import { storeImage, usedLayers } from "./store-image.ts";
 
@@ -18,7 +20,7 @@ export async function importStream(
   ctx: Context,
   deps: ImageDeps,
   source: AsyncIterable<Uint8Array>,
-  { pinned = false }: { readonly pinned?: boolean } = {},
+  { pinned = false, registries = [] }: ImportOptions = {},
 ): Promise<readonly Image[]> {
   await using archive = await readPassing(ctx, deps.layers, source);
   const images: Image[] = [];
@@ -29,9 +31,9 @@ export async function importStream(
       using _hold = deps.layers.hold(chain);
       await commitLayers(ctx, deps, archive, image, diffIds);
       const { fileOf: _, ...found } = image;
-      images.push(
-        await storeImage(ctx, deps, { ...found, source: nowhere, pinned, onBytes: () => {} }),
-      );
+      const names = withRegistries(found, registries);
+      const more = { source: nowhere, pinned, onBytes: () => {} };
+      images.push(await storeImage(ctx, deps, { ...found, ...names, ...more }));
     } catch (err) {
       await deps.layers.removeUnused(ctx, chain, usedLayers(deps));
       throw err;

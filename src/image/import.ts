@@ -9,19 +9,23 @@ import { openArchive } from "./archive-file.ts";
 import { readArchivedImages } from "./archive-images.ts";
 import type { ImageDeps } from "./deps.ts";
 import type { Image } from "./image.ts";
+import { withRegistries } from "./import-names.ts";
 import { importStream } from "./import-stream.ts";
 import { storeImage } from "./store-image.ts";
 
 export interface ImportOptions {
   /** Image garbage collection leaves them alone. */
   readonly pinned?: boolean;
+  /** Where the images seem to come from as well (import-names.ts). */
+  readonly registries?: readonly string[];
 }
 
 const readBytes = 1 << 18;
 
 /**
  * Imports every image for this platform from an archive as `docker save` writes it or an OCI image layout: a tar file,
- * plain or as gzip or zstd, or a directory. Verified like a pull. Images that came before one that fails stay.
+ * plain or as gzip or zstd, or a directory. Verified like a pull. Images that came before one that fails stay. A tag that
+ * another image had is taken from it.
  */
 export async function importArchive(
   ctx: Context,
@@ -49,7 +53,7 @@ async function importFrom(
   ctx: Context,
   deps: ImageDeps,
   archive: ImageArchive,
-  { pinned = false }: ImportOptions,
+  { pinned = false, registries = [] }: ImportOptions,
 ): Promise<readonly Image[]> {
   const images: Image[] = [];
   for (const { fileOf, ...found } of await readArchivedImages(archive, deps.platform)) {
@@ -60,7 +64,9 @@ async function importFrom(
         return archive.stream(file);
       },
     };
-    images.push(await storeImage(ctx, deps, { ...found, source, pinned, onBytes: () => {} }));
+    const names = withRegistries(found, registries);
+    const options = { source, pinned, onBytes: () => {} };
+    images.push(await storeImage(ctx, deps, { ...found, ...names, ...options }));
   }
   if (images.length === 0) throw invalidArgument("no image for this platform");
   return images;
@@ -68,7 +74,25 @@ async function importFrom(
 
 async function isCompressed(path: string): Promise<boolean> {
   await using file = await open(path, "r");
-  const head = Buffer.alloc(4);
+  const head = Buffer.alloc(6);
   const { bytesRead } = await file.read(head, 0, head.byteLength, 0);
+  refuseOther(head.subarray(0, bytesRead));
   return compressionOf(head.subarray(0, bytesRead)) !== "none";
+}
+
+/** What k3s reads, or people have, and we do not: no archive of images begins with a file of such a name. */
+const otherCompressions = {
+  bzip2: "425a68",
+  lz4: "04224d18",
+  xz: "fd377a585a00",
+} as const;
+
+function refuseOther(head: Buffer): void {
+  for (const [name, magic] of Object.entries(otherCompressions)) {
+    if (head.toString("hex").startsWith(magic)) {
+      throw invalidArgument(
+        `compressed with ${name}, which is not read: use gzip or zstd, or none`,
+      );
+    }
+  }
 }

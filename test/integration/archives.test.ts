@@ -7,7 +7,7 @@ import { importArchive } from "../../src/image/import.ts";
 import { importStream } from "../../src/image/import-stream.ts";
 import type { OpenImages } from "../../src/image/open.ts";
 import { pullImage } from "../../src/image/pull.ts";
-import { kindOf } from "../../src/lib/errors.ts";
+import { kindOf, describe as messageOf } from "../../src/lib/errors.ts";
 import { silentLog } from "../../src/lib/log.ts";
 import { parseReference } from "../../src/oci/reference.ts";
 import {
@@ -102,6 +102,49 @@ describe.skipIf(!isPossible)("image archives", () => {
     const into = await open();
     await importArchive(ctx, into, file(archive));
     expect(identities(into)).toEqual(identities(source));
+  });
+
+  test("images seem to come from further registries, by tag and digest, and take tags over", async () => {
+    const archive = await write(["gcr.io/test/one:1"]);
+    const registries = ["reg.site:5000", "hub.site/cache"];
+    const ways: readonly ((into: OpenImages) => Promise<unknown>)[] = [
+      (into) => importArchive(ctx, into, file(archive), { registries }),
+      (into) => importArchive(ctx, into, file(gzipSync(archive)), { registries }),
+      (into) => importStream(ctx, into, streamOf(archive), { registries }),
+    ];
+    for (const way of ways) {
+      const into = await open();
+      await importArchive(ctx, into, file(await write(["gcr.io/test/two:2"])), { registries });
+      const other = into.images.get("reg.site:5000/test/two:2");
+      into.images.put({
+        ...(into.images.findRecord(other.id) ?? expect.unreachable()),
+        repoTags: ["hub.site/cache/test/one:1"],
+      });
+      await way(into);
+      const { id } = into.images.get("gcr.io/test/one:1");
+      const { digest } = one.manifest;
+      for (const prefix of ["gcr.io", ...registries]) {
+        for (const suffix of [":1", `@${digest}`]) {
+          expect(into.images.get(`${prefix}/test/one${suffix}`).id).toBe(id);
+        }
+      }
+      expect(into.images.get(other.id).repoTags).toEqual([
+        ...["gcr.io/test/two:2", "reg.site:5000/test/two:2", "hub.site/cache/test/two:2"],
+      ]);
+    }
+  });
+
+  test.each([
+    ["bzip2", "BZh91AY&SY"],
+    ["lz4", "\x04\x22\x4d\x18\x64"],
+    ["xz", "\xfd7zXZ\0\0"],
+  ])("what %s has compressed is refused by name", async (name, head) => {
+    const path = file(Buffer.from(head + "x".repeat(2000), "latin1"));
+    const err: unknown = await importArchive(ctx, source, path).catch((cause: unknown) => cause);
+    expect([kindOf(err), messageOf(err)]).toEqual([
+      "invalid-argument",
+      `import ${path}: compressed with ${name}, which is not read: use gzip or zstd, or none`,
+    ]);
   });
 
   test("docker-archive: same ids and tags, and no digests, which it does not have", async () => {
