@@ -35,5 +35,10 @@ export async function onExit(
 ): Promise<void> {
   const id = exit.container as ContainerId;
   if (deps.containers.find(id) !== undefined) await recordExit(ctx, deps, id, exit.record);
-  else await recordInfraExit(ctx, deps, id);
+  else if (deps.sandboxes.list().some(({ infra }) => infra?.id === id)) {
+    await recordInfraExit(ctx, deps, id);
+  } else if (!deps.intents.list().some((intent) => intent.id === id)) {
+    // Its creation was undone while its monitor was being replaced.
+    await deps.monitors.forget(detached(ctx), id);
+  }
 }

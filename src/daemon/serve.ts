@@ -72,6 +72,7 @@ export async function serve(
   makeDirectories(config);
   rmSync(`${config.root}/checkpoints`, { recursive: true, force: true });
   setChildSubreaper();
+  await startFetching();
   const domain = await openDomain(ctx, config, resources, parts.loadNri);
   resources.defer(() => settled(domain.deps, config.limits.shutdownSeconds * 1000));
   const readiness = new Readiness();
@@ -118,6 +119,11 @@ function stopSignal(): Promise<string> {
   // Whoever started us may hang up; the log then loses lines (log-sink.ts), and nothing else happens.
   process.on("SIGHUP", () => {});
   return promise;
+}
+
+/** The engine makes the thread of `fetch` when it is first needed, and ends the process where it cannot: so, now. */
+async function startFetching(): Promise<void> {
+  await fetch("http://localhost/", { unix: "/dev/null" }).catch(() => {});
 }
 
 /** Only root looks into them. Containers in user namespaces pass through `<state>`, hence 0711 there. */

@@ -69,9 +69,9 @@ export function kindOf(err: unknown): ErrorKind {
   return "internal";
 }
 
-/** What `node:fs` says when the node has no more of something: no bug, and it may pass. */
+/** What `node:fs` and Bun.spawn say when the node has no more of something: no bug, and it may pass. */
 const exhausted: ReadonlySet<string | undefined> = new Set([
-  ...["ENOSPC", "EDQUOT", "EMFILE", "ENFILE", "ENOMEM"],
+  ...["ENOSPC", "EDQUOT", "EMFILE", "ENFILE", "ENOMEM", "EAGAIN"],
 ]);
 
 /** The first reason in the cause chain, which the interceptor puts in front of the message. */

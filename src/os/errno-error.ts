@@ -4,7 +4,12 @@ import { AppError, type ErrorKind } from "../lib/errors.ts";
 /** Linux's numbers by name: `errno.ENOENT`. */
 export const errno = constants.errno;
 
-const nameOf = new Map(Object.entries(errno).map(([name, code]) => [code as number, name]));
+/** Of two names for one number, the first in the alphabet: EAGAIN, not EWOULDBLOCK. */
+const nameOf = new Map(
+  Object.entries(errno)
+    .reverse()
+    .map(([name, code]) => [code as number, name]),
+);
 
 const kinds: Readonly<Partial<Record<number, ErrorKind>>> = {
   [errno.ENOSPC]: "resource-exhausted",
@@ -12,6 +17,7 @@ const kinds: Readonly<Partial<Record<number, ErrorKind>>> = {
   [errno.EMFILE]: "resource-exhausted",
   [errno.ENFILE]: "resource-exhausted",
   [errno.ENOMEM]: "resource-exhausted",
+  [errno.EAGAIN]: "resource-exhausted",
 };
 
 /** A system call said no. The message is `call: ENAME`. */

@@ -137,6 +137,8 @@ export class MonitorLink implements Disposable {
       if (monitor === undefined) throw new AppError("no monitor", { kind: "unavailable" });
       const created = readCreatedContainer(await monitor.client.request(request));
       const { container, dir } = request;
+      // Ours to forget, also where it cannot be held.
+      this.containers.set(container, { held: undefined, exited: undefined });
       this.#hold({ ...created, container, dir, isAdopted: false }, monitor.pid);
       return created;
     } finally {

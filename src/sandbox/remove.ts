@@ -1,4 +1,5 @@
-import { removeContainer } from "../container/remove.ts";
+import { releaseMs } from "../container/release.ts";
+import { removeContainer, undoCreation } from "../container/remove.ts";
 import { type Context, detached, withFields } from "../lib/context.ts";
 import type { SandboxId } from "../lib/id.ts";
 import type { SandboxDeps } from "./deps.ts";
@@ -17,6 +18,10 @@ export async function removeSandbox(ctx: Context, deps: SandboxDeps, id: Sandbox
   await tearDown(subject, deps, sandbox);
   for (const container of deps.containers.list().filter((one) => one.sandboxId === id)) {
     await removeContainer(subject, deps, container.id);
+  }
+  // Creations that failed, and could not be undone at the time.
+  for (const intent of deps.intents.list().filter((one) => one.sandboxId === id)) {
+    await undoCreation(detached(subject, releaseMs), deps, intent);
   }
   removeSandboxDirectory(sandboxDirectoryOf(deps.stateDir, id));
   const last = deps.sandboxes.get(id);

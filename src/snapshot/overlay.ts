@@ -1,4 +1,3 @@
-import { randomBytes } from "node:crypto";
 import {
   chmodSync,
   chownSync,
@@ -136,7 +135,9 @@ export class OverlaySnapshotter implements Snapshotter {
   async remove(_ctx: Context, id: string): Promise<void> {
     checkId(id);
     unmapLayers(this.#path(id, "mapped"));
-    const trash = this.#path(`.removed-${randomBytes(8).toString("hex")}`);
+    // By its id, so that a repeated call goes on with what could not be deleted.
+    const trash = this.#path(`.removed-${id}`);
+    await rm(trash, { recursive: true, force: true });
     try {
       renameSync(this.#path(id), trash);
     } catch (err) {
