@@ -15,8 +15,6 @@ async function runRole([role, ...args]: readonly string[]): Promise<number> {
       return (await import("./container/source-role.ts")).runSource(args);
     case "unpack":
       return await (await import("./snapshot/unpack-role.ts")).runUnpack(args);
-    case "namespaces":
-      return (await import("./network/namespaces-role.ts")).runNamespaces(args);
     case "counters":
       return (await import("./network/counters-role.ts")).runCounters(args);
     case "sockets":

@@ -3,11 +3,11 @@ import { cached, embed } from "../cache.ts";
 import { run } from "../command.ts";
 import type { Part } from "./part.ts";
 
-const programs = ["pause", "user-namespace", "without-unified"] as const;
+const programs = ["pause", "namespaces", "without-unified"] as const;
 
 /**
- * Programs of one page each: the first process of a pod that shares a PID namespace, the maker of user namespaces, and
- * what crun starts through on a node with hybrid cgroups.
+ * Programs of one page each: the first process of a pod that shares a PID namespace, the maker of namespaces, and what
+ * crun starts through on a node with hybrid cgroups.
  */
 export async function buildPause(version: string): Promise<Part> {
   const source = (name: string) => join(embed, "pause", name);

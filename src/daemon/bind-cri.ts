@@ -100,7 +100,7 @@ export function bindCri({ config, deps, images, streaming }: Domain): CriDeps {
       handlers: [...handlers].map(([name, { features }]) => ({
         ...features,
         name,
-        userNamespaces: features.userNamespaces && deps.userNamespacePath !== undefined,
+        userNamespaces: features.userNamespaces && deps.userNamespaces,
       })),
       defaultHandler: config.runtime.defaultHandler,
       sandboxImage: config.sandboxImage,

@@ -173,7 +173,7 @@ async function openDomain(
     },
   });
   const cgroup = readCgroupHost();
-  const userNamespacePath = `${config.payload}/user-namespace`;
+  const namespacesPath = `${config.payload}/namespaces`;
   const cgroupDriver = detectDriver(config.cgroup.driver, cgroup);
   const reaper = resources.use(new Reaper());
   // Monitors tell what has ended as soon as they are found; it is taken note of when all of this is built.
@@ -237,13 +237,12 @@ async function openDomain(
       return plugins.hooks;
     },
     pausePath: `${config.payload}/pause`,
-    userNamespacePath: (await supportsUserNamespaces(
-      ctx,
-      { stateDir: config.state, snapshots: images.snapshots },
-      userNamespacePath,
-    ))
-      ? userNamespacePath
-      : undefined,
+    namespacesPath,
+    userNamespaces: await supportsUserNamespaces(ctx, {
+      stateDir: config.state,
+      snapshots: images.snapshots,
+      namespacesPath,
+    }),
     locks: new KeyedMutex(),
     sandboxLocks: new KeyedMutex(),
     starting: new Map(),

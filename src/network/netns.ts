@@ -1,13 +1,20 @@
-import { existsSync, lstatSync, mkdirSync, readdirSync, rmdirSync, unlinkSync } from "node:fs";
+import {
+  closeSync,
+  existsSync,
+  lstatSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  rmdirSync,
+  unlinkSync,
+} from "node:fs";
 import { type Context, detached } from "../lib/context.ts";
-import { AppError, type ErrorKind, invalidArgument } from "../lib/errors.ts";
-import { asObject, asString, parseJson } from "../lib/json.ts";
-import { CommandError, runCommand } from "../os/command.ts";
+import { AppError, invalidArgument } from "../lib/errors.ts";
+import type { PodIds } from "../oci/pod-ids.ts";
 import { isErrno } from "../os/errno-error.ts";
 import { MNT_DETACH, UMOUNT_NOFOLLOW, umount } from "../os/mount.ts";
-import { childEnv, roleArgv } from "../os/role.ts";
+import { makeNamespaces } from "./make-namespaces.ts";
 import { type NamespaceKind, namespaceKinds, parseSysctls } from "./sysctl.ts";
-import type { UserNamespaceRequest } from "./user-namespace.ts";
 
 /** Namespaces to make for one sandbox. Those not in `kinds` are the node's. */
 export interface NamespaceRequest {
@@ -18,10 +25,8 @@ export interface NamespaceRequest {
   readonly hostname?: string;
   readonly sysctls: Readonly<Record<string, string>>;
   /** A new user namespace, pinned at `<dir>/user`; the others then belong to it. */
-  readonly userNamespace?: UserNamespaceRequest;
+  readonly userNamespace?: { readonly ids: PodIds };
 }
-
-const roleTimeoutMs = 20_000;
 
 /** Where a pinned namespace is: what goes into `linux.namespaces[].path` and CNI_NETNS. */
 export function namespacePath(dir: string, kind: NamespaceKind | "user"): string {
@@ -30,51 +35,32 @@ export function namespacePath(dir: string, kind: NamespaceKind | "user"): string
 
 /**
  * Makes the namespaces, sets them up (`lo` up, host name, sysctls) and pins each at `<dir>/<kind>` by a bind mount, so that they live
- * without any process. All or nothing: after a failure nothing is pinned.
- * The work is done by a child (role `namespaces`), because unshare(2) changes the thread that calls it.
+ * without any process. All or nothing: after a failure nothing is pinned. `program` is the static program that does it.
  */
 export async function pinNamespaces(
   ctx: Context,
+  program: string,
   request: NamespaceRequest,
-  role: readonly string[] = roleArgv("namespaces"),
 ): Promise<void> {
-  const sysctls = parseSysctls(request.sysctls, request.kinds);
-  const pinned = [...request.kinds, ...(request.userNamespace ? (["user"] as const) : [])];
-  if (pinned.length === 0) return;
-  if (Buffer.byteLength(request.hostname ?? "") > 64) {
-    throw invalidArgument("host name over 64 bytes");
-  }
-  for (const kind of pinned) {
-    if (existsSync(namespacePath(request.dir, kind))) {
-      throw new AppError(`${namespacePath(request.dir, kind)} is pinned already`, {
-        kind: "already-exists",
-      });
+  const { dir, kinds, hostname = "", userNamespace } = request;
+  const sysctls = parseSysctls(request.sysctls, kinds);
+  const pins = [...kinds, ...(userNamespace ? (["user"] as const) : [])].map((kind) => ({
+    kind,
+    path: namespacePath(dir, kind),
+  }));
+  if (pins.length === 0) return;
+  if (Buffer.byteLength(hostname) > 64) throw invalidArgument("host name over 64 bytes");
+  for (const { path } of pins) {
+    if (existsSync(path)) {
+      throw new AppError(`${path} is pinned already`, { kind: "already-exists" });
     }
   }
   await using undo = new AsyncDisposableStack();
-  mkdirSync(request.dir, { recursive: true, mode: 0o700 });
-  undo.defer(() => unpinNamespaces(detached(ctx), request.dir));
-  const result = await runCommand(ctx, role, {
-    env: childEnv,
-    stdin: JSON.stringify({ ...request, sysctls }),
-    timeoutMs: roleTimeoutMs,
-  });
-  if (result.exitCode !== 0) {
-    throw roleFailure(result.stdout) ?? new CommandError(role, result.exitCode, result.stderr);
-  }
+  mkdirSync(dir, { recursive: true, mode: 0o700 });
+  undo.defer(() => unpinNamespaces(detached(ctx), dir));
+  for (const { path } of pins) closeSync(openSync(path, "wx", 0o400));
+  await makeNamespaces(ctx, program, { kinds, hostname, sysctls, ids: userNamespace?.ids, pins });
   undo.move();
-}
-
-/** The child says what failed as `{kind, message}`. */
-function roleFailure(stdout: Buffer): AppError | undefined {
-  try {
-    const failure = asObject(parseJson(stdout, "namespaces", { maxBytes: 65536 }), "failure");
-    return new AppError(`make namespaces: ${asString(failure["message"], "message")}`, {
-      kind: asString(failure["kind"], "kind") as ErrorKind,
-    });
-  } catch {
-    return undefined;
-  }
 }
 
 /**

@@ -16,17 +16,8 @@ const ifreqSize = 40; // struct ifreq: name, then a union of which ifr_flags is 
 
 export const IFF_UP = 0x1;
 
-/** netdevice(7) SIOCGIFFLAGS and SIOCSIFFLAGS: sets flags of an interface in the network namespace of the calling thread. */
-export function setInterfaceFlags(name: string, flags: number): void {
-  changeInterfaceFlags(name, (before) => before | flags);
-}
-
-/** netdevice(7): the same, taking flags away. */
+/** netdevice(7) SIOCGIFFLAGS and SIOCSIFFLAGS: takes flags of an interface away, in the network namespace of the calling thread. */
 export function clearInterfaceFlags(name: string, flags: number): void {
-  changeInterfaceFlags(name, (before) => before & ~flags);
-}
-
-function changeInterfaceFlags(name: string, change: (before: number) => number): void {
   const nameBytes = cstring(name);
   if (nameBytes.byteLength > IFNAMSIZ) throw new RangeError(`interface name over 15 bytes`);
   const request = Buffer.alloc(ifreqSize);
@@ -36,7 +27,7 @@ function changeInterfaceFlags(name: string, change: (before: number) => number):
     check("socket", () => libc.socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0)),
   );
   check(`ioctl SIOCGIFFLAGS ${name}`, () => libc.ioctl(int32(socket.fd), SIOCGIFFLAGS, request));
-  const flags = uint32(change(request.readUInt16LE(IFNAMSIZ))) & 0xffff;
-  request.writeUInt16LE(flags, IFNAMSIZ);
+  const left = request.readUInt16LE(IFNAMSIZ) & ~uint32(flags);
+  request.writeUInt16LE(left, IFNAMSIZ);
   check(`ioctl SIOCSIFFLAGS ${name}`, () => libc.ioctl(int32(socket.fd), SIOCSIFFLAGS, request));
 }

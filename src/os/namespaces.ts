@@ -1,9 +1,8 @@
-import { check, cstring, int32, link, uint32 } from "./libc.ts";
+import { check, int32, link, uint32 } from "./libc.ts";
 
 const libc = link({
   unshare: { args: ["int"], returns: "int" },
   setns: { args: ["int", "int"], returns: "int" },
-  sethostname: { args: ["ptr", "u64"], returns: "int" },
 });
 
 export const CLONE_NEWUTS = 0x0400_0000;
@@ -21,14 +20,4 @@ export function unshare(flags: number): void {
 /** setns(2): the calling thread enters the namespace behind an open file of /proc/<pid>/ns. For short-lived child roles. */
 export function enterNamespace(fd: number, flag: number): void {
   check(`setns ${flag.toString(16)}`, () => libc.setns(int32(fd), uint32(flag)));
-}
-
-const maxHostNameBytes = 64;
-
-/** sethostname(2), in the UTS namespace of the calling thread. */
-export function setHostName(name: string): void {
-  const bytes = cstring(name);
-  const length = bytes.byteLength - 1;
-  if (length > maxHostNameBytes) throw new RangeError(`host name over ${maxHostNameBytes} bytes`);
-  check("sethostname", () => libc.sethostname(bytes, length));
 }

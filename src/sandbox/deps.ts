@@ -15,8 +15,10 @@ export interface SandboxDeps extends ContainerDeps {
   readonly plugins: SandboxPlugins;
   /** The static program that holds a shared PID namespace. */
   readonly pausePath: string;
-  /** The static program that makes user namespaces; undefined where this node cannot give pods any. */
-  readonly userNamespacePath: string | undefined;
+  /** The static program that makes namespaces. */
+  readonly namespacesPath: string;
+  /** Whether this node can give pods user namespaces. */
+  readonly userNamespaces: boolean;
   /** Held while a sandbox is run, stopped or removed, or its infra container started. */
   readonly sandboxLocks: KeyedMutex<SandboxId>;
   /** Those that somebody waits to stop or remove: nothing new is created in them. */

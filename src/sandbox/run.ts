@@ -69,7 +69,7 @@ async function setUp(ctx: Context, deps: SandboxDeps, intent: Sandbox): Promise<
   deps.sandboxes.put(intent);
   undo.defer(() => undoSetUp(detached(ctx, undoMs), deps, id));
   createSandboxDirectory(paths, config);
-  await pinNamespaces(ctx, {
+  await pinNamespaces(ctx, deps.namespacesPath, {
     dir: paths.namespaces,
     kinds: (["net", "ipc", "uts"] as const).filter((kind) => namespaces[kind]),
     hostname: hostnameOf(config),

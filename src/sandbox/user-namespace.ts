@@ -7,23 +7,22 @@ import {
   pinNamespaces,
   unpinNamespaces,
 } from "../network/netns.ts";
-import type { UserNamespaceRequest } from "../network/user-namespace.ts";
 import type { SandboxDeps } from "./deps.ts";
 import { podNamespaces } from "./namespaces.ts";
 import type { Sandbox } from "./sandbox.ts";
 
 /** The user namespace to make for a sandbox that wants one, where the node and the handler can do that. */
 export function userNamespaceOf(
-  deps: Pick<SandboxDeps, "handlers" | "userNamespacePath">,
+  deps: Pick<SandboxDeps, "handlers" | "userNamespaces">,
   sandbox: Pick<Sandbox, "config" | "handler">,
 ): Pick<NamespaceRequest, "userNamespace"> {
   const { ids } = podNamespaces(sandbox.config);
   if (ids === undefined) return {};
   const { name, features } = getHandler(deps.handlers, sandbox.handler);
-  if (deps.userNamespacePath === undefined || !features.userNamespaces) {
+  if (!deps.userNamespaces || !features.userNamespaces) {
     throw failedPrecondition(`user namespace: not possible with handler ${name} on this node`);
   }
-  return { userNamespace: { program: deps.userNamespacePath, ids } };
+  return { userNamespace: { ids } };
 }
 
 /** Any that are not the node's own. */
@@ -32,8 +31,7 @@ const probeIds = { hostId: 100_000, length: 65_536 };
 /** Whether pods can have user namespaces here: makes one and mounts something for it. */
 export async function supportsUserNamespaces(
   ctx: Context,
-  deps: Pick<SandboxDeps, "stateDir" | "snapshots">,
-  program: UserNamespaceRequest["program"],
+  deps: Pick<SandboxDeps, "stateDir" | "snapshots" | "namespacesPath">,
 ): Promise<boolean> {
   const dir = `${deps.stateDir}/probe`;
   const ids = { uids: probeIds, gids: probeIds };
@@ -41,7 +39,8 @@ export async function supportsUserNamespaces(
   undo.defer(() => unpinNamespaces(detached(ctx), dir));
   try {
     await unpinNamespaces(ctx, dir);
-    await pinNamespaces(ctx, { dir, kinds: [], sysctls: {}, userNamespace: { program, ids } });
+    const request = { dir, kinds: [], sysctls: {}, userNamespace: { ids } };
+    await pinNamespaces(ctx, deps.namespacesPath, request);
   } catch (err) {
     ctx.log.info("no user namespaces for pods on this node", { err: describe(err) });
     return false;
