@@ -4,10 +4,13 @@ import { type ProxySettings, proxyFor } from "./proxy.ts";
 import { isLinkLocal } from "./realm.ts";
 import { RegistryError, redactUrl, StalledError } from "./registry-error.ts";
 import type { RegistryHost } from "./registry-host.ts";
+import { tlsFailure } from "./tls-failure.ts";
 
 const maxRedirects = 10;
 /** No use in asking again. */
 const notFollowed = 302;
+/** Neither; the number is nginx's. */
+const notBelieved = 495;
 
 /** How requests to one host are made. */
 export interface Route {
@@ -29,7 +32,7 @@ export interface RequestOptions {
 /**
  * One HTTP request to a host, redirects followed by us: what authorises us, and what the configuration has for this
  * host, goes to the first origin only and never comes back once that has been left; https stays https. Answers
- * whatever status it is; failing to get one is a RegistryError.
+ * whatever status it is; failing to get one is a RegistryError, which is transient unless it is about certificates.
  */
 export async function request(
   ctx: Context,
@@ -99,8 +102,11 @@ async function fetchOnce(
       // biome-ignore lint/style/useErrorCause: it says no more than this
       throw new StalledError(`${redactUrl(url)}: no answer in ${route.timeoutMs} ms`);
     }
+    const code = codeOf(cause);
+    const distrust = tlsFailure(code);
+    const status = distrust === undefined ? 0 : notBelieved;
     // biome-ignore lint/style/useErrorCause: it may hold the URL with its query
-    throw new RegistryError(`${redactUrl(url)}: ${reasonOf(cause)}`, 0);
+    throw new RegistryError(`${redactUrl(url)}: ${distrust ?? code}`, status);
   } finally {
     clearTimeout(timer);
   }
@@ -125,7 +131,7 @@ function tlsOptions(host: Route["host"], isHome: boolean) {
   };
 }
 
-function reasonOf(cause: unknown): string {
+function codeOf(cause: unknown): string {
   const code = (cause as { readonly code?: unknown } | null)?.code;
   return typeof code === "string" ? code : "no connection";
 }

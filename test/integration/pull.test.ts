@@ -273,7 +273,7 @@ describe.skipIf(!isPossible)("pull with authentication", () => {
       [registry.host]: `server = "${registry.url}"\n`,
     });
     const failed = pullImage(context(), untrusted, reference, { auth: basicAuth });
-    expect(await failed.then(() => "pulled", kindOf)).toBe("unavailable");
+    expect(await failed.then(() => "pulled", kindOf)).toBe("failed-precondition");
     expect(readFileSync(join(root.path, "certs.d", registry.host, "hosts.toml"), "utf8")).toContain(
       "ca",
     );
