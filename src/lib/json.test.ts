@@ -8,6 +8,7 @@ test("parseJson() refuses what is too big, too deep or no UTF-8 JSON", () => {
   expect(() => parse("[".repeat(65) + "]".repeat(65))).toThrow("thing: not valid JSON");
   expect(() => parse(Buffer.from([0x22, 0xff, 0x22]))).toThrow("not valid JSON");
   expect(() => parse("{")).toThrow("not valid JSON");
+  expect(() => parse(Buffer.from("\u{feff}{}"))).toThrow("not valid JSON");
   expect(parse(`{"deep in a string": "${"[".repeat(100)}\\""}`)).toBeObject();
 });
 

@@ -6,7 +6,7 @@ const maxDepth = 64;
 
 /**
  * Parses text that came from outside. `what` names it in the error ("manifest sha256:…"). Refuses more than
- * `maxBytes`, more than 64 levels of nesting, and bytes that are no UTF-8. A JSON key `__proto__` is an ordinary key.
+ * `maxBytes`, more than 64 levels of nesting, bytes that are no UTF-8, and a byte order mark. A JSON key `__proto__` is an ordinary key.
  */
 export function parseJson(
   input: Uint8Array | string,
@@ -25,7 +25,7 @@ export function parseJson(
     text =
       typeof input === "string"
         ? input
-        : new TextDecoder("utf-8", { fatal: true, ignoreBOM: false }).decode(input);
+        : new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(input);
     checkDepth(text);
     value = JSON.parse(text);
   } catch (cause) {

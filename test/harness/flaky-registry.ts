@@ -26,7 +26,11 @@ export type Misbehaviour =
   /** These bytes for the right ones. */
   | { readonly kind: "wrong"; readonly bytes: Uint8Array }
   /** Content-Length is so much more than what comes. */
-  | { readonly kind: "wrong-length"; readonly more: number };
+  | { readonly kind: "wrong-length"; readonly more: number }
+  /** Further headers on a good answer. */
+  | { readonly kind: "header"; readonly headers: Readonly<Record<string, string>> }
+  /** This head, and then the piece over and over. */
+  | { readonly kind: "endless"; readonly head: string; readonly piece: string };
 
 export interface Request {
   readonly path: string;
@@ -44,6 +48,8 @@ export interface FlakyRegistry extends AsyncDisposable {
   readonly requests: readonly Request[];
   /** Bytes of blob bodies given to the network so far. */
   sentBytes(): number;
+  /** The same of bodies without an end. */
+  endlessBytes(): number;
   behave: (request: Request) => Misbehaviour | undefined;
 }
 
@@ -60,7 +66,7 @@ export async function startFlakyRegistry(
   for (const [name, image] of Object.entries(images)) addImage(contents, name, image);
   const requests: Request[] = [];
   const sockets = new Set<Socket>();
-  const counter = { sentBytes: 0 };
+  const counter = { sentBytes: 0, endlessBytes: 0 };
   const registry = { behave };
 
   const server = createServer((socket) => {
@@ -86,6 +92,7 @@ export async function startFlakyRegistry(
     url: `http://${host}`,
     requests,
     sentBytes: () => counter.sentBytes,
+    endlessBytes: () => counter.endlessBytes,
     get behave() {
       return registry.behave;
     },
@@ -130,9 +137,17 @@ async function answer(
   request: Request,
   found: Blob | undefined,
   how: Misbehaviour | undefined,
-  counter: { sentBytes: number },
+  counter: { sentBytes: number; endlessBytes: number },
 ): Promise<void> {
   if (how?.kind === "raw") return void socket.end(how.text);
+  if (how?.kind === "endless") {
+    socket.write(how.head);
+    while (!socket.destroyed) {
+      counter.endlessBytes += how.piece.length;
+      if (!socket.write(how.piece)) await roomIn(socket);
+    }
+    return;
+  }
   if (how?.kind === "status") {
     const { status, headers = {}, body = "" } = how;
     return void socket.write(
@@ -155,6 +170,7 @@ async function answer(
       ...(range === undefined
         ? {}
         : { "content-range": `bytes ${said}-${end - 1}/${bytes.length}` }),
+      ...(how?.kind === "header" ? how.headers : {}),
     }),
   );
   await sendBody(socket, bytes.subarray(start, end), how, (sent) => {
@@ -179,15 +195,7 @@ async function sendBody(
     const isRoomy = socket.write(chunk);
     onSent(chunk.length);
     at += chunk.length;
-    if (!isRoomy) {
-      await new Promise<void>((resolve) => {
-        const go = () => {
-          socket.off("drain", go).off("close", go);
-          resolve();
-        };
-        socket.on("drain", go).on("close", go);
-      });
-    }
+    if (!isRoomy) await roomIn(socket);
     const dueMs = (at / perSecond) * 1000 - (performance.now() - begun);
     if (dueMs > 1) await Bun.sleep(dueMs);
   }
@@ -195,6 +203,17 @@ async function sendBody(
     await Bun.sleep(beforeResetMs);
     socket.resetAndDestroy();
   }
+}
+
+/** Resolves when the other side has taken some, or has gone. */
+function roomIn(socket: Socket): Promise<void> {
+  return new Promise((resolve) => {
+    const go = () => {
+      socket.off("drain", go).off("close", go);
+      resolve();
+    };
+    socket.on("drain", go).on("close", go);
+  });
 }
 
 function rangeOf(header: string | undefined, size: number): readonly [number, number] | undefined {

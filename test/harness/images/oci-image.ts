@@ -125,13 +125,27 @@ export function makeImage(
     rootfs: { type: "layers", diff_ids: layers.map((layer) => layer.diffId) },
     history: layers.map((_layer, index) => ({ created, created_by: `layer ${index}` })),
   });
-  const manifest = jsonBlob(types.manifest, {
+  return imageOfBlobs(configBlob, layers, { mediaType: types.manifest });
+}
+
+/** A manifest of any blobs, with further fields of the caller's. */
+export function imageOfBlobs(
+  config: Blob,
+  blobs: readonly (Blob & { readonly annotations?: Readonly<Record<string, string>> })[],
+  fields: Readonly<Record<string, unknown>> = {},
+): Image {
+  const mediaType = String(fields["mediaType"] ?? mediaTypes.oci.manifest);
+  const manifest = jsonBlob(mediaType, {
     schemaVersion: 2,
-    mediaType: types.manifest,
-    config: descriptor(configBlob),
-    layers: layers.map(descriptor),
+    mediaType,
+    ...fields,
+    config: descriptor(config),
+    layers: blobs.map((blob) => ({
+      ...descriptor(blob),
+      ...(blob.annotations && { annotations: blob.annotations }),
+    })),
   });
-  return { manifest, blobs: [configBlob, ...layers], images: [] };
+  return { manifest, blobs: [config, ...blobs], images: [] };
 }
 
 export function makeIndex(
@@ -150,7 +164,7 @@ export function makeIndex(
   return { manifest, blobs: [], images: members.map((member) => member.image) };
 }
 
-function jsonBlob(mediaType: string, value: unknown): Blob {
+export function jsonBlob(mediaType: string, value: unknown): Blob {
   const bytes = new TextEncoder().encode(JSON.stringify(value));
   return { mediaType, digest: sha256(bytes), bytes };
 }
