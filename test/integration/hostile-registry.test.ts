@@ -394,7 +394,9 @@ describe.skipIf(!isPossible)("pull from a registry that means harm", () => {
       await pull(await store(registry));
     }
     const packed = await serve(({ path }) =>
-      path === layerPath ? { kind: "wrong", bytes: Bun.gzipSync(new Uint8Array(layer.bytes)) } : undefined,
+      path === layerPath
+        ? { kind: "wrong", bytes: Bun.gzipSync(new Uint8Array(layer.bytes)) }
+        : undefined,
     );
     expect((await failure(await store(packed))).kind).toBe("data-loss");
   });
