@@ -4,7 +4,7 @@ import { containerCgroup } from "../cgroup/path.ts";
 import type * as pb from "../gen/runtime/v1/api_pb.ts";
 import type { Image } from "../image/image.ts";
 import { type Context, detached, withFields } from "../lib/context.ts";
-import { AppError, failedPrecondition, notFound } from "../lib/errors.ts";
+import { AppError, failedPrecondition, invalidArgument, notFound } from "../lib/errors.ts";
 import { type ContainerId, generateContainerId } from "../lib/id.ts";
 import { abortable } from "../lib/keyed-mutex.ts";
 import { hostUser } from "../oci/pod-ids.ts";
@@ -158,8 +158,11 @@ async function setUp(
 function imageOf(deps: Pick<ContainerDeps, "images">, config: pb.ContainerConfig): Image {
   const name = config.image?.image ?? "";
   const image = deps.images.find(name);
-  if (image === undefined) throw notFound(`image ${JSON.stringify(name.slice(0, 300))} not found`);
-  return image;
+  const quoted = JSON.stringify(name.slice(0, 300));
+  if (image === undefined) throw notFound(`image ${quoted} not found`);
+  if (image.artifactType === undefined) return image;
+  const type = JSON.stringify(image.artifactType.slice(0, 100));
+  throw invalidArgument(`image ${quoted} is no container image but an artifact of type ${type}`);
 }
 
 function isSame(a: pb.ContainerMetadata | undefined, b: pb.ContainerMetadata | undefined): boolean {

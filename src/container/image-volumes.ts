@@ -41,7 +41,7 @@ export async function mountImageVolumes(
     try {
       const image = checkVolume(deps, mount, mount.image);
       mkdirSync(target, { recursive: true, mode: 0o711 });
-      await deps.snapshots.prepareView(ctx, view, image.diffIds);
+      await deps.snapshots.prepareView(ctx, view, image.chain);
       await deps.snapshots.mount(ctx, view, target, { userNamespace });
       const source = resolveSubPath(target, mount.imageSubPath);
       volumes.set(mount, { imageId: image.id, source });

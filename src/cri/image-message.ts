@@ -21,7 +21,8 @@ export function toImageMessage(
 
 /** What `crictl inspecti` shows beyond the status. */
 export function imageInfo(image: Image): Record<string, string> {
-  const { config } = image;
+  const { config, artifactType } = image;
+  if (artifactType !== undefined) return { info: JSON.stringify({ artifactType }) };
   const imageSpec = {
     created: config.created,
     architecture: config.architecture,

@@ -9,6 +9,7 @@ import { isRunnable, type Platform } from "../oci/platform.ts";
 import { parseReference, type Reference, repoDigest, repoTag } from "../oci/reference.ts";
 import { compressionOf } from "../snapshot/decompress.ts";
 import type { ImageArchive } from "./archive.ts";
+import type { ImageId } from "./image.ts";
 import { checkChain, originalsIn } from "./portable-manifest.ts";
 import type { FoundImage } from "./store-image.ts";
 
@@ -16,7 +17,7 @@ import type { FoundImage } from "./store-image.ts";
 export interface ArchivedImage
   extends Pick<
     FoundImage,
-    "repoTags" | "repoDigests" | "manifests" | "configDigest" | "config" | "layers"
+    "repoTags" | "repoDigests" | "manifests" | "configDigest" | "config" | "layers" | "artifact"
   > {
   /** The file in the archive that a layer is in. */
   readonly fileOf: ReadonlyMap<Digest, string>;
@@ -61,6 +62,7 @@ async function readDockerImages(archive: ImageArchive): Promise<readonly Archive
       configDigest: digestOf(config),
       config,
       layers,
+      artifact: undefined,
       fileOf,
     });
   }
@@ -139,6 +141,7 @@ async function readLayoutImage(
         configDigest: parsed.config.digest,
         config: await readBlob(archive, parsed.config, maxImageConfigBytes),
         layers: parsed.layers,
+        artifact: parsed.artifact,
         fileOf: new Map(parsed.layers.map(({ digest }) => [digest, blobName(digest)])),
       };
     }
@@ -166,10 +169,16 @@ async function withOriginals(
       );
     }),
   );
-  checkChain(manifests, image.configDigest);
+  checkChain(manifests, idOf(image));
   const reference = nameIn(annotations);
   const repoDigests = reference === undefined ? [] : [repoDigest(reference, outermost)];
   return { ...image, manifests, repoDigests };
+}
+
+function idOf({ artifact, manifests, configDigest }: ArchivedImage): ImageId {
+  const own = manifests.at(-1);
+  const id: string = artifact === undefined || own === undefined ? configDigest : digestOf(own);
+  return id as ImageId;
 }
 
 /** What containerd and nerdctl write; else the specification's annotation, which is often a mere tag and then no name. */

@@ -2,8 +2,9 @@ import type { Context } from "../lib/context.ts";
 import { invalidArgument } from "../lib/errors.ts";
 import { type Digest, digestHex, digestOf } from "../oci/digest.ts";
 import { type ArchiveMember, writeArchive } from "./archive-writer.ts";
+import { openFiles } from "./artifact-blobs.ts";
 import type { ImageDeps } from "./deps.ts";
-import { chainOf, type ImageRecord } from "./image-record.ts";
+import { chainOf, configOf, type ImageRecord } from "./image-record.ts";
 import { findKeptImage } from "./kept-layers.ts";
 import { type LayerBlob, openLayerBlob } from "./layer-blob.ts";
 import { describeDocument, originalsOf } from "./originals.ts";
@@ -73,7 +74,7 @@ async function* layoutMembers(
   for (const { record, names } of chosen) {
     const documents: Uint8Array[] = [deps.content.get(configOf(record))];
     const layers: LayerBlob[] = [];
-    let plain: Awaited<ReturnType<typeof makeLayers>> | undefined;
+    let plain: PlainImage | undefined;
     for (const name of names.length === 0 ? [undefined] : names) {
       const kept = findKeptImage(ctx, deps, record, name ?? record.repoDigests[0] ?? "");
       if (kept !== undefined) {
@@ -82,7 +83,10 @@ async function* layoutMembers(
         descriptors.push(describeOriginal(kept.documents, record, name));
         continue;
       }
-      plain ??= await makeLayers(ctx, deps, record, compressLayers);
+      plain ??=
+        record.artifact === undefined
+          ? await makeLayers(ctx, deps, record, compressLayers)
+          : openArtifact(ctx, deps, record);
       const originals = name === undefined ? [] : originalsOf(deps, record, name);
       documents.push(plain.manifest.bytes, ...originals);
       layers.push(...plain.layers);
@@ -111,13 +115,20 @@ async function* layoutMembers(
   );
 }
 
+interface PlainImage {
+  readonly layers: readonly LayerBlob[];
+  readonly manifest: { readonly bytes: Uint8Array };
+  /** Its descriptor. */
+  readonly entry: object;
+}
+
 /** The image's layers made again, and a manifest of them. */
 async function makeLayers(
   ctx: Context,
   deps: ExportDeps,
   record: ImageRecord,
   compressLayers: boolean,
-) {
+): Promise<PlainImage> {
   const layers: LayerBlob[] = [];
   for (const chainId of chainOf(record)) {
     layers.push(await openLayerBlob(ctx, deps.layers, chainId, compressLayers));
@@ -127,6 +138,13 @@ async function makeLayers(
   const { mediaType, digest, bytes } = manifest;
   const entry = { mediaType, digest, size: bytes.byteLength, platform: platformOf(record) };
   return { layers, manifest, entry };
+}
+
+/** The artifact's files, which are what they were, and so is its manifest. */
+function openArtifact(ctx: Context, deps: ExportDeps, record: ImageRecord): PlainImage {
+  const layers = openFiles(ctx, deps, record);
+  const bytes = deps.content.get(record.id as string as Digest);
+  return { layers, manifest: { bytes }, entry: describeOriginal([bytes], record, undefined) };
 }
 
 /** An index is for several platforms, of which the archive has one. */
@@ -154,6 +172,9 @@ async function* dockerMembers(
   const written = new Set<string>();
   const entries: object[] = [];
   for (const { record, names } of chosen) {
+    if (record.artifact !== undefined) {
+      throw invalidArgument(`${record.id} is an artifact: only an OCI archive can hold it`);
+    }
     const config = `${digestHex(configOf(record))}.json`;
     yield small(config, deps.content.get(configOf(record)));
     const files: string[] = [];
@@ -186,10 +207,6 @@ function nameAnnotations(name: string): Readonly<Record<string, string>> {
 function platformOf({ config: { os, architecture, variant } }: ImageRecord) {
   if (architecture === "") return undefined;
   return { os: os || "linux", architecture, ...(variant === "" ? {} : { variant }) };
-}
-
-function configOf(record: ImageRecord): Digest {
-  return record.id as string as Digest;
 }
 
 function blobName(digest: Digest): string {

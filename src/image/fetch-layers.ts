@@ -5,6 +5,7 @@ import { chainIdsOf } from "../oci/chain-id.ts";
 import type { Descriptor } from "../oci/descriptor.ts";
 import type { Digest } from "../oci/digest.ts";
 import type { UnpackedLayer } from "../snapshot/snapshotter.ts";
+import { allOrNone } from "./all-or-none.ts";
 import { type BlobSource, openBlob } from "./blob-source.ts";
 import type { ImageDeps } from "./deps.ts";
 import { Limiter } from "./limiter.ts";
@@ -32,22 +33,10 @@ export async function fetchLayers(
       `image has ${fetching.blobs.length} layers and ${fetching.diffIds.length} diffIDs`,
     );
   }
-  const failed = new AbortController();
-  const inner = { ...ctx, signal: AbortSignal.any([ctx.signal, failed.signal]) };
   const limiter = new Limiter(deps.parallelLayers);
-  let failure: { readonly cause: unknown } | undefined;
-  await Promise.all(
-    fetching.blobs.map(async (_, height) => {
-      try {
-        await ensureLayer(inner, deps, fetching, limiter, height);
-      } catch (cause) {
-        failure ??= { cause };
-        failed.abort(new AppError("another layer failed", { kind: "cancelled" }));
-      }
-    }),
+  await allOrNone(ctx, fetching.blobs, (inner, _, height) =>
+    ensureLayer(inner, deps, fetching, limiter, height),
   );
-  ctx.signal.throwIfAborted();
-  if (failure !== undefined) throw failure.cause;
 }
 
 async function ensureLayer(
@@ -70,7 +59,7 @@ async function ensureLayer(
   }
   const attempt = async (signal: AbortSignal): Promise<void> => {
     const flight = { ...ctx, signal };
-    await using unpacked = await unpack(flight, deps, fetching, limiter, { blob, diffId });
+    await using unpacked = await unpackBlob(flight, deps, fetching, limiter, { blob, diffId });
     if (height > 0) {
       // It is under way, or has failed for good.
       const quiet = { ...fetching, onBytes: () => {} };
@@ -82,18 +71,21 @@ async function ensureLayer(
   await deps.flights.run(`${chainId} ${origin}`, ctx.signal, attempt, options);
 }
 
-interface LayerBlob {
+export interface BlobToUnpack {
   readonly blob: Descriptor;
-  readonly diffId: Digest;
+  /** What it has to be, if that is known. */
+  readonly diffId?: Digest;
+  /** Makes the archive of a layer of its bytes, when they are none. */
+  readonly asTar?: (bytes: AsyncIterable<Uint8Array>) => AsyncIterable<Uint8Array>;
 }
 
-/** Unpacks the layer; again where its bytes were wrong and another host may have the right ones. */
-async function unpack(
+/** Unpacks the blob as a layer; again where its bytes were wrong and another host may have the right ones. */
+export async function unpackBlob(
   ctx: Context,
   deps: Pick<ImageDeps, "layers" | "unpacking">,
-  fetching: LayersToFetch,
+  fetching: Pick<LayersToFetch, "source" | "onBytes">,
   limiter: Limiter,
-  { blob, diffId }: LayerBlob,
+  { blob, diffId, asTar = (bytes) => bytes }: BlobToUnpack,
 ): Promise<UnpackedLayer> {
   using _slot = await limiter.enter(ctx.signal);
   for (;;) {
@@ -105,8 +97,9 @@ async function unpack(
     };
     try {
       using _place = await deps.unpacking.enter(ctx.signal, open.fetched);
-      const bytes = verifiedStream(open.bytes, blob, onBytes);
-      return await checkDiffId(await deps.layers.unpack(ctx, bytes, fetching.source), diffId);
+      const bytes = asTar(verifiedStream(open.bytes, blob, onBytes));
+      const unpacked = await deps.layers.unpack(ctx, bytes, fetching.source);
+      return diffId === undefined ? unpacked : await checkDiffId(unpacked, diffId);
     } catch (cause) {
       ctx.signal.throwIfAborted();
       const isSuspect = ["data-loss", "invalid-argument"].includes(kindOf(cause));

@@ -10,12 +10,14 @@ export interface ImageRecord {
   readonly repoTags: readonly string[];
   /** `registry/repository@digest`, each, oldest first. */
   readonly repoDigests: readonly string[];
-  /** Manifests and the index they were chosen from, that led here; the content store has them, and the config by its id. */
+  /** Manifests and the index they were chosen from, that led here; the content store has them, and the config. */
   readonly manifestDigests: readonly Digest[];
   /** Uncompressed, lowest first, with what each takes when unpacked. */
   readonly layers: readonly { readonly diffId: Digest; readonly sizeBytes: number }[];
   readonly configSizeBytes: number;
   readonly config: ImageConfig;
+  /** Of an artifact; absent for a container image, whose config is named by its id. */
+  readonly artifact?: { readonly type: string; readonly configDigest: Digest };
   readonly pinned: boolean;
 }
 
@@ -43,7 +45,25 @@ export function diffIdsOf(record: ImageRecord): readonly Digest[] {
 }
 
 export function chainOf(record: ImageRecord): readonly ChainId[] {
-  return chainIdsOf(diffIdsOf(record));
+  const diffIds = diffIdsOf(record);
+  return record.artifact === undefined
+    ? chainIdsOf(diffIds)
+    : diffIds.flatMap((diffId) => chainIdsOf([diffId]));
+}
+
+/** The layers that one at `height` stands on, and itself. */
+export function stackOf(record: ImageRecord, height: number): readonly Digest[] {
+  const start = record.artifact === undefined ? 0 : height;
+  return diffIdsOf(record).slice(start, height + 1);
+}
+
+export function configOf({ id, artifact }: ImageRecord): Digest {
+  return artifact?.configDigest ?? (id as string as Digest);
+}
+
+/** Everything that the content store has for it. */
+export function documentsOf(record: ImageRecord): readonly Digest[] {
+  return [configOf(record), ...record.manifestDigests];
 }
 
 export function imageOf(record: ImageRecord): Image {
@@ -57,6 +77,8 @@ export function imageOf(record: ImageRecord): Image {
     ),
     config: record.config,
     diffIds: diffIdsOf(record),
+    chain: chainOf(record),
+    artifactType: record.artifact?.type,
     pinned: record.pinned,
   };
 }

@@ -1,9 +1,16 @@
 import type { Brand } from "../lib/brand.ts";
+import type { ChainId } from "../oci/chain-id.ts";
 import type { Digest } from "../oci/digest.ts";
 import type { ImageConfig } from "../oci/image-config.ts";
+import type { Manifest } from "../oci/manifest.ts";
 
-/** Digest of the image config: the same for every name and registry the image came from (CRI Image.id). */
+/** Digest of the image config, of an artifact that of its manifest: the same for every name and registry it came from (CRI Image.id). */
 export type ImageId = Brand<string, "ImageId">;
+
+export function imageIdOf(manifest: Manifest, digest: Digest): ImageId {
+  const id: string = manifest.artifact === undefined ? manifest.config.digest : digest;
+  return id as ImageId;
+}
 
 /** An image that is complete in the store. */
 export interface Image {
@@ -17,5 +24,9 @@ export interface Image {
   readonly config: ImageConfig;
   /** Uncompressed layer digests, lowest first. */
   readonly diffIds: readonly Digest[];
+  /** The layers, lowest first: each stands on those before it; those of an artifact stand on nothing. */
+  readonly chain: readonly ChainId[];
+  /** Undefined for an image that containers can be made of. */
+  readonly artifactType: string | undefined;
   readonly pinned: boolean;
 }

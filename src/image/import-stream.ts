@@ -10,7 +10,8 @@ import type { Image } from "./image.ts";
 import type { ImportOptions } from "./import.ts";
 import { withRegistries } from "./import-names.ts";
 import { type PassedArchive, readPassing } from "./passing-archive.ts";
-import { storeImage, usedLayers } from "./store-image.ts";
+import { storeImage } from "./store-image.ts";
+import { usedLayers } from "./used-layers.ts";
 
 /**
  * The same for an archive that passes once (a pipe, a compressed file): each layer is unpacked as it comes by, before
@@ -25,6 +26,7 @@ export async function importStream(
   await using archive = await readPassing(ctx, deps.layers, source);
   const images: Image[] = [];
   for (const image of await readArchivedImages(archive, deps.platform)) {
+    if (image.artifact !== undefined) throw needsFile(image);
     const { diffIds } = parseImageConfig(image.config, `image config ${image.configDigest}`);
     const chain = chainIdsOf(diffIds);
     try {
@@ -80,6 +82,11 @@ async function unpackAgain(
   const same = deps.layers.listLayers().find((layer) => layer.diffId === diffId);
   if (same === undefined) throw new AppError(`layer ${diffId} went`, { kind: "aborted" });
   return await deps.layers.unpack(ctx, deps.layers.readTar(ctx, same.chainId));
+}
+
+/** What a blob of it is becomes known with the manifest, which may come last. */
+function needsFile({ repoTags: [name = "without a name"] }: ArchivedImage): AppError {
+  return invalidArgument(`artifact ${name}: it is imported from an uncompressed file only`);
 }
 
 function missing({ configDigest }: ArchivedImage): AppError {

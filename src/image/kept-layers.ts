@@ -103,8 +103,12 @@ export function keptSource({ kept }: Pick<ImageDeps, "kept">): ReadyBlobs {
 
 /** Of the manifest, which is the last of the documents that lead to an image. */
 export function layersOf(documents: readonly Uint8Array[]): readonly Descriptor[] {
+  return manifestOf(documents)?.layers ?? [];
+}
+
+export function manifestOf(documents: readonly Uint8Array[]): Manifest | undefined {
   const manifest = documents.at(-1);
-  if (manifest === undefined) return [];
+  if (manifest === undefined) return undefined;
   const parsed = parseManifest(manifest, "manifest");
-  return parsed.kind === "index" ? [] : (parsed satisfies Manifest).layers;
+  return parsed.kind === "index" ? undefined : parsed;
 }

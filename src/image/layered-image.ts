@@ -1,9 +1,7 @@
-import { chainIdsOf } from "../oci/chain-id.ts";
-import type { Digest } from "../oci/digest.ts";
 import type { Layer } from "../snapshot/snapshotter.ts";
 import type { ImageDeps } from "./deps.ts";
 import type { Image } from "./image.ts";
-import { chainOf, imageOf } from "./image-record.ts";
+import { chainOf, configOf, imageOf } from "./image-record.ts";
 import { keepableOf } from "./kept-layers.ts";
 
 /** A layer of an image, and how many images of the store have it. */
@@ -27,8 +25,8 @@ export function listLayeredImages(
   key?: string,
 ): readonly LayeredImage[] {
   const owners = new Map<string, number>();
-  for (const { diffIds } of deps.images.list()) {
-    for (const id of chainIdsOf(diffIds)) owners.set(id, (owners.get(id) ?? 0) + 1);
+  for (const { chain } of deps.images.list()) {
+    for (const id of chain) owners.set(id, (owners.get(id) ?? 0) + 1);
   }
   const wanted = key === undefined ? undefined : deps.images.get(key).id;
   return deps.images
@@ -40,7 +38,7 @@ export function listLayeredImages(
         const layer = deps.layers.find(id);
         return layer === undefined ? [] : [{ ...layer, images: owners.get(id) ?? 0 }];
       }),
-      config: deps.content.get(record.id as string as Digest),
+      config: deps.content.get(configOf(record)),
       manifests: record.manifestDigests.map((digest) => deps.content.get(digest)),
     }));
 }

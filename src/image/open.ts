@@ -11,15 +11,15 @@ import { type OverlaySnapshotter, openOverlay } from "../snapshot/overlay.ts";
 import type { UnpackArgv } from "../snapshot/unpack-child.ts";
 import { Connections } from "./connections.ts";
 import type { ImageDeps } from "./deps.ts";
-import { chainOf, type ImageRecords } from "./image-record.ts";
+import { chainOf, documentsOf, type ImageRecords } from "./image-record.ts";
 import { ImageStore } from "./image-store.ts";
 import { releaseLayers } from "./kept-layers.ts";
 import { LayerLeases } from "./layer-leases.ts";
 import type { ImageProvider } from "./nearby.ts";
 import { openPeers, type PeerOptions } from "./peers.ts";
 import { SharedFlight } from "./shared-flight.ts";
-import { usedLayers } from "./store-image.ts";
 import { UnpackSlots } from "./unpack-slots.ts";
+import { usedLayers } from "./used-layers.ts";
 
 export interface ImagesOptions {
   /** `content/` and `snapshots/` are made below it. */
@@ -83,9 +83,7 @@ export async function openImages(ctx: Context, options: ImagesOptions): Promise<
     layers.listLayers().map(({ chainId }) => chainId),
     usedLayers({ images, leases }),
   );
-  const known = new Set<string>(
-    images.listRecords().flatMap(({ id, manifestDigests }) => [id, ...manifestDigests]),
-  );
+  const known = new Set(images.listRecords().flatMap(documentsOf));
   for (const digest of content.list()) if (!known.has(digest)) content.remove(digest);
   const { transfer = {} } = options;
   const deps = {

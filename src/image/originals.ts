@@ -19,7 +19,7 @@ export function originalsOf(
   // The newest first: a tag that was pushed again in another form leads to that.
   for (const repoDigest of candidates(record, name).toReversed()) {
     const digest = parseDigest(repoDigest.slice(repoDigest.indexOf("@") + 1));
-    const { documents } = findChain(digest, record.id as string as Digest, read);
+    const { documents } = findChain(digest, record.id, read);
     if (documents.length > 0) return documents;
   }
   return [];

@@ -4,11 +4,12 @@ import { invalidArgument, kindOf } from "../lib/errors.ts";
 import { asObject, optional, parseJson } from "../lib/json.ts";
 import { type Digest, digestOf } from "../oci/digest.ts";
 import { maxImageConfigBytes } from "../oci/image-config.ts";
-import { maxManifestBytes } from "../oci/manifest.ts";
+import { type Manifest, maxManifestBytes } from "../oci/manifest.ts";
 import { type Reference, repoDigest, repoTag } from "../oci/reference.ts";
 import { openRepositoryOn, type RemoteManifest, type Repository } from "../registry/client.ts";
 import { apiUrl, plainHost, type RegistryHost } from "../registry/registry-host.ts";
 import type { ImageDeps } from "./deps.ts";
+import { type ImageId, imageIdOf } from "./image.ts";
 import { LivingHosts } from "./living-hosts.ts";
 import type { ImageProvider, NearbyImage } from "./nearby.ts";
 import { checkChain, originalsIn } from "./portable-manifest.ts";
@@ -72,15 +73,15 @@ async function findOn(
   const { tag, digest } = reference;
   const byDigest =
     digest === undefined ? undefined : await findOriginals(ctx, deps, repository, digest);
-  const name = byDigest === undefined ? (tag ?? "latest") : imageTag(byDigest.configDigest);
+  const name = byDigest === undefined ? (tag ?? "latest") : imageTag(byDigest.id);
   const named = await repository.fetchManifest(ctx, name);
   const { manifest, manifests } = await resolveManifest(ctx, repository, named, deps.platform);
-  const made = originalsIn(annotationsOf(named));
+  const made = manifest.artifact === undefined ? originalsIn(annotationsOf(named)) : undefined;
   const documents =
     byDigest?.documents ??
-    // A peer that has kept the layers answers what the registry did.
+    // A peer that has kept the layers, or has an artifact, answers what the registry did.
     (made === undefined ? manifests : await fetchAll(ctx, repository, made));
-  if (documents.length > 0) checkChain(documents, manifest.config.digest);
+  if (documents.length > 0) checkChain(documents, idOf(manifest, manifests));
   const [outermost] = documents;
   const own = repoTag(reference);
   return {
@@ -90,6 +91,7 @@ async function findOn(
     configDigest: manifest.config.digest,
     config: await repository.fetchBlob(ctx, manifest.config, maxImageConfigBytes),
     layers: manifest.layers,
+    artifact: manifest.artifact,
     source: registrySource(deps, repository),
   };
 }
@@ -97,7 +99,11 @@ async function findOn(
 async function findOriginals(ctx: Context, deps: Deps, repository: Repository, digest: Digest) {
   const named = await repository.fetchManifest(ctx, digest);
   const { manifest, manifests } = await resolveManifest(ctx, repository, named, deps.platform);
-  return { documents: manifests, configDigest: manifest.config.digest };
+  return { documents: manifests, id: idOf(manifest, manifests) };
+}
+
+function idOf(manifest: Manifest, documents: readonly Uint8Array[]): ImageId {
+  return imageIdOf(manifest, digestOf(documents.at(-1) ?? ""));
 }
 
 async function fetchAll(ctx: Context, repository: Repository, digests: readonly Digest[]) {

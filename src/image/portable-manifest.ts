@@ -3,6 +3,7 @@ import { asString } from "../lib/json.ts";
 import type { Descriptor } from "../oci/descriptor.ts";
 import { type Digest, digestOf, parseDigest } from "../oci/digest.ts";
 import { type Manifest, parseManifest } from "../oci/manifest.ts";
+import { type ImageId, imageIdOf } from "./image.ts";
 
 /**
  * On an image's descriptor in an archive's index.json, and on the manifest that a mirror gives: the digests of the index
@@ -54,38 +55,39 @@ export function originalsIn(
   return text === "" ? [] : text.split(",", 4).map(parseDigest);
 }
 
-/** Throws unless each of the documents (outermost first) names the next one, and the last one the config. */
-export function checkChain(documents: readonly Uint8Array[], config: Digest): void {
+/** Throws unless each of the documents (outermost first) names the next one, and the last one is that of the image. */
+export function checkChain(documents: readonly Uint8Array[], id: ImageId): void {
   for (const [i, bytes] of documents.entries()) {
     const what = `manifest ${digestOf(bytes)}`;
     const next = documents[i + 1];
-    const expected = next === undefined ? config : digestOf(next);
     const document = parseManifest(bytes, what);
-    const named = document.kind === "index" ? document.manifests : [document.config];
-    if ((document.kind === "index") === (next !== undefined)) {
-      if (named.some(({ digest }) => digest === expected)) continue;
-    }
-    throw invalidArgument(`${what} does not lead to ${expected}`);
+    const isLink =
+      document.kind === "index"
+        ? next !== undefined && document.manifests.some(({ digest }) => digest === digestOf(next))
+        : next === undefined && imageIdOf(document, digestOf(bytes)) === id;
+    if (!isLink) throw invalidArgument(`${what} does not lead to ${id}`);
   }
 }
 
 /**
- * The documents from `digest` down to the manifest of the image with this config, as far as `read` has them; empty when
- * they are not all there.
+ * The documents from `digest` down to the manifest of that image, as far as `read` has them; empty when they are not all
+ * there.
  */
 export function findChain(
   digest: Digest,
-  config: Digest,
+  id: ImageId,
   read: (digest: Digest) => Uint8Array | undefined,
 ): { readonly documents: readonly Uint8Array[]; readonly manifest: Manifest | undefined } {
   const bytes = read(digest);
   if (bytes === undefined) return nothing;
   const document = parseManifest(bytes, `manifest ${digest}`);
   if (document.kind === "manifest") {
-    return document.config.digest === config ? { documents: [bytes], manifest: document } : nothing;
+    return imageIdOf(document, digest) === id
+      ? { documents: [bytes], manifest: document }
+      : nothing;
   }
   for (const entry of document.manifests) {
-    const below = findChain(entry.digest, config, read);
+    const below = findChain(entry.digest, id, read);
     if (below.documents.length > 0) {
       return { documents: [bytes, ...below.documents], manifest: below.manifest };
     }

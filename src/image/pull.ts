@@ -16,7 +16,8 @@ import type { Image } from "./image.ts";
 import { findNearby, type NearbyImage } from "./nearby.ts";
 import { registrySource } from "./registry-source.ts";
 import { resolveManifest } from "./resolve-manifest.ts";
-import { storeImage, usedLayers } from "./store-image.ts";
+import { storeImage } from "./store-image.ts";
+import { usedLayers } from "./used-layers.ts";
 
 /** How far a pull has come. Bytes are of compressed layers; those that are there already count as fetched. */
 export interface PullProgress {
@@ -99,6 +100,7 @@ async function pullFrom(
     configDigest: manifest.config.digest,
     config,
     layers: manifest.layers,
+    artifact: manifest.artifact,
     source: registrySource(deps, repository),
     pinned: options.pinned ?? false,
     onBytes: countBytes(manifest.layers, options.onProgress),

@@ -1,9 +1,8 @@
 import type { Context } from "../lib/context.ts";
-import type { Digest } from "../oci/digest.ts";
 import type { ImageDeps } from "./deps.ts";
-import { chainOf } from "./image-record.ts";
+import { chainOf, documentsOf } from "./image-record.ts";
 import { keepableOf, releaseLayers } from "./kept-layers.ts";
-import { usedLayers } from "./store-image.ts";
+import { usedLayers } from "./used-layers.ts";
 
 /**
  * Removes the image with all its names, whichever of them or its id it is called by. Succeeds if there is none (CRI
@@ -20,13 +19,8 @@ export async function removeImage(
   const blobs = deps.kept.isOn ? keepableOf(deps, record) : [];
   deps.images.delete(record.id);
   releaseLayers(deps, blobs, deps.images.listRecords());
-  const kept = new Set(
-    deps.images
-      .listRecords()
-      .flatMap(({ manifestDigests }) => manifestDigests as readonly string[]),
-  );
-  for (const digest of record.manifestDigests) if (!kept.has(digest)) deps.content.remove(digest);
-  deps.content.remove(record.id as string as Digest);
+  const kept = new Set(deps.images.listRecords().flatMap(documentsOf));
+  for (const digest of documentsOf(record)) if (!kept.has(digest)) deps.content.remove(digest);
   await deps.layers.removeUnused(ctx, chainOf(record), usedLayers(deps));
   ctx.log.info("image removed", { image: record.id });
 }

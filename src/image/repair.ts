@@ -5,8 +5,8 @@ import type { Digest } from "../oci/digest.ts";
 import { parseReference } from "../oci/reference.ts";
 import type { LayerStore } from "../snapshot/snapshotter.ts";
 import type { ImageDeps } from "./deps.ts";
-import { chainOf, type ImageRecord } from "./image-record.ts";
-import { keptSource, layersOf } from "./kept-layers.ts";
+import { chainOf, configOf, type ImageRecord } from "./image-record.ts";
+import { keptSource, layersOf, manifestOf } from "./kept-layers.ts";
 import { originalsOf } from "./originals.ts";
 import { pullImage } from "./pull.ts";
 import { storeImage } from "./store-image.ts";
@@ -61,13 +61,14 @@ async function unpackKept(ctx: Context, deps: ImageDeps, record: ImageRecord): P
   for (const name of record.repoDigests) {
     const manifests = originalsOf(deps, record, name);
     const layers = layersOf(manifests);
+    const artifact = manifestOf(manifests)?.artifact;
     const isKept = (height: number) => deps.kept.find(layers[height]?.digest as Digest);
     if (layers.length === 0 || !missing.every(isKept)) continue;
     try {
       await storeImage(ctx, deps, {
-        ...{ repoTags: [], repoDigests: [], manifests, layers },
-        configDigest: record.id as string as Digest,
-        config: deps.content.get(record.id as string as Digest),
+        ...{ repoTags: [], repoDigests: [], manifests, layers, artifact },
+        configDigest: configOf(record),
+        config: deps.content.get(configOf(record)),
         source: keptSource(deps),
         pinned: record.pinned,
         onBytes: () => {},

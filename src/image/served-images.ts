@@ -1,7 +1,8 @@
 import type { Context } from "../lib/context.ts";
 import { type Digest, digestHex, digestOf, isDigest } from "../oci/digest.ts";
+import { findFile, isWhole } from "./artifact-blobs.ts";
 import type { ImageDeps } from "./deps.ts";
-import { chainOf, type ImageRecord } from "./image-record.ts";
+import { chainOf, configOf, type ImageRecord } from "./image-record.ts";
 import { findKeptImage, keepableOf, openKeptLayer } from "./kept-layers.ts";
 import { type LayerBlob, openLayerBlob } from "./layer-blob.ts";
 import { describeDocument, originalsOf } from "./originals.ts";
@@ -26,7 +27,8 @@ export type ServedDeps = Pick<ImageDeps, "images" | "layers" | "content" | "kept
  * The store as a registry. Where the image's layers are kept as they came, a tag leads to the document that it led to
  * when it was pulled; else to a manifest of the layers as they can be had here, uncompressed, so that anybody can pull.
  * `imageTag` leads to one of those manifests too, by the image's id. Documents that an image was pulled by are had by
- * their own digests, be the compressed layers that they name kept or not.
+ * their own digests, be the compressed layers that they name kept or not. An artifact has the manifest and the files that
+ * it came with.
  */
 export async function findServedManifest(
   ctx: Context,
@@ -55,7 +57,7 @@ export async function findServedManifest(
   return undefined;
 }
 
-/** A config, a layer by its diffID, or one that is kept by its own digest. */
+/** A config, a layer by its diffID, one that is kept by its own digest, or a file of an artifact. */
 export async function findServedBlob(
   ctx: Context,
   deps: ServedDeps,
@@ -63,9 +65,14 @@ export async function findServedBlob(
   digest: Digest,
 ): Promise<Omit<LayerBlob, "mediaType"> | undefined> {
   for (const record of recordsOf(deps, name)) {
-    if ((record.id as string) === digest) {
+    if (configOf(record) === digest) {
       const bytes = deps.content.get(digest);
       return { digest, sizeBytes: bytes.byteLength, read: () => asStream(bytes) };
+    }
+    if (record.artifact !== undefined) {
+      const file = findFile(ctx, deps, record, digest);
+      if (file !== undefined) return file;
+      continue;
     }
     const chainId = chainOf(record).find((id) => deps.layers.find(id)?.diffId === digest);
     if (chainId !== undefined) return await openLayerBlob(ctx, deps.layers, chainId, false);
@@ -118,6 +125,10 @@ async function portable(
   name: string,
 ): Promise<ServedDocument | undefined> {
   const chain = chainOf(record);
+  if (record.artifact !== undefined) {
+    const bytes = deps.content.get(record.id as string as Digest);
+    return isWhole(deps, record) ? original(bytes) : undefined;
+  }
   if (chain.some((id) => deps.layers.find(id)?.tarBytes === undefined)) return undefined;
   const layers = await Promise.all(chain.map((id) => openLayerBlob(ctx, deps.layers, id, false)));
   const config = { digest: record.id, sizeBytes: record.configSizeBytes };

@@ -1,5 +1,6 @@
 import type { Context } from "../lib/context.ts";
 import { invalidArgument, kindOf } from "../lib/errors.ts";
+import type { Artifact } from "../oci/artifact.ts";
 import { type ChainId, chainIdsOf } from "../oci/chain-id.ts";
 import type { Descriptor } from "../oci/descriptor.ts";
 import type { Digest } from "../oci/digest.ts";
@@ -10,6 +11,8 @@ import type { ImageDeps } from "./deps.ts";
 import { fetchLayers } from "./fetch-layers.ts";
 import type { Image, ImageId } from "./image.ts";
 import { keepLayers } from "./kept-layers.ts";
+import { storeArtifact } from "./store-artifact.ts";
+import { usedLayers } from "./used-layers.ts";
 
 /** An image whose manifest is known: what is left is its layers. */
 export interface FoundImage {
@@ -20,6 +23,8 @@ export interface FoundImage {
   readonly configDigest: Digest;
   readonly config: Uint8Array;
   readonly layers: readonly Descriptor[];
+  /** Undefined for a container image. Its config is kept, and means nothing here. */
+  readonly artifact: Artifact | undefined;
   readonly source: BlobSource;
   readonly pinned: boolean;
   readonly onBytes: (bytes: number, blob: Descriptor) => void;
@@ -31,6 +36,7 @@ export interface FoundImage {
  * the next attempt begins there; where there is no room, it leaves nothing.
  */
 export async function storeImage(ctx: Context, deps: ImageDeps, found: FoundImage): Promise<Image> {
+  if (found.artifact !== undefined) return await storeArtifact(ctx, deps, found, found.artifact);
   const config = parseImageConfig(found.config, `image config ${found.configDigest}`);
   checkPlatform(config, deps.platform);
   const chain = chainIdsOf(config.diffIds);
@@ -95,10 +101,4 @@ function checkPlatform({ os, architecture, variant }: ImageConfig, node: Platfor
   throw invalidArgument(
     `image is for ${formatPlatform(offered)} and this node is ${formatPlatform(node)}`,
   );
-}
-
-/** The layers that images have, and those that are kept for images to come. */
-export function usedLayers(deps: Pick<ImageDeps, "images" | "leases">): ReadonlySet<ChainId> {
-  const ofImages = deps.images.list().flatMap(({ diffIds }) => chainIdsOf(diffIds));
-  return new Set([...ofImages, ...deps.leases.list()]);
 }

@@ -4,7 +4,7 @@ import type { ChainId } from "../oci/chain-id.ts";
 import type { Digest } from "../oci/digest.ts";
 import type { ImageDeps } from "./deps.ts";
 import type { ImageId } from "./image.ts";
-import { chainOf, diffIdsOf, type ImageRecord } from "./image-record.ts";
+import { chainOf, documentsOf, type ImageRecord, stackOf } from "./image-record.ts";
 import { keepableOf } from "./kept-layers.ts";
 import { repairImage } from "./repair.ts";
 
@@ -70,7 +70,7 @@ function partsOf(deps: ImageDeps, keys: readonly string[]): readonly Part[] {
   };
   const records = deps.images.listRecords().filter(({ id }) => wanted.size === 0 || wanted.has(id));
   for (const record of records) {
-    for (const digest of [record.id as string as Digest, ...record.manifestDigests]) {
+    for (const digest of documentsOf(record)) {
       add(digest, record, { kind: "document", digest, diffIds: undefined, chainId: undefined });
     }
     for (const digest of keepableOf(deps, record)) {
@@ -79,16 +79,11 @@ function partsOf(deps: ImageDeps, keys: readonly string[]): readonly Part[] {
     }
   }
   for (const record of records) {
-    const diffIds = diffIdsOf(record);
     for (const [height, chainId] of chainOf(record).entries()) {
-      const digest = diffIds[height];
+      const diffIds = stackOf(record, height);
+      const digest = diffIds.at(-1);
       if (digest === undefined) continue;
-      add(chainId, record, {
-        kind: "layer",
-        digest,
-        diffIds: diffIds.slice(0, height + 1),
-        chainId,
-      });
+      add(chainId, record, { kind: "layer", digest, diffIds, chainId });
     }
   }
   return [...parts.values()];

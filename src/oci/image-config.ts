@@ -37,6 +37,13 @@ export interface ImageConfig {
 
 export const maxImageConfigBytes = 4 << 20;
 
+/** What an artifact, which is no container image, says about containers. */
+export const emptyImageConfig: ImageConfig = {
+  ...{ architecture: "", os: "", variant: "", created: "", user: "", workingDir: "" },
+  ...{ stopSignal: "", labels: {}, env: [], entrypoint: [], cmd: [], volumes: [] },
+  ...{ exposedPorts: [], diffIds: [] },
+};
+
 export function parseImageConfig(bytes: Uint8Array, what = "image config"): ImageConfig {
   const document = asObject(parseJson(bytes, what, { maxBytes: maxImageConfigBytes }), what);
   const config = optional(document["config"], `${what}.config`, asObject) ?? {};

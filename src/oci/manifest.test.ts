@@ -32,7 +32,6 @@ test.each([
   ["nothing", {}],
   ["an array", []],
   ["both kinds", { manifests: [], layers: [], config }],
-  ["an artifact", { config: { ...config, mediaType: "application/x" }, layers: [] }],
   ["a helm layer", { config, layers: [{ ...layer, mediaType: "application/x" }] }],
   ["a negative size", { config, layers: [{ ...layer, size: -1 }] }],
   ["a size over 2^53", { config, layers: [{ ...layer, size: 2 ** 60 }] }],

@@ -1,5 +1,6 @@
 import { AppError, invalidArgument, notFound } from "../lib/errors.ts";
 import { asArray, asObject, asString, optional, parseJson } from "../lib/json.ts";
+import { type Artifact, parseArtifact } from "./artifact.ts";
 import { type Descriptor, parseDescriptor } from "./descriptor.ts";
 import { formatPlatform, isRunnable, type Platform } from "./platform.ts";
 
@@ -30,8 +31,10 @@ export const acceptedManifestTypes: readonly string[] = [...indexTypes, ...manif
 export interface Manifest {
   readonly kind: "manifest";
   readonly config: Descriptor;
-  /** Lowest first. */
+  /** Lowest first; of an artifact its files, in order. */
   readonly layers: readonly Descriptor[];
+  /** Undefined for a container image. */
+  readonly artifact: Artifact | undefined;
 }
 
 export interface Index {
@@ -40,7 +43,7 @@ export interface Index {
 }
 
 /**
- * Parses an image manifest or an index of them, OCI or Docker schema 2. `declaredType` is what the registry or the
+ * Parses a manifest, of an image or an artifact, or an index of them, OCI or Docker schema 2. `declaredType` is what the registry or the
  * descriptor said it is, if anything. A document that could be read as both is refused (CVE-2021-41190).
  */
 export function parseManifest(
@@ -76,20 +79,20 @@ function parseIndex(manifests: unknown, what: string): Index {
 
 function parseImage(document: Readonly<Record<string, unknown>>, what: string): Manifest {
   const config = parseDescriptor(document["config"], `${what}.config`);
-  if (!configTypes.includes(config.mediaType)) {
-    throw invalidArgument(
-      `${what}: not a container image but ${JSON.stringify(config.mediaType.slice(0, 100))}`,
-    );
-  }
   const layers = optional(document["layers"], `${what}.layers`, asArray) ?? [];
   if (layers.length > maxLayers) {
     throw new AppError(`${what}: ${layers.length} layers, over the limit of ${maxLayers}`, {
       kind: "resource-exhausted",
     });
   }
+  if (!configTypes.includes(config.mediaType)) {
+    const { artifact, blobs } = parseArtifact(document, config.mediaType, layers, what);
+    return { kind: "manifest", config, layers: blobs, artifact };
+  }
   return {
     kind: "manifest",
     config,
+    artifact: undefined,
     layers: layers.map((layer, i) => parseLayer(layer, `${what}.layers[${i}]`)),
   };
 }

@@ -15,7 +15,7 @@ import { join } from "node:path";
 import type { Context } from "../lib/context.ts";
 import { describe, failedPrecondition, invalidArgument, notFound } from "../lib/errors.ts";
 import { asArray, asString, parseJson } from "../lib/json.ts";
-import { type ChainId, chainIdsOf } from "../oci/chain-id.ts";
+import { type ChainId, chainIdsOf, parseChainId } from "../oci/chain-id.ts";
 import { type Digest, parseDigest } from "../oci/digest.ts";
 import { type IdRange, type PodIds, toHostId, type UserNamespace } from "../oci/pod-ids.ts";
 import { isErrno } from "../os/errno-error.ts";
@@ -32,7 +32,7 @@ const idPattern = /^[A-Za-z0-9_-][A-Za-z0-9_.-]{0,127}$/;
 const maxRecordBytes = 1 << 20;
 
 /**
- * Snapshots on overlayfs: `containers/<id>/` holds `layers.json`, which says what it stands on, and `upper` and `work`
+ * Snapshots on overlayfs: `containers/<id>/` holds `chain.json`, which says what it stands on, and `upper` and `work`
  * unless it is a view. `openOverlay` makes one.
  */
 export class OverlaySnapshotter implements Snapshotter {
@@ -74,16 +74,18 @@ export class OverlaySnapshotter implements Snapshotter {
     diffIds: readonly Digest[],
     options: { readonly ids?: PodIds | undefined } = {},
   ): Promise<void> {
-    const chain = this.#begin(ctx, id, diffIds);
+    const chain = chainIdsOf(diffIds);
+    this.#begin(ctx, id, chain);
     const model = chain.length === 0 ? undefined : this.layers.lowerDirectories(chain)[0];
     mkdirSync(this.#path(id, "work"), { mode: 0o700 });
     makeUpper(this.#path(id, "upper"), model, options.ids);
-    this.#end(id, diffIds, chain);
+    this.#end(id, chain);
   }
 
-  async prepareView(ctx: Context, id: string, diffIds: readonly Digest[]): Promise<void> {
-    if (diffIds.length === 0) throw failedPrecondition(`view ${id}: the image has no layers`);
-    this.#end(id, diffIds, this.#begin(ctx, id, diffIds));
+  async prepareView(ctx: Context, id: string, chain: readonly ChainId[]): Promise<void> {
+    if (chain.length === 0) throw failedPrecondition(`view ${id}: the image has no layers`);
+    this.#begin(ctx, id, chain);
+    this.#end(id, chain);
   }
 
   async mount(ctx: Context, id: string, target: string, options: MountOptions = {}): Promise<void> {
@@ -164,19 +166,17 @@ export class OverlaySnapshotter implements Snapshotter {
     return [...this.#chains.keys()];
   }
 
-  #begin(ctx: Context, id: string, diffIds: readonly Digest[]): readonly ChainId[] {
+  #begin(ctx: Context, id: string, chain: readonly ChainId[]): void {
     checkId(id);
     ctx.signal.throwIfAborted();
-    const chain = chainIdsOf(diffIds);
     this.layers.lowerDirectories(chain); // throws unless all are there
     unmapLayers(this.#path(id, "mapped"));
     rmSync(this.#path(id), { recursive: true, force: true });
     mkdirSync(this.#path(id), { mode: 0o700 });
-    return chain;
   }
 
-  #end(id: string, diffIds: readonly Digest[], chain: readonly ChainId[]): void {
-    writeFileSync(this.#path(id, "layers.json"), JSON.stringify(diffIds), { mode: 0o600 });
+  #end(id: string, chain: readonly ChainId[]): void {
+    writeFileSync(this.#path(id, "chain.json"), JSON.stringify(chain), { mode: 0o600 });
     this.#chains.set(id, chain);
   }
 
@@ -195,9 +195,14 @@ export class OverlaySnapshotter implements Snapshotter {
   }
 
   #readChain(id: string): readonly ChainId[] {
-    const text = readFileSync(this.#path(id, "layers.json"));
-    const diffIds = asArray(parseJson(text, "layers.json", { maxBytes: maxRecordBytes }), "layers");
-    return chainIdsOf(diffIds.map((diffId) => parseDigest(asString(diffId, "diffId"))));
+    const read = (name: string) => {
+      const text = readFileSync(this.#path(id, name));
+      const list = asArray(parseJson(text, name, { maxBytes: maxRecordBytes }), name);
+      return list.map((digest) => parseDigest(asString(digest, name)));
+    };
+    if (existsSync(this.#path(id, "chain.json"))) return read("chain.json").map(parseChainId);
+    // As it was written before layers could be mounted that do not stand on each other.
+    return chainIdsOf(read("layers.json"));
   }
 
   #path(...parts: readonly string[]): string {

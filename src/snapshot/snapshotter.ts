@@ -32,8 +32,11 @@ export interface Snapshotter {
     diffIds: readonly Digest[],
     options?: { readonly ids?: PodIds | undefined },
   ): Promise<void>;
-  /** Makes a snapshot without a writable part: it only keeps these layers, at least one, and can be mounted. */
-  prepareView(ctx: Context, id: string, diffIds: readonly Digest[]): Promise<void>;
+  /**
+   * Makes a snapshot without a writable part: it only keeps these layers, at least one, and can be mounted. They are laid
+   * upon each other as they stand here, lowest first, whatever each was made upon.
+   */
+  prepareView(ctx: Context, id: string, chain: readonly ChainId[]): Promise<void>;
   /** Mounts the snapshot at `target`, an existing directory, in the host's mount namespace. A view is read-only. */
   mount(ctx: Context, id: string, target: string, options?: MountOptions): Promise<void>;
   /** Whether this node's kernel and file system can mount snapshots for a user namespace. */

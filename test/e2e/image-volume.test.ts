@@ -4,7 +4,9 @@ import { create, type MessageInitShape } from "@bufbuild/protobuf";
 import * as pb from "../../src/gen/runtime/v1/api_pb.ts";
 import { Daemon } from "../harness/daemon.ts";
 import { eventually } from "../harness/eventually.ts";
+import { makeArtifact, pushImage } from "../harness/images/oci-image.ts";
 import { createScript, demoImage, readLog, runPod, startScript, statusOf } from "../harness/pod.ts";
+import { startRegistry, writeMirrors } from "../harness/registry-server.ts";
 import { tempDir } from "../harness/temp-dir.ts";
 
 const volume = (init: MessageInitShape<typeof pb.MountSchema> = {}) =>
@@ -103,4 +105,73 @@ test("an image volume that cannot be is refused with its reason, and leaves noth
     expect(message).toContain(why);
     expect(mounts(daemon)).toEqual(before);
   }
+}, 60_000);
+
+test("an artifact is pulled, listed and mounted like an image, and no container is made of it", async () => {
+  using logs = tempDir();
+  using mirrors = tempDir();
+  using data = tempDir();
+  const files = ["model/weights", "model/config.json"].map((title) => {
+    return { title, bytes: Buffer.from(`${title}\n`) };
+  });
+  const artifact = makeArtifact(files, { type: "application/vnd.example.model" });
+  const name = "gcr.io/test/model:1";
+  const { digest } = artifact.manifest;
+  await using registry = await startRegistry({ dataDir: data.path, writable: true });
+  await pushImage(registry.url, "test/model", "1", artifact);
+  await writeMirrors(mirrors.path, registry.host);
+  await using daemon = await Daemon.start({ demoImage: true, registryConfigDir: mirrors.path });
+  const { image } = daemon.cri;
+  expect((await image.pullImage({ image: { image: name } })).imageRef).toBe(digest);
+  const { images } = await image.listImages({ filter: { image: { image: name } } });
+  expect(images).toMatchObject([
+    { id: digest, repoTags: [name], repoDigests: [`gcr.io/test/model@${digest}`] },
+  ]);
+  expect((await image.imageStatus({ image: { image: name }, verbose: true })).info["info"]).toBe(
+    '{"artifactType":"application/vnd.example.model"}',
+  );
+
+  const ids = [{ containerId: 0, hostId: 300_000, length: 65_536 }];
+  const securityContext = {
+    namespaceOptions: {
+      pid: pb.NamespaceMode.CONTAINER,
+      usernsOptions: { mode: pb.NamespaceMode.POD, uids: ids, gids: ids },
+    },
+  };
+  const linux = create(pb.LinuxContainerConfigSchema, { securityContext });
+  const pods = [
+    await runPod(daemon.cri, logs.path),
+    await runPod(daemon.cri, logs.path, {
+      linux: create(pb.LinuxPodSandboxConfigSchema, { securityContext }),
+    }),
+  ];
+  const before = mounts(daemon);
+  const script =
+    "cat /volume/model/* /part/weights /file; stat -c %a:%u:%g:%Y /file; echo x >/part/new; sleep 1; cat /file";
+  const ofArtifact = { image: { image: digest, userSpecifiedImage: name } };
+  const containers: string[] = [];
+  for (const [i, pod] of pods.entries()) {
+    const id = await startScript(daemon.cri, pod, script, {
+      ...(i === 0 ? {} : { linux }),
+      mounts: [
+        volume(ofArtifact),
+        volume({ ...ofArtifact, containerPath: "/part", imageSubPath: "model" }),
+        volume({ ...ofArtifact, containerPath: "/file", imageSubPath: "model/weights" }),
+      ],
+    });
+    containers.push(id);
+    expect((await statusOf(daemon.cri, id)).mounts[0]?.image?.imageRef).toBe(digest);
+  }
+  expect(
+    await failure(createScript(daemon.cri, pods[0] ?? ("" as never), "true", ofArtifact)),
+  ).toContain("no container image but an artifact of type");
+  await image.removeImage({ image: { image: name } });
+  expect((await image.imageStatus({ image: { image: name } })).image).toBeUndefined();
+  for (const id of containers) {
+    expect(await output(daemon, id)).toBe(
+      "model/config.json\nmodel/weights\nmodel/weights\nmodel/weights\n644:0:0:0\nmodel/weights\n/bin/sh: can't create /part/new: Read-only file system\n",
+    );
+    await daemon.cri.runtime.removeContainer({ containerId: id });
+  }
+  expect(mounts(daemon)).toEqual(before);
 }, 60_000);

@@ -71,6 +71,8 @@ export function image(init: Partial<Image> = {}): Image {
       diffIds: [digestOf("layer")],
     },
     diffIds: [digestOf("layer")],
+    chain: [],
+    artifactType: undefined,
     pinned: false,
     ...init,
   };

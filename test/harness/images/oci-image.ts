@@ -148,6 +148,42 @@ export function imageOfBlobs(
   return { manifest, blobs: [config, ...blobs], images: [] };
 }
 
+/** One blob of an artifact, with what its descriptor says of it. */
+export interface ArtifactBlob {
+  readonly bytes: Uint8Array;
+  readonly mediaType?: string;
+  /** The annotation that names it. */
+  readonly title?: string;
+  readonly annotations?: Readonly<Record<string, string>>;
+}
+
+/** As `oras push` makes it: no config, a type, and each blob with its title. */
+export function makeArtifact(
+  files: readonly ArtifactBlob[],
+  options: { readonly type?: string; readonly config?: Blob } = {},
+): Image {
+  const config = options.config ?? jsonBlob("application/vnd.oci.empty.v1+json", {});
+  const blobs = files.map(({ bytes, mediaType = "application/octet-stream" }) => {
+    return { mediaType, digest: sha256(bytes), bytes };
+  });
+  const manifest = jsonBlob(mediaTypes.oci.manifest, {
+    schemaVersion: 2,
+    mediaType: mediaTypes.oci.manifest,
+    ...(options.type === undefined ? {} : { artifactType: options.type }),
+    config: descriptor(config),
+    layers: blobs.map((blob, i) => ({
+      ...descriptor(blob),
+      annotations: {
+        ...(files[i]?.title === undefined
+          ? {}
+          : { "org.opencontainers.image.title": files[i]?.title }),
+        ...files[i]?.annotations,
+      },
+    })),
+  });
+  return { manifest, blobs: [config, ...blobs], images: [] };
+}
+
 export function makeIndex(
   members: readonly { readonly image: Image; readonly platform: Platform }[],
   family: Family = "oci",
