@@ -1,5 +1,6 @@
 /**
- * bun test/critest/run.ts --socket PATH [--focus REGEX] [--skip REGEX] [--parallel N] [--out DIR]
+ * bun test/critest/run.ts --socket PATH [--release VERSION] [--nri-socket PATH] [--focus REGEX] [--skip REGEX]
+ *   [--parallel N] [--out DIR]
  *
  * Runs critest against a runtime whose mirrors lead to the test registry (`writeMirrors`), as root and in the
  * runtime's own mount and network namespaces. Ends with exit code 0 if `expected.ts` accepts the result.
@@ -9,11 +10,22 @@ import { mkdir, rm } from "node:fs/promises";
 import { delimiter, dirname, join } from "node:path";
 import { parseArgs } from "node:util";
 import { parts, repositoryDir } from "../parts/paths.ts";
-import { judge, parseJunit, pinnedDigestSpec, type SpecResult, type Verdict } from "./expected.ts";
+import {
+  judge,
+  parseJunit,
+  pinnedDigestSpec,
+  type Release,
+  registeredSpecs,
+  type SpecResult,
+  type Verdict,
+} from "./expected.ts";
 
 export interface CritestOptions {
+  readonly release: Release;
   /** Path of the CRI socket, without `unix://`. */
   readonly socket: string;
+  /** Where the runtime takes NRI plugins. */
+  readonly nriSocket?: string;
   /** Regular expressions on spec names, in Go's syntax. */
   readonly focus?: readonly string[];
   readonly skip?: readonly string[];
@@ -38,12 +50,18 @@ export async function runCritest(options: CritestOptions): Promise<Verdict> {
 
   const focus = options.focus ?? [];
   const skip = options.skip ?? [];
+  const { critest, ginkgo } = parts.critest[options.release];
+  const nriFlags =
+    options.nriSocket === undefined || options.release === "1.36.0"
+      ? []
+      : [`-nri-socket=${options.nriSocket}`];
   const child = Bun.spawn(
     [
-      parts.critest,
+      critest,
       `-runtime-endpoint=unix://${options.socket}`,
       // Said too, lest a crictl.yaml that happens to lie in /etc or beside the program decides it.
       `-image-endpoint=unix://${options.socket}`,
+      ...nriFlags,
       ...["-ginkgo.v", "-ginkgo.no-color", `-ginkgo.timeout=${timeout}`],
       `-ginkgo.junit-report=${reportFile}`,
       ...[pinnedDigestSpec.source, ...skip].map((regex) => `-ginkgo.skip=${regex}`),
@@ -59,7 +77,7 @@ export async function runCritest(options: CritestOptions): Promise<Verdict> {
       stdin: "ignore",
       stdout: "pipe",
       stderr: Bun.file(errorFile),
-      env: { ...process.env, PATH: `${dirname(parts.ginkgo)}${delimiter}${process.env["PATH"]}` },
+      env: { ...process.env, PATH: `${dirname(ginkgo)}${delimiter}${process.env["PATH"]}` },
     },
   );
   await follow(child.stdout, join(outDir, "critest.log"), options.progress ?? (() => {}));
@@ -70,6 +88,7 @@ export async function runCritest(options: CritestOptions): Promise<Verdict> {
     throw new Error(`critest: exit code ${exitCode} and no report; see critest.log in ${outDir}`);
   }
   return judge(parseJunit(await report.text()), {
+    release: options.release,
     hasAppArmor: await hasAppArmor(),
     isPartial: focus.length > 0 || skip.length > 0,
   });
@@ -115,7 +134,7 @@ export function formatVerdict(verdict: Verdict): string {
     specs.length === 0
       ? []
       : [title, ...specs.map((spec) => `  ${spec.status} ${spec.name}${reason(spec)}`)];
-  const all = [...verdict.passed, ...verdict.wrong, ...verdict.left, ...verdict.leftOut];
+  const all = [...verdict.passed, ...verdict.wrong, ...verdict.leftOut];
   const count = (status: SpecResult["status"]): number =>
     all.filter((spec) => spec.status === status && spec.name.startsWith("[k8s.io]")).length;
   return [
@@ -123,11 +142,15 @@ export function formatVerdict(verdict: Verdict): string {
       "cannot run here:",
       verdict.leftOut.filter((spec) => spec.message !== "" || pinnedDigestSpec.test(spec.name)),
     ),
-    ...list("not required yet:", verdict.left),
     ...list("REQUIRED AND NOT PASSED:", verdict.wrong),
     ...(verdict.incomplete === undefined ? [] : [`INCOMPLETE: ${verdict.incomplete}`]),
     `critest: ${count("passed")} passed, ${count("failed")} failed, ${count("skipped")} skipped`,
   ].join("\n");
+}
+
+export function parseRelease(text: string): Release {
+  if (text in registeredSpecs) return text as Release;
+  throw new Error(`no critest ${text}: there is ${Object.keys(registeredSpecs).join(", ")}`);
 }
 
 function reason(spec: SpecResult): string {
@@ -139,6 +162,8 @@ if (import.meta.main) {
   const { values } = parseArgs({
     options: {
       socket: { type: "string" },
+      release: { type: "string", default: "1.36.0" },
+      "nri-socket": { type: "string" },
       focus: { type: "string", multiple: true },
       skip: { type: "string", multiple: true },
       parallel: { type: "string" },
@@ -147,9 +172,11 @@ if (import.meta.main) {
   });
   if (values.socket === undefined) throw new Error("--socket PATH is missing");
   const verdict = await runCritest({
+    release: parseRelease(values.release),
     socket: values.socket.replace(/^unix:\/\//u, ""),
     focus: values.focus ?? [],
     skip: values.skip ?? [],
+    ...(values["nri-socket"] === undefined ? {} : { nriSocket: values["nri-socket"] }),
     ...(values.parallel === undefined ? {} : { parallel: Number(values.parallel) }),
     ...(values.out === undefined ? {} : { outDir: values.out }),
     progress: (line) => console.log(line),

@@ -1,9 +1,9 @@
 /**
- * bun test/critest/suite.ts [--report=FILE] [--focus REGEX] [--skip REGEX] [--parallel N] [-- FLAG...]
+ * bun test/critest/suite.ts [--report=FILE] [--release VERSION] [--focus REGEX] [--skip REGEX] [--parallel N] [-- FLAG...]
  *
- * critest against `dist/crib` with the test registry, in network and mount namespaces of their own: what another
+ * critest, of each release or of one, against `dist/crib` with the test registry, in network and mount namespaces of their own: what another
  * runtime, or an earlier run that was killed, has left on the machine (a rule for host port 12000, say) does not
- * meet it. The report has every spec once; one that may wait counts as skipped. Needs root and what
+ * meet it. The report has every spec once for each release. Needs root and what
  * `test/parts/setup.ts` makes.
  */
 
@@ -14,13 +14,14 @@ import { parseArgs } from "node:util";
 import { Daemon } from "../harness/daemon.ts";
 import { startRegistry, writeMirrors } from "../harness/registry-server.ts";
 import { repositoryDir } from "../parts/paths.ts";
-import type { Verdict } from "./expected.ts";
-import { formatVerdict, runCritest } from "./run.ts";
+import { type Release, registeredSpecs, type Verdict } from "./expected.ts";
+import { formatVerdict, parseRelease, runCritest } from "./run.ts";
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
   options: {
     report: { type: "string" },
+    release: { type: "string" },
     focus: { type: "string", multiple: true },
     skip: { type: "string", multiple: true },
     // Of the time most is waiting: 3 take 30 seconds on two cores, 1 takes 75.
@@ -28,8 +29,6 @@ const { values, positionals } = parseArgs({
     isolated: { type: "boolean" },
   },
 });
-
-const outDir = join(repositoryDir, ".cache/critest");
 
 process.exit(values.isolated === true ? await runHere() : await runIsolated());
 
@@ -42,13 +41,27 @@ async function runIsolated(): Promise<number> {
 }
 
 async function runHere(): Promise<number> {
-  const verdict = await judgeCrib();
-  console.log(formatVerdict(verdict));
-  if (values.report !== undefined) await Bun.write(values.report, formatReport(verdict));
-  return verdict.isAcceptable ? 0 : 1;
+  const releases =
+    values.release === undefined
+      ? (Object.keys(registeredSpecs) as Release[])
+      : [parseRelease(values.release)];
+  const suites: string[] = [];
+  let isAcceptable = true;
+  for (const release of releases) {
+    console.log(`critest v${release}`);
+    const verdict = await judgeCrib(release);
+    console.log(formatVerdict(verdict));
+    suites.push(formatSuite(release, verdict));
+    isAcceptable &&= verdict.isAcceptable;
+  }
+  if (values.report !== undefined) {
+    await Bun.write(values.report, `<testsuites>\n${suites.join("\n")}\n</testsuites>\n`);
+  }
+  return isAcceptable ? 0 : 1;
 }
 
-async function judgeCrib(): Promise<Verdict> {
+async function judgeCrib(release: Release): Promise<Verdict> {
+  const outDir = join(repositoryDir, ".cache/critest", release);
   await using undo = new AsyncDisposableStack();
   const mirrors = await mkdtemp(join(tmpdir(), "mirrors-"));
   undo.defer(() => rm(mirrors, { recursive: true, force: true }));
@@ -57,7 +70,9 @@ async function judgeCrib(): Promise<Verdict> {
   const daemon = undo.use(await Daemon.start({ registryConfigDir: mirrors }));
   try {
     return await runCritest({
+      release,
       socket: daemon.socket,
+      nriSocket: daemon.nriSocket,
       outDir,
       focus: values.focus ?? [],
       skip: values.skip ?? [],
@@ -71,16 +86,16 @@ async function judgeCrib(): Promise<Verdict> {
   }
 }
 
-function formatReport(result: Verdict): string {
+function formatSuite(release: Release, result: Verdict): string {
   const cases = [
     ...result.passed
       .filter((spec) => spec.name.startsWith("[k8s.io]"))
       .map((spec) => ({ spec, outcome: "" })),
     ...result.wrong.map((spec) => ({ spec, outcome: "<failure/>" })),
-    ...[...result.left, ...result.leftOut].map((spec) => ({ spec, outcome: "<skipped/>" })),
+    ...result.leftOut.map((spec) => ({ spec, outcome: "<skipped/>" })),
   ];
   const lines = cases.map(
     ({ spec, outcome }) => `<testcase name="${Bun.escapeHTML(spec.name)}">${outcome}</testcase>`,
   );
-  return `<testsuites><testsuite name="critest">\n${lines.join("\n")}\n</testsuite></testsuites>\n`;
+  return `<testsuite name="critest v${release}">\n${lines.join("\n")}\n</testsuite>`;
 }

@@ -1,19 +1,13 @@
 /**
- * bun test/guest/critest.ts [--crib FILE] [--focus REGEX] [--skip REGEX] [--all]
+ * bun test/guest/critest.ts [--crib FILE] [--focus REGEX] [--skip REGEX]
  *
- * critest in a guest: Debian's kernel, cgroup version 2 alone, no systemd, a read-only root, AppArmor. The specs that
- * are not required yet are left out, unless --all wants them. About a quarter of an hour.
+ * critest in a guest: Debian's kernel, cgroup version 2 alone, no systemd, a read-only root, AppArmor. About
+ * a quarter of an hour.
  */
 
 import { join } from "node:path";
 import { parseArgs } from "node:util";
-import {
-  judge,
-  notYetRequired,
-  parseJunit,
-  pinnedDigestSpec,
-  type Verdict,
-} from "../critest/expected.ts";
+import { judge, parseJunit, pinnedDigestSpec, type Verdict } from "../critest/expected.ts";
 import { formatVerdict } from "../critest/run.ts";
 import { repositoryDir } from "../parts/paths.ts";
 import { runScript } from "./scenario.ts";
@@ -22,8 +16,6 @@ export interface GuestCritestOptions {
   readonly crib?: string;
   readonly focus?: readonly string[];
   readonly skip?: readonly string[];
-  /** Also what is not required yet. */
-  readonly all?: boolean;
   readonly outDir?: string;
   readonly progress?: (line: string) => void;
 }
@@ -34,8 +26,7 @@ const needsLinux63 = /^ID mapping is not supported with path: \/run\b/u;
 
 export async function runGuestCritest(options: GuestCritestOptions): Promise<Verdict> {
   const outDir = options.outDir ?? join(repositoryDir, ".cache/guest/critest");
-  const waiting = options.all === true ? [] : notYetRequired.map(({ pattern }) => pattern.source);
-  const skip = [pinnedDigestSpec.source, ...waiting, ...(options.skip ?? [])];
+  const skip = [pinnedDigestSpec.source, ...(options.skip ?? [])];
   const args = [
     `-ginkgo.timeout=${minutes}m`,
     ...skip.map((regex) => `-ginkgo.skip=${regex}`),
@@ -52,6 +43,7 @@ export async function runGuestCritest(options: GuestCritestOptions): Promise<Ver
   if (!(await report.exists())) throw new Error(`critest left no report; see ${outDir}`);
   const appArmor = await Bun.file(join(outDir, "apparmor")).text();
   const verdict = judge(parseJunit(await report.text()), {
+    release: "1.36.0",
     hasAppArmor: appArmor.trim() === "Y",
     isPartial: true,
   });
@@ -73,7 +65,6 @@ if (import.meta.main) {
       crib: { type: "string" },
       focus: { type: "string", multiple: true },
       skip: { type: "string", multiple: true },
-      all: { type: "boolean", default: false },
       out: { type: "string" },
     },
   });

@@ -9,7 +9,7 @@ import { packCpio } from "./cpio.ts";
 import { chooseUserland, guestCache, type Kernel, listing, modulesFor } from "./packages.ts";
 
 const ownFiles = join(import.meta.dir, "root");
-const programs = [parts.crictl, parts.critest, parts.dockerRegistry];
+const programs = [parts.crictl, parts.critest["1.36.0"].critest, parts.dockerRegistry];
 const registryHost = "127.0.0.1:5000";
 const mib = 2 ** 20;
 

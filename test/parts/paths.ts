@@ -9,8 +9,11 @@ const bin = (name: string): string => join(partsDir, "bin", name);
 
 export const parts = {
   crictl: bin("crictl"),
-  critest: bin("critest"),
-  ginkgo: bin("ginkgo"),
+  /** By release of cri-tools; to run specs in parallel, each wants the ginkgo command of its own version. */
+  critest: {
+    "1.36.0": { critest: bin("critest"), ginkgo: bin("ginkgo") },
+    "1.37.0": { critest: bin("newest/critest"), ginkgo: bin("newest/ginkgo") },
+  },
   dockerRegistry: bin("docker-registry"),
   /** An NRI plugin that does what a test tells it. */
   nriPlugin: bin("nri-plugin"),

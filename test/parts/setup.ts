@@ -45,29 +45,42 @@ async function setUp(): Promise<void> {
   await Promise.all([buildGoPrograms().then(buildNriPlugin), makeImages(suite)]);
 }
 
+/** crictl, and critest of each release: those of crib's own one are pinned here, the newest in a folder of its own. */
 async function buildGoPrograms(): Promise<void> {
-  const goMod = await Bun.file(join(sourceDir, "go.mod")).text();
-  const goSum = await Bun.file(join(sourceDir, "go.sum")).text();
+  const critest = parts.critest["1.36.0"];
+  await buildCriTools("crictl, critest, ginkgo", sourceDir, critest, parts.crictl);
+  const newest = parts.critest["1.37.0"];
+  await buildCriTools("newest critest, ginkgo", join(sourceDir, "newest"), newest);
+}
+
+async function buildCriTools(
+  name: string,
+  moduleDir: string,
+  { critest, ginkgo }: { readonly critest: string; readonly ginkgo: string },
+  crictl?: string,
+): Promise<void> {
+  const goMod = await Bun.file(join(moduleDir, "go.mod")).text();
+  const goSum = await Bun.file(join(moduleDir, "go.sum")).text();
   const version = /sigs\.k8s\.io\/cri-tools v(\S+)/u.exec(goMod)?.[1];
-  if (version === undefined) throw new Error("test/parts/go.mod does not name cri-tools");
+  if (version === undefined) throw new Error(`${moduleDir}/go.mod does not name cri-tools`);
   const flags = [
     "-trimpath",
     `-ldflags=-s -w -X sigs.k8s.io/cri-tools/pkg/version.Version=${version}`,
   ];
   await runStep({
-    name: "crictl, critest, ginkgo",
+    name,
     doing: `building v${version} from Go modules (about two minutes)`,
     inputs: [goMod, goSum, ...flags],
-    outputs: [parts.crictl, parts.critest, parts.ginkgo],
+    outputs: [critest, ginkgo, ...(crictl === undefined ? [] : [crictl])],
     make: async () => {
       if (Bun.which("go") === null) throw new Error("go is not in PATH");
       const go = (...argv: readonly string[]): Promise<string> =>
-        run(["nice", "-n", "10", "go", ...argv], { cwd: sourceDir, env: { CGO_ENABLED: "0" } });
-      const bin = dirname(parts.crictl);
+        run(["nice", "-n", "10", "go", ...argv], { cwd: moduleDir, env: { CGO_ENABLED: "0" } });
+      const bin = dirname(critest);
       await mkdir(bin, { recursive: true });
-      const programs = ["sigs.k8s.io/cri-tools/cmd/crictl", "github.com/onsi/ginkgo/v2/ginkgo"];
-      await go("build", ...flags, "-o", `${bin}/`, ...programs);
-      await go("test", "-c", ...flags, "-o", parts.critest, "sigs.k8s.io/cri-tools/cmd/critest");
+      const programs = crictl === undefined ? [] : ["sigs.k8s.io/cri-tools/cmd/crictl"];
+      await go("build", ...flags, "-o", `${bin}/`, ...programs, "github.com/onsi/ginkgo/v2/ginkgo");
+      await go("test", "-c", ...flags, "-o", critest, "sigs.k8s.io/cri-tools/cmd/critest");
     },
   });
 }

@@ -1,5 +1,5 @@
 /**
- * Stand-ins for every image that critest v1.36.0 asks for, with what its specs look at in them. All are
+ * Stand-ins for every image that critest asks for, with what its specs look at in them. All are
  * busybox. They lie in the registry under the path of their name, whatever its host: a mirror for
  * registry.k8s.io, gcr.io, k8s.gcr.io and public.ecr.aws serves them.
  */
