@@ -110,6 +110,33 @@ devices:
   });
 });
 
+test("a container has the network devices and the RDT class of its devices, if they agree", () => {
+  const device = (name: string, containerEdits: object) => ({ name, containerEdits });
+  const rdt = { closID: "gold", l3CacheSchema: "L3:0=f", enableMonitoring: true };
+  const devices = [
+    device("a", { netDevices: [{ hostInterfaceName: "eth1" }], intelRdt: rdt }),
+    device("b", { netDevices: [{ hostInterfaceName: "eth2", name: "lan" }], intelRdt: rdt }),
+    device("c", { netDevices: [{ hostInterfaceName: "eth3", name: "eth1" }] }),
+    device("d", { intelRdt: { ...rdt, enableCMT: true, closID: "silver" } }),
+  ];
+  write(etc, "a.json", spec({ cdiVersion: "1.1.0", devices }));
+  const resolve = (...names: readonly string[]) =>
+    resolveCdiDevices(
+      names.map((name) => `vendor.com/gpu=${name}`),
+      dirs,
+    );
+  expect(resolve("a", "b")).toEqual({
+    ...noEdits,
+    netDevices: [
+      { hostInterfaceName: "eth1", name: "eth1" },
+      { hostInterfaceName: "eth2", name: "lan" },
+    ],
+    intelRdt: rdt,
+  });
+  expect(failure(() => resolve("a", "c")).message).toContain("two network devices eth1");
+  expect(failure(() => resolve("a", "d")).message).toContain("different RDT classes");
+});
+
 describe("parseSpec()", () => {
   const edits = (containerEdits: object) => spec({ containerEdits });
 
@@ -118,7 +145,12 @@ describe("parseSpec()", () => {
     ["a kind that is none", spec({ kind: "gpu" })],
     ["a device twice", spec({ devices: [gpu, gpu] })],
     ["a device without edits", spec({ devices: [{ name: "x" }] })],
-    ["an edit that is not known", edits({ intelRdt: {} })],
+    ["an edit that is not known", edits({ memoryPolicy: {} })],
+    ["a network device without a name", edits({ netDevices: [{ name: "eth0" }] })],
+    ["a network device that is a path", edits({ netDevices: [{ hostInterfaceName: "a/b" }] })],
+    ["a network device of 16 bytes", edits({ netDevices: [{ hostInterfaceName: "é".repeat(8) }] })],
+    ["an RDT class that climbs", edits({ intelRdt: { closID: "../x" } })],
+    ["an RDT line that is two", edits({ intelRdt: { schemata: ["L3:0=f\nMB:0=1"] } })],
     ["a key that is not known", spec({ more: 1 })],
     ["a relative hook", edits({ hooks: [{ hookName: "poststop", path: "x" }] })],
     ["a hook of another name", edits({ hooks: [{ hookName: "later", path: "/x" }] })],

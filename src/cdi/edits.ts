@@ -1,5 +1,13 @@
 import { invalidArgument } from "../lib/errors.ts";
-import { asArray, asInteger, asObject, asString, type JsonObject, optional } from "../lib/json.ts";
+import {
+  asArray,
+  asBoolean,
+  asInteger,
+  asObject,
+  asString,
+  type JsonObject,
+  optional,
+} from "../lib/json.ts";
 
 /** What a device changes in a container (CDI specification, "containerEdits"). */
 export interface ContainerEdits {
@@ -9,6 +17,8 @@ export interface ContainerEdits {
   readonly mounts: readonly DeviceMount[];
   readonly hooks: readonly DeviceHook[];
   readonly additionalGids: readonly number[];
+  readonly netDevices: readonly NetDevice[];
+  readonly intelRdt: IntelRdt | undefined;
 }
 
 export interface DeviceNode {
@@ -30,6 +40,22 @@ export interface DeviceMount {
   readonly hostPath: string;
   readonly containerPath: string;
   readonly options: readonly string[];
+}
+
+/** An interface of the node that moves to the pod. */
+export interface NetDevice {
+  readonly hostInterfaceName: string;
+  /** In the pod. */
+  readonly name: string;
+}
+
+/** A class of the kernel's resctrl, there already or made of these lines. */
+export interface IntelRdt {
+  readonly closID?: string;
+  readonly l3CacheSchema?: string;
+  readonly memBwSchema?: string;
+  readonly schemata?: readonly string[];
+  readonly enableMonitoring?: boolean;
 }
 
 const hookNames = [
@@ -55,6 +81,8 @@ export const noEdits: ContainerEdits = {
   mounts: [],
   hooks: [],
   additionalGids: [],
+  netDevices: [],
+  intelRdt: undefined,
 };
 
 export function mergeEdits(all: readonly ContainerEdits[]): ContainerEdits {
@@ -64,7 +92,27 @@ export function mergeEdits(all: readonly ContainerEdits[]): ContainerEdits {
     mounts: all.flatMap(({ mounts }) => mounts),
     hooks: all.flatMap(({ hooks }) => hooks),
     additionalGids: all.flatMap(({ additionalGids }) => additionalGids),
+    netDevices: mergeNetDevices(all),
+    intelRdt: mergeRdt(all),
   };
+}
+
+/** A container is in one class. */
+function mergeRdt(all: readonly ContainerEdits[]): IntelRdt | undefined {
+  const wanted = all.flatMap(({ intelRdt }) => intelRdt ?? []);
+  const [first] = wanted;
+  if (wanted.every((one) => JSON.stringify(one) === JSON.stringify(first))) return first;
+  throw invalidArgument("CDI devices want the container in different RDT classes");
+}
+
+function mergeNetDevices(all: readonly ContainerEdits[]): readonly NetDevice[] {
+  const wanted = all.flatMap(({ netDevices }) => netDevices);
+  for (const key of ["hostInterfaceName", "name"] as const) {
+    const names = wanted.map((device) => device[key]);
+    const twice = names.find((name, i) => names.indexOf(name) !== i);
+    if (twice !== undefined) throw invalidArgument(`CDI: two network devices ${twice}`);
+  }
+  return wanted;
 }
 
 const maxEntries = 512;
@@ -73,13 +121,16 @@ const maxText = 4096;
 /** An edit that is not known here is refused: a device without a part of it would be half a device. */
 export function parseEdits(value: unknown, what: string): ContainerEdits {
   const edits = asObject(value, what);
-  onlyKeys(edits, ["env", "deviceNodes", "mounts", "hooks", "additionalGids"], what);
+  const keys = "env deviceNodes mounts hooks additionalGids netDevices intelRdt".split(" ");
+  onlyKeys(edits, keys, what);
   return {
     env: list(edits["env"], `${what}.env`, parseAssignment),
     deviceNodes: list(edits["deviceNodes"], `${what}.deviceNodes`, parseDeviceNode),
     mounts: list(edits["mounts"], `${what}.mounts`, parseMount),
     hooks: list(edits["hooks"], `${what}.hooks`, parseHook),
     additionalGids: list(edits["additionalGids"], `${what}.additionalGids`, asId).filter(Boolean),
+    netDevices: list(edits["netDevices"], `${what}.netDevices`, parseNetDevice),
+    intelRdt: optional(edits["intelRdt"], `${what}.intelRdt`, parseRdt),
   };
 }
 
@@ -161,6 +212,53 @@ function parseHook(value: unknown, what: string): DeviceHook {
     env: list(hook["env"], `${what}.env`, parseAssignment),
     timeout: optional(hook["timeout"], `${what}.timeout`, asId),
   };
+}
+
+function parseNetDevice(value: unknown, what: string): NetDevice {
+  const device = asObject(value, what);
+  onlyKeys(device, ["hostInterfaceName", "name"], what);
+  const hostInterfaceName = asInterface(device["hostInterfaceName"], `${what}.hostInterfaceName`);
+  const name = optional(device["name"], `${what}.name`, asText) || hostInterfaceName;
+  return { hostInterfaceName, name: asInterface(name, `${what}.name`) };
+}
+
+/** As the kernel takes them (dev_valid_name). */
+function asInterface(value: unknown, what: string): string {
+  const text = asText(value, what);
+  if (/^(?!\.{1,2}$)[^\s/:]{1,15}$/.test(text) && Buffer.byteLength(text) < 16) return text;
+  throw invalidArgument(`${what}: no name of a network interface`);
+}
+
+/** `enableCMT` and `enableMBM` were dropped in CDI 1.1, and have never meant anything to runc. */
+function parseRdt(value: unknown, what: string): IntelRdt {
+  const rdt = asObject(value, what);
+  const keys = "closID l3CacheSchema memBwSchema schemata enableMonitoring enableCMT enableMBM";
+  onlyKeys(rdt, keys.split(" "), what);
+  const closID = optional(rdt["closID"], `${what}.closID`, asClass) ?? "";
+  const l3CacheSchema = optional(rdt["l3CacheSchema"], `${what}.l3CacheSchema`, asLine) ?? "";
+  const memBwSchema = optional(rdt["memBwSchema"], `${what}.memBwSchema`, asLine) ?? "";
+  const schemata = list(rdt["schemata"], `${what}.schemata`, asLine);
+  const enableMonitoring = optional(rdt["enableMonitoring"], `${what}.enableMonitoring`, asBoolean);
+  return {
+    ...(closID !== "" && { closID }),
+    ...(l3CacheSchema !== "" && { l3CacheSchema }),
+    ...(memBwSchema !== "" && { memBwSchema }),
+    ...(schemata.length > 0 && { schemata }),
+    ...(enableMonitoring === true && { enableMonitoring }),
+  };
+}
+
+/** It becomes a directory's name. */
+function asClass(value: unknown, what: string): string {
+  const text = asText(value, what);
+  if (!/[\n/]/.test(text) && text !== "." && text !== "..") return text;
+  throw invalidArgument(`${what}: no name of an RDT class`);
+}
+
+function asLine(value: unknown, what: string): string {
+  const text = asText(value, what);
+  if (!text.includes("\n")) return text;
+  throw invalidArgument(`${what}: more than one line`);
 }
 
 function parseAssignment(value: unknown, what: string): string {

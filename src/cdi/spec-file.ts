@@ -4,7 +4,7 @@ import { asObject, asString, optional, parseJson } from "../lib/json.ts";
 import { parseKind, parseShortName } from "./device-name.ts";
 import { type ContainerEdits, list, noEdits, onlyKeys, parseEdits } from "./edits.ts";
 
-/** One file of a vendor: devices of a kind, and what all of them need (CDI specification 0.3 to 1.0). */
+/** One file of a vendor: devices of a kind, and what all of them need (CDI specification 0.3 to 1.1). */
 export interface CdiSpec {
   readonly kind: string;
   readonly devices: ReadonlyMap<string, ContainerEdits>;
@@ -13,7 +13,7 @@ export interface CdiSpec {
 }
 
 const maxBytes = 4 << 20;
-const versions = /^(0\.[3-8]\.0|1\.0\.0)$/;
+const versions = /^(0\.[3-8]\.0|1\.[01]\.0)$/;
 
 /** A regular file of at most 4 MiB, JSON or YAML by its name. A link, a pipe or a device is refused. */
 export function readSpecFile(path: string): CdiSpec {

@@ -17,6 +17,7 @@ import type { SandboxEnvironment } from "./environment.ts";
 import { getHandler } from "./handlers.ts";
 import { mountImageVolumes, withImageRefs } from "./image-volumes.ts";
 import { logPathOf } from "./log-path.ts";
+import { placeNetDevices } from "./net-devices.ts";
 import { type ProcessHolder, releaseMs } from "./release.ts";
 import { undoCreation } from "./remove.ts";
 import { overlayCriResources } from "./spec/overlay-resources.ts";
@@ -105,7 +106,8 @@ async function setUp(
     handler,
     volumes,
   });
-  const { spec, user } = agreed;
+  const { user } = agreed;
+  const spec = placeNetDevices(agreed.spec, environment, handler);
   const cgroupPath = agreed.cgroup?.relative ?? cgroup.relative;
   if (agreed.cgroup !== undefined) {
     holder = { ...holder, cgroupPath };

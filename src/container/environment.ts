@@ -22,6 +22,8 @@ export interface SandboxEnvironment {
   readonly hostnamePath: string;
   readonly hostsPath: string;
   readonly resolvConfPath: string;
+  /** A file that tells which of the node's network interfaces came to the pod. */
+  readonly netDevicesPath: string;
   /** The pod's shared /dev/shm; absent with the node's ipc namespace. */
   readonly shmPath: string | undefined;
 }

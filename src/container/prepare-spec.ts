@@ -60,6 +60,7 @@ export async function prepareSpec(
     cdi: await resolveCdi(
       config.CDIDevices.map(({ name }) => name),
       host.cdiSpecDirs,
+      handler.features,
     ),
     classes: resolveClasses(config, environment.config, host),
     seccomp: await resolveSeccomp(context, host),

@@ -105,7 +105,7 @@ export interface SpecLinux {
   readonly seccomp?: SpecSeccomp;
   readonly mountLabel?: string;
   readonly sysctl?: Readonly<Record<string, string>>;
-  /** What clients may name is a class of the node's resctrl that is there already; the rest is for plugins. */
+  /** What clients may name is a class of the node's resctrl that is there already; the rest is for devices and plugins. */
   readonly intelRdt?: SpecIntelRdt;
   readonly memoryPolicy?: SpecMemoryPolicy;
   /** Interfaces of the node that move into the container's network namespace. */
@@ -114,6 +114,8 @@ export interface SpecLinux {
 
 export interface SpecIntelRdt {
   readonly closID?: string;
+  readonly l3CacheSchema?: string;
+  readonly memBwSchema?: string;
   readonly schemata?: readonly string[];
   readonly enableMonitoring?: boolean;
 }

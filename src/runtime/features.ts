@@ -10,6 +10,8 @@ export const unknownFeatures: RuntimeFeatures = {
   seccomp: true,
   appArmor: false,
   selinux: false,
+  netDevices: false,
+  rdtSchemata: false,
 };
 
 /** Reads the output of `<runtime> features` (runtime-spec, features.md). */
@@ -21,6 +23,7 @@ export function parseFeatures(output: Uint8Array, what: string): RuntimeFeatures
     return part !== undefined && (optional(part["enabled"], `${path}.enabled`, asBoolean) ?? false);
   };
   const extensions = optional(linux["mountExtensions"], `${what}.mountExtensions`, asObject) ?? {};
+  const rdt = optional(linux["intelRdt"], `${what}.linux.intelRdt`, asObject) ?? {};
   const namespaces = asList(linux["namespaces"], `${what}.linux.namespaces`, asString);
   const mountOptions = asList(features["mountOptions"], `${what}.mountOptions`, asString);
   return {
@@ -31,5 +34,7 @@ export function parseFeatures(output: Uint8Array, what: string): RuntimeFeatures
     seccomp: isEnabled(linux["seccomp"], `${what}.linux.seccomp`),
     appArmor: isEnabled(linux["apparmor"], `${what}.linux.apparmor`),
     selinux: isEnabled(linux["selinux"], `${what}.linux.selinux`),
+    netDevices: isEnabled(linux["netDevices"], `${what}.linux.netDevices`),
+    rdtSchemata: rdt["schemata"] === true && rdt["monitoring"] === true,
   };
 }

@@ -9,6 +9,10 @@ export interface RuntimeFeatures {
   readonly seccomp: boolean;
   readonly appArmor: boolean;
   readonly selinux: boolean;
+  /** Moves interfaces of the node into a container's network namespace. */
+  readonly netDevices: boolean;
+  /** Lines for resctrl's `schemata` as they are, and monitoring groups. */
+  readonly rdtSchemata: boolean;
 }
 
 /** What `state` says (runtime-spec, runtime.md). */

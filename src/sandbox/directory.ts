@@ -16,6 +16,8 @@ export interface SandboxDirectory {
   readonly hostname: string;
   readonly hosts: string;
   readonly resolvConf: string;
+  /** Which of the node's network interfaces came to the pod. */
+  readonly netDevices: string;
   /** The /dev/shm that the pod's containers share. */
   readonly shm: string;
   /** The empty root of the infra container. */
@@ -30,6 +32,7 @@ export function sandboxDirectoryOf(stateDir: string, id: SandboxId): SandboxDire
     hostname: `${dir}/hostname`,
     hosts: `${dir}/hosts`,
     resolvConf: `${dir}/resolv.conf`,
+    netDevices: `${dir}/net-devices`,
     shm: `${dir}/shm`,
     infraRoot: `${dir}/infra`,
   };

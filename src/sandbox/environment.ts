@@ -27,6 +27,7 @@ export function environmentOf(
     hostnamePath: paths.hostname,
     hostsPath: paths.hosts,
     resolvConfPath: paths.resolvConf,
+    netDevicesPath: paths.netDevices,
     shmPath: own.ipc ? paths.shm : undefined,
   };
 }

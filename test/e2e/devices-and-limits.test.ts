@@ -1,5 +1,5 @@
 import { expect, test } from "bun:test";
-import { mkdirSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { create } from "@bufbuild/protobuf";
 import * as pb from "../../src/gen/runtime/v1/api_pb.ts";
 import { Daemon } from "../harness/daemon.ts";
@@ -58,6 +58,57 @@ blockio_file = "${temp.path}/classes.yaml"
     const asking = createScript(daemon.cri, pod, "true", { annotations: { [key]: "other" } });
     expect(await failure(asking)).toContain(why);
   }
+}, 60_000);
+
+test("a CDI device moves an interface of the node to the pod, where its next container finds it", async () => {
+  using temp = tempDir();
+  await using daemon = await Daemon.start({
+    demoImage: true,
+    config: `[containers]\ncdi_spec_dirs = ["${temp.path}/cdi"]\n`,
+  });
+  const [moved, peer] = [`crib-a${process.pid % 100_000}`, `crib-b${process.pid % 100_000}`];
+  const device = (name: string, containerEdits: object) => ({ name, containerEdits });
+  const spec = {
+    cdiVersion: "1.1.0",
+    kind: "test.example/net",
+    devices: [
+      device("a", { netDevices: [{ hostInterfaceName: moved, name: "lan" }] }),
+      device("none", { netDevices: [{ hostInterfaceName: "crib-none" }] }),
+      device("rdt", { intelRdt: { closID: "gold" } }),
+    ],
+  };
+  mkdirSync(`${temp.path}/cdi`);
+  writeFileSync(`${temp.path}/cdi/net.json`, JSON.stringify(spec));
+  const asking = (name: string) => ({
+    CDIDevices: [create(pb.CDIDeviceSchema, { name: `test.example/net=${name}` })],
+  });
+  using cleanUp = new DisposableStack();
+  cleanUp.defer(() => void Bun.spawnSync(["ip", "link", "delete", peer]));
+  const made = Bun.spawnSync(["ip", "link", "add", moved, "type", "veth", "peer", "name", peer]);
+  expect(made.exitCode).toBe(0);
+  const pod = await runPod(daemon.cri, temp.path);
+  const script = "grep -c lan: /proc/net/dev";
+  for (const _ of ["first", "started anew"]) {
+    const id = await startScript(daemon.cri, pod, script, asking("a"));
+    expect(await output(daemon, id)).toBe("1\n");
+    await daemon.cri.runtime.removeContainer({ containerId: id });
+  }
+  expect(readFileSync("/proc/net/dev", "utf8")).not.toContain(`${moved}:`);
+  for (const [name, why] of [
+    ["none", "network device crib-none is not on this node"],
+    // Where it is, this class is not.
+    ["rdt", existsSync("/sys/fs/resctrl/info") ? "is not there" : "resctrl is not mounted"],
+  ] as const) {
+    expect(await failure(createScript(daemon.cri, pod, "true", asking(name)))).toContain(why);
+  }
+  const ofNode = await runPod(daemon.cri, temp.path, {
+    linux: create(pb.LinuxPodSandboxConfigSchema, {
+      securityContext: { namespaceOptions: { network: pb.NamespaceMode.NODE } },
+    }),
+  });
+  expect(await failure(createScript(daemon.cri, ofNode, "true", asking("a")))).toContain(
+    "the pod has no network of its own",
+  );
 }, 60_000);
 
 test("UpdatePodSandboxResources is remembered, also by the next daemon", async () => {

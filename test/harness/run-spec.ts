@@ -79,6 +79,7 @@ export function makeEnvironment(
     hostnamePath: `${dir}/hostname`,
     hostsPath: `${dir}/hosts`,
     resolvConfPath: `${dir}/resolv.conf`,
+    netDevicesPath: `${dir}/net-devices`,
     shmPath: `${dir}/shm`,
     ...own,
   };
@@ -116,6 +117,7 @@ export async function specOf(
     cdi: await resolveCdi(
       config.CDIDevices.map(({ name }) => name),
       at.cdiSpecDirs ?? [],
+      { rdtSchemata: true },
     ),
     classes: resolveClasses(config, at.environment.config, {
       blockIoClasses: at.blockIoClasses,

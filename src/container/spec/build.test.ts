@@ -58,6 +58,7 @@ const environment: ContainerSpecInput["environment"] = {
   hostnamePath: "/run/crib/sandboxes/s/hostname",
   hostsPath: "/run/crib/sandboxes/s/hosts",
   resolvConfPath: "/run/crib/sandboxes/s/resolv.conf",
+  netDevicesPath: "/run/crib/sandboxes/s/net-devices",
   shmPath: "/run/crib/sandboxes/s/shm",
 };
 
@@ -213,8 +214,13 @@ describe("buildContainerSpec()", () => {
       mounts: [mount],
       hooks: { createRuntime: [{ path: "/bin/true", env: ["PATH=/bin"] }] },
       additionalGids: [0, 44],
+      netDevices: { eth9: { name: "lan" } },
+      intelRdt: { closID: "gold" },
     };
     const spec = buildContainerSpec(input(kubelet, { cdi }));
+    expect(spec.linux).toMatchObject({ netDevices: cdi.netDevices, intelRdt: cdi.intelRdt });
+    const classes = { intelRdt: { closID: "silver" } };
+    expect(() => buildContainerSpec(input(kubelet, { cdi, classes }))).toThrow("RDT class");
     expect(spec.process.env).toContain("A=device");
     expect(spec.process.env).toContain("GPU=a=b");
     expect(spec.process.user.additionalGids).toEqual([0, 44]);

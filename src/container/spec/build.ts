@@ -1,5 +1,11 @@
 import { invalidArgument } from "../../lib/errors.ts";
-import type { RuntimeSpec, SpecDevice, SpecLinux, SpecProcess } from "../../oci/runtime-spec.ts";
+import type {
+  RuntimeSpec,
+  SpecDevice,
+  SpecIntelRdt,
+  SpecLinux,
+  SpecProcess,
+} from "../../oci/runtime-spec.ts";
 import type { ContainerSpecInput } from "./input.ts";
 import { rootfsPropagation, specMounts } from "./mount/mounts.ts";
 import { specNamespaces } from "./namespaces.ts";
@@ -75,7 +81,9 @@ function specProcess(input: ContainerSpecInput): SpecProcess {
 
 function specLinux(input: ContainerSpecInput): SpecLinux {
   const { config, host } = input;
-  const { blockIO, intelRdt } = input.classes;
+  const { blockIO } = input.classes;
+  const { netDevices } = input.cdi;
+  const intelRdt = oneRdt(input.classes.intelRdt, input.cdi.intelRdt);
   const context = config.linux?.securityContext;
   const propagation = rootfsPropagation(input.mounts);
   return {
@@ -90,9 +98,19 @@ function specLinux(input: ContainerSpecInput): SpecLinux {
     ...hiddenPaths(context, host.cpuThermalPaths),
     ...(propagation === undefined ? {} : { rootfsPropagation: propagation }),
     ...(intelRdt === undefined ? {} : { intelRdt }),
+    ...(netDevices === undefined ? {} : { netDevices }),
     ...(input.seccomp === undefined ? {} : { seccomp: input.seccomp }),
     ...(input.selinux === undefined ? {} : { mountLabel: input.selinux.mount }),
   };
+}
+
+/** A container is in one class. */
+function oneRdt(
+  named: SpecIntelRdt | undefined,
+  ofDevice: SpecIntelRdt | undefined,
+): SpecIntelRdt | undefined {
+  if (named === undefined || ofDevice === undefined) return named ?? ofDevice;
+  throw invalidArgument("an RDT class is named, and a CDI device wants another");
 }
 
 /** Of two at one place the later one is there. */

@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { kindOf, describe as messageOf } from "../../../lib/errors.ts";
 import { blockIoKeys, classOf, rdtKeys } from "./annotation.ts";
 import { blockIoOf, parseBlockIoClasses, readBlockIoClasses } from "./block-io.ts";
-import { rdtClass } from "./rdt.ts";
+import { rdtClass, rdtOfDevice } from "./rdt.ts";
 
 const dir = mkdtempSync(`${tmpdir()}/crib-class-`);
 afterAll(() => rmSync(dir, { recursive: true }));
@@ -87,4 +87,18 @@ test("rdtClass() takes a directory of resctrl and none of the kernel's", () => {
   expect(rdtClass("gold", `${dir}/resctrl`)).toEqual({ closID: "gold" });
   expect(failure(() => rdtClass("mon_groups", `${dir}/resctrl`))).toContain("is not there");
   expect(failure(() => rdtClass("silver", `${dir}/resctrl`))).toContain("is not there");
+});
+
+test("rdtOfDevice() wants resctrl, a class that is there or made, and a runtime that takes all of it", () => {
+  const root = `${dir}/devices`;
+  const lines = { schemata: ["L3:0=f"], enableMonitoring: true };
+  const runtime = { rdtSchemata: true };
+  expect(failure(() => rdtOfDevice(lines, runtime, root))).toContain("resctrl is not mounted");
+  for (const name of ["info", "gold"]) mkdirSync(`${root}/${name}`, { recursive: true });
+  expect(rdtOfDevice(lines, runtime, root)).toEqual(lines);
+  expect(rdtOfDevice({ closID: "gold" }, { rdtSchemata: false }, root)).toEqual({ closID: "gold" });
+  expect(rdtOfDevice({ ...lines, closID: "new" }, runtime, root).closID).toBe("new");
+  expect(failure(() => rdtOfDevice({ closID: "new" }, runtime, root))).toContain("is not there");
+  expect(failure(() => rdtOfDevice({ ...lines, closID: "info" }, runtime, root))).toContain("not");
+  expect(failure(() => rdtOfDevice(lines, { rdtSchemata: false }, root))).toContain("too old");
 });

@@ -1,4 +1,5 @@
 import { statSync } from "node:fs";
+import type { IntelRdt } from "../../../cdi/edits.ts";
 import { failedPrecondition } from "../../../lib/errors.ts";
 
 const resctrl = "/sys/fs/resctrl";
@@ -10,13 +11,34 @@ const reserved = new Set(["info", "mon_data", "mon_groups"]);
  * (resctrl). The container's processes go there; nothing of the class is made or changed.
  */
 export function rdtClass(name: string, root = resctrl): { readonly closID: string } {
-  const exists = (path: string) =>
-    statSync(path, { throwIfNoEntry: false })?.isDirectory() ?? false;
-  if (!exists(`${root}/info`)) {
-    throw failedPrecondition(`RDT class ${name}: resctrl is not mounted on this node`);
-  }
-  if (reserved.has(name) || !exists(`${root}/${name}`)) {
+  requireResctrl(`RDT class ${name}`, root);
+  if (reserved.has(name) || !isDirectory(`${root}/${name}`)) {
     throw failedPrecondition(`RDT class ${name} is not there (${root}/${name})`);
   }
   return { closID: name };
+}
+
+/** What a device says of it: the node's administrator may also have a class made, of these lines. */
+export function rdtOfDevice(
+  wanted: IntelRdt,
+  runtime: { readonly rdtSchemata: boolean },
+  root = resctrl,
+): IntelRdt {
+  const { closID, l3CacheSchema, memBwSchema, schemata, enableMonitoring } = wanted;
+  requireResctrl("RDT of a CDI device", root);
+  if ((schemata !== undefined || enableMonitoring === true) && !runtime.rdtSchemata) {
+    throw failedPrecondition("RDT of a CDI device: the OCI runtime is too old for it");
+  }
+  const isMade = [l3CacheSchema, memBwSchema, schemata].some((lines) => lines !== undefined);
+  if (closID !== undefined && (!isMade || reserved.has(closID))) rdtClass(closID, root);
+  return wanted;
+}
+
+function requireResctrl(what: string, root: string): void {
+  if (isDirectory(`${root}/info`)) return;
+  throw failedPrecondition(`${what}: resctrl is not mounted on this node`);
+}
+
+function isDirectory(path: string): boolean {
+  return statSync(path, { throwIfNoEntry: false })?.isDirectory() ?? false;
 }

@@ -1,5 +1,11 @@
 import { realpath } from "node:fs/promises";
-import type { ContainerEdits, DeviceHook, DeviceMount, DeviceNode } from "../../../cdi/edits.ts";
+import type {
+  ContainerEdits,
+  DeviceHook,
+  DeviceMount,
+  DeviceNode,
+  IntelRdt,
+} from "../../../cdi/edits.ts";
 import { resolveCdiDevices } from "../../../cdi/resolve.ts";
 import { failedPrecondition, invalidArgument } from "../../../lib/errors.ts";
 import type {
@@ -7,9 +13,12 @@ import type {
   SpecDeviceRule,
   SpecHook,
   SpecHooks,
+  SpecLinux,
   SpecMount,
 } from "../../../oci/runtime-spec.ts";
 import { childEnv } from "../../../os/role.ts";
+import type { RuntimeFeatures } from "../../../runtime/handler.ts";
+import { rdtOfDevice } from "../class/rdt.ts";
 import { type ResolvedDevices, readDevice } from "./resolve.ts";
 
 /** What CDI devices add to a container, with all that had to be looked up on the node. */
@@ -19,6 +28,8 @@ export interface CdiChanges {
   readonly mounts: readonly SpecMount[];
   readonly hooks: SpecHooks | undefined;
   readonly additionalGids: readonly number[];
+  readonly netDevices: SpecLinux["netDevices"];
+  readonly intelRdt: IntelRdt | undefined;
 }
 
 export const noCdiChanges: CdiChanges = {
@@ -27,12 +38,15 @@ export const noCdiChanges: CdiChanges = {
   mounts: [],
   hooks: undefined,
   additionalGids: [],
+  netDevices: undefined,
+  intelRdt: undefined,
 };
 
 /** Only names of the request count: what annotations say about devices is anybody's word. */
 export async function resolveCdi(
   names: readonly string[],
   dirs: readonly string[],
+  runtime: Pick<RuntimeFeatures, "rdtSchemata">,
 ): Promise<CdiChanges> {
   if (names.length === 0) return noCdiChanges;
   const edits = resolveCdiDevices(names, dirs);
@@ -46,6 +60,13 @@ export async function resolveCdi(
     mounts: await Promise.all(edits.mounts.map(resolveMount)),
     hooks: hooksOf(edits),
     additionalGids: edits.additionalGids,
+    netDevices:
+      edits.netDevices.length === 0
+        ? undefined
+        : Object.fromEntries(
+            edits.netDevices.map(({ hostInterfaceName, name }) => [hostInterfaceName, { name }]),
+          ),
+    intelRdt: edits.intelRdt && rdtOfDevice(edits.intelRdt, runtime),
   };
 }
 
