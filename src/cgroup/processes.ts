@@ -1,4 +1,4 @@
-import { readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import type { Context } from "../lib/context.ts";
 import { AppError } from "../lib/errors.ts";
 import { isErrno } from "../os/errno-error.ts";
@@ -25,8 +25,12 @@ export function listTree(dir: string, depth = 0): readonly string[] {
 
 /** Processes in the cgroup and below it, in any hierarchy. */
 export function listProcesses(host: CgroupHost, relative: string): readonly number[] {
+  return processesIn(directoriesOf(host, relative));
+}
+
+function processesIn(tops: readonly string[]): readonly number[] {
   const pids = new Set<number>();
-  for (const dir of directoriesOf(host, relative).flatMap((top) => listTree(top))) {
+  for (const dir of tops.flatMap((top) => listTree(top))) {
     for (const line of readOrEmpty(`${dir}/cgroup.procs`).split("\n")) {
       // 0 is a process outside of our PID namespace.
       if (line !== "" && line !== "0") pids.add(Number(line));
@@ -37,16 +41,19 @@ export function listProcesses(host: CgroupHost, relative: string): readonly numb
 
 /** Sends SIGKILL to everything in the cgroup, once and without waiting. Answers how many processes it saw. */
 export function killOnce(host: CgroupHost, relative: string): number {
-  for (const dir of directoriesOf(host, relative)) {
+  // Mostly it is gone from all hierarchies or empty in all: asking costs less than an error for each.
+  const tops = directoriesOf(host, relative).filter((dir) => existsSync(dir));
+  for (const dir of tops) {
     writeIfThere(`${dir}/cgroup.kill`, "1");
     // A frozen process of version 1 takes no signal before it is thawed.
     writeIfThere(`${dir}/freezer.state`, "THAWED");
   }
-  const seen = listProcesses(host, relative).filter((pid) => pid !== process.pid);
+  const seen = processesIn(tops).filter((pid) => pid !== process.pid);
+  if (seen.length === 0) return 0;
   const held = seen.flatMap((pid) => openIfThere(pid));
   try {
     // Whoever is listed again has kept its number since the descriptor was opened.
-    const still = new Set(listProcesses(host, relative));
+    const still = new Set(processesIn(tops));
     for (const { pid, pidfd } of held.filter((process_) => still.has(process_.pid))) {
       kill(pidfd, pid);
     }
@@ -95,6 +102,7 @@ function readOrEmpty(path: string): string {
 }
 
 function writeIfThere(path: string, text: string): void {
+  if (!existsSync(path)) return;
   try {
     writeFileSync(path, text, { flag: "r+" });
   } catch (err) {

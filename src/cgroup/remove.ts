@@ -1,4 +1,4 @@
-import { rmdirSync } from "node:fs";
+import { existsSync, rmdirSync } from "node:fs";
 import type { Context } from "../lib/context.ts";
 import { AppError } from "../lib/errors.ts";
 import { isErrno } from "../os/errno-error.ts";
@@ -32,6 +32,7 @@ export async function removeCgroup(
 
 /** False when the kernel says busy. */
 function removeTree(top: string): boolean {
+  if (!existsSync(top)) return true;
   for (const dir of listTree(top)) {
     try {
       rmdirSync(dir);

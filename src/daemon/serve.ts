@@ -230,6 +230,7 @@ async function openDomain(
       confDirs: config.network.confDirs,
       pluginDirs: config.network.pluginDirs,
       cacheDir: `${config.root}/network`,
+      stateDir: `${config.state}/network`,
       fallback: config.network.default,
       embeddedPluginDir: `${config.payload}/cni`,
     }),

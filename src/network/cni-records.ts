@@ -29,11 +29,11 @@ export interface CniRecord {
   readonly result: JsonObject | undefined;
 }
 
-/** The records of one node: a file each, `<dir>/<sandbox id>.json`. */
+/** The records of one node: a file each, `<sandbox id>.json`. */
 export interface CniRecords {
   list(): readonly SandboxId[];
   find(id: SandboxId): CniRecord | undefined;
-  /** On disk when this returns. */
+  /** As lasting as it has to be when this returns. */
   put(record: CniRecord): void;
   delete(id: SandboxId): void;
 }
@@ -41,31 +41,47 @@ export interface CniRecords {
 const fileName = /^([0-9a-f]{64})\.json$/;
 const maxRecordBytes = 8 << 20;
 
-export function openCniRecords(dir: string): CniRecords {
-  mkdirSync(dir, { recursive: true, mode: 0o700 });
-  removeUnfinished(dir);
-  const pathOf = (id: SandboxId) => `${dir}/${id}.json`;
+export interface CniRecordDirs {
+  /** Outlives a reboot, as the addresses that plugins give out do. */
+  readonly lasting: string;
+  /** Does not, on tmpfs: of crib's own network a reboot leaves nothing to undo, and nobody waits for a disk. */
+  readonly brief: string;
+}
+
+export function openCniRecords({ lasting, brief }: CniRecordDirs): CniRecords {
+  const dirs = [brief, lasting];
+  for (const dir of dirs) {
+    mkdirSync(dir, { recursive: true, mode: 0o700 });
+    removeUnfinished(dir);
+  }
   return {
     list() {
-      return readdirSync(dir).flatMap((name) => {
-        const id = fileName.exec(name)?.[1];
-        return id === undefined ? [] : [id as SandboxId];
-      });
+      const ids = dirs
+        .flatMap((dir) => readdirSync(dir))
+        .flatMap((name) => {
+          const id = fileName.exec(name)?.[1];
+          return id === undefined ? [] : [id as SandboxId];
+        });
+      return [...new Set(ids)];
     },
     find(id) {
-      try {
-        return readRecord(id, readFileSync(pathOf(id)));
-      } catch (cause) {
-        if (isErrno(cause, "ENOENT")) return undefined;
-        throw new AppError(`network record of ${id}`, { kind: "data-loss", cause });
+      for (const dir of dirs) {
+        try {
+          return readRecord(id, readFileSync(`${dir}/${id}.json`));
+        } catch (cause) {
+          if (isErrno(cause, "ENOENT")) continue;
+          throw new AppError(`network record of ${id}`, { kind: "data-loss", cause });
+        }
       }
+      return undefined;
     },
     put(record) {
-      writeFileAtomically(pathOf(record.sandboxId), formatRecord(record));
+      const dir = record.embedded ? brief : lasting;
+      writeFileAtomically(`${dir}/${record.sandboxId}.json`, formatRecord(record));
     },
     delete(id) {
       // Not synced: a record that a power cut brings back costs one more DEL.
-      rmSync(pathOf(id), { force: true });
+      for (const dir of dirs) rmSync(`${dir}/${id}.json`, { force: true });
     },
   };
 }

@@ -145,6 +145,8 @@ function attachmentCall(
       CNI_NETNS: record.netnsPath,
       CNI_IFNAME: podInterface,
       CNI_ARGS: record.cniArgs,
+      // Ours are Go programs that run for milliseconds: threads would cost them more than they bring.
+      ...(record.embedded ? { GOMAXPROCS: "1" } : {}),
     },
     stdin: {
       ...pluginInput(record.conflist, plugin),

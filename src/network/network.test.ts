@@ -66,6 +66,7 @@ function open() {
     confDirs: [`${dir}/conf`],
     pluginDirs: [`${dir}/bin`],
     cacheDir: `${dir}/cache`,
+    stateDir: `${dir}/state`,
     fallback: "none",
     embeddedPluginDir: `${dir}/none`,
   });

@@ -61,6 +61,8 @@ export interface CniNetworkOptions {
   readonly pluginDirs: readonly string[];
   /** Must outlive a reboot, as the addresses that plugins give out do. */
   readonly cacheDir: string;
+  /** Must not. */
+  readonly stateDir: string;
   /** What serves while `confDirs` hold no network. */
   readonly fallback: "embedded" | "none";
   /** The plugins that are part of crib: all that the embedded network uses, and the last resort of others. */
@@ -82,7 +84,7 @@ const undoMs = 60_000;
 export function openCniNetwork(options: CniNetworkOptions): Network {
   const dirs = withEdgeDirs(options);
   const confDirs = openConfDirs(dirs.confDirs);
-  const records = openCniRecords(options.cacheDir);
+  const records = openCniRecords({ lasting: options.cacheDir, brief: options.stateDir });
   const embedded = openEmbeddedNetwork({
     dir: options.cacheDir,
     addressDir: options.embeddedAddressDir ?? "/run/crib-network",

@@ -53,6 +53,8 @@ export interface RuntimeHandler {
   /** The program, for people. */
   readonly path: string;
   readonly features: RuntimeFeatures;
+  /** The whole environment of its commands. */
+  readonly env: Readonly<Record<string, string>>;
   createArgv(options: CreateArguments): Argv;
   execArgv(options: ExecArguments): Argv;
   /** Lets the user's program run. */

@@ -2,7 +2,7 @@ import { randomBytes } from "node:crypto";
 import { mkdirSync, readdirSync, rmSync } from "node:fs";
 import { type Context, detached } from "../lib/context.ts";
 import { AppError, describe, notFound } from "../lib/errors.ts";
-import { childEnv, roleArgv } from "../os/role.ts";
+import { roleArgv } from "../os/role.ts";
 import type { AttachSession } from "./attach-session.ts";
 import type { ExitRecord } from "./exit-record.ts";
 import type { Argv, RuntimeHandler } from "./handler.ts";
@@ -127,7 +127,7 @@ export class Monitors implements AsyncDisposable {
         logFile: runtimeLog,
         consoleSocket,
       }),
-      env: Object.entries(childEnv).map(([key, value]) => `${key}=${value}`),
+      env: Object.entries(handler.env).map(([key, value]) => `${key}=${value}`),
       cwd: bundle.dir,
       pidFile: bundle.pidFile,
       consoleSocket,

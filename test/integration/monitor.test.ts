@@ -39,6 +39,12 @@ describe("a monitored container", () => {
     expect(node.log(container, "stderr")).toBe(`${sum}  -\n`);
   });
 
+  test("has the environment of its spec and nothing of the OCI runtime's", async () => {
+    const container = await sh("tr '\\0' '\\n' < /proc/1/environ | cut -d= -f1");
+    await node.exit(container.id);
+    expect(node.log(container).trim().split("\n").sort()).toEqual(["HOME", "PATH"]);
+  });
+
   test("killed by a signal has 128 and its number", async () => {
     const container = await sh("kill -9 $$; sleep 100");
     // In its own PID namespace the first process is safe from itself: kill it from here.

@@ -120,6 +120,7 @@ describeInside("network", () => {
         confDirs: [`${dir}/conf`],
         pluginDirs: [],
         cacheDir: `${dir}/cache`,
+        stateDir: `${dir}/state`,
         fallback: "embedded",
         embeddedPluginDir: `${dir}/plugins`,
         embeddedAddressDir: `${dir}/addresses`,
@@ -305,7 +306,10 @@ const addresses = () =>
   readdirSync(`${dir}/addresses/crib`).filter(
     (file) => /^[0-9a-f.:_]+$/.test(file) && file !== "lock",
   );
-const recordFiles = () => readdirSync(`${dir}/cache`).filter((file) => /^[0-9a-f]{64}/.test(file));
+const recordFiles = () =>
+  ["cache", "state"]
+    .flatMap((name) => readdirSync(`${dir}/${name}`))
+    .filter((file) => /^[0-9a-f]{64}/.test(file));
 /** Rules that belong to one pod: the plugins' own chains stay. */
 const rules = () =>
   [...run("iptables-save").split("\n"), ...run("ip6tables-save").split("\n")].filter(
