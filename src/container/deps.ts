@@ -27,7 +27,10 @@ export interface ContainerDeps {
   readonly snapshots: Snapshotter;
   /** By name; the default handler also under "". */
   readonly handlers: ReadonlyMap<string, RuntimeHandler>;
-  readonly monitors: Pick<Monitors, "attach" | "create" | "forget" | "list" | "reopenLog">;
+  readonly monitors: Pick<
+    Monitors,
+    "adopt" | "attach" | "create" | "forget" | "list" | "reopenLog"
+  >;
   readonly cgroup: CgroupHost;
   readonly cgroupDriver: "cgroupfs" | "systemd";
   readonly host: SpecHost;

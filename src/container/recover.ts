@@ -1,8 +1,10 @@
 import { bundleOf } from "../bundle/bundle.ts";
+import { oomFiles } from "../cgroup/oom.ts";
 import { type Context, detached, withFields } from "../lib/context.ts";
 import { describe } from "../lib/errors.ts";
+import { processStartTime } from "../os/process-stat.ts";
 import { readExitRecord } from "../runtime/exit-record.ts";
-import type { Container } from "./container.ts";
+import { type Container, processOf } from "./container.ts";
 import type { ContainerDeps } from "./deps.ts";
 import { recordExit } from "./exit.ts";
 import { releaseMs, releaseProcess } from "./release.ts";
@@ -41,7 +43,11 @@ async function recoverContainer(
 ): Promise<void> {
   if (container.state.name === "exited") return await releaseProcess(ctx, deps, container);
   const sameBoot = container.bootId === deps.bootId;
-  if (sameBoot && monitor !== undefined && monitor.exited === undefined) {
+  const isWatched =
+    monitor === undefined
+      ? sameBoot && (await adopt(ctx, deps, container))
+      : monitor.exited === undefined;
+  if (sameBoot && isWatched) {
     // Its monitor will tell of its end.
     if (container.state.name === "created") await noteStart(ctx, deps, container);
     return;
@@ -50,6 +56,29 @@ async function recoverContainer(
     ? (monitor?.exited ?? readExitRecord(bundleOf(deps.stateDir, container.id).exitFile))
     : undefined;
   await recordExit(ctx, deps, container.id, record);
+}
+
+/** Finds a monitor for one that lives and has none. Where it has no pipes any more it cannot go on. */
+async function adopt(ctx: Context, deps: ContainerDeps, container: Container): Promise<boolean> {
+  const process = processOf(container);
+  if (process === undefined || processStartTime(process.pid) !== process.pidStartTime) return false;
+  try {
+    await deps.monitors.adopt(ctx, {
+      id: container.id,
+      bundle: bundleOf(deps.stateDir, container.id),
+      terminal: container.config.tty,
+      stdin: container.config.stdin,
+      stdinOnce: container.config.stdinOnce,
+      logPath: container.logPath,
+      oomFiles: oomFiles(deps.cgroup, container.cgroupPath),
+      process: { pid: process.pid, startTime: process.pidStartTime },
+    });
+  } catch (err) {
+    ctx.log.error("a container that nobody watches cannot go on", { err: describe(err) });
+    return false;
+  }
+  ctx.log.warn("a container had no monitor");
+  return true;
 }
 
 /** The program may run although the daemon was killed before it could say so. A second start would not do. */

@@ -28,6 +28,7 @@ import { EventHub } from "../sandbox/event-hub.ts";
 import { forgetStats } from "../sandbox/stats.ts";
 import { supportsUserNamespaces } from "../sandbox/user-namespace.ts";
 import { openContainers } from "../state/containers.ts";
+import { Copies } from "../state/copies.ts";
 import { Database } from "../state/database.ts";
 import { openImageRecords } from "../state/images.ts";
 import { IntentTable } from "../state/intents.ts";
@@ -148,6 +149,7 @@ async function openDomain(
   loadNri: LoadNri,
 ): Promise<Domain & { readonly startPlugins: () => Promise<void> }> {
   const database = resources.use(Database.open(`${config.root}/state.db`, ctx.log));
+  const copies = (dir: string, durable = false) => new Copies(dir, { durable, log: ctx.log });
   const images = await openImages(ctx, {
     root: config.root,
     nearby: await openNearby(ctx, config, resources),
@@ -156,7 +158,7 @@ async function openDomain(
       ca: config.mirror.peersCaFile,
       resolveTags: config.mirror.peersResolveTags === "yes",
     },
-    records: openImageRecords(database),
+    records: openImageRecords(database, copies(`${config.root}/records/images`, true)),
     bootId: bootId(),
     registry: {
       configDirs: config.images.registryConfigDirs,
@@ -190,8 +192,8 @@ async function openDomain(
           ),
     }),
   );
-  const containers = openContainers(database);
-  const sandboxes = openSandboxes(database);
+  const containers = openContainers(database, copies(`${config.state}/records/containers`));
+  const sandboxes = openSandboxes(database, copies(`${config.state}/records/sandboxes`));
   const clock = openClock();
   const events = new EventHub({
     findSandbox: (id) => sandboxes.find(id),

@@ -5,7 +5,7 @@ import type { Log } from "../lib/log.ts";
 import { isErrno } from "../os/errno-error.ts";
 
 /** All that is made below `<state>` and means something in one boot only. */
-const parts = ["containers", "monitors", "runtime", "sandboxes"] as const;
+const parts = ["containers", "monitors", "records", "runtime", "sandboxes"] as const;
 
 /**
  * Empties `<state>` when another boot has filled it: where it is no tmpfs, a reboot leaves pipes without processes and
@@ -15,17 +15,23 @@ export function clearStaleState(state: string, bootId: string, log: Log): void {
   const mark = `${state}/boot-id`;
   const before = readIfThere(mark);
   if (before === bootId) return;
-  if (before !== undefined) {
-    const mounted = mountPointsBelow(state);
-    if (mounted[0] !== undefined) {
+  const mounted = before === undefined ? [] : mountPointsBelow(state);
+  if (before !== undefined && mounted[0] !== undefined) {
+    if (bootIdPattern.test(before)) {
       throw failedPrecondition(`${state} is of another boot, but ${mounted[0]} is mounted`);
     }
+    log.warn("the mark of the boot is damaged; what is mounted shows that it is this one", {
+      state,
+    });
+  } else if (before !== undefined) {
     for (const part of parts) rmSync(`${state}/${part}`, { recursive: true, force: true });
     log.info("removed what another boot left", { state });
   }
   mkdirSync(state, { recursive: true, mode: 0o711 });
   writeFileAtomically(mark, bootId);
 }
+
+const bootIdPattern = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 
 function readIfThere(path: string): string | undefined {
   try {

@@ -4,6 +4,7 @@ import { type ExitStatus, pidfdGetfd, pidfdOpen } from "../os/pidfd.ts";
 import { setWindowSize } from "../os/terminal.ts";
 import { writeExitRecord } from "../runtime/exit-record.ts";
 import {
+  type AdoptRequest,
   type AttachRequest,
   type CreatedContainer,
   type CreateRequest,
@@ -58,6 +59,12 @@ export class Monitor {
     return this.#containers.size + this.#creating.size === 0;
   }
 
+  /** Whether a container of it, or one that is being made, has not ended. */
+  get isWatching(): boolean {
+    const live = [...this.#containers.values()].some(({ exited }) => exited === undefined);
+    return live || this.#creating.size > 0;
+  }
+
   get isRetired(): boolean {
     return this.#isRetired;
   }
@@ -85,6 +92,8 @@ export class Monitor {
         return { version: protocolVersion, pid: process.pid };
       case "list":
         return [...this.#containers.values()].map(listed);
+      case "adopt":
+        return this.#adopt(request);
       case "reopenLog":
         return this.#get(request.container).log?.reopen();
       case "resize":
@@ -137,6 +146,15 @@ export class Monitor {
       this.#deps.onIdle();
     };
     this.#creating.set(id, createContainer(this.#deps.loop, request, onCreated, onFailed));
+  }
+
+  #adopt({ pid, startTime, ...request }: AdoptRequest): CreatedContainer {
+    const known = this.#containers.get(request.container);
+    if (known !== undefined) return created(known);
+    const container = restoreContainer({ plan: planOf(request), pid, startTime });
+    this.#save(container);
+    this.#take(container);
+    return created(container);
   }
 
   #attach(request: AttachRequest, answer: Answer, handOver: () => HandedOver): void {

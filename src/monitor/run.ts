@@ -1,4 +1,4 @@
-import { mkdirSync, openSync, rmSync, writeFileSync, writeSync } from "node:fs";
+import { existsSync, mkdirSync, openSync, rmSync, writeFileSync, writeSync } from "node:fs";
 import { removeUnfinished } from "../lib/atomic-file.ts";
 import { describe, invalidArgument } from "../lib/errors.ts";
 import { EPOLLIN } from "../os/epoll.ts";
@@ -77,6 +77,8 @@ export function runMonitor(argv: readonly string[]): void {
     monitor.dispatch(...call);
   const sweep = () => {
     reapOrphans(monitor.ownChildren());
+    // Somebody has removed the directory: no daemon finds it any more, nor does a successor.
+    if (!existsSync(dir) && !monitor.isWatching) loop.stop();
     loop.after(sweepMs, sweep);
   };
   sweep();

@@ -1,4 +1,4 @@
-import { readFileSync } from "node:fs";
+import { readFileSync, renameSync } from "node:fs";
 import { writeFileAtomically } from "../lib/atomic-file.ts";
 import { type Context, detached } from "../lib/context.ts";
 import { AppError, failedPrecondition, invalidArgument } from "../lib/errors.ts";
@@ -169,6 +169,16 @@ function readSettings(path: string): Settings {
     if (isErrno(err, "ENOENT")) return {};
     throw err;
   }
+  try {
+    return parseSettings(bytes, path);
+  } catch {
+    // The bridge, where there is one, tells the range that is in use.
+    renameSync(path, `${path}.corrupt`);
+    return {};
+  }
+}
+
+function parseSettings(bytes: Uint8Array, path: string): Settings {
   const json = asObject(parseJson(bytes, path, { maxBytes: 65536 }), path);
   const subnet = optional(json["subnet"], `${path}: subnet`, asString);
   const podCidr = optional(json["podCidr"], `${path}: podCidr`, asString);

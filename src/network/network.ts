@@ -1,6 +1,6 @@
 import { statfsSync } from "node:fs";
 import { type Context, detached } from "../lib/context.ts";
-import { describe, failedPrecondition, invalidArgument, notFound } from "../lib/errors.ts";
+import { describe, failedPrecondition, invalidArgument, kindOf, notFound } from "../lib/errors.ts";
 import type { SandboxId } from "../lib/id.ts";
 import {
   type Attachment,
@@ -46,7 +46,7 @@ export interface Network {
   /** All or nothing. An attachment left behind by an earlier attempt for this sandbox is taken down first. */
   attach(ctx: Context, attachment: Attachment): Promise<NetworkResult>;
   /** Idempotent. Needs nothing of `attachment` but the id, and whether there still is a namespace. */
-  detach(ctx: Context, attachment: Pick<Attachment, "sandboxId" | "netnsPath">): Promise<void>;
+  detach(ctx: Context, attachment: Attachment): Promise<void>;
   /** Throws when the pod's network is no longer what it was made. */
   check(ctx: Context, attachment: Pick<Attachment, "sandboxId">): Promise<void>;
   status(ctx: Context): Promise<NetworkStatus>;
@@ -111,6 +111,24 @@ export function openCniNetwork(options: CniNetworkOptions): Network {
     for (const { type } of chosen.conflist.plugins) findPlugin(type, pluginDirs(chosen));
   }
 
+  /** Where it is damaged: as it would be written now, which the plugins find the attachment by as well. */
+  function findRecord(sandboxId: SandboxId, attachment?: Attachment): CniRecord | undefined {
+    try {
+      return records.find(sandboxId);
+    } catch (err) {
+      if (kindOf(err) !== "data-loss") throw err;
+      const runtimeConfig = attachment === undefined ? {} : runtimeConfigOf(attachment);
+      return {
+        ...choose(runtimeConfig),
+        sandboxId,
+        netnsPath: attachment?.netnsPath ?? "",
+        cniArgs: attachment === undefined ? "" : cniArgsOf(attachment),
+        runtimeConfig: { ...runtimeConfig },
+        result: undefined,
+      };
+    }
+  }
+
   async function takeDown(ctx: Context, record: CniRecord, hasNetns: boolean): Promise<void> {
     const inside = hasNetns && isNamespace(record.netnsPath);
     await deleteFromNetwork(ctx, pluginDirs(record), record, inside);
@@ -122,7 +140,7 @@ export function openCniNetwork(options: CniNetworkOptions): Network {
     if (netnsPath === undefined) throw invalidArgument("attach: no network namespace");
     const runtimeConfig = runtimeConfigOf(attachment);
     const cniArgs = cniArgsOf(attachment);
-    const earlier = records.find(sandboxId);
+    const earlier = findRecord(sandboxId, attachment);
     if (earlier !== undefined) await takeDown(ctx, earlier, true);
 
     const chosen = choose(runtimeConfig);
@@ -162,8 +180,9 @@ export function openCniNetwork(options: CniNetworkOptions): Network {
       }
     },
 
-    async detach(ctx, { sandboxId, netnsPath }) {
-      const record = records.find(sandboxId);
+    async detach(ctx, attachment) {
+      const { sandboxId, netnsPath } = attachment;
+      const record = findRecord(sandboxId, attachment);
       if (record !== undefined) await takeDown(ctx, record, netnsPath !== undefined);
     },
 
@@ -192,7 +211,7 @@ export function openCniNetwork(options: CniNetworkOptions): Network {
       const used = new Set<string>();
       for (const id of records.list()) {
         try {
-          const record = records.find(id);
+          const record = findRecord(id);
           if (record === undefined) continue;
           used.add(record.conflist.name);
           if (!kept.has(id)) await takeDown(ctx, record, true);

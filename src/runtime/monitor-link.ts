@@ -15,6 +15,7 @@ import {
   startMonitor,
 } from "./monitor-process.ts";
 import {
+  type AdoptRequest,
   type AttachRequest,
   type CreatedContainer,
   type CreateRequest,
@@ -144,6 +145,16 @@ export class MonitorLink implements Disposable {
     } finally {
       this.#creating--;
     }
+  }
+
+  /** Of a container that lives, and that no monitor knows any more. */
+  async adopt(ctx: Context, request: AdoptRequest): Promise<void> {
+    const monitor = this.#monitor;
+    const adopted = readCreatedContainer(await this.request(ctx, request));
+    if (monitor === undefined || monitor !== this.#monitor) return; // its successor lists it
+    const listed = { ...adopted, container: request.container, dir: request.dir, isAdopted: true };
+    this.#hold(listed, monitor.pid);
+    this.#inBackground(() => this.#help(monitor, listed));
   }
 
   /** `isStdinOnce`: the container's stdin ends with this client's. */

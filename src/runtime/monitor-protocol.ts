@@ -68,6 +68,12 @@ export interface CreateRequest extends ContainerPlan {
   readonly timeoutMs: number;
 }
 
+export interface AdoptRequest extends ContainerPlan {
+  readonly op: "adopt";
+  readonly pid: number;
+  readonly startTime: number;
+}
+
 export interface AttachRequest {
   readonly op: "attach";
   readonly container: string;
@@ -88,6 +94,8 @@ export type MonitorRequest =
       readonly columns: number;
       readonly rows: number;
     }
+  /** A container that runs and that no monitor has: what one had written down of it is lost. Idempotent. */
+  | AdoptRequest
   /** Closes everything of a container that has been removed. Idempotent. */
   | { readonly op: "forget"; readonly container: string }
   /** The daemon reaped a process that the kernel had given to it. */
@@ -160,6 +168,13 @@ function readRequest(object: JsonObject): MonitorRequest {
       return { op };
     case "create":
       return readCreate(object);
+    case "adopt":
+      return {
+        op,
+        ...readPlan(object, "adopt"),
+        pid: asInteger(object["pid"], "adopt.pid"),
+        startTime: asInteger(object["startTime"], "adopt.startTime"),
+      };
     case "reopenLog":
     case "forget":
       return { op, container: readId(object) };

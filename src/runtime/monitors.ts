@@ -25,17 +25,25 @@ export interface MonitorsOptions {
   readonly monitorArgv?: Argv;
 }
 
-export interface CreateOptions {
+interface ContainerOptions {
   readonly id: string;
-  readonly handler: RuntimeHandler;
-  readonly bundle: { readonly dir: string; readonly exitFile: string; readonly pidFile: string };
   readonly terminal: boolean;
   readonly stdin: boolean;
   readonly stdinOnce: boolean;
   /** Empty: nobody wants the output. */
   readonly logPath: string;
   readonly oomFiles: readonly string[];
+}
+
+export interface CreateOptions extends ContainerOptions {
+  readonly handler: RuntimeHandler;
+  readonly bundle: { readonly dir: string; readonly exitFile: string; readonly pidFile: string };
   readonly timeoutMs?: number;
+}
+
+export interface AdoptOptions extends ContainerOptions {
+  readonly bundle: { readonly dir: string; readonly exitFile: string };
+  readonly process: { readonly pid: number; readonly startTime: number };
 }
 
 export interface AttachOptions {
@@ -136,6 +144,14 @@ export class Monitors implements AsyncDisposable {
     });
     ctx.signal.throwIfAborted();
     return { pid: created.pid, pidStartTime: created.startTime, monitorId: link.id };
+  }
+
+  /** Gives a container that lives to a monitor: the one that it had has lost what it knew of it. */
+  async adopt(ctx: Context, container: AdoptOptions): Promise<void> {
+    const link = await this.#withRoom(ctx);
+    const { id, bundle, process, ...plan } = container;
+    const { dir, exitFile } = bundle;
+    await link.adopt(ctx, { op: "adopt", container: id, dir, exitFile, ...plan, ...process });
   }
 
   /** The new log file is there when this returns. */

@@ -2,12 +2,13 @@ import { fromBinary, toBinary } from "@bufbuild/protobuf";
 import type { Container, ContainerState } from "../container/container.ts";
 import * as pb from "../gen/runtime/v1/api_pb.ts";
 import type { ContainerId } from "../lib/id.ts";
+import type { Copies, Row } from "./copies.ts";
 import type { Database } from "./database.ts";
 import { Table } from "./table.ts";
 
 export type ContainerTable = Table<ContainerId, Container>;
 
-interface ContainerRow {
+interface ContainerRow extends Row {
   readonly id: string;
   readonly config: Uint8Array;
   readonly resources: Uint8Array;
@@ -26,32 +27,45 @@ interface ContainerRecord
   };
 }
 
-export function openContainers(database: Database): ContainerTable {
+export function openContainers(database: Database, copies: Copies): ContainerTable {
   const rows = database.all<ContainerRow>(
     "SELECT id, config, resources, record FROM containers ORDER BY rowid",
   );
   return new Table(
     "container",
     { put, delete: erase, whenWritten: database.whenWritten },
-    rows.map(decode),
+    copies.read(database, rows, (row) => decode(row as ContainerRow), {
+      write: (row) => write(row as ContainerRow),
+      erase,
+    }),
   );
 
   function put(container: Container): void {
+    const row = {
+      id: container.id,
+      config: toBinary(pb.ContainerConfigSchema, container.config),
+      resources:
+        container.resources === undefined
+          ? new Uint8Array()
+          : toBinary(pb.LinuxContainerResourcesSchema, container.resources),
+      record: JSON.stringify(encode(container)),
+    };
+    write(row);
+    database.whenWritten(() => copies.put(row));
+  }
+
+  function write({ id, config, resources, record }: ContainerRow): void {
     database.run(
       `INSERT INTO containers (id, config, resources, record) VALUES (?, ?, ?, ?)
        ON CONFLICT (id) DO UPDATE
        SET config = excluded.config, resources = excluded.resources, record = excluded.record`,
-      container.id,
-      toBinary(pb.ContainerConfigSchema, container.config),
-      container.resources === undefined
-        ? new Uint8Array()
-        : toBinary(pb.LinuxContainerResourcesSchema, container.resources),
-      JSON.stringify(encode(container)),
+      ...[id, config, resources, record],
     );
   }
 
   function erase(id: string): void {
     database.run("DELETE FROM containers WHERE id = ?", id);
+    database.whenWritten(() => copies.delete(id));
   }
 }
 

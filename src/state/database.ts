@@ -17,23 +17,27 @@ const leastSqlite = [3, 51, 3] as const;
  * waiting for the disk eleven times a pod would cost more than starting it, and wear flash out.
  */
 export class Database implements Disposable {
+  /** It was not there, or damaged: what it held may be in copies (copies.ts). */
+  readonly isNew: boolean;
   readonly #sqlite: Sqlite;
   /** What waits for the transaction that is under way. */
   #waiting: (() => void)[] | undefined;
 
-  private constructor(sqlite: Sqlite) {
+  private constructor(sqlite: Sqlite, isNew: boolean) {
     this.#sqlite = sqlite;
+    this.isNew = isNew;
   }
 
   /**
    * Opens or creates the file. A file that SQLite calls damaged is kept beside as `.corrupt-<time>` and an empty one
-   * takes its place: recovery then removes what runs without a record. Any other failure (a full disk, a file of a
+   * takes its place, which is filled from copies; recovery removes what runs without a record. Any other failure (a full disk, a file of a
    * newer crib) leaves it untouched.
    */
   static open(path: string, log: Log): Database {
     requireSqlite();
+    const isNew = !existsSync(path);
     try {
-      return new Database(connect(path, log));
+      return new Database(connect(path, log), isNew);
     } catch (err) {
       if (!isDamage(err)) throw classified("open the state database", err);
       const kept = `${path}.corrupt-${Date.now()}`;
@@ -44,7 +48,7 @@ export class Database implements Disposable {
       for (const suffix of ["", "-wal", "-shm"]) {
         if (existsSync(path + suffix)) renameSync(path + suffix, kept + suffix);
       }
-      return new Database(connect(path, log));
+      return new Database(connect(path, log), true);
     }
   }
 

@@ -2,6 +2,7 @@ import { fromBinary, toBinary } from "@bufbuild/protobuf";
 import * as pb from "../gen/runtime/v1/api_pb.ts";
 import type { ContainerId, SandboxId } from "../lib/id.ts";
 import type { Sandbox } from "../sandbox/sandbox.ts";
+import type { Copies, Row } from "./copies.ts";
 import type { Database } from "./database.ts";
 import { Table } from "./table.ts";
 
@@ -18,28 +19,43 @@ interface SandboxRecord {
   readonly infra: { readonly id: string; readonly pid: number } | null;
 }
 
-export function openSandboxes(database: Database): SandboxTable {
-  const rows = database.all<{ id: string; config: Uint8Array; record: string }>(
-    "SELECT id, config, record FROM sandboxes ORDER BY rowid",
-  );
+interface SandboxRow extends Row {
+  readonly config: Uint8Array;
+  readonly record: string;
+}
+
+export function openSandboxes(database: Database, copies: Copies): SandboxTable {
+  const rows = database.all<SandboxRow>("SELECT id, config, record FROM sandboxes ORDER BY rowid");
   return new Table(
     "sandbox",
     { put, delete: erase, whenWritten: database.whenWritten },
-    rows.map(decode),
+    copies.read(database, rows, (row) => decode(row as SandboxRow), {
+      write: (row) => write(row as SandboxRow),
+      erase,
+    }),
   );
 
   function put(sandbox: Sandbox): void {
+    const row = {
+      id: sandbox.id,
+      config: toBinary(pb.PodSandboxConfigSchema, sandbox.config),
+      record: JSON.stringify(encode(sandbox)),
+    };
+    write(row);
+    database.whenWritten(() => copies.put(row));
+  }
+
+  function write({ id, config, record }: SandboxRow): void {
     database.run(
       `INSERT INTO sandboxes (id, config, record) VALUES (?, ?, ?)
        ON CONFLICT (id) DO UPDATE SET config = excluded.config, record = excluded.record`,
-      sandbox.id,
-      toBinary(pb.PodSandboxConfigSchema, sandbox.config),
-      JSON.stringify(encode(sandbox)),
+      ...[id, config, record],
     );
   }
 
   function erase(id: string): void {
     database.run("DELETE FROM sandboxes WHERE id = ?", id);
+    database.whenWritten(() => copies.delete(id));
   }
 }
 
@@ -55,7 +71,7 @@ function encode(sandbox: Sandbox): SandboxRecord {
   };
 }
 
-function decode(row: { id: string; config: Uint8Array; record: string }): Sandbox {
+function decode(row: SandboxRow): Sandbox {
   const record = JSON.parse(row.record) as SandboxRecord;
   return {
     ...record,

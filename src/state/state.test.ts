@@ -8,6 +8,7 @@ import { generateContainerId, generateSandboxId } from "../lib/id.ts";
 import { silentLog } from "../lib/log.ts";
 import type { Sandbox } from "../sandbox/sandbox.ts";
 import { openContainers } from "./containers.ts";
+import { Copies } from "./copies.ts";
 import { Database } from "./database.ts";
 import { IntentTable } from "./intents.ts";
 import { openSandboxes } from "./sandboxes.ts";
@@ -16,6 +17,9 @@ function temporary() {
   const path = mkdtempSync("/tmp/crib-state-");
   return { path, [Symbol.dispose]: () => rmSync(path, { recursive: true }) };
 }
+
+const copies = (dir: string, kind: string) =>
+  new Copies(`${dir}/${kind}`, { durable: false, log: silentLog });
 
 const sandbox: Sandbox = {
   id: generateSandboxId(),
@@ -54,8 +58,8 @@ test("records come back as they were put", () => {
   using dir = temporary();
   {
     using database = Database.open(`${dir.path}/db`, silentLog);
-    openSandboxes(database).put(sandbox);
-    openContainers(database).put(container);
+    openSandboxes(database, copies(dir.path, "sandboxes")).put(sandbox);
+    openContainers(database, copies(dir.path, "containers")).put(container);
     new IntentTable(database).put({
       id: container.id,
       sandboxId: sandbox.id,
@@ -64,15 +68,15 @@ test("records come back as they were put", () => {
     });
   }
   using database = Database.open(`${dir.path}/db`, silentLog);
-  expect(openSandboxes(database).list()).toEqual([sandbox]);
-  expect(openContainers(database).list()).toEqual([container]);
+  expect(openSandboxes(database, copies(dir.path, "sandboxes")).list()).toEqual([sandbox]);
+  expect(openContainers(database, copies(dir.path, "containers")).list()).toEqual([container]);
   expect(new IntentTable(database).list()).toHaveLength(1);
 });
 
 test("Table.resolve() takes a prefix that fits one record", () => {
   using dir = temporary();
   using database = Database.open(`${dir.path}/db`, silentLog);
-  const sandboxes = openSandboxes(database);
+  const sandboxes = openSandboxes(database, copies(dir.path, "sandboxes"));
   const id = (digit: string) => `abcd${digit.repeat(60)}` as Sandbox["id"];
   sandboxes.put({ ...sandbox, id: id("1") });
   sandboxes.put({ ...sandbox, id: id("2") });
@@ -86,8 +90,41 @@ test("Database.open() keeps a damaged file beside and starts empty", () => {
   using dir = temporary();
   writeFileSync(`${dir.path}/db`, "this is no database".repeat(1000));
   using database = Database.open(`${dir.path}/db`, silentLog);
-  expect(openSandboxes(database).list()).toEqual([]);
+  expect(openSandboxes(database, copies(dir.path, "sandboxes")).list()).toEqual([]);
   expect(readdirSync(dir.path).some((name) => name.startsWith("db.corrupt-"))).toBe(true);
+});
+
+test("copies give back what is lost with the database, or is damaged in it, and nothing else", () => {
+  using dir = temporary();
+  const path = `${dir.path}/db`;
+  const all = (from: Database) => [
+    ...openSandboxes(from, copies(dir.path, "sandboxes")).list(),
+    ...openContainers(from, copies(dir.path, "containers")).list(),
+  ];
+  {
+    using database = Database.open(path, silentLog);
+    openSandboxes(database, copies(dir.path, "sandboxes")).put(sandbox);
+    const containers = openContainers(database, copies(dir.path, "containers"));
+    containers.put(container);
+    containers.put({ ...container, id: generateContainerId() });
+    containers.delete(containers.list()[1]?.id ?? container.id);
+  }
+  for (const damage of [
+    () => rmSync(path),
+    () => writeFileSync(path, "this is no database".repeat(1000)),
+  ]) {
+    damage();
+    using database = Database.open(path, silentLog);
+    expect(all(database)).toEqual([sandbox, container]);
+  }
+  using database = Database.open(path, silentLog);
+  database.run("UPDATE containers SET record = '{'");
+  expect(all(database)).toEqual([sandbox, container]);
+  database.run("UPDATE containers SET record = '{'");
+  writeFileSync(`${dir.path}/containers/${container.id}`, "{");
+  expect(all(database)).toEqual([sandbox]);
+  database.run("DELETE FROM sandboxes");
+  expect(all(database)).toEqual([]); // the database rules
 });
 
 test("Database.open() refuses a database of a newer crib and leaves it alone", () => {
@@ -103,8 +140,8 @@ test("Database.open() refuses a database of a newer crib and leaves it alone", (
 test("a change that cannot be written is not seen, alone or in a transaction", () => {
   using dir = temporary();
   using database = Database.open(`${dir.path}/db`, silentLog);
-  const sandboxes = openSandboxes(database);
-  const containers = openContainers(database);
+  const sandboxes = openSandboxes(database, copies(dir.path, "sandboxes"));
+  const containers = openContainers(database, copies(dir.path, "containers"));
   database.run(
     "CREATE TRIGGER full BEFORE INSERT ON containers BEGIN SELECT RAISE(ABORT, 'no'); END",
   );

@@ -102,26 +102,41 @@ export class Daemon implements AsyncDisposable {
       config,
       `[nri]\n${nri.join("\n")}\n[images]\nregistry_config_dirs = [${JSON.stringify(dirs)}]\n[network]\ndefault = "${this.#options.network ?? "embedded"}"\nconf_dirs = [${JSON.stringify(`${this.root}/net.d`)}]\n${this.#options.config ?? ""}`,
     );
-    this.#process = Bun.spawn(
-      [
-        this.#options.executable ?? executable,
-        "serve",
-        `--config=${config}`,
-        `--root=${this.root}`,
-        `--state=${this.state}`,
-        `--listen=unix://${this.socket}`,
-      ],
-      {
-        env: this.env,
-        stdio: ["ignore", "ignore", Bun.file(this.logFile)],
-      },
-    );
+    this.#process = Bun.spawn(this.#argv, {
+      env: this.env,
+      stdio: ["ignore", "ignore", Bun.file(this.logFile)],
+    });
     try {
-      await eventually(() => this.cri.runtime.version({}), 30_000);
+      await Promise.race([
+        eventually(() => this.cri.runtime.version({}), 30_000),
+        this.#process.exited.then((code) => Promise.reject(new Error(`exit code ${code}`))),
+      ]);
       if (this.#options.demoImage === true) await eventually(() => this.#requireDemoImage());
     } catch (cause) {
       throw new Error(`the daemon does not answer:\n${this.log}`, { cause });
     }
+  }
+
+  get #argv(): string[] {
+    return [
+      this.#options.executable ?? executable,
+      "serve",
+      `--config=${this.root}/config.toml`,
+      `--root=${this.root}`,
+      `--state=${this.state}`,
+      `--listen=unix://${this.socket}`,
+    ];
+  }
+
+  /** Runs it to its end, where it is not to start. */
+  async run(): Promise<{ readonly exitCode: number; readonly stderr: string }> {
+    const child = Bun.spawn(this.#argv, {
+      env: this.env,
+      stdio: ["ignore", "ignore", "pipe"],
+      timeout: 30_000,
+    });
+    const stderr = await new Response(child.stderr).text();
+    return { exitCode: await child.exited, stderr };
   }
 
   async #requireDemoImage(): Promise<void> {
