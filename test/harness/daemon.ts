@@ -28,6 +28,8 @@ export interface DaemonOptions {
   readonly root?: string;
   /** Another file than `dist/crib`. */
   readonly executable?: string;
+  /** A directory of programs that are the node's as far as this daemon sees. */
+  readonly programs?: string;
 }
 
 /**
@@ -102,7 +104,7 @@ export class Daemon implements AsyncDisposable {
       config,
       `[nri]\n${nri.join("\n")}\n[images]\nregistry_config_dirs = [${JSON.stringify(dirs)}]\n[network]\ndefault = "${this.#options.network ?? "embedded"}"\nconf_dirs = [${JSON.stringify(`${this.root}/net.d`)}]\n${this.#options.config ?? ""}`,
     );
-    this.#process = Bun.spawn(this.#argv, {
+    this.#process = Bun.spawn([...withPrograms(this.#options.programs), ...this.#argv], {
       env: this.env,
       stdio: ["ignore", "ignore", Bun.file(this.logFile)],
     });
@@ -186,6 +188,13 @@ export class Daemon implements AsyncDisposable {
       rmSync(this.state, { recursive: true, force: true });
     }
   }
+}
+
+/** In a mount namespace of its own, whose /usr/local/sbin is that directory. */
+function withPrograms(directory: string | undefined): readonly string[] {
+  if (directory === undefined) return [];
+  const script = 'mount --bind "$0" /usr/local/sbin && exec "$@"';
+  return ["unshare", "--mount", "sh", "-c", script, directory];
 }
 
 /** Puts the embedded image where the daemon imports archives from when it starts. */

@@ -18,6 +18,8 @@ export const parts = {
   /** An NRI plugin that does what a test tells it. */
   nriPlugin: bin("nri-plugin"),
   busybox: bin("busybox"),
+  /** Alone in its directory, but for what it needs. Absent where it could not be had. */
+  criu: bin("criu/criu"),
   shellShim: bin("sh-shim"),
   nonewprivs: bin("nonewprivs"),
   pause: bin("pause"),

@@ -5,7 +5,7 @@
  * a docker-registry and the images in it. What is there and up to date is left alone.
  */
 
-import { mkdir, readdir } from "node:fs/promises";
+import { mkdir, readdir, rm } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import type { NamedImage } from "../harness/images/catalogue.ts";
 import { critestImages } from "../harness/images/critest-images.ts";
@@ -17,6 +17,7 @@ import {
 import { edgeImages } from "../harness/images/edge-images.ts";
 import { pushImage } from "../harness/images/oci-image.ts";
 import { startRegistry } from "../harness/registry-server.ts";
+import { makeCriu } from "./criu.ts";
 import {
   debianSuite,
   installPackages,
@@ -42,7 +43,7 @@ async function setUp(): Promise<void> {
   }
   const suite = await debianSuite();
   // Compiling keeps the processor busy, the images wait for dpkg and the disk: side by side they take less time.
-  await Promise.all([buildGoPrograms().then(buildNriPlugin), makeImages(suite)]);
+  await Promise.all([buildGoPrograms().then(buildNriPlugin), makeImages(suite).then(getCriu)]);
 }
 
 /** crictl, and critest of each release: those of crib's own one are pinned here, the newest in a folder of its own. */
@@ -98,6 +99,22 @@ async function buildNriPlugin(): Promise<void> {
       await run([...argv, "-o", parts.nriPlugin, "."], options);
     },
   });
+}
+
+/** From a suite in which a package may be broken for a day: the test of checkpoints can do without. */
+async function getCriu(): Promise<void> {
+  try {
+    await runStep({
+      name: "CRIU",
+      doing: "taking the newest out of Debian's packages",
+      inputs: [await Bun.file(join(sourceDir, "criu.ts")).text()],
+      outputs: [parts.criu],
+      make: () => makeCriu(parts.criu),
+    });
+  } catch (err) {
+    await rm(dirname(parts.criu), { recursive: true, force: true });
+    console.log(`parts: there is no CRIU: ${describe(err)}`);
+  }
 }
 
 async function makeImages(suite: string): Promise<void> {
