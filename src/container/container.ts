@@ -65,3 +65,8 @@ export function processOf({
   | undefined {
   return state.name === "exited" ? undefined : { pid: state.pid, pidStartTime };
 }
+
+/** The images that it needs: its own, and those that are volumes of it. */
+export function imagesOf({ imageId, config }: Container): readonly string[] {
+  return [imageId, ...config.mounts.flatMap(({ image }) => image?.imageRef || [])];
+}

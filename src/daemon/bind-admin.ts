@@ -1,5 +1,6 @@
 import { statfsSync } from "node:fs";
 import type { AdminDeps } from "../admin/deps.ts";
+import { imagesOf } from "../container/container.ts";
 import { exportImages } from "../image/export.ts";
 import { filesystemUsage } from "../image/filesystem-usage.ts";
 import { importArchive } from "../image/import.ts";
@@ -33,7 +34,7 @@ export function bindAdmin({
       const { blocks, bavail, bsize } = statfsSync(images.layers.directory);
       return {
         ...usage,
-        reclaimableBytes: unusedBytes(images, new Set(containers.map(({ imageId }) => imageId))),
+        reclaimableBytes: unusedBytes(images, new Set(containers.flatMap(imagesOf))),
         imageCount: images.images.list().length,
         containerCount: containers.length,
         filesystemBytes: blocks * bsize,

@@ -4,7 +4,8 @@ import { create, type MessageInitShape } from "@bufbuild/protobuf";
 import * as pb from "../../src/gen/runtime/v1/api_pb.ts";
 import { Daemon } from "../harness/daemon.ts";
 import { eventually } from "../harness/eventually.ts";
-import { makeArtifact, pushImage } from "../harness/images/oci-image.ts";
+import { makeArtifact, pushImage, sha256 } from "../harness/images/oci-image.ts";
+import { executable } from "../harness/payload.ts";
 import { createScript, demoImage, readLog, runPod, startScript, statusOf } from "../harness/pod.ts";
 import { startRegistry, writeMirrors } from "../harness/registry-server.ts";
 import { tempDir } from "../harness/temp-dir.ts";
@@ -114,7 +115,9 @@ test("an artifact is pulled, listed and mounted like an image, and no container 
   const files = ["model/weights", "model/config.json"].map((title) => {
     return { title, bytes: Buffer.from(`${title}\n`) };
   });
-  const artifact = makeArtifact(files, { type: "application/vnd.example.model" });
+  const bytes = Buffer.from([0xff, 0, 1]);
+  const config = { mediaType: "application/x-binary", digest: sha256(bytes), bytes };
+  const artifact = makeArtifact(files, { type: "application/vnd.example.model", config });
   const name = "gcr.io/test/model:1";
   const { digest } = artifact.manifest;
   await using registry = await startRegistry({ dataDir: data.path, writable: true });
@@ -130,6 +133,15 @@ test("an artifact is pulled, listed and mounted like an image, and no container 
   expect((await image.imageStatus({ image: { image: name }, verbose: true })).info["info"]).toBe(
     '{"artifactType":"application/vnd.example.model"}',
   );
+
+  const inspect = Bun.spawnSync([executable, "image", "inspect", name], {
+    env: { ...daemon.env, CRIB_SOCKET: `unix://${daemon.socket}` },
+  });
+  expect(JSON.parse(inspect.stdout.toString())).toMatchObject({
+    id: digest,
+    config: { bytes: bytes.byteLength },
+    manifests: [{ artifactType: "application/vnd.example.model" }],
+  });
 
   const ids = [{ containerId: 0, hostId: 300_000, length: 65_536 }];
   const securityContext = {
