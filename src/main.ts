@@ -31,8 +31,9 @@ async function runServe(args: readonly string[]): Promise<number> {
     process.stdout.write((await import("./daemon/config.ts")).serveHelp);
   } else {
     await (await import("./daemon/serve.ts")).serve(args, {
-      // A megabyte that only nodes with plugins need.
+      // Megabytes that only nodes with plugins, and with a policy that asks for signatures, need.
       loadNri: async () => (await import("./nri/nri.ts")).Nri,
+      loadVerifier: async () => (await import("./signature/verifier.ts")).openVerifier,
     });
   }
   return 0;
@@ -40,12 +41,18 @@ async function runServe(args: readonly string[]): Promise<number> {
 
 /** `crib config` and `crib registry` read as the daemon reads, and the command line imports no daemon. */
 async function loadConfigTools() {
-  const [{ configDefaultText }, { parseConfig }, { explainConfigured }] = await Promise.all([
+  const [text, file, registry, policy] = await Promise.all([
     import("./daemon/config-text.ts"),
     import("./daemon/config-file.ts"),
     import("./daemon/explain-registry.ts"),
+    import("./daemon/explain-policy.ts"),
   ]);
-  return { defaultText: configDefaultText, check: parseConfig, explainRegistry: explainConfigured };
+  return {
+    defaultText: text.configDefaultText,
+    check: file.parseConfig,
+    explainRegistry: registry.explainConfigured,
+    explainPolicy: policy.explainPolicy,
+  };
 }
 
 const exitCode = await runRole(process.argv.slice(2)).catch((err: unknown) => {

@@ -5,6 +5,7 @@ import { ImageService, RuntimeService } from "../src/gen/runtime/v1/api_pb.ts";
 const base = ["oci", "os", "lib"];
 const mechanisms = [
   "registry",
+  "signature",
   "content",
   "snapshot",
   "bundle",
@@ -18,7 +19,7 @@ const mechanisms = [
 /** Who may import whom: the single source of truth for the layers that src/README.md draws. */
 const allowed: Readonly<Record<string, readonly string[]>> = {
   "main.ts": [
-    ...["cli", "daemon", "nri", "monitor", "container", "snapshot", "network"],
+    ...["cli", "daemon", "nri", "signature", "monitor", "container", "snapshot", "network"],
     ...["os", "lib", "version.ts"],
   ],
   "version.ts": [],
@@ -47,8 +48,9 @@ const allowed: Readonly<Record<string, readonly string[]>> = {
   streaming: ["spdy", "os", "lib"],
   sandbox: ["container", "image", ...mechanisms, ...base, "gen"],
   container: ["image", ...mechanisms, ...base, "gen"],
-  image: ["registry", "content", "snapshot", "state", ...base, "executable", "gen"],
+  image: ["registry", "signature", "content", "snapshot", "state", ...base, "executable", "gen"],
   registry: base,
+  signature: base,
   content: base,
   snapshot: base,
   bundle: base,

@@ -28,6 +28,8 @@ export interface ConfigTools {
     name: string,
     options: { readonly configFile: string | undefined; readonly asks: boolean },
   ): Promise<readonly ExplainedHost[]>;
+  /** What the signature policy asks of images of `name`, in one line. */
+  explainPolicy(name: string, configFile: string | undefined): string;
 }
 
 /** What would be done with one host of a registry, and the file that says so. */

@@ -103,6 +103,10 @@ export const schema = {
       ["/etc/crib/docker.json", "/var/lib/kubelet/config.json", "/root/.docker/config.json"],
       "Credentials in the format of Docker's config.json, for pulls that bring none; first found first.",
     ),
+    signaturePolicyFile: path(
+      "",
+      "Which images may come in, in the format of containers' policy.json; read at every pull and import. A file that is named here has to be there. Empty: /etc/crib/policy.json or else /etc/containers/policy.json, and where neither is, every image.",
+    ),
     pinned: texts(
       [],
       'Images that the kubelet\'s garbage collection leaves alone: names, with * for any characters ("registry.example/base/*").',

@@ -12,6 +12,7 @@ import { Readiness } from "../cri/readiness.ts";
 import { criRoutes } from "../cri/services.ts";
 import { importDirectory } from "../image/import-directory.ts";
 import { type OpenImages, openImages } from "../image/open.ts";
+import type { LoadVerifier } from "../image/signatures/admit.ts";
 import { watchImports } from "../image/watch-imports.ts";
 import type { Context } from "../lib/context.ts";
 import { describe } from "../lib/errors.ts";
@@ -27,6 +28,7 @@ import type { SandboxDeps } from "../sandbox/deps.ts";
 import { EventHub } from "../sandbox/event-hub.ts";
 import { forgetStats } from "../sandbox/stats.ts";
 import { supportsUserNamespaces } from "../sandbox/user-namespace.ts";
+import { findPolicyFile } from "../signature/policy.ts";
 import { openContainers } from "../state/containers.ts";
 import { Copies } from "../state/copies.ts";
 import { Database } from "../state/database.ts";
@@ -48,6 +50,7 @@ import { serveMirror } from "./mirror.ts";
 import { openNearby } from "./nearby.ts";
 import { notify } from "./notify.ts";
 import { type LoadNri, openPlugins } from "./plugins.ts";
+import { policyFilesOf } from "./policy-files.ts";
 import { onExit, recover } from "./recover.ts";
 import { clearStaleState } from "./stale-state.ts";
 
@@ -57,7 +60,7 @@ import { clearStaleState } from "./stale-state.ts";
  */
 export async function serve(
   args: readonly string[],
-  parts: { readonly loadNri: LoadNri },
+  parts: { readonly loadNri: LoadNri; readonly loadVerifier: LoadVerifier },
 ): Promise<void> {
   const config = loadConfig(args);
   const log = openDaemonLog(config.log);
@@ -74,7 +77,7 @@ export async function serve(
   rmSync(`${config.root}/checkpoints`, { recursive: true, force: true });
   setChildSubreaper();
   await startFetching();
-  const domain = await openDomain(ctx, config, resources, parts.loadNri);
+  const domain = await openDomain(ctx, config, resources, parts);
   resources.defer(() => settled(domain.deps, config.limits.shutdownSeconds * 1000));
   const readiness = new Readiness();
   resources.use(
@@ -146,10 +149,12 @@ async function openDomain(
   ctx: Context,
   config: Config,
   resources: AsyncDisposableStack,
-  loadNri: LoadNri,
+  { loadNri, loadVerifier }: Parameters<typeof serve>[1],
 ): Promise<Domain & { readonly startPlugins: () => Promise<void> }> {
   const database = resources.use(Database.open(`${config.root}/state.db`, ctx.log));
   const copies = (dir: string, durable = false) => new Copies(dir, { durable, log: ctx.log });
+  const policyFiles = policyFilesOf(config);
+  ctx.log.info("signature policy", { file: findPolicyFile(policyFiles) ?? "none" });
   const images = await openImages(ctx, {
     root: config.root,
     nearby: await openNearby(ctx, config, resources),
@@ -158,6 +163,7 @@ async function openDomain(
       ca: config.mirror.peersCaFile,
       resolveTags: config.mirror.peersResolveTags === "yes",
     },
+    signatures: { policyFiles, loadVerifier },
     records: openImageRecords(database, copies(`${config.root}/records/images`, true)),
     bootId: bootId(),
     registry: {

@@ -7,10 +7,12 @@ import { maxImageConfigBytes, parseImageConfig } from "../oci/image-config.ts";
 import { maxManifestBytes, parseManifest, selectManifest } from "../oci/manifest.ts";
 import { isRunnable, type Platform } from "../oci/platform.ts";
 import { parseReference, type Reference, repoDigest, repoTag } from "../oci/reference.ts";
+import { readAttached } from "../signature/attached.ts";
 import { compressionOf } from "../snapshot/decompress.ts";
 import type { ImageArchive } from "./archive.ts";
 import type { ImageId } from "./image.ts";
 import { checkChain, originalsIn } from "./portable-manifest.ts";
+import { isAttachment } from "./signatures/archive-signatures.ts";
 import type { FoundImage } from "./store-image.ts";
 
 /** An image in an archive, but for how its layers are read. */
@@ -113,23 +115,27 @@ async function readLayoutImages(
     const offered = descriptor.platform;
     if (offered !== undefined && !isRunnable(platform, offered)) continue;
     const annotations = optional(asObject(value, what)["annotations"], what, asObject) ?? {};
+    if (isAttachment(asObject(value, what), annotations)) continue;
     const image = await readLayoutImage(archive, platform, descriptor, nameIn(annotations));
+    if (image === undefined) continue;
     images.push(await withOriginals(archive, image, originalsIn(annotations) ?? [], annotations));
   }
   return images;
 }
 
+/** Undefined for a manifest of signatures. */
 async function readLayoutImage(
   archive: ImageArchive,
   platform: Platform,
   named: Descriptor,
   reference: Reference | undefined,
-): Promise<ArchivedImage> {
+): Promise<ArchivedImage | undefined> {
   const manifests: Uint8Array[] = [];
   let descriptor = named;
   for (let depth = 0; depth < maxIndexDepth; depth++) {
     const what = `manifest ${descriptor.digest}`;
     const bytes = await readBlob(archive, descriptor, maxManifestBytes);
+    if (readAttached(bytes, what).length > 0) return undefined;
     manifests.push(bytes);
     const parsed = parseManifest(bytes, what, descriptor.mediaType);
     if (parsed.kind === "manifest") {

@@ -8,6 +8,7 @@ import type { ImageStore } from "./image-store.ts";
 import type { LayerLeases } from "./layer-leases.ts";
 import type { ImageProvider } from "./nearby.ts";
 import type { SharedFlight } from "./shared-flight.ts";
+import type { SignatureDeps } from "./signatures/admit.ts";
 import type { UnpackSlots } from "./unpack-slots.ts";
 
 /** What the operations on images use; `openImages` builds it. */
@@ -20,6 +21,8 @@ export interface ImageDeps {
   readonly registry: RegistryOptions;
   /** Asked before any registry, in order. */
   readonly nearby: readonly ImageProvider[];
+  /** Whether an image may be stored under its names. */
+  readonly signatures: SignatureDeps;
   readonly platform: Platform;
   /** Compressed layers that are coming, or came for an image that is not complete. */
   readonly ingests: IngestStore;

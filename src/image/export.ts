@@ -9,6 +9,11 @@ import { findKeptImage } from "./kept-layers.ts";
 import { type LayerBlob, openLayerBlob } from "./layer-blob.ts";
 import { describeDocument, originalsOf } from "./originals.ts";
 import { makeManifest, originalsAs } from "./portable-manifest.ts";
+import {
+  describeReferrer,
+  listSignatures,
+  type NamedDocument,
+} from "./signatures/stored-signatures.ts";
 
 export interface ExportOptions {
   /** `oci` is an image layout, `docker` what `docker save` writes. */
@@ -28,8 +33,9 @@ interface Chosen {
 }
 
 /**
- * An archive of these images, layers made again from their directories or as they came where they were kept. Whoever imports it has images of the same ids and,
- * from the OCI format, of the same digests; each layer is verified while it is read. The layers are held meanwhile.
+ * An archive of these images, layers made again from their directories or as they came where they were kept. Whoever imports
+ * it has images of the same ids and, from the OCI format, of the same digests and with the signatures that are kept; each
+ * layer is verified while it is read. The layers are held meanwhile.
  */
 export async function* exportImages(
   ctx: Context,
@@ -73,6 +79,9 @@ async function* layoutMembers(
   yield small("oci-layout", JSON.stringify({ imageLayoutVersion: "1.0.0" }));
   for (const { record, names } of chosen) {
     const documents: Uint8Array[] = [deps.content.get(configOf(record))];
+    for (const { manifest, blobs } of record.signatures ?? []) {
+      documents.push(...[manifest, ...blobs].map((digest) => deps.content.get(digest)));
+    }
     const layers: LayerBlob[] = [];
     let plain: PlainImage | undefined;
     for (const name of names.length === 0 ? [undefined] : names) {
@@ -107,6 +116,7 @@ async function* layoutMembers(
       written.add(digest);
       yield { name: blobName(digest), sizeBytes, content: read() };
     }
+    descriptors.push(...listSignatures(deps, record).map(describeSignatures));
   }
   const mediaType = "application/vnd.oci.image.index.v1+json";
   yield small(
@@ -193,6 +203,13 @@ async function* dockerMembers(
     });
   }
   yield small("manifest.json", JSON.stringify(entries));
+}
+
+function describeSignatures(document: NamedDocument) {
+  const { tag, mediaType, digest, bytes } = document;
+  if (tag === undefined) return describeReferrer(document);
+  const annotations = { "org.opencontainers.image.ref.name": tag };
+  return { mediaType, digest, size: bytes.byteLength, annotations };
 }
 
 /** containerd's annotation has the whole name, the specification's has the tag. */

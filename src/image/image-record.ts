@@ -12,6 +12,8 @@ export interface ImageRecord {
   readonly repoDigests: readonly string[];
   /** Manifests and the index they were chosen from, that led here; the content store has them, and the config. */
   readonly manifestDigests: readonly Digest[];
+  /** Those that the policy asked for when it came; absent is none. They go wherever the image goes. */
+  readonly signatures?: readonly StoredSignatures[];
   /** Uncompressed, lowest first, with what each takes when unpacked. */
   readonly layers: readonly { readonly diffId: Digest; readonly sizeBytes: number }[];
   readonly configSizeBytes: number;
@@ -19,6 +21,13 @@ export interface ImageRecord {
   /** Of an artifact; absent for a container image, whose config is named by its id. */
   readonly artifact?: { readonly type: string; readonly configDigest: Digest };
   readonly pinned: boolean;
+}
+
+/** A manifest of signatures of an index or manifest, and its blobs; the content store has them. */
+export interface StoredSignatures {
+  readonly subject: Digest;
+  readonly manifest: Digest;
+  readonly blobs: readonly Digest[];
 }
 
 /** Where records are kept. Each call is durable when it returns. */
@@ -63,7 +72,11 @@ export function configOf({ id, artifact }: ImageRecord): Digest {
 
 /** Everything that the content store has for it. */
 export function documentsOf(record: ImageRecord): readonly Digest[] {
-  return [configOf(record), ...record.manifestDigests];
+  const signatures = (record.signatures ?? []).flatMap(({ manifest, blobs }) => [
+    manifest,
+    ...blobs,
+  ]);
+  return [configOf(record), ...record.manifestDigests, ...signatures];
 }
 
 export function imageOf(record: ImageRecord): Image {

@@ -2,7 +2,12 @@ import { AppError, notFound } from "../lib/errors.ts";
 import { isDigest } from "../oci/digest.ts";
 import { formatReference, parseReference } from "../oci/reference.ts";
 import type { Image, ImageId } from "./image.ts";
-import { type ImageRecord, type ImageRecords, imageOf } from "./image-record.ts";
+import {
+  type ImageRecord,
+  type ImageRecords,
+  imageOf,
+  type StoredSignatures,
+} from "./image-record.ts";
 
 interface Entry {
   readonly record: ImageRecord;
@@ -140,8 +145,19 @@ function merge(known: ImageRecord, added: ImageRecord): ImageRecord {
     repoTags: union(known.repoTags, added.repoTags),
     repoDigests: union(known.repoDigests, added.repoDigests),
     manifestDigests: union(known.manifestDigests, added.manifestDigests),
+    signatures: mergeSignatures(known.signatures, added.signatures),
     pinned: known.pinned || added.pinned,
   };
+}
+
+/** Some that have come again are the same. */
+function mergeSignatures(
+  known: ImageRecord["signatures"] = [],
+  added: ImageRecord["signatures"] = [],
+): readonly StoredSignatures[] {
+  const isNew = ({ subject, manifest }: StoredSignatures) =>
+    !known.some((one) => one.subject === subject && one.manifest === manifest);
+  return [...known, ...added.filter(isNew)];
 }
 
 function union<T>(first: readonly T[], second: readonly T[]): readonly T[] {

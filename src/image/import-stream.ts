@@ -10,6 +10,7 @@ import type { Image } from "./image.ts";
 import type { ImportOptions } from "./import.ts";
 import { withRegistries } from "./import-names.ts";
 import { type PassedArchive, readPassing } from "./passing-archive.ts";
+import { admitArchived } from "./signatures/archive-signatures.ts";
 import { storeImage } from "./store-image.ts";
 import { usedLayers } from "./used-layers.ts";
 
@@ -29,13 +30,14 @@ export async function importStream(
     if (image.artifact !== undefined) throw needsFile(image);
     const { diffIds } = parseImageConfig(image.config, `image config ${image.configDigest}`);
     const chain = chainIdsOf(diffIds);
+    const { fileOf: _, ...found } = image;
+    const names = withRegistries(found, registries);
+    const complete = { ...found, ...names, source: nowhere, pinned, onBytes: () => {} };
+    const admitted = await admitArchived(ctx, deps, complete, archive);
     try {
       using _hold = deps.layers.hold(chain);
       await commitLayers(ctx, deps, archive, image, diffIds);
-      const { fileOf: _, ...found } = image;
-      const names = withRegistries(found, registries);
-      const more = { source: nowhere, pinned, onBytes: () => {} };
-      images.push(await storeImage(ctx, deps, { ...found, ...names, ...more }));
+      images.push(await storeImage(ctx, deps, admitted));
     } catch (err) {
       await deps.layers.removeUnused(ctx, chain, usedLayers(deps));
       throw err;

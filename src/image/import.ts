@@ -11,6 +11,7 @@ import type { ImageDeps } from "./deps.ts";
 import type { Image } from "./image.ts";
 import { withRegistries } from "./import-names.ts";
 import { importStream } from "./import-stream.ts";
+import { admitArchived } from "./signatures/archive-signatures.ts";
 import { storeImage } from "./store-image.ts";
 
 export interface ImportOptions {
@@ -24,8 +25,8 @@ const readBytes = 1 << 18;
 
 /**
  * Imports every image for this platform from an archive as `docker save` writes it or an OCI image layout: a tar file,
- * plain or as gzip or zstd, or a directory. Verified like a pull. Images that came before one that fails stay. A tag that
- * another image had is taken from it.
+ * plain or as gzip or zstd, or a directory. Verified like a pull, signatures too. Images that came before one that fails
+ * stay. A tag that another image had is taken from it.
  */
 export async function importArchive(
   ctx: Context,
@@ -65,8 +66,9 @@ async function importFrom(
       },
     };
     const names = withRegistries(found, registries);
-    const options = { source, pinned, onBytes: () => {} };
-    images.push(await storeImage(ctx, deps, { ...found, ...names, ...options }));
+    const complete = { ...found, ...names, source, pinned, onBytes: () => {} };
+    const admitted = await admitArchived(ctx, deps, complete, archive);
+    images.push(await storeImage(ctx, deps, admitted));
   }
   if (images.length === 0) throw invalidArgument("no image for this platform");
   return images;

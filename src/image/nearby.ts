@@ -1,9 +1,13 @@
 import type { Context } from "../lib/context.ts";
 import { describe } from "../lib/errors.ts";
 import { formatReference, type Reference } from "../oci/reference.ts";
+import type { SignatureSource } from "./signatures/source.ts";
 import type { FoundImage } from "./store-image.ts";
 
-export type NearbyImage = Omit<FoundImage, "pinned" | "onBytes">;
+export interface NearbyImage extends Omit<FoundImage, "pinned" | "onBytes"> {
+  /** Those that are there with it; its registry is asked for others. */
+  readonly signatures?: SignatureSource;
+}
 
 /** Somewhere that images can be had from without their registry: the executable itself, other nodes of the site. */
 export interface ImageProvider {

@@ -18,6 +18,7 @@ import { LayerLeases } from "./layer-leases.ts";
 import type { ImageProvider } from "./nearby.ts";
 import { openPeers, type PeerOptions } from "./peers.ts";
 import { SharedFlight } from "./shared-flight.ts";
+import type { SignatureDeps } from "./signatures/admit.ts";
 import { UnpackSlots } from "./unpack-slots.ts";
 import { usedLayers } from "./used-layers.ts";
 
@@ -32,6 +33,7 @@ export interface ImagesOptions {
   readonly nearby?: readonly ImageProvider[];
   /** Asked after those. */
   readonly peers?: PeerOptions;
+  readonly signatures: SignatureDeps;
   readonly records: ImageRecords;
   readonly bootId: string;
   /** For tests that run from source: the command line of `crib unpack`. */
@@ -104,6 +106,7 @@ export async function openImages(ctx: Context, options: ImagesOptions): Promise<
         stallMs: transfer.stallMs ?? defaultStallMs,
       },
     },
+    signatures: options.signatures,
     platform: platformOf(process.arch),
     flights: new SharedFlight<void>(),
     parallelLayers: transfer.parallelLayers ?? defaultParallelLayers,

@@ -8,6 +8,7 @@ import { formatReference, type Reference, referenceName, repoDigest } from "../o
 import { type ArchiveFile, openArchive } from "./archive-file.ts";
 import { type ArchivedImage, readArchivedImages } from "./archive-images.ts";
 import type { ImageProvider, NearbyImage } from "./nearby.ts";
+import { archiveSignatures } from "./signatures/archive-signatures.ts";
 
 /** The images that `crib pack` put into an executable. They are read from there when they are pulled, and nowhere else before. */
 export interface PackedImages extends ImageProvider, AsyncDisposable {
@@ -56,6 +57,7 @@ function toNearby(
   return {
     ...image,
     ...(digest === undefined ? {} : { repoTags: [], repoDigests: [repoDigest(reference, digest)] }),
+    signatures: archiveSignatures(archive),
     source: {
       readBlob(_, blob) {
         const name = fileOf.get(blob.digest);

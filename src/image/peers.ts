@@ -16,6 +16,7 @@ import { checkChain, originalsIn } from "./portable-manifest.ts";
 import { registrySource } from "./registry-source.ts";
 import { resolveManifest } from "./resolve-manifest.ts";
 import { imageTag } from "./served-images.ts";
+import { registrySignatures } from "./signatures/registry-signatures.ts";
 
 export interface PeerOptions {
   /** Where other nodes serve their images: URLs. */
@@ -92,6 +93,7 @@ async function findOn(
     config: await repository.fetchBlob(ctx, manifest.config, maxImageConfigBytes),
     layers: manifest.layers,
     artifact: manifest.artifact,
+    signatures: registrySignatures(() => repository),
     source: registrySource(deps, repository),
   };
 }

@@ -16,6 +16,8 @@ import type { Image } from "./image.ts";
 import { findNearby, type NearbyImage } from "./nearby.ts";
 import { registrySource } from "./registry-source.ts";
 import { resolveManifest } from "./resolve-manifest.ts";
+import { admitImage } from "./signatures/admit.ts";
+import { registrySignatures } from "./signatures/registry-signatures.ts";
 import { storeImage } from "./store-image.ts";
 import { usedLayers } from "./used-layers.ts";
 
@@ -41,8 +43,8 @@ export interface PullOptions {
 
 /**
  * Pulls the image that `reference` names now; one that is nearby (nearby.ts) wins over its registry. The tag is resolved
- * once; every byte is verified against the digest that this gave. Pulling what is there already costs the manifest and
- * adds the name.
+ * once; every byte is verified against the digest that this gave, and so is the signature that the policy may ask for.
+ * Pulling what is there already costs the manifest and adds the name.
  */
 export async function pullImage(
   ctx: Context,
@@ -52,10 +54,10 @@ export async function pullImage(
 ): Promise<Image> {
   try {
     await sweep(ctx, deps);
+    const open = () => openRepository(deps.registry, reference, options.auth);
     const nearby = await findNearby(ctx, deps.nearby, reference);
-    if (nearby !== undefined) return await storeNearby(ctx, deps, nearby, options);
-    const repository = openRepository(deps.registry, reference, options.auth);
-    return await pullFrom(ctx, deps, repository, reference, options);
+    if (nearby !== undefined) return await storeNearby(ctx, deps, open, nearby, options);
+    return await pullFrom(ctx, deps, open(), reference, options);
   } catch (cause) {
     ctx.signal.throwIfAborted();
     throw new Error(`pull ${formatReference(reference)}`, { cause });
@@ -72,12 +74,18 @@ async function sweep(ctx: Context, deps: ImageDeps): Promise<void> {
 async function storeNearby(
   ctx: Context,
   deps: ImageDeps,
+  openRegistry: () => Repository,
   { image, from }: { readonly image: NearbyImage; readonly from: string },
   options: PullOptions,
 ): Promise<Image> {
   ctx.log.info("image is nearby", { image: image.configDigest, from });
   const onBytes = countBytes(image.layers, options.onProgress);
-  return await storeImage(ctx, deps, { ...image, pinned: options.pinned ?? false, onBytes });
+  const { signatures, ...found } = image;
+  const own = signatures === undefined ? [] : [signatures];
+  const sources = [...own, registrySignatures(openRegistry)];
+  const complete = { ...found, pinned: options.pinned ?? false, onBytes };
+  const admitted = await admitImage(ctx, deps.signatures, complete, sources);
+  return await storeImage(ctx, deps, admitted);
 }
 
 async function pullFrom(
@@ -89,11 +97,11 @@ async function pullFrom(
 ): Promise<Image> {
   const named = await repository.fetchManifest(ctx, reference.digest ?? reference.tag ?? "latest");
   const nearby = await findByDigest(ctx, deps, reference, named.digest);
-  if (nearby !== undefined) return await storeNearby(ctx, deps, nearby, options);
+  if (nearby !== undefined) return await storeNearby(ctx, deps, () => repository, nearby, options);
   const { manifest, manifests } = await resolveManifest(ctx, repository, named, deps.platform);
   const config = await repository.fetchBlob(ctx, manifest.config, maxImageConfigBytes);
   const tag = repoTag(reference);
-  return await storeImage(ctx, deps, {
+  const found = {
     repoTags: tag === undefined ? [] : [tag],
     repoDigests: [repoDigest(reference, named.digest)],
     manifests,
@@ -104,7 +112,10 @@ async function pullFrom(
     source: registrySource(deps, repository),
     pinned: options.pinned ?? false,
     onBytes: countBytes(manifest.layers, options.onProgress),
-  });
+  };
+  const sources = [registrySignatures(() => repository)];
+  const admitted = await admitImage(ctx, deps.signatures, found, sources);
+  return await storeImage(ctx, deps, admitted);
 }
 
 /** Who does not know the tag, or is not asked for tags, may have what the registry says it is. */

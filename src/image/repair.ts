@@ -9,6 +9,7 @@ import { chainOf, configOf, type ImageRecord } from "./image-record.ts";
 import { keptSource, layersOf, manifestOf } from "./kept-layers.ts";
 import { originalsOf } from "./originals.ts";
 import { pullImage } from "./pull.ts";
+import { admitAgain } from "./signatures/admit.ts";
 import { storeImage } from "./store-image.ts";
 
 export interface Damage {
@@ -65,14 +66,15 @@ async function unpackKept(ctx: Context, deps: ImageDeps, record: ImageRecord): P
     const isKept = (height: number) => deps.kept.find(layers[height]?.digest as Digest);
     if (layers.length === 0 || !missing.every(isKept)) continue;
     try {
-      await storeImage(ctx, deps, {
-        ...{ repoTags: [], repoDigests: [], manifests, layers, artifact },
+      const again = admitAgain({
+        ...{ manifests, layers, artifact },
         configDigest: configOf(record),
         config: deps.content.get(configOf(record)),
         source: keptSource(deps),
         pinned: record.pinned,
         onBytes: () => {},
       });
+      await storeImage(ctx, deps, again);
       return true;
     } catch (err) {
       ctx.signal.throwIfAborted();

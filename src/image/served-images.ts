@@ -7,6 +7,7 @@ import { findKeptImage, keepableOf, openKeptLayer } from "./kept-layers.ts";
 import { type LayerBlob, openLayerBlob } from "./layer-blob.ts";
 import { describeDocument, originalsOf } from "./originals.ts";
 import { makeManifest } from "./portable-manifest.ts";
+import { findSignatures } from "./signatures/stored-signatures.ts";
 
 /** What is asked of a registry that mirrors others. */
 export interface ServedName {
@@ -28,7 +29,7 @@ export type ServedDeps = Pick<ImageDeps, "images" | "layers" | "content" | "kept
  * when it was pulled; else to a manifest of the layers as they can be had here, uncompressed, so that anybody can pull.
  * `imageTag` leads to one of those manifests too, by the image's id. Documents that an image was pulled by are had by
  * their own digests, be the compressed layers that they name kept or not. An artifact has the manifest and the files that
- * it came with.
+ * it came with. Signatures are where cosign has them.
  */
 export async function findServedManifest(
   ctx: Context,
@@ -49,10 +50,13 @@ export async function findServedManifest(
       return manifest ? original(manifest) : await portable(ctx, deps, record, own);
     } else {
       const tag = tagsOf(record, name).find((one) => one.endsWith(`:${tagOrDigest}`));
-      if (tag === undefined) continue;
-      const document = findKeptImage(ctx, deps, record, tag)?.documents[0];
-      return document ? original(document) : await portable(ctx, deps, record, tag);
+      if (tag !== undefined) {
+        const document = findKeptImage(ctx, deps, record, tag)?.documents[0];
+        return document ? original(document) : await portable(ctx, deps, record, tag);
+      }
     }
+    const signatures = findSignatures(deps, record, tagOrDigest);
+    if (signatures !== undefined) return signatures;
   }
   return undefined;
 }
@@ -65,9 +69,9 @@ export async function findServedBlob(
   digest: Digest,
 ): Promise<Omit<LayerBlob, "mediaType"> | undefined> {
   for (const record of recordsOf(deps, name)) {
-    if (configOf(record) === digest) {
-      const bytes = deps.content.get(digest);
-      return { digest, sizeBytes: bytes.byteLength, read: () => asStream(bytes) };
+    if (configOf(record) === digest) return blobOf(deps, digest);
+    if (record.signatures?.some(({ blobs }) => blobs.includes(digest)) === true) {
+      return blobOf(deps, digest);
     }
     if (record.artifact !== undefined) {
       const file = findFile(ctx, deps, record, digest);
@@ -81,6 +85,11 @@ export async function findServedBlob(
     if (isOfImage) return openKeptLayer(ctx, deps, { mediaType: "", digest });
   }
   return undefined;
+}
+
+function blobOf({ content }: ServedDeps, digest: Digest): Omit<LayerBlob, "mediaType"> {
+  const bytes = content.get(digest);
+  return { digest, sizeBytes: bytes.byteLength, read: () => asStream(bytes) };
 }
 
 /** All tags of the repository. */

@@ -15,6 +15,8 @@ import type { Image, ImageId } from "./image.ts";
 import type { ImageRecord } from "./image-record.ts";
 import { keepLayers } from "./kept-layers.ts";
 import { Limiter } from "./limiter.ts";
+import type { AdmittedImage } from "./signatures/admit.ts";
+import { storeSignatures } from "./signatures/stored-signatures.ts";
 import type { FoundImage } from "./store-image.ts";
 import { usedLayers } from "./used-layers.ts";
 
@@ -25,7 +27,7 @@ import { usedLayers } from "./used-layers.ts";
 export async function storeArtifact(
   ctx: Context,
   deps: ImageDeps,
-  found: FoundImage,
+  found: AdmittedImage,
   artifact: Artifact,
 ): Promise<Image> {
   const manifest = found.manifests.at(-1);
@@ -45,6 +47,7 @@ export async function storeArtifact(
       repoTags: found.repoTags,
       repoDigests: found.repoDigests,
       manifestDigests: found.manifests.map((bytes) => deps.content.put(bytes)),
+      signatures: storeSignatures(deps, found),
       layers: kept.layers.map(({ diffId, usedBytes }) => ({ diffId, sizeBytes: usedBytes })),
       configSizeBytes: found.config.byteLength,
       config: emptyImageConfig,

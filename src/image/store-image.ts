@@ -11,6 +11,8 @@ import type { ImageDeps } from "./deps.ts";
 import { fetchLayers } from "./fetch-layers.ts";
 import type { Image, ImageId } from "./image.ts";
 import { keepLayers } from "./kept-layers.ts";
+import type { AdmittedImage } from "./signatures/admit.ts";
+import { storeSignatures } from "./signatures/stored-signatures.ts";
 import { storeArtifact } from "./store-artifact.ts";
 import { usedLayers } from "./used-layers.ts";
 
@@ -35,7 +37,11 @@ export interface FoundImage {
  * from then on. Cancelled or failed, it leaves the layers that are complete and the bytes that came, for a day, so that
  * the next attempt begins there; where there is no room, it leaves nothing.
  */
-export async function storeImage(ctx: Context, deps: ImageDeps, found: FoundImage): Promise<Image> {
+export async function storeImage(
+  ctx: Context,
+  deps: ImageDeps,
+  found: AdmittedImage,
+): Promise<Image> {
   if (found.artifact !== undefined) return await storeArtifact(ctx, deps, found, found.artifact);
   const config = parseImageConfig(found.config, `image config ${found.configDigest}`);
   checkPlatform(config, deps.platform);
@@ -71,7 +77,7 @@ function forget({ source, layers }: FoundImage): void {
 
 function record(
   deps: ImageDeps,
-  found: FoundImage,
+  found: AdmittedImage,
   config: ImageConfig,
   chain: readonly ChainId[],
 ): Image {
@@ -86,6 +92,7 @@ function record(
     repoTags: found.repoTags,
     repoDigests: found.repoDigests,
     manifestDigests: found.manifests.map((bytes) => deps.content.put(bytes)),
+    signatures: storeSignatures(deps, found),
     layers,
     configSizeBytes: found.config.byteLength,
     config,

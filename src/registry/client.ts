@@ -1,5 +1,6 @@
 import type { Context } from "../lib/context.ts";
-import { AppError } from "../lib/errors.ts";
+import { AppError, kindOf } from "../lib/errors.ts";
+import { asArray, asObject, parseJson } from "../lib/json.ts";
 import type { Descriptor } from "../oci/descriptor.ts";
 import { type Digest, digestOf } from "../oci/digest.ts";
 import { acceptedManifestTypes, maxManifestBytes } from "../oci/manifest.ts";
@@ -14,7 +15,7 @@ import { type FoundCredentials, findCredentials } from "./node-credentials.ts";
 import { Progress } from "./progress.ts";
 import { noProxy, type ProxySettings } from "./proxy.ts";
 import { readRegistries } from "./registries-yaml.ts";
-import { readLimited } from "./registry-error.ts";
+import { RegistryError, readLimited } from "./registry-error.ts";
 import type { RegistryHost } from "./registry-host.ts";
 
 export interface RegistryOptions {
@@ -34,6 +35,12 @@ export interface RemoteManifest {
   readonly mediaType: string | undefined;
   readonly digest: Digest;
 }
+
+const indexType = "application/vnd.oci.image.index.v1+json";
+/** How registries that are older than the referrers API say so, in various ways. */
+const notThere: ReadonlySet<string> = new Set([
+  ...["not-found", "failed-precondition", "invalid-argument"],
+]);
 
 /** How long the head of an answer may take. */
 const answerTimeoutMs = 30_000;
@@ -70,6 +77,31 @@ export class Repository {
       const mediaType = response.headers.get("content-type")?.split(";", 1)[0]?.trim();
       return { bytes, mediaType, digest };
     });
+  }
+
+  /**
+   * The index of what refers to a manifest (distribution-spec, listing referrers); undefined where no host says that
+   * anything does, or none has this API. Not verified: no digest is known for it.
+   */
+  async findReferrers(ctx: Context, digest: Digest): Promise<Uint8Array | undefined> {
+    try {
+      return await this.#firstOf(ctx, "resolve", async (client) => {
+        const progress = new Progress(this.#transfer.stallMs);
+        const response = await client.get(ctx, `referrers/${digest}`, {
+          headers: { accept: indexType },
+          signal: progress.signal,
+        });
+        const what = `referrers of ${digest}`;
+        const bytes = await readLimited(progress.watch(response.body, what), maxManifestBytes);
+        const document = asObject(parseJson(bytes, what, { maxBytes: maxManifestBytes }), what);
+        // A mirror that knows of none is not the last to be asked.
+        if (asArray(document["manifests"], what).length === 0) throw new RegistryError(what, 404);
+        return bytes;
+      });
+    } catch (err) {
+      if (notThere.has(kindOf(err))) return undefined;
+      throw err;
+    }
   }
 
   /** A small blob, verified. */

@@ -17,6 +17,8 @@ export interface DaemonOptions {
   readonly config?: string;
   /** TOML added to its table `nri`. */
   readonly nri?: string;
+  /** TOML added to its table `images`. */
+  readonly images?: string;
   /** Directory of certs.d-style mirror files. */
   readonly registryConfigDir?: string;
   /** What serves while no CNI configuration is there; "embedded" unless told. */
@@ -102,7 +104,7 @@ export class Daemon implements AsyncDisposable {
     ];
     writeFileSync(
       config,
-      `[nri]\n${nri.join("\n")}\n[images]\nregistry_config_dirs = [${JSON.stringify(dirs)}]\n[network]\ndefault = "${this.#options.network ?? "embedded"}"\nconf_dirs = [${JSON.stringify(`${this.root}/net.d`)}]\n${this.#options.config ?? ""}`,
+      `[nri]\n${nri.join("\n")}\n[images]\nregistry_config_dirs = [${JSON.stringify(dirs)}]\n${this.#options.images ?? ""}\n[network]\ndefault = "${this.#options.network ?? "embedded"}"\nconf_dirs = [${JSON.stringify(`${this.root}/net.d`)}]\n${this.#options.config ?? ""}`,
     );
     this.#process = Bun.spawn([...withPrograms(this.#options.programs), ...this.#argv], {
       env: this.env,

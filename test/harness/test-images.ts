@@ -9,12 +9,15 @@ import {
 } from "../../src/image/open.ts";
 import { silentLog } from "../../src/lib/log.ts";
 import { noProxy } from "../../src/registry/proxy.ts";
+import { openVerifier } from "../../src/signature/verifier.ts";
 
 export interface TestImagesOptions
   extends Partial<Pick<ImagesOptions, "records" | "bootId" | "peers" | "keepsBlobs">> {
   /** `hosts.toml` by registry. */
   readonly hosts?: Readonly<Record<string, string>>;
   readonly transfer?: TransferOptions;
+  /** A policy.json; none accepts everything. */
+  readonly policyFile?: string;
 }
 
 /** The image store below `root`, unpacking in children that run from source. */
@@ -36,6 +39,10 @@ export async function openTestImages(
     registry: { configDirs: [certs], registriesFiles: [], dockerConfigFiles: [], proxy: noProxy },
     transfer: options.transfer ?? {},
     keepsBlobs: options.keepsBlobs ?? false,
+    signatures: {
+      policyFiles: { named: options.policyFile ?? "", usual: [] },
+      loadVerifier: () => Promise.resolve(openVerifier),
+    },
     ...(options.peers && { peers: options.peers }),
   });
 }

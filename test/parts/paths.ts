@@ -17,6 +17,8 @@ export const parts = {
   dockerRegistry: bin("docker-registry"),
   /** An NRI plugin that does what a test tells it. */
   nriPlugin: bin("nri-plugin"),
+  /** Signs images as cosign does, with cosign's packages and virtual services of sigstore. */
+  signing: bin("signing"),
   busybox: bin("busybox"),
   /** Alone in its directory, but for what it needs. Absent where it could not be had. */
   criu: bin("criu/criu"),

@@ -43,7 +43,7 @@ async function setUp(): Promise<void> {
   }
   const suite = await debianSuite();
   // Compiling keeps the processor busy, the images wait for dpkg and the disk: side by side they take less time.
-  await Promise.all([buildGoPrograms().then(buildNriPlugin), makeImages(suite).then(getCriu)]);
+  await Promise.all([buildGoPrograms().then(buildSmallPrograms), makeImages(suite).then(getCriu)]);
 }
 
 /** crictl, and critest of each release: those of crib's own one are pinned here, the newest in a folder of its own. */
@@ -86,17 +86,21 @@ async function buildCriTools(
   });
 }
 
-async function buildNriPlugin(): Promise<void> {
-  const dir = join(sourceDir, "nri");
+async function buildSmallPrograms(): Promise<void> {
+  await buildOwnProgram("NRI plugin", "nri", parts.nriPlugin);
+  await buildOwnProgram("signer of images", "signing", parts.signing);
+}
+
+async function buildOwnProgram(name: string, source: string, output: string): Promise<void> {
+  const dir = join(sourceDir, source);
   await runStep({
-    name: "NRI plugin",
+    name,
     doing: "building it from Go modules",
     inputs: [await textOf(dir)],
-    outputs: [parts.nriPlugin],
+    outputs: [output],
     make: async () => {
       const argv = ["nice", "-n", "10", "go", "build", "-trimpath", "-ldflags=-s -w"];
-      const options = { cwd: dir, env: { CGO_ENABLED: "0" } };
-      await run([...argv, "-o", parts.nriPlugin, "."], options);
+      await run([...argv, "-o", output, "."], { cwd: dir, env: { CGO_ENABLED: "0" } });
     },
   });
 }

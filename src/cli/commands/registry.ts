@@ -9,7 +9,7 @@ export const registry = defineCommand({
   summary: "explain what a pull from a registry would try, and why",
   usage: "check HOST[/REPOSITORY]",
   details:
-    "Lists the hosts in the order in which they are asked, with the file that each setting is from, and asks\neach for its API. Reads the node's files as a pull does; needs no daemon. Exit code 1 when no host answers.",
+    "Lists the hosts in the order in which they are asked, with the file that each setting is from, and asks\neach for its API; then what the signature policy asks of its images. Reads the node's files as a pull does; needs no daemon. Exit code 1 when no host answers.",
   examples: [
     "crib registry check docker.io",
     "crib registry check registry.example:5000/team/app --offline",
@@ -30,7 +30,12 @@ export const registry = defineCommand({
       asks: !offline,
     });
     if (asJson) env.out.write(`${JSON.stringify(hosts, null, 2)}\n`);
-    else for (const [i, host] of hosts.entries()) writeHost(env.out, i + 1, host);
+    else {
+      for (const [i, host] of hosts.entries()) writeHost(env.out, i + 1, host);
+      env.out.write(
+        `${env.out.paint("bold", "policy")} ${plain(tools.explainPolicy(name, config))}\n`,
+      );
+    }
     return offline || hosts.some(({ answer }) => answer?.ok) ? exitCodes.ok : exitCodes.failed;
   },
 });

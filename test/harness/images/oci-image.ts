@@ -255,3 +255,25 @@ async function expectCreated(url: URL, body: Uint8Array, contentType: string): P
     throw new Error(`push ${url.pathname}: status ${response.status}: ${await response.text()}`);
   }
 }
+
+/** An OCI image layout with these in its index, as a tar archive would hold it or a directory. */
+export function layoutFiles(
+  entries: readonly { readonly image: Image; readonly descriptor?: object }[],
+): ReadonlyMap<string, Uint8Array> {
+  const files = new Map<string, Uint8Array>();
+  const add = ({ digest, bytes }: Blob) =>
+    files.set(`blobs/sha256/${digest.slice("sha256:".length)}`, bytes);
+  const addAll = ({ manifest, blobs, images }: Image) => {
+    for (const blob of [manifest, ...blobs]) add(blob);
+    images.forEach(addAll);
+  };
+  for (const { image } of entries) addAll(image);
+  const manifests = entries.map(({ image, descriptor: more }) => ({
+    ...descriptor(image.manifest),
+    ...more,
+  }));
+  const json = (value: unknown) => new TextEncoder().encode(JSON.stringify(value));
+  files.set("oci-layout", json({ imageLayoutVersion: "1.0.0" }));
+  files.set("index.json", json({ schemaVersion: 2, manifests }));
+  return files;
+}

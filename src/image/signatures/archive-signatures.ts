@@ -1,0 +1,120 @@
+import { readVerified } from "../../content/verified-stream.ts";
+import type { Context } from "../../lib/context.ts";
+import { asArray, asObject, type JsonObject, optional, parseJson } from "../../lib/json.ts";
+import { type Descriptor, parseDescriptor } from "../../oci/descriptor.ts";
+import { type Digest, digestHex } from "../../oci/digest.ts";
+import { maxManifestBytes } from "../../oci/manifest.ts";
+import {
+  maxSignatureBytes,
+  maxSignatures,
+  readAttached,
+  referrersTag,
+  signatureTag,
+} from "../../signature/attached.ts";
+import type { ImageArchive } from "../archive.ts";
+import type { ImageDeps } from "../deps.ts";
+import type { FoundImage } from "../store-image.ts";
+import { type AdmittedImage, admitImage } from "./admit.ts";
+import { readBlobs, type SignatureDocument, type SignatureSource } from "./source.ts";
+
+/** Asks the policy about an image of an archive; the archive is all there is to find signatures in. */
+export async function admitArchived(
+  ctx: Context,
+  deps: Pick<ImageDeps, "signatures">,
+  found: FoundImage,
+  archive: ImageArchive,
+): Promise<AdmittedImage> {
+  try {
+    return await admitImage(ctx, deps.signatures, found, [archiveSignatures(archive)]);
+  } catch (cause) {
+    throw new Error(found.repoTags[0] ?? found.repoDigests[0] ?? "an image without a name", {
+      cause,
+    });
+  }
+}
+
+/**
+ * Signatures that an OCI image layout holds beside its images, by what its index.json says of them: a tag made of the digest, or
+ * nothing but that they are manifests of signatures (`cosign save`). Whose they are is seen when they are verified.
+ */
+export function archiveSignatures(archive: ImageArchive): SignatureSource {
+  return {
+    async find(_, digest) {
+      if (!archive.has("index.json")) return [];
+      const documents: SignatureDocument[] = [];
+      for (const descriptor of await listManifests(archive, digest)) {
+        if (descriptor.sizeBytes > maxManifestBytes || !archive.has(blobName(descriptor.digest)))
+          continue;
+        const document = await readDocument(archive, descriptor);
+        if (document.blobs.size > 0) documents.push(document);
+        if (documents.length === maxSignatures) break;
+      }
+      return documents;
+    },
+  };
+}
+
+async function listManifests(
+  archive: ImageArchive,
+  digest: Digest,
+): Promise<readonly Descriptor[]> {
+  const found: Descriptor[] = [];
+  const index = await archive.read("index.json", maxManifestBytes);
+  for (const { descriptor, tag } of readEntries(index, "index.json")) {
+    if (tag === referrersTag(digest)) {
+      const listed = await readBlob(archive, descriptor, maxManifestBytes);
+      found.push(...readEntries(listed, tag).map((entry) => entry.descriptor));
+    } else if (!attachmentTag.test(tag) || tag === signatureTag(digest)) found.push(descriptor);
+  }
+  return found;
+}
+
+const attachmentTag = /^sha256-[0-9a-f]{64}(?:\.[a-z]+)?$/;
+const signatureType = /^application\/vnd\.dev\.(?:sigstore|cosign)\./;
+const notImages: readonly unknown[] = [
+  "dev.cosignproject.cosign/sigs",
+  "dev.cosignproject.cosign/atts",
+];
+
+/** Whether an entry of index.json is something about an image, and none. */
+export function isAttachment(entry: JsonObject, annotations: JsonObject): boolean {
+  const type = entry["artifactType"];
+  const name = annotations["org.opencontainers.image.ref.name"];
+  return (
+    (typeof type === "string" && signatureType.test(type)) ||
+    notImages.includes(annotations["kind"]) ||
+    (typeof name === "string" && attachmentTag.test(name))
+  );
+}
+
+function readEntries(bytes: Uint8Array, what: string) {
+  const document = asObject(parseJson(bytes, what, { maxBytes: maxManifestBytes }), what);
+  return asArray(document["manifests"], what, maxEntries).map((value, i) => {
+    const name = `${what}[${i}]`;
+    const annotations = optional(asObject(value, name)["annotations"], name, asObject) ?? {};
+    const tag = annotations["org.opencontainers.image.ref.name"];
+    return { descriptor: parseDescriptor(value, name), tag: typeof tag === "string" ? tag : "" };
+  });
+}
+
+const maxEntries = 1000;
+
+async function readDocument(
+  archive: ImageArchive,
+  descriptor: Descriptor,
+): Promise<SignatureDocument> {
+  const manifest = await readBlob(archive, descriptor, maxManifestBytes);
+  const attached = readAttached(manifest, `signatures ${descriptor.digest}`).filter(
+    ({ blob }) => blob.sizeBytes <= maxSignatureBytes && archive.has(blobName(blob.digest)),
+  );
+  const blobs = await readBlobs(attached, ({ blob }) => readBlob(archive, blob, maxSignatureBytes));
+  return { manifest, blobs };
+}
+
+function readBlob(archive: ImageArchive, blob: Descriptor, maxBytes: number): Promise<Buffer> {
+  return readVerified(archive.stream(blobName(blob.digest)), blob, maxBytes);
+}
+
+function blobName(digest: Digest): string {
+  return `blobs/sha256/${digestHex(digest)}`;
+}
