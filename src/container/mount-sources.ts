@@ -1,5 +1,6 @@
 import { AppError, failedPrecondition } from "../lib/errors.ts";
 import { realpathCached } from "../os/cached-path.ts";
+import { ownChild } from "../os/own-child.ts";
 import { childEnv, roleArgv } from "../os/role.ts";
 
 const answerMs = 10_000;
@@ -38,11 +39,13 @@ export class MountSources {
       throw hangs(`does not answer for ${seconds} s now`, "unavailable");
     }
     if (this.#asked.size >= maxChildren) throw hangs("too many file systems hang", "unavailable");
-    const child = Bun.spawn([...this.#argv, path], {
-      cwd: "/",
-      env: { ...childEnv },
-      stdio: ["ignore", "pipe", "pipe"],
-    });
+    const child = ownChild(
+      Bun.spawn([...this.#argv, path], {
+        cwd: "/",
+        env: { ...childEnv },
+        stdio: ["ignore", "pipe", "pipe"],
+      }),
+    );
     this.#asked.set(path, performance.now());
     const ended = child.exited.finally(() => this.#asked.delete(path));
     const late = Promise.withResolvers<never>();

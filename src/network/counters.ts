@@ -3,6 +3,7 @@ import { AppError } from "../lib/errors.ts";
 import { asArray, parseJson } from "../lib/json.ts";
 import { abortable } from "../lib/keyed-mutex.ts";
 import { readKernelFile } from "../os/kernel-file.ts";
+import { ownChild } from "../os/own-child.ts";
 import type { OwnedFd } from "../os/owned-fd.ts";
 import { pidfdGetfd, pidfdOpen } from "../os/pidfd.ts";
 import { childEnv, roleArgv } from "../os/role.ts";
@@ -54,13 +55,15 @@ export class NetworkCounters implements Disposable {
 
   async #openBatch(ctx: Context, batch: readonly (readonly [string, string])[]): Promise<void> {
     const { signal } = withTimeout(ctx, openTimeoutMs);
-    const child = Bun.spawn([...this.#argv], {
-      cwd: "/",
-      env: { ...childEnv },
-      stdin: Buffer.from(JSON.stringify(batch.map(([, path]) => path))),
-      stdout: "pipe",
-      stderr: "ignore",
-    });
+    const child = ownChild(
+      Bun.spawn([...this.#argv], {
+        cwd: "/",
+        env: { ...childEnv },
+        stdin: Buffer.from(JSON.stringify(batch.map(([, path]) => path))),
+        stdout: "pipe",
+        stderr: "ignore",
+      }),
+    );
     try {
       using pidfd = pidfdOpen(child.pid);
       const answers = readAnswers(await abortable(collect(child.stdout), signal), batch.length);

@@ -9,6 +9,7 @@ import {
   isConnected,
   openTcpSocket,
 } from "../os/inet-socket.ts";
+import { ownChild } from "../os/own-child.ts";
 import type { OwnedFd } from "../os/owned-fd.ts";
 import { pidfdGetfd, pidfdOpen } from "../os/pidfd.ts";
 import { childEnv, roleArgv } from "../os/role.ts";
@@ -90,13 +91,15 @@ export class PodSockets implements Disposable {
     const { signal } = withTimeout(ctx, openTimeoutMs);
     const count = this.#batch[family];
     this.#batch[family] = Math.min(2 * count, largestBatch);
-    const child = Bun.spawn([...this.#argv], {
-      cwd: "/",
-      env: { ...childEnv },
-      stdin: Buffer.from(JSON.stringify({ path, family, count })),
-      stdout: "pipe",
-      stderr: "ignore",
-    });
+    const child = ownChild(
+      Bun.spawn([...this.#argv], {
+        cwd: "/",
+        env: { ...childEnv },
+        stdin: Buffer.from(JSON.stringify({ path, family, count })),
+        stdout: "pipe",
+        stderr: "ignore",
+      }),
+    );
     try {
       using pidfd = pidfdOpen(child.pid);
       for (const fd of readDescriptors(await abortable(child.stdout.text(), signal))) {

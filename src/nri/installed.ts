@@ -10,6 +10,7 @@ import {
 import type { Context } from "../lib/context.ts";
 import { AppError, describe, invalidArgument } from "../lib/errors.ts";
 import { isErrno } from "../os/errno-error.ts";
+import { ownChild } from "../os/own-child.ts";
 import { childEnv } from "../os/role.ts";
 import { openSocketPair } from "../os/socket-pair.ts";
 import { SocketStream } from "../os/socket-stream.ts";
@@ -61,17 +62,19 @@ export async function launchPlugin({ identity, path }: InstalledPlugin): Promise
   using given = its;
   using stack = new DisposableStack();
   stack.use(own);
-  const child = Bun.spawn([path], {
-    cwd: "/",
-    env: {
-      ...childEnv,
-      NRI_PLUGIN_NAME: identity.name,
-      NRI_PLUGIN_IDX: identity.index,
-      NRI_PLUGIN_SOCKET: String(connectionFd),
-    },
-    stdio: ["ignore", "ignore", "ignore", given.fd],
-    detached: true,
-  });
+  const child = ownChild(
+    Bun.spawn([path], {
+      cwd: "/",
+      env: {
+        ...childEnv,
+        NRI_PLUGIN_NAME: identity.name,
+        NRI_PLUGIN_IDX: identity.index,
+        NRI_PLUGIN_SOCKET: String(connectionFd),
+      },
+      stdio: ["ignore", "ignore", "ignore", given.fd],
+      detached: true,
+    }),
+  );
   stack.defer(() => child.kill("SIGKILL"));
   const connection = stack.use(await SocketStream.connect({ fd: own }));
   const running = stack.move();

@@ -1,5 +1,6 @@
 import type { Context } from "../lib/context.ts";
 import { AppError, type ErrorKind, kindOf } from "../lib/errors.ts";
+import { ownChild } from "./own-child.ts";
 
 /** A program we ran said no. `stderrTail` is the end of what it wrote. */
 export class CommandError extends AppError {
@@ -58,14 +59,16 @@ export async function runCommand(
   ctx.signal.throwIfAborted();
   const max = options.maxOutputBytes ?? 1 << 20;
   const name = (argv[0] ?? "").split("/").at(-1) ?? "";
-  const child = Bun.spawn([...argv], {
-    cwd: options.cwd ?? "/",
-    env: { ...options.env },
-    stdin: options.stdin === undefined ? "ignore" : Buffer.from(options.stdin),
-    stdout: "pipe",
-    stderr: "pipe",
-    detached: true,
-  });
+  const child = ownChild(
+    Bun.spawn([...argv], {
+      cwd: options.cwd ?? "/",
+      env: { ...options.env },
+      stdin: options.stdin === undefined ? "ignore" : Buffer.from(options.stdin),
+      stdout: "pipe",
+      stderr: "pipe",
+      detached: true,
+    }),
+  );
   let failure: Error | undefined;
   let patience: ReturnType<typeof setTimeout> | undefined;
   const held = Promise.withResolvers<never>();

@@ -2,6 +2,7 @@ import { closeSync, existsSync, mkdirSync, openSync, readlinkSync } from "node:f
 import type { Context } from "../lib/context.ts";
 import { AppError } from "../lib/errors.ts";
 import { isErrno } from "../os/errno-error.ts";
+import { ownChild } from "../os/own-child.ts";
 import { findProcess, signalUnlessEnded } from "../os/pidfd.ts";
 import { processIds } from "../os/process-stat.ts";
 import { childEnv } from "../os/role.ts";
@@ -46,12 +47,14 @@ export function startMonitor(
   const stderr = openSync(`${dir}/monitor.log`, "a", 0o600);
   try {
     const cgroups = cgroupProcs.flatMap((path) => ["--cgroup", path]);
-    const child = Bun.spawn([...argv, "--dir", dir, ...cgroups], {
-      cwd: "/",
-      env: monitorEnv,
-      stdio: ["ignore", "ignore", stderr],
-      detached: true,
-    });
+    const child = ownChild(
+      Bun.spawn([...argv, "--dir", dir, ...cgroups], {
+        cwd: "/",
+        env: monitorEnv,
+        stdio: ["ignore", "ignore", stderr],
+        detached: true,
+      }),
+    );
     child.unref();
     return child;
   } finally {

@@ -1,12 +1,13 @@
 import { abortable } from "../lib/keyed-mutex.ts";
 import { isErrno } from "../os/errno-error.ts";
+import { isOwnChild } from "../os/own-child.ts";
 import { type ExitStatus, exitInfo, reap, signalUnlessEnded } from "../os/pidfd.ts";
 import { childrenOf, isZombie } from "./process-tree.ts";
 
 /** SIGCHLD is merged while pending, and a process that is not our child sends none. */
 const pollMs = 500;
 
-/** A zombie that is still there after this long is nobody's: Bun reaps what it started within one turn of its loop. */
+/** A zombie that nobody has asked for in this time is nobody's. */
 const orphanMs = 200;
 
 interface Waiter {
@@ -76,7 +77,9 @@ export class Reaper implements Disposable {
 
   /** Reaps what was a zombie at the last look, too. */
   #reapOrphans(): void {
-    const zombies = childrenOf(process.pid).filter((pid) => !this.#kept.has(pid) && isZombie(pid));
+    const zombies = childrenOf(process.pid).filter(
+      (pid) => !this.#kept.has(pid) && !isOwnChild(pid) && isZombie(pid),
+    );
     const seen = this.#zombies;
     this.#zombies = new Set(zombies.filter((pid) => !seen.has(pid)));
     for (const pid of zombies) if (seen.has(pid)) reap({ pid });

@@ -1,5 +1,6 @@
 import type { Subprocess } from "bun";
 import { AppError } from "../lib/errors.ts";
+import { ownChild } from "../os/own-child.ts";
 import { childEnv } from "../os/role.ts";
 import type { UnpackArgv } from "./unpack-child.ts";
 import { readFailure } from "./unpack-process.ts";
@@ -17,11 +18,13 @@ export class Flusher implements Disposable {
   #failure: Error | undefined;
 
   constructor(argv: UnpackArgv, directory: string) {
-    this.#child = Bun.spawn([...argv("sync", directory)], {
-      cwd: "/",
-      env: { ...childEnv },
-      stdio: ["pipe", "pipe", "ignore"],
-    });
+    this.#child = ownChild(
+      Bun.spawn([...argv("sync", directory)], {
+        cwd: "/",
+        env: { ...childEnv },
+        stdio: ["pipe", "pipe", "ignore"],
+      }),
+    );
     void this.#listen();
   }
 

@@ -1,6 +1,7 @@
 import type { Context } from "../lib/context.ts";
 import { AppError } from "../lib/errors.ts";
 import type { Digest } from "../oci/digest.ts";
+import { ownChild } from "../os/own-child.ts";
 import { childEnv } from "../os/role.ts";
 import type { UnpackArgv } from "./unpack-child.ts";
 import { readFailure } from "./unpack-process.ts";
@@ -18,13 +19,15 @@ export async function* rebuildInChild(
   diffId: Digest,
 ): AsyncGenerator<Uint8Array> {
   ctx.signal.throwIfAborted();
-  const child = Bun.spawn([...argv("rebuild", directory)], {
-    cwd: "/",
-    env: { ...childEnv },
-    stdin: "ignore",
-    stdout: "pipe",
-    stderr: "pipe",
-  });
+  const child = ownChild(
+    Bun.spawn([...argv("rebuild", directory)], {
+      cwd: "/",
+      env: { ...childEnv },
+      stdin: "ignore",
+      stdout: "pipe",
+      stderr: "pipe",
+    }),
+  );
   const kill = () => child.kill("SIGKILL");
   ctx.signal.addEventListener("abort", kill, { once: true });
   const stderr = readSome(child.stderr);

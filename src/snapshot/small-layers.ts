@@ -6,6 +6,7 @@ import type { Context } from "../lib/context.ts";
 import { AppError } from "../lib/errors.ts";
 import { parseJson } from "../lib/json.ts";
 import { abortable } from "../lib/keyed-mutex.ts";
+import { ownChild } from "../os/own-child.ts";
 import { childEnv } from "../os/role.ts";
 import type { LayerReport } from "./layer-report.ts";
 import { encodeOrder } from "./series-frame.ts";
@@ -61,11 +62,13 @@ class SeriesChild implements Disposable {
   constructor(argv: UnpackArgv, parent: string) {
     this.#directory = join(parent, `series-${randomBytes(8).toString("hex")}`);
     mkdirSync(this.#directory, { mode: 0o700 });
-    this.#child = Bun.spawn([...argv("series", this.#directory)], {
-      cwd: "/",
-      env: { ...childEnv },
-      stdio: ["pipe", "pipe", "ignore"],
-    });
+    this.#child = ownChild(
+      Bun.spawn([...argv("series", this.#directory)], {
+        cwd: "/",
+        env: { ...childEnv },
+        stdio: ["pipe", "pipe", "ignore"],
+      }),
+    );
     this.#answers = lines(this.#child.stdout);
   }
 

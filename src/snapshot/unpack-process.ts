@@ -3,6 +3,7 @@ import type { Context } from "../lib/context.ts";
 import { AppError, type ErrorKind } from "../lib/errors.ts";
 import { asObject, asString, parseJson } from "../lib/json.ts";
 import { isErrno } from "../os/errno-error.ts";
+import { ownChild } from "../os/own-child.ts";
 import { childEnv } from "../os/role.ts";
 
 const maxReportBytes = 32 << 20;
@@ -27,11 +28,13 @@ export class UnpackProcess implements AsyncDisposable {
   constructor(ctx: Context, argv: readonly string[], { stdin, output }: UnpackStdio = {}) {
     ctx.signal.throwIfAborted();
     this.#signal = ctx.signal;
-    this.#child = Bun.spawn([...argv], {
-      cwd: "/",
-      env: { ...childEnv },
-      stdio: [stdin ?? "pipe", "pipe", "pipe", ...(output === undefined ? [] : [output])],
-    });
+    this.#child = ownChild(
+      Bun.spawn([...argv], {
+        cwd: "/",
+        env: { ...childEnv },
+        stdio: [stdin ?? "pipe", "pipe", "pipe", ...(output === undefined ? [] : [output])],
+      }),
+    );
     this.#signal.addEventListener("abort", this.#kill, { once: true });
     this.#ended = this.#child.exited.then(() => {
       this.#hasEnded = true;
