@@ -6,13 +6,13 @@ import {
   PodSandboxConfigSchema,
 } from "../../gen/runtime/v1/api_pb.ts";
 import { generateSandboxId } from "../../lib/id.ts";
+import { knownCapabilities } from "../../oci/known-capabilities.ts";
 import { buildContainerSpec } from "./build.ts";
 import { noCdiChanges } from "./device/cdi.ts";
 import { noDevices } from "./device/resolve.ts";
 import type { SpecHost } from "./host.ts";
 import { buildInfraSpec } from "./infra.ts";
 import type { ContainerSpecInput } from "./input.ts";
-import { knownCapabilities } from "./security/capabilities.ts";
 import { defaultSeccomp } from "./security/default-seccomp.ts";
 
 const goldenDir = `${import.meta.dir}/../../../test/golden`;

@@ -1,7 +1,7 @@
 import { readdirSync, readFileSync, statSync } from "node:fs";
 import { AppError } from "../../lib/errors.ts";
+import { knownCapabilities } from "../../oci/known-capabilities.ts";
 import type { BlockIoClasses } from "./class/block-io.ts";
-import { knownCapabilities } from "./security/capabilities.ts";
 
 /** What this node and this daemon allow; read once at start, because none of it changes while the daemon lives. */
 export interface SpecHost {

@@ -1,17 +1,7 @@
 import type * as pb from "../../../gen/runtime/v1/api_pb.ts";
 import { invalidArgument } from "../../../lib/errors.ts";
+import { knownCapabilities } from "../../../oci/known-capabilities.ts";
 import type { SpecCapabilities } from "../../../oci/runtime-spec.ts";
-
-/** Every capability of Linux 5.9 and later, in the order of their numbers (linux/capability.h). */
-export const knownCapabilities: readonly string[] = `
-  CHOWN DAC_OVERRIDE DAC_READ_SEARCH FOWNER FSETID KILL SETGID SETUID SETPCAP LINUX_IMMUTABLE
-  NET_BIND_SERVICE NET_BROADCAST NET_ADMIN NET_RAW IPC_LOCK IPC_OWNER SYS_MODULE SYS_RAWIO SYS_CHROOT
-  SYS_PTRACE SYS_PACCT SYS_ADMIN SYS_BOOT SYS_NICE SYS_RESOURCE SYS_TIME SYS_TTY_CONFIG MKNOD LEASE
-  AUDIT_WRITE AUDIT_CONTROL SETFCAP MAC_OVERRIDE MAC_ADMIN SYSLOG WAKE_ALARM BLOCK_SUSPEND AUDIT_READ
-  PERFMON BPF CHECKPOINT_RESTORE`
-  .trim()
-  .split(/\s+/)
-  .map((name) => `CAP_${name}`);
 
 /** What a container has that asks for nothing; the same fourteen as with Docker and containerd. */
 const defaultCapabilities: readonly string[] = `

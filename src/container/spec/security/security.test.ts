@@ -6,9 +6,10 @@ import {
   LinuxContainerSecurityContextSchema,
   SecurityProfile_ProfileType as Type,
 } from "../../../gen/runtime/v1/api_pb.ts";
+import { knownCapabilities } from "../../../oci/known-capabilities.ts";
 import { parseBoundingSet } from "../host.ts";
 import { resolveApparmor } from "./apparmor.ts";
-import { knownCapabilities, resolveCapabilities } from "./capabilities.ts";
+import { resolveCapabilities } from "./capabilities.ts";
 import { defaultSeccomp } from "./default-seccomp.ts";
 import { hiddenPaths } from "./paths.ts";
 import { resolveSeccomp } from "./seccomp.ts";
