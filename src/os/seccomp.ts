@@ -1,4 +1,13 @@
 import { ptr } from "bun:ffi";
+import {
+  assemble,
+  type Instruction,
+  JUMP_ANY_BIT,
+  JUMP_AT_LEAST,
+  JUMP_EQUAL,
+  LOAD,
+  RETURN,
+} from "./bpf.ts";
 import { check, link } from "./libc.ts";
 
 const libc = link({ syscall: { args: ["i64", "u64", "u64", "ptr"], returns: "i64" } });
@@ -73,14 +82,6 @@ const atNumber = 0;
 const atArchitecture = 4;
 const atFirstArgument = 16;
 
-const LOAD = 0x20;
-const JUMP_EQUAL = 0x15;
-const JUMP_AT_LEAST = 0x35;
-const JUMP_ANY_BIT = 0x45;
-const RETURN = 0x06;
-
-type Instruction = readonly [code: number, ifTrue: number, ifFalse: number, value: number];
-
 /**
  * seccomp(2): from now on these calls answer EPERM, in all threads of the process and for good. New threads stay
  * possible, new namespaces are not. Needs no_new_privs or CAP_SYS_ADMIN.
@@ -112,15 +113,4 @@ const deny: Instruction = [RETURN, 0, 0, SECCOMP_RET_EPERM];
 /** A jump by one leaves out the next instruction, which denies. */
 function orDeny(jump: Instruction): readonly Instruction[] {
   return [jump, deny];
-}
-
-function assemble(instructions: readonly Instruction[]): Buffer {
-  const program = Buffer.alloc(instructions.length * 8);
-  for (const [i, [code, ifTrue, ifFalse, value]] of instructions.entries()) {
-    program.writeUInt16LE(code, i * 8);
-    program.writeUInt8(ifTrue, i * 8 + 2);
-    program.writeUInt8(ifFalse, i * 8 + 3);
-    program.writeUInt32LE(value >>> 0, i * 8 + 4);
-  }
-  return program;
 }

@@ -26,17 +26,19 @@ const actionsSize = 512;
 const sigsetSize = 128;
 
 /**
- * posix_spawn(3): starts `argv[0]` (an absolute path) in a session of its own, with exactly the three descriptors
- * given as 0, 1 and 2, no other descriptor, the environment given, and default signal handling. Answers the pid;
- * the caller reaps it. For roles that do not run Bun's event loop; elsewhere use command.ts.
+ * posix_spawn(3): starts `path` (an absolute one; `argv[0]` by itself) in a session of its own, with exactly the
+ * descriptors given as 0, 1, 2 and those after, no other descriptor, the environment given, and default signal handling.
+ * Answers the pid; the caller reaps it. For roles that do not run Bun's event loop; elsewhere use command.ts.
  */
 export function spawnProcess(options: {
+  readonly path?: string;
   readonly argv: readonly [string, ...string[]];
   readonly env: readonly string[];
   readonly cwd: string;
-  readonly stdio: readonly [stdin: number, stdout: number, stderr: number];
+  readonly stdio: readonly [stdin: number, stdout: number, stderr: number, ...others: number[]];
 }): number {
-  const path = cstring(options.argv[0]);
+  const { stdio } = options;
+  const path = cstring(options.path ?? options.argv[0]);
   const cwd = cstring(options.cwd);
   const argv = cstringArray(options.argv);
   const env = cstringArray(options.env);
@@ -49,10 +51,16 @@ export function spawnProcess(options: {
   refuse("file_actions_init", libc.posix_spawn_file_actions_init(ptr(actions)));
   refuse("attr_init", libc.posix_spawnattr_init(ptr(attributes)));
   try {
-    for (const [target, fd] of options.stdio.entries()) {
-      refuse("adddup2", libc.posix_spawn_file_actions_adddup2(ptr(actions), int32(fd), target));
-    }
-    refuse("addclosefrom", libc.posix_spawn_file_actions_addclosefrom_np(ptr(actions), 3));
+    const duplicate = (from: number, to: number) =>
+      refuse("adddup2", libc.posix_spawn_file_actions_adddup2(ptr(actions), from, to));
+    // First above all of them: a number that is a place may be one of those that are still to be put in theirs.
+    const above = Math.max(...stdio.map(int32), stdio.length) + 1;
+    for (const [place, fd] of stdio.entries()) duplicate(fd, above + place);
+    for (const place of stdio.keys()) duplicate(above + place, place);
+    refuse(
+      "addclosefrom",
+      libc.posix_spawn_file_actions_addclosefrom_np(ptr(actions), stdio.length),
+    );
     refuse("addchdir", libc.posix_spawn_file_actions_addchdir_np(ptr(actions), ptr(cwd)));
     const flags = POSIX_SPAWN_SETSID | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSIGMASK;
     refuse("setflags", libc.posix_spawnattr_setflags(ptr(attributes), flags));
