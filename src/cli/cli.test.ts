@@ -49,7 +49,10 @@ describe("usage", () => {
     [["ps", "--frob"], "unknown option --frob"],
     [["rm"], "an argument is missing"],
     [["ps", "--socket", "tcp://x"], "not unix:///path"],
-    [["exec", "-it", "web", "sh"], "no stdin and no terminal yet"],
+    [["exec", "-it", "web", "sh"], "stdin is no terminal"],
+    [["exec", "-i", "--timeout", "1", "web", "sh"], "--timeout excludes"],
+    [["attach", "--detach-keys", "ctrl-1", "web"], "not keys as in ctrl-p,ctrl-q"],
+    [["port-forward", "web", "0"], "not [LOCAL:]REMOTE"],
     [["run", "--publish", "80", "x"], "not [IP:]HOST:CONTAINER[/udp]"],
   ])("crib %p is a usage error", async (argv, message) => {
     const { code, stderr } = await runCrib(argv);
@@ -171,7 +174,7 @@ describe("logs", () => {
 });
 
 describe("exec", () => {
-  test("passes bytes and the exit code through, and options to the command", async () => {
+  test("--timeout passes bytes and the exit code through, and options to the command", async () => {
     let cmd: readonly string[] = [];
     await using cri = await serveFakeCri({
       ...lists,
@@ -180,7 +183,8 @@ describe("exec", () => {
         return { stdout: Buffer.from("out"), stderr: Buffer.from("err"), exitCode: 42 };
       },
     });
-    const answer = await runCrib(["exec", "--socket", cri.endpoint, "web", "ls", "-l", "--", "x"]);
+    const argv = ["exec", "--timeout", "5", "web", "ls", "-l", "--", "x"];
+    const answer = await runCrib(argv, { variables: { CRIB_SOCKET: cri.endpoint } });
     expect(answer).toEqual({ code: 42, stdout: "out", stderr: "err" });
     expect(cmd).toEqual(["ls", "-l", "--", "x"]);
   });

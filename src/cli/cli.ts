@@ -5,6 +5,7 @@ import type { Command, CommandEnv } from "./command.ts";
 import { commands } from "./commands/all.ts";
 import { describeFailure, exitCodeOf, exitCodes, failureKind, UsageError } from "./failure.ts";
 import { formatCommandHelp, formatHelp } from "./help.ts";
+import { processInput } from "./input.ts";
 import { type Output, OutputClosedError, processOutput } from "./output.ts";
 
 /** The operator's command line. Answers the exit code; every failure has been told in one line on stderr. */
@@ -22,6 +23,7 @@ export async function runCli(
       ...given,
       ctx: { signal: interrupt.signal, log: silentLog },
       hurry: hurry.signal,
+      input: processInput(),
       out,
       now: () => new Date(),
       variables: process.env,

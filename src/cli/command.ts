@@ -1,6 +1,7 @@
 import type { Context } from "../lib/context.ts";
 import { type OptionSpecs, type OptionValues, type PositionalSpec, parseArgs } from "./args.ts";
 import type { CriClient } from "./client.ts";
+import type { Input } from "./input.ts";
 import type { Output } from "./output.ts";
 
 /** What a command may use. Tests give their own. */
@@ -9,6 +10,7 @@ export interface CommandEnv {
   readonly ctx: Context;
   /** Aborted by the second one: do not wait any longer. */
   readonly hurry: AbortSignal;
+  readonly input: Input;
   readonly out: Output;
   readonly now: () => Date;
   readonly variables: Readonly<Record<string, string | undefined>>;

@@ -1,8 +1,8 @@
 import { expect, test } from "bun:test";
 import { create } from "@bufbuild/protobuf";
+import { recordOutput } from "../../test/harness/recorded-output.ts";
 import { LayerProgressSchema } from "../gen/crib/admin/v1/admin_pb.ts";
 import { formatBar, LayerBars } from "./layer-bars.ts";
-import type { Output } from "./output.ts";
 
 const layer = (fetchedBytes: number, totalBytes: number) =>
   create(LayerProgressSchema, {
@@ -10,20 +10,6 @@ const layer = (fetchedBytes: number, totalBytes: number) =>
     fetchedBytes: BigInt(fetchedBytes),
     totalBytes: BigInt(totalBytes),
   });
-
-function output(canRedraw: boolean) {
-  let written = "";
-  const out: Output = {
-    isTerminal: false,
-    canRedraw,
-    write: () => {},
-    writeError: (data) => {
-      written += String(data);
-    },
-    paint: (_style, text) => text,
-  };
-  return { out, written: () => written };
-}
 
 test("formatBar() is as full as the layer, also for one of no bytes", () => {
   expect(formatBar(layer(0, 100))).toBe(`0123456789abc ${"╌".repeat(30)} 0 B of 100 B`);
@@ -33,20 +19,20 @@ test("formatBar() is as full as the layer, also for one of no bytes", () => {
 });
 
 test("LayerBars draws over what it has drawn, and takes it away in the end", () => {
-  const { out, written } = output(true);
+  const { out, text } = recordOutput({ isTerminal: true });
   {
     using bars = new LayerBars(out);
     bars.draw([layer(1, 2), layer(0, 2)]);
     bars.draw([layer(2, 2), layer(2, 2)]);
   }
-  expect(written().split("\x1b[3A\r\x1b[J").length).toBe(3);
-  expect(written()).toEndWith("\x1b[3A\r\x1b[J");
-  expect(written()).toContain("unpacking 4 B of 4 B");
+  expect(text.stderr.split("\x1b[3A\r\x1b[J").length).toBe(3);
+  expect(text.stderr).toEndWith("\x1b[3A\r\x1b[J");
+  expect(text.stderr).toContain("unpacking 4 B of 4 B");
 });
 
 test("LayerBars writes nothing where there is no terminal", () => {
-  const { out, written } = output(false);
+  const { out, text } = recordOutput();
   using bars = new LayerBars(out);
   bars.draw([layer(1, 2)]);
-  expect(written()).toBe("");
+  expect(text.stderr).toBe("");
 });

@@ -1,36 +1,30 @@
 import type { LayerProgress } from "../gen/crib/admin/v1/admin_pb.ts";
 import { formatElapsed, formatSize, shortId } from "./format.ts";
 import type { Output } from "./output.ts";
+import { Repaint } from "./repaint.ts";
 
 const barWidth = 30;
 /** So that a terminal of the least height holds them; of more layers only those that come are shown. */
 const maxBars = 16;
-const clearBelow = "\x1b[J";
 
 /** A bar for each layer of a pull on stderr, drawn again at each report; nothing where stderr is no terminal. Disposing removes them. */
 export class LayerBars implements Disposable {
-  readonly #out: Output;
+  readonly #canRedraw: boolean;
+  readonly #repaint: Repaint;
   readonly #startedAt = performance.now();
-  #drawn = 0;
 
   constructor(out: Output) {
-    this.#out = out;
+    this.#canRedraw = out.canRedraw;
+    this.#repaint = new Repaint((text) => out.writeError(text));
   }
 
   draw(layers: readonly LayerProgress[]): void {
-    if (!this.#out.canRedraw) return;
-    const lines = [...shown(layers).map(formatBar), formatTotal(layers, this.#startedAt)];
-    this.#out.writeError(`${this.#home()}${lines.map((line) => `${line}\x1b[K\n`).join("")}`);
-    this.#drawn = lines.length;
+    if (!this.#canRedraw) return;
+    this.#repaint.draw([...shown(layers).map(formatBar), formatTotal(layers, this.#startedAt)]);
   }
 
   [Symbol.dispose](): void {
-    if (this.#drawn > 0) this.#out.writeError(this.#home());
-    this.#drawn = 0;
-  }
-
-  #home(): string {
-    return this.#drawn === 0 ? "" : `\x1b[${this.#drawn}A\r${clearBelow}`;
+    this.#repaint.clear();
   }
 }
 

@@ -1,23 +1,11 @@
 import { describe, expect, test } from "bun:test";
-import { type Output, plain } from "./output.ts";
+import { recordOutput } from "../../test/harness/recorded-output.ts";
+import { plain } from "./output.ts";
 import { startProgress } from "./progress.ts";
 import { writeTable } from "./table.ts";
 
-function record(canRedraw: boolean) {
-  const text = { stdout: "", stderr: "" };
-  const out: Output = {
-    isTerminal: canRedraw,
-    canRedraw,
-    write: (data) => {
-      text.stdout += data;
-    },
-    writeError: (data) => {
-      text.stderr += data;
-    },
-    paint: (style, painted) => `<${style}>${painted}</>`,
-  };
-  return { out, text };
-}
+const record = (isTerminal: boolean) =>
+  recordOutput({ isTerminal, paint: (style, text) => `<${style}>${text}</>` });
 
 describe("output", () => {
   test("plain() leaves nothing that moves a cursor or turns text around", () => {

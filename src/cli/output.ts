@@ -1,6 +1,7 @@
 import { writeSync } from "node:fs";
 import { AppError } from "../lib/errors.ts";
 import { isErrno } from "../os/errno-error.ts";
+import { getWindowSize, type WindowSize } from "../os/terminal.ts";
 
 export type Style = "bold" | "dim" | "red" | "green" | "yellow" | "cyan";
 
@@ -14,6 +15,9 @@ export interface Output {
   writeError(data: string | Uint8Array): void;
   /** The text, coloured where stdout shows colours. */
   paint(style: Style, text: string): string;
+  /** Of the terminal that stdout is; `undefined` where it is none, or does not know. */
+  size(): WindowSize | undefined;
+  onResize(changed: () => void): Disposable;
 }
 
 const codes: Readonly<Record<Style, number>> = {
@@ -35,6 +39,14 @@ export function processOutput(env: Readonly<Record<string, string | undefined>>)
     write: (data) => writeAll(1, data),
     writeError: (data) => writeAll(2, data),
     paint: (style, text) => (hasColour ? `\x1b[${codes[style]}m${text}\x1b[0m` : text),
+    size() {
+      const size = process.stdout.isTTY ? getWindowSize(1) : undefined;
+      return size === undefined || size.columns === 0 || size.rows === 0 ? undefined : size;
+    },
+    onResize(changed) {
+      process.on("SIGWINCH", changed);
+      return { [Symbol.dispose]: () => void process.off("SIGWINCH", changed) };
+    },
   };
 }
 

@@ -1,5 +1,3 @@
-import * as pb from "../gen/runtime/v1/api_pb.ts";
-import type { CriClient } from "./client.ts";
 import type { CommandEnv } from "./command.ts";
 import { type ReadLogOptions, readLog } from "./log-file.ts";
 
@@ -17,19 +15,4 @@ export async function printLog(
     else env.out.writeError(bytes);
     isInside[stream] = isPartial;
   }
-}
-
-/** For `ReadLogOptions.until`: the container does not run any more, or is gone. */
-export function hasEnded(
-  cri: CriClient,
-  containerId: string,
-  signal: AbortSignal,
-): () => Promise<boolean> {
-  return async () => {
-    if (signal.aborted) return true;
-    const filter = { id: containerId };
-    const { containers } = await cri.runtime.listContainers({ filter }, { signal });
-    const state = containers[0]?.state ?? pb.ContainerState.CONTAINER_EXITED;
-    return state === pb.ContainerState.CONTAINER_EXITED;
-  };
 }

@@ -23,6 +23,9 @@ export interface RunRequest {
   readonly entrypoint: string | undefined;
   readonly name: string | undefined;
   readonly namespace: string;
+  /** stdin is open: until its one client leaves, or as long as the container lives. */
+  readonly stdin: "none" | "once" | "open";
+  readonly tty: boolean;
   readonly hostNetwork: boolean;
   readonly hostPid: boolean;
   readonly privileged: boolean;
@@ -72,6 +75,9 @@ export function makeRunConfigs(request: RunRequest): RunConfigs {
     envs: [...request.envs],
     mounts: [...request.mounts],
     labels,
+    stdin: request.stdin !== "none",
+    stdinOnce: request.stdin === "once",
+    tty: request.tty,
     logPath: `${name}/0.log`,
     linux: {
       resources: request.resources,

@@ -65,6 +65,8 @@ const request: RunRequest = {
   entrypoint: undefined,
   name: undefined,
   namespace: "default",
+  stdin: "none",
+  tty: false,
   hostNetwork: false,
   hostPid: false,
   privileged: false,

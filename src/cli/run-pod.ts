@@ -1,15 +1,17 @@
 import { mkdir, rm } from "node:fs/promises";
-import { setTimeout as sleep } from "node:timers/promises";
 import type * as pb from "../gen/runtime/v1/api_pb.ts";
 import { detached } from "../lib/context.ts";
 import { notFound } from "../lib/errors.ts";
 import type { CriClient } from "./client.ts";
 import type { CommandEnv } from "./command.ts";
 import type { Credentials } from "./credentials.ts";
-import { hasEnded, printLog } from "./print-log.ts";
+import { exitCodes } from "./failure.ts";
+import { printLog } from "./print-log.ts";
 import { pullImage } from "./pull-image.ts";
 import { removePod } from "./remove-pod.ts";
 import type { RunConfigs } from "./run-config.ts";
+import type { TalkEnd } from "./streams/talk.ts";
+import { awaitExitCode, hasEnded } from "./wait.ts";
 
 export interface StartedPod {
   readonly sandboxId: string;
@@ -26,6 +28,8 @@ export async function startPod(
     readonly runtimeHandler: string;
     readonly pull: "missing" | "always" | "never";
     readonly credentials: Credentials | undefined;
+    /** Has the container's streams before it writes anything. */
+    readonly beforeStart?: (containerId: string) => Promise<void>;
   },
 ): Promise<StartedPod> {
   const { sandbox, container } = request.configs;
@@ -54,6 +58,7 @@ export async function startPod(
     patiently,
   );
   signal.throwIfAborted();
+  await request.beforeStart?.(containerId);
   await cri.runtime.startContainer({ containerId }, patiently);
   undo.move();
   return { sandboxId: podSandboxId, containerId, sandbox };
@@ -62,17 +67,17 @@ export async function startPod(
 const stopGraceSeconds = 10n;
 
 /**
- * Prints the container's log until it ends, and answers its exit code. The first interrupt stops the container,
- * the second kills it; either way its end is awaited.
+ * Shows what the container writes until it ends, and answers its exit code. The first interrupt stops the container,
+ * the second kills it; either way its end is awaited. `talking` is who shows it in place of the log.
  */
 export async function followPod(
   env: CommandEnv,
   cri: CriClient,
   started: StartedPod,
-  options: { readonly remove: boolean },
+  options: { readonly remove: boolean; readonly talking?: Promise<TalkEnd> | undefined },
 ): Promise<number> {
   const { containerId } = started;
-  // The log goes on through the stop: what a container says last is worth reading.
+  // It goes on through the stop: what a container says last is worth reading.
   const never = new AbortController().signal;
   const stopOn = (signal: AbortSignal, timeout: bigint) => {
     const stop = () => {
@@ -85,15 +90,18 @@ export async function followPod(
   stopOn(env.ctx.signal, stopGraceSeconds);
   stopOn(env.hurry, 0n);
 
-  const { status } = await cri.runtime.containerStatus({ containerId });
-  const until = hasEnded(cri, containerId, never);
-  await printLog(env, status?.logPath ?? "", { signal: never, until });
-  while (!(await until())) await sleep(50);
-  const { status: last } = await cri.runtime.containerStatus({ containerId });
+  if (options.talking !== undefined) {
+    if ((await options.talking).kind === "detached") return exitCodes.ok;
+  } else {
+    const { status } = await cri.runtime.containerStatus({ containerId });
+    const until = hasEnded(cri, containerId, never);
+    await printLog(env, status?.logPath ?? "", { signal: never, until });
+  }
+  const exitCode = await awaitExitCode(cri, containerId, never);
   if (options.remove) {
     await removePod(cri, podOf(started.sandboxId, started.sandbox), never);
   }
-  return last === undefined ? 255 : last.exitCode & 0xff;
+  return exitCode;
 }
 
 function podOf(id: string, { metadata, labels }: pb.PodSandboxConfig) {

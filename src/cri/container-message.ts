@@ -43,6 +43,8 @@ export function containerInfo(container: Container): Record<string, string> {
     runtimeHandler: container.handler,
     cgroupPath: container.cgroupPath,
     monitor: container.monitorId,
+    stdin: container.config.stdin,
+    tty: container.config.tty,
     bootId: container.bootId,
   };
   return { info: JSON.stringify(info) };

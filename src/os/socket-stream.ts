@@ -1,9 +1,14 @@
-import type { Socket, SocketHandler } from "bun";
+import type { Socket, SocketHandler, TLSOptions } from "bun";
 import { AppError } from "../lib/errors.ts";
 import type { OwnedFd } from "./owned-fd.ts";
 
 /** What may wait to be read before the peer is held up, and to be sent before `write` makes its caller wait. */
 const highWaterBytes = 256 * 1024;
+
+export type StreamTarget =
+  | { readonly unix: string }
+  | { readonly hostname: string; readonly port: number; readonly tls?: TLSOptions }
+  | { readonly fd: OwnedFd };
 
 /**
  * A connected stream socket as promises, with backpressure both ways: one reader, any number of writers. FIN from the
@@ -22,10 +27,10 @@ export class SocketStream implements Disposable {
   #reader: PromiseWithResolvers<void> | undefined;
   #drained = Promise.withResolvers<void>();
 
-  /** Over a Unix socket at `path`, or a connected socket of any kind, which is this object's from now on. */
-  static async connect(to: { readonly unix: string } | { readonly fd: OwnedFd }) {
+  /** Over a Unix socket, TCP or TLS; or a connected socket of any kind, which is this object's from now on. */
+  static async connect(to: StreamTarget) {
     const stream = new SocketStream();
-    const target = "unix" in to ? to : { fd: to.fd.release() };
+    const target = "fd" in to ? { fd: to.fd.release() } : to;
     // Bun documents `fd`, and its types leave it out.
     const options = { ...target, allowHalfOpen: true, socket: handlersFor(() => stream) };
     await Bun.connect(options as unknown as Bun.UnixSocketOptions<undefined>);

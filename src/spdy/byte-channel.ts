@@ -10,6 +10,21 @@ export interface ByteChannel {
   readonly gone: AbortSignal;
 }
 
+/** A channel whose first bytes have been read already. */
+export function withFirst(channel: ByteChannel, first: Buffer): ByteChannel {
+  let rest: Buffer | undefined = first.byteLength > 0 ? first : undefined;
+  return {
+    gone: channel.gone,
+    write: (bytes) => channel.write(bytes),
+    end: () => channel.end(),
+    async read() {
+      const bytes = rest;
+      rest = undefined;
+      return bytes ?? (await channel.read());
+    },
+  };
+}
+
 /** Takes bytes out of a channel by count. */
 export class ByteReader {
   readonly #source: Pick<ByteChannel, "read">;

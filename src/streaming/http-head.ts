@@ -1,9 +1,8 @@
-import { AppError, invalidArgument } from "../lib/errors.ts";
+import { invalidArgument } from "../lib/errors.ts";
 import type { ByteChannel } from "../spdy/byte-channel.ts";
+import { readHead } from "../spdy/http-head.ts";
 
-const maxHeadBytes = 16 * 1024;
 const maxHeaders = 100;
-const headEnd = Buffer.from("\r\n\r\n");
 
 export interface RequestHead {
   readonly method: string;
@@ -12,24 +11,12 @@ export interface RequestHead {
   values(name: string): readonly string[];
 }
 
-/** Reads the head of one HTTP/1.1 request, and what came with it. Throws `undefined` bytes away with a client that left. */
+/** Reads the head of one HTTP/1.1 request, and what came with it. */
 export async function readRequestHead(
   channel: Pick<ByteChannel, "read">,
 ): Promise<{ readonly head: RequestHead; readonly rest: Buffer }> {
-  let received: Buffer = Buffer.alloc(0);
-  for (;;) {
-    const at = received.indexOf(headEnd);
-    if (at >= 0 && at <= maxHeadBytes) {
-      const head = parseHead(received.toString("latin1", 0, at));
-      return { head, rest: received.subarray(at + headEnd.byteLength) };
-    }
-    if (received.byteLength > maxHeadBytes) {
-      throw new AppError("request head too long", { kind: "resource-exhausted" });
-    }
-    const chunk = await channel.read();
-    if (chunk === undefined) throw new AppError("no request came", { kind: "cancelled" });
-    received = Buffer.concat([received, chunk]);
-  }
+  const { text, rest } = await readHead(channel);
+  return { head: parseHead(text), rest };
 }
 
 /** RFC 9112 sections 3 and 5, as strictly as our clients are. */

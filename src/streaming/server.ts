@@ -3,6 +3,7 @@ import { AppError, describe } from "../lib/errors.ts";
 import type { SandboxId } from "../lib/id.ts";
 import { abortable } from "../lib/keyed-mutex.ts";
 import { handlersFor, SocketStream } from "../os/socket-stream.ts";
+import { withFirst } from "../spdy/byte-channel.ts";
 import { lingerMs, settledWithin } from "./client-streams.ts";
 import type { StreamingDeps, StreamRequest } from "./deps.ts";
 import { formatAnswer, readRequestHead } from "./http-head.ts";
@@ -160,19 +161,4 @@ async function drain(stream: SocketStream): Promise<void> {
   while ((await stream.read()) !== undefined) {
     // Whatever it still sends is for nobody.
   }
-}
-
-/** A channel whose first bytes have been read already. */
-function withFirst(stream: SocketStream, first: Buffer) {
-  let rest: Buffer | undefined = first.byteLength > 0 ? first : undefined;
-  return {
-    gone: stream.gone,
-    write: (bytes: Uint8Array) => stream.write(bytes),
-    end: () => stream.end(),
-    async read() {
-      const bytes = rest;
-      rest = undefined;
-      return bytes ?? (await stream.read());
-    },
-  };
 }

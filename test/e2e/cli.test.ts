@@ -1,45 +1,20 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { CribCommand } from "../harness/crib-command.ts";
 import { Daemon } from "../harness/daemon.ts";
-import { dataDir, executable } from "../harness/payload.ts";
 import { demoImage as image } from "../harness/pod.ts";
 
 let daemon: Daemon;
+let command: CribCommand;
 
 beforeAll(async () => {
   daemon = await Daemon.start({ demoImage: true });
+  command = new CribCommand(daemon);
 });
 afterAll(() => daemon[Symbol.asyncDispose]());
 
-function start(...argv: readonly string[]) {
-  return Bun.spawn([executable, ...argv], {
-    env: {
-      PATH: process.env["PATH"] ?? "",
-      CRIB_SOCKET: `unix://${daemon.socket}`,
-      CRIB_DATA: dataDir,
-    },
-    stdio: ["ignore", "pipe", "pipe"],
-  });
-}
-
-async function finish(child: ReturnType<typeof start>) {
-  const [stdout, stderr, code] = await Promise.all([
-    new Response(child.stdout).text(),
-    new Response(child.stderr).text(),
-    child.exited,
-  ]);
-  return { stdout, stderr, code };
-}
-
-const crib = (...argv: readonly string[]) => finish(start(...argv));
-
-/** The answer of a command that has to succeed. */
-async function cribOk(...argv: readonly string[]): Promise<string> {
-  const { stdout, stderr, code } = await crib(...argv);
-  expect(stderr).toBe("");
-  expect(code).toBe(0);
-  return stdout;
-}
+const crib = (...argv: readonly string[]) => command.run(argv);
+const cribOk = (...argv: readonly string[]) => command.ok(...argv);
 
 describe("crib run", () => {
   test("separates stdout from stderr, answers the exit code, and leaves nothing with --rm", async () => {
@@ -61,7 +36,8 @@ describe("crib run", () => {
   test("hands Ctrl-C on as a stop", async () => {
     const script =
       "trap 'echo stopped; exit 5' TERM; echo ready; while :; do sleep 1 & wait $!; done";
-    const child = start("run", "--rm", "--name", "patient", image, "sh", "-c", script);
+    const argv = ["run", "--rm", "--name", "patient", image, "sh", "-c", script];
+    const child = command.start(argv);
     const reader = child.stdout.getReader();
     const first = await reader.read();
     expect(Buffer.from(first.value ?? []).toString()).toBe("ready\n");

@@ -1,8 +1,8 @@
 import { runCommandLine } from "../../src/cli/cli.ts";
 import { openCriClient } from "../../src/cli/client.ts";
 import type { CommandEnv } from "../../src/cli/command.ts";
-import type { Output } from "../../src/cli/output.ts";
 import { silentLog } from "../../src/lib/log.ts";
+import { recordOutput } from "./recorded-output.ts";
 
 export interface Written {
   readonly stdout: string;
@@ -13,6 +13,8 @@ export interface TestEnvOptions {
   readonly variables?: Readonly<Record<string, string>>;
   readonly interrupt?: AbortSignal;
   readonly hurry?: AbortSignal;
+  /** What is piped in; nothing unless told. */
+  readonly stdin?: string;
 }
 
 /** What a command sees when a test runs it: no terminal, a clock that stands still, output that can be read. */
@@ -20,27 +22,24 @@ export function testEnv(options: TestEnvOptions = {}): {
   readonly env: CommandEnv;
   written(): Written;
 } {
-  const stdout: Uint8Array[] = [];
-  const stderr: Uint8Array[] = [];
-  const out: Output = {
-    isTerminal: false,
-    canRedraw: false,
-    write: (data) => void stdout.push(Buffer.from(data as string)),
-    writeError: (data) => void stderr.push(Buffer.from(data as string)),
-    paint: (_style, text) => text,
-  };
+  const { out, text } = recordOutput();
+  const typed = options.stdin === undefined ? [] : [Buffer.from(options.stdin)];
   const never = new AbortController().signal;
   const env: CommandEnv = {
     ctx: { signal: options.interrupt ?? never, log: silentLog },
     hurry: options.hurry ?? never,
+    input: {
+      isTerminal: false,
+      read: async () => typed.shift(),
+      takeKeys: () => ({ [Symbol.dispose]: () => {} }),
+    },
     out,
     now: () => new Date("2026-01-01T00:01:00Z"),
     variables: options.variables ?? {},
     connect: () => openCriClient("unix:///nonexistent/crib.sock"),
     loadConfigTools: () => Promise.reject(new Error("no daemon here")),
   };
-  const read = (chunks: readonly Uint8Array[]) => Buffer.concat(chunks).toString();
-  return { env, written: () => ({ stdout: read(stdout), stderr: read(stderr) }) };
+  return { env, written: () => ({ ...text }) };
 }
 
 /** Runs a command line as `crib` would, in this process, and answers what came of it. */

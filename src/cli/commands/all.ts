@@ -1,8 +1,10 @@
 import type { Command } from "../command.ts";
+import { attach } from "./attach.ts";
 import { check } from "./check.ts";
 import { config } from "./config.ts";
 import { demo } from "./demo.ts";
 import { df } from "./df.ts";
+import { events } from "./events.ts";
 import { exec } from "./exec.ts";
 import { image } from "./image.ts";
 import { images } from "./images.ts";
@@ -10,12 +12,14 @@ import { inspect } from "./inspect.ts";
 import { logs } from "./logs.ts";
 import { pack } from "./pack.ts";
 import { pods } from "./pods.ts";
+import { portForward } from "./port-forward.ts";
 import { ps } from "./ps.ts";
 import { pull } from "./pull.ts";
 import { registry } from "./registry.ts";
 import { rm } from "./rm.ts";
 import { rmi } from "./rmi.ts";
 import { run } from "./run.ts";
+import { stats } from "./stats.ts";
 import { stop } from "./stop.ts";
 import { version } from "./version.ts";
 
@@ -31,8 +35,12 @@ export const commands: readonly Command[] = [
   pods,
   logs,
   exec,
+  attach,
+  portForward,
   stop,
   rm,
+  stats,
+  events,
   inspect,
   demo,
   df,

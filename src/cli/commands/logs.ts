@@ -2,7 +2,8 @@ import { failedPrecondition } from "../../lib/errors.ts";
 import { defineCommand } from "../command.ts";
 import { exitCodes, UsageError } from "../failure.ts";
 import { getContainer } from "../find.ts";
-import { hasEnded, printLog } from "../print-log.ts";
+import { printLog } from "../print-log.ts";
+import { hasEnded } from "../wait.ts";
 
 export const logs = defineCommand({
   name: "logs",

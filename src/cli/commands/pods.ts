@@ -2,8 +2,7 @@ import { create } from "@bufbuild/protobuf";
 import * as pb from "../../gen/runtime/v1/api_pb.ts";
 import { defineCommand } from "../command.ts";
 import { exitCodes } from "../failure.ts";
-import { formatAge, shortId } from "../format.ts";
-import { listOptions, writeList } from "../list-output.ts";
+import { labelSelector, objectListOptions, writeNewestFirst } from "../newest-first.ts";
 
 const stateNames: Readonly<Record<pb.PodSandboxState, string>> = {
   [pb.PodSandboxState.SANDBOX_READY]: "ready",
@@ -15,33 +14,33 @@ export const pods = defineCommand({
   group: "containers and pods",
   summary: "list pods",
   usage: "",
-  examples: ["crib pods", "crib pods --namespace kube-system", "crib pods -q | xargs crib rm -f"],
+  examples: [
+    "crib pods",
+    "crib pods --namespace kube-system -l app=dns",
+    "crib pods -q | xargs crib rm -f",
+  ],
   options: {
     namespace: { kind: "value", short: "n", argument: "NAME", help: "only pods of this namespace" },
-    ...listOptions,
+    ...objectListOptions,
   },
   positionals: { min: 0, max: 0 },
   async run(env, options) {
     using cri = env.connect();
-    const { items } = await cri.runtime.listPodSandbox({}, { signal: env.ctx.signal });
-    const wanted = items
-      .filter((pod) => (options.namespace ?? pod.metadata?.namespace) === pod.metadata?.namespace)
-      .sort((a, b) => Number(b.createdAt - a.createdAt));
-    const id = options["no-trunc"] ? (text: string) => text : shortId;
-    const now = env.now();
-    writeList(env.out, options, {
+    const filter = { labelSelector: labelSelector(options.label) };
+    const { items } = await cri.runtime.listPodSandbox({ filter }, { signal: env.ctx.signal });
+    writeNewestFirst(env, options, {
+      items: items.filter(
+        ({ metadata }) => (options.namespace ?? metadata?.namespace) === metadata?.namespace,
+      ),
       schema: pb.ListPodSandboxResponseSchema,
-      message: create(pb.ListPodSandboxResponseSchema, { items: wanted }),
-      ids: wanted.map((pod) => pod.id),
-      header: ["POD", "NAME", "NAMESPACE", "STATE", "HANDLER", "AGE"],
-      rows: wanted.map((pod) => [
-        id(pod.id),
+      message: (sorted) => create(pb.ListPodSandboxResponseSchema, { items: sorted }),
+      header: ["POD", "NAME", "NAMESPACE", "STATE", "HANDLER"],
+      row: (pod) => [
         pod.metadata?.name ?? "",
         pod.metadata?.namespace ?? "",
         stateNames[pod.state] ?? "unknown",
         pod.runtimeHandler,
-        formatAge(pod.createdAt, now),
-      ]),
+      ],
     });
     return exitCodes.ok;
   },

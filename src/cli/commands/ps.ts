@@ -1,9 +1,13 @@
 import { create } from "@bufbuild/protobuf";
 import * as pb from "../../gen/runtime/v1/api_pb.ts";
+import { notFound } from "../../lib/errors.ts";
+import type { CriClient } from "../client.ts";
 import { defineCommand } from "../command.ts";
 import { exitCodes } from "../failure.ts";
-import { formatAge, shortId } from "../format.ts";
-import { listOptions, writeList } from "../list-output.ts";
+import { findPod } from "../find.ts";
+import { shortId } from "../format.ts";
+import { labelSelector, objectListOptions, writeNewestFirst } from "../newest-first.ts";
+import { plain } from "../output.ts";
 
 const stateNames: Readonly<Record<pb.ContainerState, string>> = {
   [pb.ContainerState.CONTAINER_CREATED]: "created",
@@ -17,42 +21,53 @@ export const ps = defineCommand({
   group: "containers and pods",
   summary: "list containers: the running ones, or all",
   usage: "",
-  examples: ["crib ps", "crib ps -a", "crib ps -q | xargs crib stop", "crib ps -a -o json"],
+  examples: [
+    "crib ps",
+    "crib ps -a --pod web",
+    "crib ps -q | xargs crib stop",
+    "crib ps -a -o json",
+  ],
   options: {
     all: { kind: "flag", short: "a", help: "also those that are created or have ended" },
-    ...listOptions,
+    pod: { kind: "value", short: "p", argument: "POD", help: "only containers of this pod" },
+    ...objectListOptions,
   },
   positionals: { min: 0, max: 0 },
   async run(env, options) {
     using cri = env.connect();
     const { signal } = env.ctx;
     const state = { state: pb.ContainerState.CONTAINER_RUNNING };
-    const filter = options.all ? {} : { state };
+    const filter = {
+      ...(options.all ? {} : { state }),
+      ...(options.pod !== undefined && { podSandboxId: await podId(cri, options.pod, signal) }),
+      labelSelector: labelSelector(options.label),
+    };
     const [{ containers }, { items: pods }] = await Promise.all([
       cri.runtime.listContainers({ filter }, { signal }),
       cri.runtime.listPodSandbox({}, { signal }),
     ]);
-    const newestFirst = containers.toSorted((a, b) => Number(b.createdAt - a.createdAt));
     const podNames = new Map(pods.map((pod) => [pod.id, pod.metadata?.name ?? ""]));
-    const id = options["no-trunc"] ? (text: string) => text : shortId;
-    const now = env.now();
-    writeList(env.out, options, {
+    writeNewestFirst(env, options, {
+      items: containers,
       schema: pb.ListContainersResponseSchema,
-      message: create(pb.ListContainersResponseSchema, { containers: newestFirst }),
-      ids: newestFirst.map((container) => container.id),
-      header: ["CONTAINER", "NAME", "POD", "IMAGE", "STATE", "AGE"],
-      rows: newestFirst.map((container) => [
-        id(container.id),
+      message: (sorted) => create(pb.ListContainersResponseSchema, { containers: sorted }),
+      header: ["CONTAINER", "NAME", "POD", "IMAGE", "STATE"],
+      row: (container) => [
         container.metadata?.name ?? "",
         podNames.get(container.podSandboxId) ?? shortId(container.podSandboxId),
         imageName(container),
         stateNames[container.state] ?? "unknown",
-        formatAge(container.createdAt, now),
-      ]),
+      ],
     });
     return exitCodes.ok;
   },
 });
+
+async function podId(cri: CriClient, key: string, signal: AbortSignal): Promise<string> {
+  const pod = await findPod(cri, key, signal);
+  if (pod === undefined) throw notFound(`no pod "${plain(key)}"`);
+  return pod.id;
+}
 
 /** What the user wrote, or else what the container was made from. */
 function imageName({ image, imageRef }: pb.Container): string {

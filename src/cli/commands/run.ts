@@ -1,6 +1,8 @@
 import { defineCommand } from "../command.ts";
 import { parseCredentials } from "../credentials.ts";
 import { exitCodes, UsageError } from "../failure.ts";
+import { requireTerminal } from "../input.ts";
+import { runAttached } from "../run-attached.ts";
 import { makeRunConfigs } from "../run-config.ts";
 import {
   cpuPeriodUs,
@@ -20,9 +22,10 @@ export const run = defineCommand({
   summary: "run a container in a pod of its own",
   usage: "IMAGE [ARGUMENT...]",
   details:
-    "Pulls the image when it is not here. In the foreground it prints what the container writes, stops it\non Ctrl-C (killing it on the second) and answers its exit code; `crib rm` removes the pod.",
+    "Pulls the image when it is not here. In the foreground it prints what the container writes, stops it\non Ctrl-C (killing it on the second) and answers its exit code; `crib rm` removes the pod. With -it every\nkey goes to the container; ctrl-p ctrl-q leaves it running (`crib attach` comes back).",
   examples: [
     "crib run --rm docker.io/library/alpine:3 uname -a",
+    "crib run --rm -it docker.io/library/alpine:3 sh",
     "crib run -d --name web -p 8080:80 docker.io/library/nginx:1",
     "crib run --rm -v /srv/data:/data:ro --memory 64m registry.local/app:1",
   ],
@@ -33,6 +36,8 @@ export const run = defineCommand({
       help: "of pod and container (default: from the image)",
     },
     detach: { kind: "flag", short: "d", help: "print the container's id and leave it running" },
+    interactive: { kind: "flag", short: "i", help: "give the container this stdin" },
+    tty: { kind: "flag", short: "t", help: "give the container a terminal" },
     rm: { kind: "flag", help: "remove the pod when the container has ended" },
     env: { kind: "list", short: "e", argument: "NAME=VALUE", help: "environment variable" },
     volume: { kind: "list", short: "v", argument: "HOST:CONTAINER[:ro]", help: "bind mount" },
@@ -59,12 +64,16 @@ export const run = defineCommand({
   positionals: { min: 1, max: Number.POSITIVE_INFINITY, commandAfter: 1 },
   async run(env, options, [image = "", ...args]) {
     if (options.detach && options.rm) throw new UsageError("--detach and --rm exclude each other");
+    const { interactive, tty } = options;
+    if (interactive && tty && !options.detach) requireTerminal(env.input);
     const configs = makeRunConfigs({
       image,
       args,
       entrypoint: options.entrypoint,
       name: options.name,
       namespace: options["pod-namespace"] ?? "default",
+      stdin: !interactive ? "none" : options.detach ? "open" : "once",
+      tty,
       hostNetwork: options["host-network"],
       hostPid: options["host-pid"],
       privileged: options.privileged,
@@ -83,11 +92,16 @@ export const run = defineCommand({
     using cri = env.connect();
     const credentials = parseCredentials(options.creds ?? env.variables["CRIB_CREDS"]);
     const runtimeHandler = options.runtime ?? "";
-    const started = await startPod(env, cri, { configs, runtimeHandler, pull, credentials });
+    const request = { configs, runtimeHandler, pull, credentials };
     if (options.detach) {
-      env.out.write(`${started.containerId}\n`);
+      const { containerId } = await startPod(env, cri, request);
+      env.out.write(`${containerId}\n`);
       return exitCodes.ok;
     }
+    if (interactive || tty) {
+      return await runAttached(env, cri, request, { stdin: interactive, tty, remove: options.rm });
+    }
+    const started = await startPod(env, cri, request);
     return await followPod(env, cri, started, { remove: options.rm });
   },
 });

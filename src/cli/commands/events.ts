@@ -1,0 +1,67 @@
+import * as pb from "../../gen/runtime/v1/api_pb.ts";
+import { defineCommand, outputOptions } from "../command.ts";
+import { exitCodes } from "../failure.ts";
+import { shortId } from "../format.ts";
+import { protoJson, wantsJson } from "../list-output.ts";
+import { plain } from "../output.ts";
+
+const names: Readonly<Record<pb.ContainerEventType, string>> = {
+  [pb.ContainerEventType.CONTAINER_CREATED_EVENT]: "created",
+  [pb.ContainerEventType.CONTAINER_STARTED_EVENT]: "started",
+  [pb.ContainerEventType.CONTAINER_STOPPED_EVENT]: "stopped",
+  [pb.ContainerEventType.CONTAINER_DELETED_EVENT]: "deleted",
+};
+
+export const events = defineCommand({
+  name: "events",
+  group: "containers and pods",
+  summary: "follow what happens to containers and pods, from now on",
+  usage: "",
+  details: [
+    "One line each, until Ctrl-C: time, event, pod or container, id, name, the pod's namespace and name, and how a",
+    "container ended. With -o json one object a line, as the runtime tells it.",
+  ].join("\n"),
+  examples: [
+    "crib events",
+    "crib events | grep --line-buffered stopped",
+    "crib events -o json | jq --unbuffered -r .containerId",
+  ],
+  options: outputOptions,
+  positionals: { min: 0, max: 0 },
+  async run(env, { output }) {
+    const asJson = wantsJson(output);
+    using cri = env.connect();
+    const { signal } = env.ctx;
+    for await (const event of cri.runtime.getContainerEvents({}, { signal })) {
+      const line = asJson
+        ? JSON.stringify(protoJson(pb.ContainerEventResponseSchema, event))
+        : formatEvent(event);
+      env.out.write(`${line}\n`);
+    }
+    return exitCodes.ok;
+  },
+});
+
+export function formatEvent(event: pb.ContainerEventResponse): string {
+  const { containerId, containerEventType, createdAt, podSandboxStatus: pod } = event;
+  const time = new Date(Number(createdAt / 1_000_000n)).toISOString();
+  const container = event.containersStatuses.find(({ id }) => id === containerId);
+  const isPod = containerId === pod?.id;
+  const name = isPod ? pod.metadata?.name : container?.metadata?.name;
+  const podName = pod === undefined ? "-" : `${pod.metadata?.namespace}/${pod.metadata?.name}`;
+  const isStopped = containerEventType === pb.ContainerEventType.CONTAINER_STOPPED_EVENT;
+  return [
+    time,
+    names[containerEventType] ?? "unknown",
+    (isPod ? "pod" : "container").padEnd("container".length),
+    shortId(containerId),
+    plain(name ?? "-"),
+    plain(podName),
+    ...(isStopped && container !== undefined ? [formatEnd(container)] : []),
+  ].join("  ");
+}
+
+function formatEnd({ exitCode, reason }: pb.ContainerStatus): string {
+  const why = reason === "" || reason === "Completed" || reason === "Error" ? "" : ` ${reason}`;
+  return plain(`exit code ${exitCode}${why}`);
+}
