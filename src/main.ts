@@ -1,3 +1,5 @@
+import type { NodePlaces } from "./cli/command.ts";
+import type { Context } from "./lib/context.ts";
 import { describe } from "./lib/errors.ts";
 
 /**
@@ -22,6 +24,7 @@ async function runRole([role, ...args]: readonly string[]): Promise<number> {
     default:
       return await (await import("./cli/cli.ts")).runCli(process.argv.slice(2), {
         loadConfigTools,
+        loadNodeTools,
       });
   }
 }
@@ -53,6 +56,20 @@ async function loadConfigTools() {
     explainRegistry: registry.explainConfigured,
     explainPolicy: policy.explainPolicy,
   };
+}
+
+/** `crib reset` does to a node what its daemon would. */
+async function loadNodeTools(places: NodePlaces) {
+  const [{ loadConfig }, { resetNode }] = await Promise.all([
+    import("./daemon/config.ts"),
+    import("./daemon/reset.ts"),
+  ]);
+  const given = Object.entries(places).filter(([, value]) => value !== undefined);
+  const config = loadConfig(given.map(([name, value]) => `--${name}=${value}`));
+  const { socket, root, state } = config;
+  const reset = (ctx: Context, options: { readonly wipe: boolean }) =>
+    resetNode(ctx, config, options);
+  return { socket, root, state, reset };
 }
 
 const exitCode = await runRole(process.argv.slice(2)).catch((err: unknown) => {

@@ -11,7 +11,7 @@ import { type Output, OutputClosedError, processOutput } from "./output.ts";
 /** The operator's command line. Answers the exit code; every failure has been told in one line on stderr. */
 export async function runCli(
   argv: readonly string[],
-  given: Pick<CommandEnv, "loadConfigTools">,
+  given: Pick<CommandEnv, "loadConfigTools" | "loadNodeTools">,
 ): Promise<number> {
   const out = processOutput(process.env);
   const interrupt = new AbortController();
@@ -86,7 +86,7 @@ function report(
     const help = code === exitCodes.usage ? hint : "";
     env.out.writeError(`crib: ${describeFailure(err)}${help}\n`);
   }
-  const runsCommand = command?.name === "run" || command?.name === "exec";
+  const runsCommand = ["run", "exec", "attach"].includes(command?.name ?? "");
   const isOurs = !wasInterrupted && code !== exitCodes.usage;
   return runsCommand && isOurs ? exitCodes.commandNotRun : code;
 }

@@ -1,3 +1,4 @@
+import type { PodSandboxMetadata } from "../gen/runtime/v1/api_pb.ts";
 import type { Context } from "../lib/context.ts";
 import { type OptionSpecs, type OptionValues, type PositionalSpec, parseArgs } from "./args.ts";
 import type { CriClient } from "./client.ts";
@@ -18,6 +19,37 @@ export interface CommandEnv {
   readonly connect: () => CriClient;
   /** The daemon's own reader of its configuration, handed in by main.ts: this folder imports no daemon. */
   readonly loadConfigTools: () => Promise<ConfigTools>;
+  /** For what is done to a node without its daemon; handed in likewise. */
+  readonly loadNodeTools: (places: NodePlaces) => Promise<NodeTools>;
+}
+
+/** A daemon's flags, as far as they are given. */
+export interface NodePlaces {
+  readonly config: string | undefined;
+  readonly root: string | undefined;
+  readonly state: string | undefined;
+  readonly listen: string | undefined;
+}
+
+/** A daemon by its configuration, which need not run. */
+export interface NodeTools {
+  readonly socket: string;
+  readonly root: string;
+  readonly state: string;
+  /** Throws when it runs. */
+  reset(ctx: Context, options: { readonly wipe: boolean }): Promise<NodeReset>;
+}
+
+export interface NodeReset {
+  /** Those that are gone. */
+  readonly pods: readonly {
+    readonly metadata?: PodSandboxMetadata | undefined;
+    readonly labels: Readonly<Record<string, string>>;
+  }[];
+  readonly containers: number;
+  /** False: pods of another daemon use it. */
+  readonly networkRemoved: boolean;
+  readonly failures: readonly string[];
 }
 
 export interface ConfigTools {

@@ -2,7 +2,7 @@ import { Code, ConnectError } from "@connectrpc/connect";
 import { AppError, describe, type ErrorKind, kindOf, primary } from "../lib/errors.ts";
 import { plain } from "./output.ts";
 
-/** What scripts can rely on; `crib --help` prints it. `run` and `exec` answer the command's own code. */
+/** What scripts can rely on; `crib --help` prints it. `run`, `exec` and `attach` answer the command's own code. */
 export const exitCodes = {
   ok: 0,
   failed: 1,
@@ -10,7 +10,7 @@ export const exitCodes = {
   notFound: 3,
   unavailable: 4,
   timedOut: 5,
-  /** `run` and `exec`: crib itself failed, not the command. */
+  /** `run`, `exec` and `attach`: crib itself failed, not the command. */
   commandNotRun: 125,
   interrupted: 130,
   outputClosed: 141,

@@ -45,7 +45,10 @@ const exitCodeRows: readonly (readonly [string, string])[] = [
   [`${exitCodes.notFound}`, "no such container, pod or image"],
   [`${exitCodes.unavailable}`, "the daemon or the registry cannot be reached"],
   [`${exitCodes.timedOut}`, "it took too long"],
-  [`${exitCodes.commandNotRun}`, "run and exec: crib failed, not the command (else its own code)"],
+  [
+    `${exitCodes.commandNotRun}`,
+    "run, exec and attach: crib failed, not the command (else its own code)",
+  ],
   [`${exitCodes.interrupted}`, "interrupted by Ctrl-C"],
 ];
 

@@ -42,8 +42,8 @@ function readIfThere(path: string): string | undefined {
   }
 }
 
-/** proc_pid_mountinfo(5), field 5. */
-function mountPointsBelow(directory: string): readonly string[] {
+/** proc_pid_mountinfo(5), field 5; in the order in which they were mounted. */
+export function mountPointsBelow(directory: string): readonly string[] {
   return readFileSync("/proc/self/mountinfo", "utf8")
     .split("\n")
     .map((line) => line.split(" ")[4] ?? "")

@@ -21,8 +21,8 @@ export interface EmbeddedNetwork {
   setPodCidr(podCidr: string): void;
 }
 
-const bridgeName = "crib0";
-const networkName = "crib";
+export const bridgeName = "crib0";
+export const networkName = "crib";
 const rulesAgeMs = 60_000;
 const candidates = [
   ...Array.from({ length: 16 }, (_, i) => `10.${88 + i}.0.0/16`),

@@ -50,6 +50,25 @@ async function withIptables(ctx: Context, subnet: Cidr): Promise<void> {
   await ensureRule(ctx, iptables, "filter", "-I", ["FORWARD", "-j", "CRIB-FORWARD"]);
 }
 
+/** Takes away what `allowPodTraffic` has made, of any range and by either tool; what is not there is no failure. */
+export async function forbidPodTraffic(ctx: Context, tools: NetfilterTools): Promise<void> {
+  const options = { env: childEnv, timeoutMs };
+  for (const iptables of tools.iptables ? ["iptables", "ip6tables"] : []) {
+    for (const [table, hook, chain] of iptablesChains) {
+      const argv = [iptables, "-w", "5", "-t", table];
+      await runCommand(ctx, [...argv, "-D", hook, "-j", chain], options);
+      await runCommand(ctx, [...argv, "-F", chain], options);
+      await runCommand(ctx, [...argv, "-X", chain], options);
+    }
+  }
+  if (tools.nft) await runCommand(ctx, ["nft", "delete", "table", "inet", "crib"], options);
+}
+
+const iptablesChains = [
+  ["nat", "POSTROUTING", "CRIB-MASQ"],
+  ["filter", "FORWARD", "CRIB-FORWARD"],
+] as const;
+
 /** With --noflush a chain of ours that is named anew is emptied, and all else stays. */
 export function iptablesRules(subnet: Cidr): string {
   const range = formatCidr(subnet);

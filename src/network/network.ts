@@ -77,6 +77,9 @@ interface Chosen {
   readonly embedded: boolean;
 }
 
+/** Of all daemons of a node, which share the bridge. Empty after a reboot. */
+export const embeddedAddressDir = "/run/crib-network";
+
 const statusAgeMs = 5_000;
 const undoMs = 60_000;
 
@@ -87,7 +90,7 @@ export function openCniNetwork(options: CniNetworkOptions): Network {
   const records = openCniRecords({ lasting: options.cacheDir, brief: options.stateDir });
   const embedded = openEmbeddedNetwork({
     dir: options.cacheDir,
-    addressDir: options.embeddedAddressDir ?? "/run/crib-network",
+    addressDir: options.embeddedAddressDir ?? embeddedAddressDir,
   });
   const attaching = new Set<SandboxId>();
   let told:

@@ -2,6 +2,7 @@ import { randomBytes } from "node:crypto";
 import { mkdirSync, readdirSync, rmSync } from "node:fs";
 import { type Context, detached } from "../lib/context.ts";
 import { AppError, describe, notFound } from "../lib/errors.ts";
+import { abortable } from "../lib/keyed-mutex.ts";
 import { roleArgv } from "../os/role.ts";
 import type { AttachSession } from "./attach-session.ts";
 import type { ExitRecord } from "./exit-record.ts";
@@ -60,6 +61,7 @@ export interface MonitoredProcess {
   readonly monitorId: string;
 }
 
+const retirePauseMs = 10;
 const defaultCreateMs = 60_000;
 /** Output that waits for slow attached clients, of all containers. */
 const maxAttachBytes = 64 * 1024 * 1024;
@@ -179,6 +181,12 @@ export class Monitors implements AsyncDisposable {
     for (const link of this.#links.values()) {
       if (link.containers.has(container)) await link.forget(ctx, container);
     }
+  }
+
+  /** For a node that is to run nothing more: every monitor leaves. Resolves when they have; none may have a container. */
+  async retire(ctx: Context): Promise<void> {
+    for (const link of this.#links.values()) await link.request(ctx, { op: "retire" });
+    while (this.#links.size > 0) await abortable(Bun.sleep(retirePauseMs), ctx.signal);
   }
 
   /** A monitor that takes a further container, which it counts at once. */

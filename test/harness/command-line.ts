@@ -38,6 +38,7 @@ export function testEnv(options: TestEnvOptions = {}): {
     variables: options.variables ?? {},
     connect: () => openCriClient("unix:///nonexistent/crib.sock"),
     loadConfigTools: () => Promise.reject(new Error("no daemon here")),
+    loadNodeTools: () => Promise.reject(new Error("no daemon here")),
   };
   return { env, written: () => ({ ...text }) };
 }

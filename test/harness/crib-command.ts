@@ -47,7 +47,7 @@ export class CribCommand {
 
   /** On a terminal of its own, 80 by 24. In `script`, `crib` is the executable. */
   typeInto(script: string): Typed {
-    return new Typed(script.replace(/\bcrib\b/g, executable), this.#env);
+    return new Typed(script.replace(/\bcrib(?= )/g, executable), this.#env);
   }
 }
 

@@ -16,6 +16,7 @@ import { portForward } from "./port-forward.ts";
 import { ps } from "./ps.ts";
 import { pull } from "./pull.ts";
 import { registry } from "./registry.ts";
+import { reset } from "./reset.ts";
 import { rm } from "./rm.ts";
 import { rmi } from "./rmi.ts";
 import { run } from "./run.ts";
@@ -48,4 +49,5 @@ export const commands: readonly Command[] = [
   registry,
   version,
   config,
+  reset,
 ];

@@ -1,0 +1,103 @@
+import { failedPrecondition } from "../../lib/errors.ts";
+import { type CriClient, openCriClient } from "../client.ts";
+import { type CommandEnv, defineCommand, type NodeTools } from "../command.ts";
+import { confirm } from "../confirm.ts";
+import { describeFailure, exitCodes, failureKind } from "../failure.ts";
+import { plain } from "../output.ts";
+import { removePod, removeRunLogs } from "../remove-pod.ts";
+
+export const reset = defineCommand({
+  name: "reset",
+  group: "node",
+  summary: "remove all pods of this node, and with --all everything of crib's but the executable",
+  usage: "",
+  details: [
+    "Through the daemon if it runs. If not, by its records: also what it keeps for later goes then (monitors, and the",
+    "embedded network's bridge and rules, unless another daemon's pods use them). --all also removes images, records",
+    "and sockets, and needs the daemon stopped. Root, state and socket are those of the configuration. A kubelet",
+    "that runs makes its pods anew. Repeat it after a failure: what is gone already is no failure.",
+  ].join("\n"),
+  examples: [
+    "crib reset",
+    "systemctl stop kubelet crib && crib reset --yes",
+    "systemctl stop crib && crib reset --all && rm /usr/local/bin/crib    # uninstall",
+  ],
+  options: {
+    all: { kind: "flag", help: "also images, records and all else in root and state" },
+    yes: { kind: "flag", short: "y", help: "do not ask" },
+    config: { kind: "value", argument: "FILE", help: "the daemon's configuration" },
+    root: { kind: "value", argument: "DIR", help: "the daemon's --root" },
+    state: { kind: "value", argument: "DIR", help: "the daemon's --state" },
+  },
+  positionals: { min: 0, max: 0 },
+  async run(env, options) {
+    if (process.getuid?.() !== 0) throw failedPrecondition("reset needs root");
+    const { all, config, root, state, socket: listen } = options;
+    const tools = await env.loadNodeTools({ config, root, state, listen });
+    using cri = openCriClient(tools.socket);
+    const isRunning = await answers(cri, env.ctx.signal);
+    if (isRunning && all) {
+      throw failedPrecondition(
+        "crib serve is running: stop it first, as with `systemctl stop crib`",
+      );
+    }
+    const places = all ? `, and everything in ${tools.root} and ${tools.state}` : "";
+    const what = `This removes all pods and containers of this node${places}.`;
+    if (!options.yes && !(await confirm(env, what))) return exitCodes.failed;
+    return isRunning ? await resetRunning(env, cri) : await resetStopped(env, tools, all);
+  },
+});
+
+async function answers(cri: CriClient, signal: AbortSignal): Promise<boolean> {
+  try {
+    await cri.runtime.version({}, { signal });
+    return true;
+  } catch (err) {
+    if (failureKind(err) === "unavailable") return false;
+    throw err;
+  }
+}
+
+/** Side by side: containers that do not heed their stop signal take their time. */
+async function resetRunning(env: CommandEnv, cri: CriClient): Promise<number> {
+  const { signal } = env.ctx;
+  const { items } = await cri.runtime.listPodSandbox({}, { signal });
+  const { containers } = await cri.runtime.listContainers({}, { signal });
+  const ends = await Promise.allSettled(items.map((pod) => removePod(cri, pod, signal)));
+  const failures = ends.flatMap((end) => (end.status === "rejected" ? [end.reason] : []));
+  signal.throwIfAborted();
+  const left = await cri.runtime.listContainers({}, { signal });
+  return tell(env, {
+    done: [counted(items.length - failures.length, containers.length - left.containers.length)],
+    failures: failures.map(describeFailure),
+  });
+}
+
+async function resetStopped(env: CommandEnv, tools: NodeTools, all: boolean): Promise<number> {
+  const report = await tools.reset(env.ctx, { wipe: all });
+  for (const pod of report.pods) await removeRunLogs(pod);
+  return tell(env, {
+    done: [
+      counted(report.pods.length, report.containers),
+      report.networkRemoved
+        ? "the embedded network is gone"
+        : "the embedded network stays: pods of another daemon use it",
+      ...(all && report.failures.length === 0 ? [`${tools.root} and ${tools.state} are gone`] : []),
+    ],
+    failures: report.failures,
+  });
+}
+
+function counted(pods: number, containers: number): string {
+  const several = (count: number, what: string) => `${count} ${what}${count === 1 ? "" : "s"}`;
+  return `removed ${several(pods, "pod")} with ${several(containers, "container")}`;
+}
+
+function tell(
+  env: CommandEnv,
+  { done, failures }: { readonly done: readonly string[]; readonly failures: readonly string[] },
+): number {
+  for (const line of done) env.out.write(`${plain(line)}\n`);
+  for (const line of failures) env.out.writeError(`crib: ${plain(line)}\n`);
+  return failures.length > 0 ? exitCodes.failed : exitCodes.ok;
+}

@@ -1,0 +1,10 @@
+import type { CommandEnv } from "./command.ts";
+import { UsageError } from "./failure.ts";
+
+/** Asks a person whether to go on. Where nobody can be asked, `--yes` has to say it. */
+export async function confirm(env: CommandEnv, what: string): Promise<boolean> {
+  if (!env.input.isTerminal) throw new UsageError("stdin is no terminal to ask at: give --yes");
+  env.out.writeError(`${what}\nGo on? [y/N] `);
+  const answer = Buffer.from((await env.input.read()) ?? []).toString("utf8");
+  return /^y(es)?$/i.test(answer.trim());
+}
