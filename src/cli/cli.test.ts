@@ -47,7 +47,12 @@ describe("usage", () => {
   test.each([
     [["frob"], 'unknown command "frob"'],
     [["ps", "--frob"], "unknown option --frob"],
-    [["rm"], "an argument is missing"],
+    [["rm"], "either names or --all"],
+    [["rm", "--all", "web"], "either names or --all"],
+    [["rmi"], "either images or --prune"],
+    [["stop"], "an argument is missing"],
+    [["run", "--device", "null", "x"], "not /HOST[:/CONTAINER[:rwm]]"],
+    [["logs", "--since", "yesterday", "web"], "neither 10m nor a time"],
     [["ps", "--socket", "tcp://x"], "not unix:///path"],
     [["exec", "-it", "web", "sh"], "stdin is no terminal"],
     [["exec", "-i", "--timeout", "1", "web", "sh"], "--timeout excludes"],
@@ -153,6 +158,34 @@ describe("logs", () => {
     expect(answer).toEqual({ code: 0, stdout: "one\ntwo\n\n", stderr: "warning\n" });
   });
 
+  test("--since leaves away what was before", async () => {
+    await using cri = await serveLog();
+    writeFileSync(
+      `${cri.dir}/0.log`,
+      ["2025-12-31T23:50:00Z stdout F old", "2026-01-01T00:00:59.5Z stdout F new", ""].join("\n"),
+    );
+    const argv = ["logs", "--since", "5m", "web", "--socket", cri.endpoint];
+    expect((await runCrib(argv)).stdout).toBe("new\n");
+  });
+
+  test("--previous are those of the container before it", async () => {
+    const previous = create(pb.ContainerSchema, { ...old, createdAt: createdAt - 1n });
+    const asked: string[] = [];
+    await using cri = await serveFakeCri({
+      ...lists,
+      listContainers: () => ({ containers: [web, previous] }),
+      containerStatus: ({ containerId }) => {
+        asked.push(containerId);
+        return { status: { logPath: `${cri.dir}/0.log` } };
+      },
+    });
+    writeFileSync(`${cri.dir}/0.log`, log);
+    await runCrib(["logs", "--previous", "web", "--socket", cri.endpoint]);
+    expect(asked).toEqual([oldId]);
+    const none = await runCrib(["logs", "--previous", oldId, "--socket", cri.endpoint]);
+    expect([none.code, none.stderr]).toEqual([3, 'crib: no container before "web"\n']);
+  });
+
   test("--tail counts the container's lines", async () => {
     await using cri = await serveLog();
     const argv = ["logs", "--tail", "3", "web", "--socket", cri.endpoint];
@@ -216,6 +249,45 @@ describe("stop, rm, rmi", () => {
     expect((await runCrib(["rm", "-f", "gone"], { variables })).code).toBe(0);
   });
 
+  test("rm --all is every pod; rmi --prune what is neither pinned nor used", async () => {
+    const removed: (string | undefined)[] = [];
+    const images = ["used", "named", "pinned", "free"].map((id) => ({
+      id: `sha256:${id}`,
+      repoTags: [`${id}:1`],
+      pinned: id === "pinned",
+    }));
+    const using = [
+      create(pb.ContainerSchema, { ...web, imageId: "sha256:used" }),
+      create(pb.ContainerSchema, { id: oldId, image: { image: "named:1" } }),
+    ];
+    await using cri = await serveFakeCri(
+      {
+        ...lists,
+        listContainers: () => ({ containers: using }),
+        stopPodSandbox: () => ({}),
+        removePodSandbox: ({ podSandboxId }) => {
+          removed.push(podSandboxId);
+          return {};
+        },
+      },
+      {
+        listImages: () => ({ images }),
+        imageStatus: ({ image }) => ({ image: images.find(({ id }) => id === image?.image) }),
+        removeImage: ({ image }) => {
+          removed.push(image?.image);
+          return {};
+        },
+      },
+    );
+    const variables = { CRIB_SOCKET: cri.endpoint };
+    expect((await runCrib(["rm", "-f", "--all"], { variables })).code).toBe(0);
+    expect(await runCrib(["rmi", "--prune"], { variables })).toMatchObject({
+      code: 0,
+      stdout: "sha256:free\n",
+    });
+    expect(removed).toEqual([podId, "sha256:free"]);
+  });
+
   test("stop goes on after a failure and answers the first one's code", async () => {
     const stopped: string[] = [];
     await using cri = await serveFakeCri({
@@ -261,6 +333,45 @@ describe("stop, rm, rmi", () => {
     expect((await runCrib(["rmi", "dddd", "--socket", cri.endpoint])).code).toBe(0);
     expect(removed).toEqual([id]);
   });
+});
+
+test("info fails where a condition does not hold, and says which", async () => {
+  const conditions = [
+    { type: "RuntimeReady", status: true },
+    { type: "NetworkReady", status: false, reason: "NetworkPluginNotReady", message: "no network" },
+  ];
+  await using cri = await serveFakeCri({
+    status: () => ({ status: { conditions }, info: { config: '{"a":1}' } }),
+  });
+  const { code, stdout } = await runCrib(["info", "--socket", cri.endpoint]);
+  expect(stdout).toMatch(/NetworkReady +no +NetworkPluginNotReady: no network/);
+  expect(code).toBe(1);
+  const json = await runCrib(["info", "-o", "json", "--socket", cri.endpoint]);
+  expect(JSON.parse(json.stdout).info.config).toEqual({ a: 1 });
+});
+
+test("events are a line each", async () => {
+  const event = create(pb.ContainerEventResponseSchema, {
+    containerId: webId,
+    containerEventType: pb.ContainerEventType.CONTAINER_STOPPED_EVENT,
+    createdAt,
+    podSandboxStatus: { id: podId, metadata: { name: "shop", namespace: "default" } },
+    containersStatuses: [
+      { id: webId, metadata: { name: "web" }, exitCode: 137, reason: "OOMKilled" },
+    ],
+  });
+  await using cri = await serveFakeCri({
+    getContainerEvents: async function* () {
+      yield event;
+      yield { ...event, containerId: podId };
+    },
+  });
+  expect((await runCrib(["events", "--socket", cri.endpoint])).stdout).toBe(
+    [
+      "2026-01-01T00:00:00.000Z  stopped  container  bbbbbbbbbbbbb  web  default/shop  exit code 137 OOMKilled\n",
+      "2026-01-01T00:00:00.000Z  stopped  pod        aaaaaaaaaaaaa  shop  default/shop\n",
+    ].join(""),
+  );
 });
 
 describe("inspect", () => {

@@ -29,6 +29,10 @@ export interface RunRequest {
   readonly hostNetwork: boolean;
   readonly hostPid: boolean;
   readonly privileged: boolean;
+  readonly hostname: string | undefined;
+  readonly readOnly: boolean;
+  readonly capabilities: { readonly add: readonly string[]; readonly drop: readonly string[] };
+  readonly devices: readonly MessageInitShape<typeof pb.DeviceSchema>[];
   readonly workingDir: string | undefined;
   readonly envs: readonly MessageInitShape<typeof pb.KeyValueSchema>[];
   readonly mounts: readonly MessageInitShape<typeof pb.MountSchema>[];
@@ -60,7 +64,7 @@ export function makeRunConfigs(request: RunRequest): RunConfigs {
   const sandbox = create(pb.PodSandboxConfigSchema, {
     metadata: { name, uid, namespace: request.namespace, attempt: 0 },
     // The node's name stays in the node's network: sharing it, the pod may not change it.
-    hostname: request.hostNetwork ? "" : name,
+    hostname: request.hostNetwork ? "" : (request.hostname ?? name),
     logDirectory: `${logRoot}/${uid}`,
     portMappings: [...request.ports],
     labels,
@@ -74,6 +78,7 @@ export function makeRunConfigs(request: RunRequest): RunConfigs {
     workingDir: request.workingDir ?? "",
     envs: [...request.envs],
     mounts: [...request.mounts],
+    devices: [...request.devices],
     labels,
     stdin: request.stdin !== "none",
     stdinOnce: request.stdin === "once",
@@ -84,6 +89,11 @@ export function makeRunConfigs(request: RunRequest): RunConfigs {
       securityContext: {
         namespaceOptions,
         privileged: request.privileged,
+        readonlyRootfs: request.readOnly,
+        capabilities: {
+          addCapabilities: [...request.capabilities.add],
+          dropCapabilities: [...request.capabilities.drop],
+        },
         ...request.user,
         ...(request.privileged ? {} : confined),
       },

@@ -33,6 +33,16 @@ export function parseVolume(text: string): MessageInitShape<typeof pb.MountSchem
   };
 }
 
+/** `/HOST`, `/HOST:/CONTAINER` or `/HOST:/CONTAINER:rwm`. */
+export function parseDevice(text: string): MessageInitShape<typeof pb.DeviceSchema> {
+  const [hostPath = "", containerPath = hostPath, permissions = "rwm", ...more] = text.split(":");
+  const arePaths = isAbsolute(hostPath) && isAbsolute(containerPath);
+  if (!arePaths || !/^[rwm]{1,3}$/.test(permissions) || more.length > 0) {
+    throw new UsageError(`--device ${text}: not /HOST[:/CONTAINER[:rwm]]`);
+  }
+  return { hostPath, containerPath, permissions };
+}
+
 const protocols = {
   tcp: pb.Protocol.TCP,
   udp: pb.Protocol.UDP,

@@ -8,6 +8,7 @@ import { events } from "./events.ts";
 import { exec } from "./exec.ts";
 import { image } from "./image.ts";
 import { images } from "./images.ts";
+import { info } from "./info.ts";
 import { inspect } from "./inspect.ts";
 import { logs } from "./logs.ts";
 import { pack } from "./pack.ts";
@@ -45,6 +46,7 @@ export const commands: readonly Command[] = [
   inspect,
   demo,
   df,
+  info,
   check,
   registry,
   version,

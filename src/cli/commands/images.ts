@@ -15,10 +15,12 @@ export const images = defineCommand({
     "crib images",
     "crib images --tree",
     "crib images -q",
+    "crib images --digests --no-trunc",
     "crib images -o json docker.io/library/alpine:3",
   ],
   options: {
     ...listOptions,
+    digests: { kind: "flag", help: "with the digests by which it was pulled" },
     tree: { kind: "flag", help: "with the layers of each, and which are shared" },
   },
   positionals: { min: 0, max: 1 },
@@ -36,10 +38,16 @@ export const images = defineCommand({
       schema: pb.ListImagesResponseSchema,
       message: create(pb.ListImagesResponseSchema, { images: sorted }),
       ids: sorted.map((item) => item.id),
-      header: ["IMAGE", "ID", "SIZE", "PINNED"],
+      header: ["IMAGE", "ID", "SIZE", "PINNED", ...(options.digests ? ["DIGEST"] : [])],
       rows: sorted.flatMap((item) => {
         const names = item.repoTags.length > 0 ? item.repoTags : item.repoDigests.slice(0, 1);
-        const rest = [id(item.id), formatSize(item.size), item.pinned ? "yes" : "no"];
+        const digests = item.repoDigests.map((name) => name.replace(/^.*@/, ""));
+        const rest = [
+          id(item.id),
+          formatSize(item.size),
+          item.pinned ? "yes" : "no",
+          ...(options.digests ? [[...new Set(digests)].join(",")] : []),
+        ];
         return (names.length > 0 ? names : ["<none>"]).map((name) => [name, ...rest]);
       }),
     });

@@ -1,4 +1,3 @@
-import type { toJson } from "@bufbuild/protobuf";
 import * as pb from "../../gen/runtime/v1/api_pb.ts";
 import { notFound } from "../../lib/errors.ts";
 import type { CriClient } from "../client.ts";
@@ -6,8 +5,8 @@ import { defineCommand } from "../command.ts";
 import { exitCodes, UsageError } from "../failure.ts";
 import { findContainer, findPod } from "../find.ts";
 import { findImage } from "../image.ts";
-import { protoJson } from "../list-output.ts";
 import { plain } from "../output.ts";
+import { verboseJson } from "../verbose-json.ts";
 
 const kinds = ["container", "pod", "image"] as const;
 type Kind = (typeof kinds)[number];
@@ -49,7 +48,7 @@ const inspectors: Readonly<Record<Kind, Inspector>> = {
       { containerId: container.id, verbose: true },
       { signal },
     );
-    return withInfo(protoJson(pb.ContainerStatusResponseSchema, answer), answer.info);
+    return verboseJson(pb.ContainerStatusResponseSchema, answer);
   },
   async pod(cri, key, signal) {
     const pod = await findPod(cri, key, signal);
@@ -58,7 +57,7 @@ const inspectors: Readonly<Record<Kind, Inspector>> = {
       { podSandboxId: pod.id, verbose: true },
       { signal },
     );
-    return withInfo(protoJson(pb.PodSandboxStatusResponseSchema, answer), answer.info);
+    return verboseJson(pb.PodSandboxStatusResponseSchema, answer);
   },
   async image(cri, key, signal) {
     const found = await findImage(cri, key, signal);
@@ -67,20 +66,6 @@ const inspectors: Readonly<Record<Kind, Inspector>> = {
       { image: { image: found.id }, verbose: true },
       { signal },
     );
-    return withInfo(protoJson(pb.ImageStatusResponseSchema, answer), answer.info);
+    return verboseJson(pb.ImageStatusResponseSchema, answer);
   },
 };
-
-/** Verbose info is JSON in strings; shown as what it is. */
-function withInfo(json: ReturnType<typeof toJson>, info: Readonly<Record<string, string>>): object {
-  const parsed = Object.entries(info).map(([key, text]) => [key, parseOrKeep(text)]);
-  return { ...(json as object), info: Object.fromEntries(parsed) };
-}
-
-function parseOrKeep(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return text;
-  }
-}

@@ -3,6 +3,7 @@ import { failedPrecondition, notFound } from "../../lib/errors.ts";
 import type { CriClient } from "../client.ts";
 import { defineCommand } from "../command.ts";
 import { eachOf } from "../each.ts";
+import { UsageError } from "../failure.ts";
 import { plain } from "../output.ts";
 import { removePod } from "../remove-pod.ts";
 import { findTarget, targetOptions } from "../target.ts";
@@ -11,17 +12,20 @@ export const rm = defineCommand({
   name: "rm",
   group: "containers and pods",
   summary: "remove containers or whole pods",
-  usage: "NAME|ID...",
+  usage: "NAME|ID... | --all",
   details: "Removing a pod removes its containers and, for pods of `crib run`, its logs.",
-  examples: ["crib rm web", "crib rm -f web", "crib rm -f $(crib pods -q)"],
+  examples: ["crib rm web", "crib rm -f web", "crib rm --all", "crib rm -f --all"],
   options: {
     force: { kind: "flag", short: "f", help: "also what runs; what is not there is no failure" },
+    all: { kind: "flag", short: "a", help: "all pods" },
     ...targetOptions,
   },
-  positionals: { min: 1, max: Number.POSITIVE_INFINITY },
-  async run(env, options, keys) {
+  positionals: { min: 0, max: Number.POSITIVE_INFINITY },
+  async run(env, options, named) {
+    if (options.all === named.length > 0) throw new UsageError("either names or --all");
     using cri = env.connect();
     const { signal } = env.ctx;
+    const keys = options.all ? await podIds(cri, signal) : named;
     return await eachOf(env, keys, async (key) => {
       const target = await findTarget(cri, key, options, signal);
       if (target === undefined) {
@@ -40,6 +44,11 @@ export const rm = defineCommand({
     });
   },
 });
+
+async function podIds(cri: CriClient, signal: AbortSignal): Promise<readonly string[]> {
+  const { items } = await cri.runtime.listPodSandbox({}, { signal });
+  return items.map(({ id }) => id);
+}
 
 /** CRI's own remove calls kill what runs; a person may not have meant that. */
 async function refuseRunning(

@@ -1,6 +1,8 @@
 import { notFound } from "../../lib/errors.ts";
+import type { CriClient } from "../client.ts";
 import { defineCommand } from "../command.ts";
 import { eachOf } from "../each.ts";
+import { UsageError } from "../failure.ts";
 import { findImage } from "../image.ts";
 import { plain } from "../output.ts";
 
@@ -8,15 +10,23 @@ export const rmi = defineCommand({
   name: "rmi",
   group: "images",
   summary: "remove images",
-  usage: "IMAGE...",
-  details: "IMAGE is a name, a digest, an id or the beginning of an id.",
-  examples: ["crib rmi docker.io/library/alpine:3", "crib rmi $(crib images -q)"],
+  usage: "IMAGE... | --prune",
+  details:
+    "IMAGE is a name, a digest, an id or the beginning of an id. --prune removes images that are neither pinned\nnor of any container, running or not.",
+  examples: [
+    "crib rmi docker.io/library/alpine:3",
+    "crib rmi --prune",
+    "crib rmi $(crib images -q)",
+  ],
   options: {
     force: { kind: "flag", short: "f", help: "an image that is not there is no failure" },
+    prune: { kind: "flag", help: "all that nothing uses" },
   },
-  positionals: { min: 1, max: Number.POSITIVE_INFINITY },
-  async run(env, { force }, keys) {
+  positionals: { min: 0, max: Number.POSITIVE_INFINITY },
+  async run(env, { force, prune }, named) {
+    if (prune === named.length > 0) throw new UsageError("either images or --prune");
     using cri = env.connect();
+    const keys = prune ? await unusedImages(cri, env.ctx.signal) : named;
     return await eachOf(env, keys, async (key) => {
       const image = await findImage(cri, key, env.ctx.signal);
       if (image === undefined) {
@@ -31,3 +41,20 @@ export const rmi = defineCommand({
     });
   },
 });
+
+async function unusedImages(cri: CriClient, signal: AbortSignal): Promise<readonly string[]> {
+  const [{ images }, { containers }] = await Promise.all([
+    cri.images.listImages({}, { signal }),
+    cri.runtime.listContainers({}, { signal }),
+  ]);
+  // Runtimes tell a container's image by its id, its name or a digest.
+  const used = new Set(
+    containers.flatMap(({ image, imageId, imageRef }) => [image?.image, imageId, imageRef]),
+  );
+  return images
+    .filter(({ pinned }) => !pinned)
+    .filter(({ id, repoTags, repoDigests }) => {
+      return ![id, ...repoTags, ...repoDigests].some((name) => used.has(name));
+    })
+    .map(({ id }) => id);
+}

@@ -12,9 +12,14 @@ export const stop = defineCommand({
   usage: "NAME|ID...",
   details:
     "A container gets its stop signal and, after the time given, SIGKILL. A pod is stopped with all its\ncontainers, and its network is taken away.",
-  examples: ["crib stop web", "crib stop --time 0 --container web", "crib stop $(crib ps -q)"],
+  examples: ["crib stop web", "crib stop -t 0 --container web", "crib stop $(crib ps -q)"],
   options: {
-    time: { kind: "value", argument: "SECONDS", help: `grace (default ${defaultSeconds})` },
+    time: {
+      kind: "value",
+      short: "t",
+      argument: "SECONDS",
+      help: `grace (default ${defaultSeconds})`,
+    },
     ...targetOptions,
   },
   positionals: { min: 1, max: Number.POSITIVE_INFINITY },
