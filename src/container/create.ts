@@ -16,7 +16,7 @@ import type { ContainerDeps } from "./deps.ts";
 import type { SandboxEnvironment } from "./environment.ts";
 import { getHandler } from "./handlers.ts";
 import { mountImageVolumes, withImageRefs } from "./image-volumes.ts";
-import { logPathOf } from "./log-path.ts";
+import { logPathOf, podLogDirectoryOf } from "./log-path.ts";
 import { placeNetDevices } from "./net-devices.ts";
 import { type ProcessHolder, releaseMs } from "./release.ts";
 import { undoCreation } from "./remove.ts";
@@ -123,6 +123,7 @@ async function setUp(
     stdin: config.stdin,
     stdinOnce: config.stdinOnce,
     logPath,
+    podLogDirectory: podLogDirectoryOf(logPath, config.logPath),
     oomFiles: oomFiles(deps.cgroup, cgroupPath),
   });
   ensureOomScore(created, spec.process.oomScoreAdj);

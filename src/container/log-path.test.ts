@@ -1,5 +1,5 @@
 import { expect, test } from "bun:test";
-import { logPathOf } from "./log-path.ts";
+import { logPathOf, podLogDirectoryOf } from "./log-path.ts";
 
 test("logPathOf() joins below the directory", () => {
   expect(logPathOf("/var/log/pods/x/", "c/0.log")).toBe("/var/log/pods/x/c/0.log");
@@ -18,4 +18,12 @@ test("logPathOf() refuses to leave it", () => {
   ]) {
     expect(() => logPathOf(dir ?? "", path ?? "")).toThrow();
   }
+});
+
+test("podLogDirectoryOf() gives the directory back", () => {
+  for (const dir of ["/var/log/pods/x", "/x/"]) {
+    const path = logPathOf(dir, "c/0.log");
+    expect(podLogDirectoryOf(path, "c/0.log")).toBe(dir.replace(/\/$/, ""));
+  }
+  expect(podLogDirectoryOf("", "0.log")).toBeUndefined();
 });

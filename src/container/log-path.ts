@@ -20,3 +20,8 @@ export function logPathOf(logDirectory: string, logPath: string): string {
     throw invalidArgument(`log path is longer than ${maxPath} bytes`);
   return path;
 }
+
+/** The sandbox's `log_directory` again, from what `logPathOf` has answered. */
+export function podLogDirectoryOf(path: string, logPath: string): string | undefined {
+  return path === "" ? undefined : path.slice(0, -logPath.length).replace(/\/+$/, "") || undefined;
+}

@@ -7,6 +7,7 @@ import { readExitRecord } from "../runtime/exit-record.ts";
 import { type Container, processOf } from "./container.ts";
 import type { ContainerDeps } from "./deps.ts";
 import { recordExit } from "./exit.ts";
+import { podLogDirectoryOf } from "./log-path.ts";
 import { releaseMs, releaseProcess } from "./release.ts";
 import { undoCreation } from "./remove.ts";
 
@@ -70,6 +71,7 @@ async function adopt(ctx: Context, deps: ContainerDeps, container: Container): P
       stdin: container.config.stdin,
       stdinOnce: container.config.stdinOnce,
       logPath: container.logPath,
+      podLogDirectory: podLogDirectoryOf(container.logPath, container.config.logPath),
       oomFiles: oomFiles(deps.cgroup, container.cgroupPath),
       process: { pid: process.pid, startTime: process.pidStartTime },
     });

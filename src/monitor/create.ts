@@ -31,7 +31,9 @@ export function createContainer(
 ): number {
   using attempt = new DisposableStack();
   using attemptOnly = new DisposableStack();
-  const log = request.logPath === "" ? undefined : attempt.use(new LogFile(request.logPath));
+  const { logPath, podLogDirectory } = request;
+  const log =
+    logPath === "" ? undefined : attempt.use(new LogFile(logPath, podLogDirectory).open());
   const stdio = openStdio(request, attempt);
   const { consoleSocket } = request;
   const console =

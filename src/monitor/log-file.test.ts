@@ -1,5 +1,15 @@
 import { afterAll, expect, test } from "bun:test";
-import { mkdtempSync, readFileSync, renameSync, rmSync, statSync, symlinkSync } from "node:fs";
+import {
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { LogFile } from "./log-file.ts";
 
@@ -9,13 +19,13 @@ afterAll(() => rmSync(dir, { recursive: true }));
 const put = (log: LogFile, text: string) => log.append(Buffer.from(text), text.length, "stdout");
 
 test("LogFile is there at once, 0640, with its directory", () => {
-  using log = new LogFile(`${dir}/a/b/0.log`);
+  using log = new LogFile(`${dir}/a/b/0.log`).open();
   expect(statSync(log.path).mode & 0o777).toBe(0o640);
   expect(log.size).toBe(0);
 });
 
 test("LogFile.reopen() goes on in a new file after a rename", () => {
-  using log = new LogFile(`${dir}/r.log`);
+  using log = new LogFile(`${dir}/r.log`).open();
   put(log, "old\n");
   renameSync(log.path, `${log.path}.1`);
   put(log, "late\n");
@@ -26,7 +36,7 @@ test("LogFile.reopen() goes on in a new file after a rename", () => {
 });
 
 test("LogFile.rewind() takes back the end", () => {
-  using log = new LogFile(`${dir}/w.log`);
+  using log = new LogFile(`${dir}/w.log`).open();
   put(log, "one\n");
   put(log, "two\n");
   log.rewind(4);
@@ -36,6 +46,36 @@ test("LogFile.rewind() takes back the end", () => {
 
 test("LogFile refuses a link and a device", () => {
   symlinkSync("/etc/passwd", `${dir}/link.log`);
-  expect(() => new LogFile(`${dir}/link.log`)).toThrow(/ELOOP/);
-  expect(() => new LogFile("/dev/null")).toThrow(/regular/);
+  expect(() => new LogFile(`${dir}/link.log`).open()).toThrow(/ELOOP/);
+  expect(() => new LogFile("/dev/null").open()).toThrow(/regular/);
+});
+
+test("LogFile follows no link below the pod's directory, not when it is opened again either", () => {
+  const canary = `${dir}/canary`;
+  mkdirSync(canary);
+  symlinkSync(dir, `${dir}/all`); // where the node keeps its logs may be a link
+  using log = new LogFile(`${dir}/all/pod/c/0.log`, `${dir}/all/pod`).open();
+  put(log, "one\n");
+  for (const place of [`${dir}/pod/c`, `${dir}/pod`]) {
+    renameSync(place, `${place}.old`);
+    symlinkSync(canary, place);
+    expect(() => log.reopen()).toThrow(/ENOTDIR/);
+    expect(() => new LogFile(log.path, `${dir}/all/pod`).open()).toThrow(/ENOTDIR/);
+    rmSync(place);
+    renameSync(`${place}.old`, place);
+  }
+  put(log, "two\n");
+  expect(readFileSync(log.path, "utf8")).toBe("one\ntwo\n");
+  expect(readdirSync(canary)).toEqual([]);
+});
+
+test("LogFile of a running container that cannot be opened says later what is missing", () => {
+  writeFileSync(`${dir}/none`, "");
+  using log = new LogFile(`${dir}/none/0.log`).openIfPossible();
+  put(log, "lost\n");
+  rmSync(`${dir}/none`);
+  put(log, "kept\n");
+  const [gap, line] = readFileSync(log.path, "utf8").split("\n");
+  expect(gap).toContain("crib: 5 bytes of this log are missing");
+  expect(line).toBe("kept");
 });

@@ -1,17 +1,10 @@
-import {
-  closeSync,
-  constants,
-  fchmodSync,
-  fstatSync,
-  ftruncateSync,
-  mkdirSync,
-  openSync,
-} from "node:fs";
-import { dirname } from "node:path";
+import { closeSync, constants, fchmodSync, fstatSync, ftruncateSync, openSync } from "node:fs";
+import { basename, dirname } from "node:path";
 import { describe } from "../lib/errors.ts";
 import { realtimeNs } from "../os/clock.ts";
 import { writeFrom } from "../os/io.ts";
 import { formatTime, type LogStream } from "./cri-log.ts";
+import { openLogDirectory } from "./log-directory.ts";
 
 const flags =
   constants.O_WRONLY |
@@ -26,15 +19,34 @@ const flags =
  */
 export class LogFile implements Disposable {
   readonly path: string;
-  #fd: number;
+  readonly #podDirectory: string | undefined;
+  /** `undefined` while the file of a running container cannot be opened: a full or read-only disk. */
+  #fd: number | undefined;
   /** How long the file is; nobody else appends to it. */
-  #size: number;
+  #size = 0;
   #dropped = 0;
   #reason = "";
 
-  constructor(path: string) {
+  /** `podDirectory`: the directory of all of the pod's logs, below which no link is followed. */
+  constructor(path: string, podDirectory?: string) {
     this.path = path;
-    [this.#fd, this.#size] = open(path);
+    this.#podDirectory = podDirectory;
+  }
+
+  /** Throws where the file cannot be opened. */
+  open(): this {
+    this.reopen();
+    return this;
+  }
+
+  /** Of a container that runs already: where the file cannot be opened, its output is dropped until it can. */
+  openIfPossible(): this {
+    try {
+      this.reopen();
+    } catch (err) {
+      this.#reason = describe(err);
+    }
+    return this;
   }
 
   get size(): number {
@@ -43,15 +55,15 @@ export class LogFile implements Disposable {
 
   /** The kubelet has renamed the file: from now on a new one at the same path. The old one stays when that fails. */
   reopen(): void {
-    const [fd, size] = open(this.path);
-    closeSync(this.#fd);
+    const [fd, size] = open(this.path, this.#podDirectory);
+    if (this.#fd !== undefined) closeSync(this.#fd);
     this.#fd = fd;
     this.#size = size;
   }
 
   /** Takes back what was written after `size`. */
   rewind(size: number): void {
-    if (size >= this.#size) return;
+    if (size >= this.#size || this.#fd === undefined) return;
     ftruncateSync(this.#fd, size);
     this.#size = size;
   }
@@ -71,8 +83,10 @@ export class LogFile implements Disposable {
   }
 
   #write(bytes: Buffer, length: number): boolean {
+    if (this.#fd === undefined) this.openIfPossible();
     const before = this.#size;
     try {
+      if (this.#fd === undefined) throw new Error(this.#reason);
       for (let at = 0; at < length; ) {
         const written = writeFrom(this.#fd, bytes, at, length - at) ?? 0;
         if (written === 0) throw new Error("the file takes no more");
@@ -92,14 +106,13 @@ export class LogFile implements Disposable {
   }
 
   [Symbol.dispose](): void {
-    closeSync(this.#fd);
+    if (this.#fd !== undefined) closeSync(this.#fd);
   }
 }
 
-/** The kubelet makes the directory; a client like crictl may not have. */
-function open(path: string): readonly [fd: number, size: number] {
-  mkdirSync(dirname(path), { recursive: true, mode: 0o755 });
-  const fd = openSync(path, flags, 0o640);
+function open(path: string, podDirectory: string | undefined): readonly [fd: number, size: number] {
+  using directory = openLogDirectory(dirname(path), podDirectory);
+  const fd = openSync(`/proc/self/fd/${directory.fd}/${basename(path)}`, flags, 0o640);
   try {
     const stat = fstatSync(fd);
     if (!stat.isFile()) throw new Error(`log ${path}: not a regular file`);

@@ -14,7 +14,10 @@ import type { ContainerRecord } from "./record.ts";
 export function restoreContainer(record: ContainerRecord): MonitoredContainer {
   const { plan, exited, isStdinClosed = false } = record;
   using attempt = new DisposableStack();
-  const log = plan.logPath === "" ? undefined : attempt.use(new LogFile(plan.logPath));
+  const log =
+    plan.logPath === ""
+      ? undefined
+      : attempt.use(new LogFile(plan.logPath, plan.podLogDirectory).openIfPossible());
   const pidfd = exited === undefined ? openProcess(record) : undefined;
   if (pidfd !== undefined) attempt.use(pidfd);
   const process = { pid: record.pid, startTime: record.startTime, pidfd };

@@ -44,6 +44,8 @@ export interface ContainerPlan {
   readonly dir: string;
   /** Empty: nobody wants the output. */
   readonly logPath: string;
+  /** Where it and those of the pod's other containers are: no link is followed from here on. */
+  readonly podLogDirectory?: string | undefined;
   readonly exitFile: string;
   /** memory.oom_control (v1) or memory.events (v2) of the container; the first that exists counts. */
   readonly oomFiles: readonly string[];
@@ -51,8 +53,10 @@ export interface ContainerPlan {
 
 /** The plan alone, of something that also has one. */
 export function planOf(plan: ContainerPlan): ContainerPlan {
-  const { container, terminal, stdin, stdinOnce, dir, logPath, exitFile, oomFiles } = plan;
-  return { container, terminal, stdin, stdinOnce, dir, logPath, exitFile, oomFiles };
+  const { container, terminal, stdin, stdinOnce, dir, exitFile, oomFiles } = plan;
+  const { logPath, podLogDirectory } = plan;
+  const log = { logPath, podLogDirectory };
+  return { container, terminal, stdin, stdinOnce, dir, ...log, exitFile, oomFiles };
 }
 
 export interface CreateRequest extends ContainerPlan {
@@ -242,6 +246,7 @@ export function readPlan(object: JsonObject, what: string): ContainerPlan {
     stdinOnce: asBoolean(object["stdinOnce"], `${what}.stdinOnce`),
     dir: asPath(object["dir"], `${what}.dir`),
     logPath: logPath === "" ? "" : asPath(logPath, `${what}.logPath`),
+    podLogDirectory: optional(object["podLogDirectory"], `${what}.podLogDirectory`, asPath),
     exitFile: asPath(object["exitFile"], `${what}.exitFile`),
     oomFiles: asList(object["oomFiles"], `${what}.oomFiles`, asPath),
   };

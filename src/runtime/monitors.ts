@@ -33,6 +33,7 @@ interface ContainerOptions {
   readonly stdinOnce: boolean;
   /** Empty: nobody wants the output. */
   readonly logPath: string;
+  readonly podLogDirectory?: string | undefined;
   readonly oomFiles: readonly string[];
 }
 
@@ -128,6 +129,7 @@ export class Monitors implements AsyncDisposable {
       stdinOnce: options.stdinOnce,
       dir: bundle.dir,
       logPath: options.logPath,
+      podLogDirectory: options.podLogDirectory,
       exitFile: bundle.exitFile,
       oomFiles: options.oomFiles,
       createArgv: handler.createArgv({

@@ -1,47 +1,12 @@
 import { expect, test } from "bun:test";
-import { closeSync, mkdirSync, openSync, rmSync, writeSync } from "node:fs";
+import { rmSync } from "node:fs";
 import { Code, ConnectError } from "@connectrpc/connect";
 import { Daemon } from "../harness/daemon.ts";
 import { eventually } from "../harness/eventually.ts";
 import { leftOvers } from "../harness/leaks.ts";
 import { runPod, startScript } from "../harness/pod.ts";
+import { fill, smallDisk } from "../harness/small-disk.ts";
 import { tempDir } from "../harness/temp-dir.ts";
-
-/** A file system of its own, so small that it is full at once. */
-function smallDisk(path: string, megabytes: number): Disposable {
-  const image = `${path}.img`;
-  run("truncate", "-s", `${megabytes}M`, image);
-  run("mkfs.ext4", "-q", image);
-  mkdirSync(path);
-  run("mount", "-o", "loop", image, path);
-  return {
-    [Symbol.dispose]: () => {
-      run("umount", path);
-      rmSync(image);
-    },
-  };
-}
-
-function run(...argv: readonly string[]): void {
-  const { exitCode, stderr } = Bun.spawnSync([...argv]);
-  if (exitCode !== 0) throw new Error(`${argv.join(" ")}: ${stderr}`);
-}
-
-/** Writes until there is no room for one more byte. */
-function fill(path: string): void {
-  const fd = openSync(path, "w");
-  try {
-    for (let size = 1 << 20; size >= 1; size >>= 1) {
-      try {
-        for (;;) if (writeSync(fd, Buffer.alloc(size)) < size) break;
-      } catch {
-        // The next, smaller one may fit.
-      }
-    }
-  } finally {
-    closeSync(fd);
-  }
-}
 
 async function codeOf(call: Promise<unknown>): Promise<Code | undefined> {
   try {

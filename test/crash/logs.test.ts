@@ -1,0 +1,71 @@
+import { expect, test } from "bun:test";
+import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, symlinkSync } from "node:fs";
+import { dirname } from "node:path";
+import { Daemon } from "../harness/daemon.ts";
+import { eventually } from "../harness/eventually.ts";
+import { failure } from "../harness/failure.ts";
+import { readLog, runPod, startScript, statusOf } from "../harness/pod.ts";
+import { fill, smallDisk } from "../harness/small-disk.ts";
+import { tempDir } from "../harness/temp-dir.ts";
+
+const rotations = 8;
+const writer = "i=0; while [ ! -e /stop ]; do seq $i $((i+999)); i=$((i+1000)); done; exit 4";
+
+test("a log that is rotated all the time, under a fast writer and while its monitor is killed, has every line once", async () => {
+  using dir = tempDir();
+  await using daemon = await Daemon.start({ demoImage: true });
+  const { cri } = daemon;
+  const pod = await runPod(cri, dir.path);
+  const containerId = await startScript(cri, pod, writer);
+  const { logPath } = await statusOf(cri, containerId);
+  const parts: string[] = [];
+  for (let i = 0; i < rotations; i++) {
+    await Bun.sleep(50);
+    parts.push(`${logPath}.${i}`);
+    renameSync(logPath, `${logPath}.${i}`);
+    await cri.runtime.reopenContainerLog({ containerId });
+    if (i === rotations / 2) for (const pid of daemon.monitors()) process.kill(pid, "SIGKILL");
+  }
+  await cri.runtime.execSync({ containerId, cmd: ["touch", "/stop"] });
+  await eventually(async () => expect((await statusOf(cri, containerId)).exitCode).toBe(4));
+  const written = [...parts, logPath]
+    .map((path) => readLog(path))
+    .join("")
+    .split("\n")
+    .slice(0, -1);
+  expect(written.length).toBeGreaterThan(1000);
+  expect(written.findIndex((line, i) => line !== String(i))).toBe(-1);
+}, 90_000);
+
+test("a log on a full disk stops no container, and says what is missing; a link in its place is not followed", async () => {
+  using dir = tempDir("/var/tmp");
+  using _disk = smallDisk(`${dir.path}/logs`, 8);
+  await using daemon = await Daemon.start({ demoImage: true });
+  const { cri } = daemon;
+  const pod = await runPod(cri, `${dir.path}/logs`);
+  const script = "i=0; while :; do echo line $i; i=$((i+1)); echo $i > /count; done";
+  const containerId = await startScript(cri, pod, script);
+  const count = async () => {
+    const { stdout } = await cri.runtime.execSync({ containerId, cmd: ["cat", "/count"] });
+    return Number(Buffer.from(stdout).toString());
+  };
+  const { logPath } = await statusOf(cri, containerId);
+  fill(`${dir.path}/logs/ballast`);
+  await Bun.sleep(300);
+  const before = await count();
+  for (const pid of daemon.monitors()) process.kill(pid, "SIGKILL"); // its successor finds the disk full
+  await eventually(async () => expect(await count()).toBeGreaterThan(before + 1000));
+  rmSync(`${dir.path}/logs/ballast`);
+  await eventually(() =>
+    expect(readFileSync(logPath, "latin1")).toMatch(/ crib: \d+ bytes of this log are missing: /),
+  );
+
+  const canary = `${dir.path}/canary`;
+  mkdirSync(canary);
+  renameSync(dirname(logPath), `${dirname(logPath)}.old`);
+  symlinkSync(canary, dirname(logPath));
+  await failure(cri.runtime.reopenContainerLog({ containerId }));
+  await failure(startScript(cri, pod, "echo hello"));
+  expect(readdirSync(canary)).toEqual([]);
+  await cri.runtime.removePodSandbox({ podSandboxId: pod.id });
+}, 60_000);
