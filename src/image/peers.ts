@@ -93,7 +93,10 @@ async function findOn(
     config: await repository.fetchBlob(ctx, manifest.config, maxImageConfigBytes),
     layers: manifest.layers,
     artifact: manifest.artifact,
-    signatures: registrySignatures(() => repository),
+    signatures: {
+      find: (inner, subject) =>
+        registrySignatures(() => repository).find(withTimeout(inner, findMs), subject),
+    },
     source: registrySource(deps, repository),
   };
 }

@@ -14,6 +14,7 @@ import {
   makeIndex,
   makeLayer,
   pushImage,
+  sha256,
 } from "../harness/images/oci-image.ts";
 import {
   bundleImages,
@@ -230,16 +231,95 @@ describe.skipIf(!isPossible)("a policy that asks for signatures", () => {
     await pull(second.images, "app/mirrored:1");
   });
 
+  /** The registry, but for what `answer` answers itself. */
+  function inFront(answer: (path: string) => Response | undefined) {
+    const asked: string[] = [];
+    const proxy = Bun.serve({
+      port: 0,
+      fetch: (request) => {
+        const path = new URL(request.url).pathname;
+        asked.push(path);
+        const { headers } = request;
+        return answer(path) ?? fetch(`${registry.url}${path}`, { headers });
+      },
+    });
+    return { url: proxy.url.href, asked, [Symbol.asyncDispose]: () => proxy.stop(true) };
+  }
+
+  test("asks the referrers API, and for the tag that stands in for it where that is none", async () => {
+    const image = imageOf("referrers");
+    const { digest } = image.manifest;
+    await push("app/referred", image);
+    const index = bundleImages(image.manifest, [bundleOf(signer, signStatement(digest))]);
+    // Under another tag: the manifests are there, and nothing says what they refer to.
+    await pushImage(registry.url, "app/referred", "elsewhere", index);
+    let answer = () => new Response("", { status: 404 });
+    await using front = inFront((path) => (path.includes("/referrers/") ? answer() : undefined));
+    const { images } = await open(
+      { default: [signedDigest] },
+      { [host]: `server = "${front.url}"` },
+    );
+    const listed = (body: string | Uint8Array<ArrayBuffer>) => () =>
+      new Response(body, {
+        headers: { "content-type": "application/vnd.oci.image.index.v1+json" },
+      });
+    const none = JSON.stringify({ schemaVersion: 2, manifests: [] });
+    for (const nothing of [answer, listed("<html>welcome</html>"), listed(none)]) {
+      answer = nothing;
+      expect(await refusalOf(images, "app/referred:1")).toEndWith("it has no signature");
+    }
+    answer = listed(Buffer.alloc(5 << 20, 0x20));
+    expect(await refusalOf(images, "app/referred:1")).toContain("answer over 4194304 bytes");
+    answer = listed(new Uint8Array(index.manifest.bytes));
+    await pull(images, "app/referred:1");
+    answer = () => new Response("", { status: 405 });
+    await pushImage(registry.url, "app/referred", digest.replace(":", "-"), index);
+    await pull(images, "app/referred:1");
+  });
+
+  test("reads no more than signatures can be", async () => {
+    const image = imageOf("too much");
+    const { digest } = image.manifest;
+    const huge = simpleSignature(Buffer.alloc(2 << 20, 0x20), Buffer.alloc(64));
+    const payload = simplePayload(digest, `${host}/bad/much`);
+    const right = simpleSignature(payload, signBytes(signer, payload));
+    const wrong = Array.from({ length: 50 }, () => simpleSignature(payload, Buffer.alloc(64)));
+    await push("bad/much", image, [signatureImage([huge, ...wrong, right])]);
+    await using front = inFront(() => undefined);
+    const { images } = await open({ default: [signed] }, { [host]: `server = "${front.url}"` });
+    expect(await refusalOf(images, "bad/much:1")).toContain("not by the policy's key");
+    expect(front.asked.some((path) => path.endsWith(sha256(payload)))).toBe(true);
+    expect(front.asked.some((path) => path.endsWith(sha256(huge.payload)))).toBe(false);
+    await push("bad/much", image, [signatureImage([huge, right])]);
+    await pull(images, "bad/much:1");
+  });
+
+  test("resolves a tag once: what is verified is what is stored", async () => {
+    const image = imageOf("first");
+    await push("app/moving", image, [sign(image.manifest.digest, "app/moving")]);
+    const other = imageOf("second");
+    await pushImage(registry.url, "app/moving", "2", other);
+    let times = 0;
+    await using front = inFront((path) => {
+      if (!path.endsWith("/manifests/1") || times++ === 0) return undefined;
+      const { bytes, mediaType } = other.manifest;
+      return new Response(new Uint8Array(bytes), { headers: { "content-type": mediaType } });
+    });
+    const { images } = await open({ default: [signed] }, { [host]: `server = "${front.url}"` });
+    const { repoDigests } = await pull(images, "app/moving:1");
+    expect(repoDigests).toEqual([`${host}/app/moving@${image.manifest.digest}`]);
+    expect(front.asked.filter((path) => path.endsWith("/manifests/1"))).toHaveLength(1);
+    const again = await pull(images, "app/moving:1").catch((err: unknown) => err);
+    expect(messageOf(again)).toContain(`${other.manifest.digest} is refused by`);
+    expect(images.images.get(`${host}/app/moving:1`).repoDigests).toEqual(repoDigests);
+  });
+
   test("is not fulfilled by a registry that cannot be asked", async () => {
     const image = imageOf("away");
     await push("app/away", image, [sign(image.manifest.digest, "app/away")]);
-    using proxy = Bun.serve({
-      port: 0,
-      fetch: (request) =>
-        /sha256-|referrers/.test(request.url)
-          ? new Response("", { status: 503 })
-          : fetch(`${registry.url}${new URL(request.url).pathname}`, { headers: request.headers }),
-    });
+    await using proxy = inFront((path) =>
+      /sha256-|referrers/.test(path) ? new Response("", { status: 503 }) : undefined,
+    );
     const { images } = await open({ default: [signed] }, { [host]: `server = "${proxy.url}"` });
     const failure = await pull(images, "app/away:1").catch((err: unknown) => err);
     expect(reasonOf(failure)).toBe("RegistryUnavailable");

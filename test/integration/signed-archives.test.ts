@@ -5,8 +5,12 @@ import { zstdCompressSync } from "node:zlib";
 import { exportImages } from "../../src/image/export.ts";
 import { importArchive } from "../../src/image/import.ts";
 import type { OpenImages } from "../../src/image/open.ts";
-import { describe as messageOf, reasonOf } from "../../src/lib/errors.ts";
+import { findServedBlob, findServedManifest } from "../../src/image/served-images.ts";
+import { registrySignatures } from "../../src/image/signatures/registry-signatures.ts";
+import { signaturesIn } from "../../src/image/signatures/source.ts";
+import { AppError, describe as messageOf, reasonOf } from "../../src/lib/errors.ts";
 import { silentLog } from "../../src/lib/log.ts";
+import { digestOf, parseDigest } from "../../src/oci/digest.ts";
 import { type Image, layoutFiles, makeImage, makeLayer } from "../harness/images/oci-image.ts";
 import {
   bundleImages,
@@ -163,6 +167,32 @@ test.skipIf(!isRoot)("an image without a name is the default's case", async () =
     archiveOf([{ image }, tagged]),
   );
   expect(imported?.repoTags).toEqual([]);
+});
+
+test.skipIf(!isRoot).each([
+  ["a payload", tagged, "matchRepository"],
+  ["a bundle", referring, "matchDigest"],
+])("%s is served to other nodes where cosign has it", async (_, signature, identity) => {
+  using dir = tempDir("/var/tmp");
+  const images = await open(dir.path, identity);
+  await importBytes(dir.path, images, archiveOf([itself, signature]));
+  const served = { registry: "images.test", repository: "app/web" };
+  const notServed = () => new AppError("not served", { kind: "not-found" });
+  const source = registrySignatures(() => ({
+    findReferrers: () => Promise.resolve(undefined),
+    async fetchManifest(_ctx, tagOrDigest) {
+      const found = await findServedManifest(ctx, images, served, tagOrDigest);
+      if (found === undefined) throw notServed();
+      return found;
+    },
+    async fetchBlob(_ctx, blob) {
+      const found = await findServedBlob(ctx, images, served, blob.digest);
+      if (found === undefined) throw notServed();
+      return Buffer.concat(await Array.fromAsync(found.read()));
+    },
+  }));
+  expect((await source.find(ctx, parseDigest(digest))).flatMap(signaturesIn)).toHaveLength(1);
+  expect(await source.find(ctx, digestOf("another"))).toEqual([]);
 });
 
 test.skipIf(!isRoot).each([
