@@ -118,6 +118,20 @@ test("TarReader reads base-256 numbers and refuses negative sizes", () => {
   expect(() => read(member({ size: `\x80${"\xff".repeat(11)}` }))).toThrow("bad size");
 });
 
+test("an archive ends where all of an entry is there, be its padding there or not", () => {
+  const archive = member({ name: "a", data: "x".repeat(34) });
+  for (const size of [512 + 34, 512 + 35, 1023, 1024]) {
+    expect(read(archive.subarray(0, size)).map(({ data }) => data.length)).toEqual([34]);
+  }
+  for (const size of [1, 511, 512, 512 + 33]) {
+    expect(() => read(archive.subarray(0, size))).toThrow("middle of an entry");
+  }
+  const extension = pax({ path: "a" });
+  for (const size of [512 + 10, 600, 1024]) {
+    expect(() => read(extension.subarray(0, size))).toThrow("middle of an entry");
+  }
+});
+
 test.each([
   ["two PAX headers", [pax({ path: "a" }), pax({ path: "b" }), member({})]],
   ["a PAX and a GNU name", [pax({ path: "a" }), member({ type: "L", data: "b\0" }), member({})]],

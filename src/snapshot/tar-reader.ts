@@ -113,9 +113,13 @@ export class TarReader {
     }
   }
 
-  /** To be called when no more bytes come. An archive may end without the two zero blocks. */
+  /**
+   * To be called when no more bytes come. An archive may end without the two zero blocks, and even without the padding of
+   * its last entry: umoci insert --opaque writes such layers, and Go's programs read them.
+   */
   finish(): void {
-    const isBoundary = this.#state === "header" && this.#filled === 0;
+    const isBoundary =
+      this.#state === "padding" || (this.#state === "header" && this.#filled === 0);
     if (this.#state !== "end" && !(isBoundary && this.#isUnclaimed())) {
       throw invalidArgument("tar archive ends in the middle of an entry");
     }
