@@ -1,4 +1,4 @@
-import { mkdirSync, readdirSync, rmSync, statSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, rmSync, statSync } from "node:fs";
 import { basename, join } from "node:path";
 import { type Digest, digestHex, digestOf } from "../oci/digest.ts";
 import { Ingest, type IngestOptions } from "./ingest.ts";
@@ -19,6 +19,7 @@ interface OpenIngest {
 const expiryMs = 24 * 3600_000;
 const defaultSyncEveryMs = 5000;
 const originDigits = 16;
+const blockBytes = 512;
 
 /** An ingest for as long as it is used: what is not removed until then stays for the next who wants the blob. */
 export interface IngestLease extends AsyncDisposable {
@@ -86,6 +87,17 @@ export class IngestStore {
     this.#delete(name);
   }
 
+  /** What all of them take on the disk, be they under way or left for the next attempt. */
+  usage(): { readonly usedBytes: number; readonly inodes: number } {
+    const files = readdirSync(this.#directory).flatMap((name) => {
+      const path = join(this.#directory, name);
+      return [path, ...namesIn(path).map((file) => join(path, file))];
+    });
+    const found = files.flatMap((file) => statSync(file, { throwIfNoEntry: false }) ?? []);
+    const usedBytes = found.reduce((sum, { blocks }) => sum + blocks * blockBytes, 0);
+    return { usedBytes, inodes: found.length };
+  }
+
   /** Removes what nobody has added to for a day; also what says it is from another day to come. */
   expire(now: number = Date.now()): void {
     for (const name of readdirSync(this.#directory)) {
@@ -101,6 +113,11 @@ export class IngestStore {
 
 function nameOf({ digest, sizeBytes, origin }: IngestKey): string {
   return `${digestHex(digest)}.${sizeBytes}.${digestHex(digestOf(origin)).slice(0, originDigits)}`;
+}
+
+/** Empty where it has just gone. */
+function namesIn(directory: string): readonly string[] {
+  return existsSync(directory) ? readdirSync(directory) : [];
 }
 
 function newestIn(path: string): number {

@@ -118,6 +118,23 @@ test("who opens the same blob of the same origin shares it; removed, it goes wit
   expect(readdirSync(dir.path)).toEqual([]);
 });
 
+test("usage() is what du finds", async () => {
+  using dir = tempDir();
+  const store = openStore(dir.path);
+  const du = (path: string, option: string) =>
+    Number(Bun.spawnSync(["du", "-s", option, path]).stdout.toString().split("\t")[0]);
+  const [bytesBefore, inodesBefore] = [du(dir.path, "--block-size=1"), du(dir.path, "--inodes")];
+  expect(store.usage()).toEqual({ usedBytes: 0, inodes: 0 });
+  await using first = store.open(key);
+  await using second = store.open({ ...key, origin: "other.test" });
+  await write(first.ingest, 0, 30);
+  await write(second.ingest, 50, 100);
+  expect(store.usage()).toEqual({
+    usedBytes: du(dir.path, "--block-size=1") - bytesBefore,
+    inodes: du(dir.path, "--inodes") - inodesBefore,
+  });
+});
+
 test("a discarded ingest begins anew, for all who open it from then on", async () => {
   using dir = tempDir();
   const store = openStore(dir.path);

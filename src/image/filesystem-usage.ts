@@ -1,3 +1,4 @@
+import type { IngestStore } from "../content/ingest-store.ts";
 import type { KeptBlobs } from "../content/kept-blobs.ts";
 import { type Context, withTimeout } from "../lib/context.ts";
 import type { LayerStore, Snapshotter, Usage } from "../snapshot/snapshotter.ts";
@@ -7,12 +8,16 @@ export interface FilesystemUsage extends Usage {
   readonly mountpoint: string;
 }
 
-/** What images and what containers take (CRI ImageFsInfo): from figures kept for each layer and each writable part. */
+/**
+ * What images, whole or still coming, and what containers take (CRI ImageFsInfo): from figures kept for each layer and
+ * each writable part.
+ */
 export async function filesystemUsage(
   ctx: Context,
   deps: {
     readonly layers: Pick<LayerStore, "listLayers" | "directory">;
     readonly kept: Pick<KeptBlobs, "list">;
+    readonly ingests: Pick<IngestStore, "usage">;
     readonly snapshots: Pick<Snapshotter, "list" | "usage">;
   },
 ): Promise<{ readonly images: FilesystemUsage; readonly containers: FilesystemUsage }> {
@@ -25,7 +30,7 @@ export async function filesystemUsage(
   ctx.signal.throwIfAborted();
   const kept = deps.kept.list().map(([, { usedBytes }]) => ({ usedBytes, inodes: 1 }));
   return {
-    images: { mountpoint, ...sum([...deps.layers.listLayers(), ...kept]) },
+    images: { mountpoint, ...sum([...deps.layers.listLayers(), ...kept, deps.ingests.usage()]) },
     containers: { mountpoint, ...sum(writable) },
   };
 }

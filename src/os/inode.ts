@@ -66,6 +66,8 @@ export interface FileStatus extends Owner {
   /** Type and permission bits. */
   readonly mode: number;
   readonly sizeBytes: number;
+  /** On the disk. */
+  readonly usedBytes: number;
   /** The same for all names of a file. */
   readonly inode: bigint;
   /** Major and minor number of a device node. */
@@ -93,6 +95,7 @@ export function findStatus(name: Name): FileStatus | undefined {
     gid: at.getUint32(24, true),
     mode: at.getUint16(28, true),
     sizeBytes: Number(at.getBigUint64(40, true)),
+    usedBytes: Number(at.getBigUint64(48, true)) * 512,
     inode: at.getBigUint64(32, true),
     mtime: { seconds: Number(at.getBigInt64(112, true)), nanoseconds: at.getUint32(120, true) },
     device: [at.getUint32(128, true), at.getUint32(132, true)],

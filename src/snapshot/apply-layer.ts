@@ -44,8 +44,7 @@ class UnpackingLayer {
   }
 
   finish(): TreeReport {
-    const recipeBytes = this.#recorder.finish();
-    const tree = this.#writer.finish();
-    return { ...tree, sizeBytes: tree.sizeBytes + recipeBytes };
+    this.#recorder.finish();
+    return this.#writer.finish();
   }
 }

@@ -21,7 +21,7 @@ export const layerLimits: LayerLimits = {
 export interface TreeReport {
   readonly entries: number;
   readonly inodes: number;
-  /** Disk space, as far as blocks tell. */
+  /** Disk space: whole blocks of files, and what directories take. */
   readonly sizeBytes: number;
   /** The archive says itself what the root directory is like. */
   readonly hasRootEntry: boolean;

@@ -52,7 +52,7 @@ export class LayerWriter implements TarSink {
   #file: OpenFile | undefined;
   #entries = 0;
   #inodes = 1;
-  #sizeBytes = blockBytes;
+  #sizeBytes = 0;
   #deferredBytes = 0;
   #hasRootEntry = false;
   #isRootOpaque = false;
@@ -110,12 +110,23 @@ export class LayerWriter implements TarSink {
     return {
       entries: this.#entries,
       inodes: this.#inodes,
-      sizeBytes: this.#sizeBytes,
+      sizeBytes: this.#sizeBytes + this.#directoryBytes(),
       hasRootEntry: this.#hasRootEntry,
       isRootOpaque: this.#isRootOpaque,
       implied: [...this.#implied],
       links: [...this.#links],
     };
+  }
+
+  /** Known only now: a directory grows with what comes into it. */
+  #directoryBytes(): number {
+    const named = this.#directoryTimes.map(([path]) => path.join("/"));
+    let bytes = 0;
+    for (const name of new Set(["", ...named, ...this.#implied])) {
+      const status = findStatus(pathOf(name === "" ? [] : name.split("/")));
+      if (((status?.mode ?? 0) & S_IFMT) === S_IFDIR) bytes += status?.usedBytes ?? 0;
+    }
+    return bytes;
   }
 
   #place(path: Segments, entry: TarEntry): void {

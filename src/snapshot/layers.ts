@@ -22,6 +22,7 @@ import { type Digest, parseDigest } from "../oci/digest.ts";
 import { compareBelow } from "./compare-below.ts";
 import { inheritLooks } from "./inherit-looks.ts";
 import type { LayerReport } from "./layer-report.ts";
+import { measureOwn } from "./own-usage.ts";
 import { rebuildInChild } from "./rebuild-child.ts";
 import { RetiredLayers } from "./retired-layers.ts";
 import type { Layer, LayerStore, UnpackedLayer } from "./snapshotter.ts";
@@ -226,11 +227,12 @@ export class Layers implements LayerStore {
     }
     const below = report.isRootOpaque ? [] : chain.slice(0, -1);
     await this.#complete(ctx, directory, report, below);
+    const own = measureOwn(directory, report.links);
     const layer: StoredLayer = {
       chainId,
       diffId: report.diffId,
-      usedBytes: report.sizeBytes,
-      inodes: report.inodes + 2,
+      usedBytes: report.sizeBytes + own.usedBytes,
+      inodes: report.inodes + own.inodes,
       tarBytes: report.expandedBytes,
       isRootOpaque: report.isRootOpaque,
     };

@@ -28,7 +28,6 @@ export class RecipeEncoder {
   readonly #write: (bytes: Uint8Array) => void;
   readonly #block = Buffer.allocUnsafe(maxBlockBytes);
   #length = 0;
-  sizeBytes = 0;
 
   constructor(write: (bytes: Uint8Array) => void) {
     this.#write = write;
@@ -59,7 +58,6 @@ export class RecipeEncoder {
     length.writeUInt32LE(frame.byteLength);
     this.#write(length);
     this.#write(frame);
-    this.sizeBytes += length.byteLength + frame.byteLength;
     this.#length = 0;
   }
 

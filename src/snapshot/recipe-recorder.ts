@@ -55,11 +55,10 @@ export class RecipeRecorder {
     this.#keepUpTo(chunk.byteLength);
   }
 
-  /** To be called when no more bytes come. Answers what the recipe takes on disk. */
-  finish(): number {
+  /** To be called when no more bytes come. */
+  finish(): void {
     this.#reader.finish();
     this.#encoder.flush();
-    return this.#encoder.sizeBytes + this.#replacedBytes;
   }
 
   /** To be called before an entry replaces what is at `path`, a file or all of a directory: the contents are still wanted. */
