@@ -8,6 +8,8 @@ import { tarEnd, tarHeader, tarPadding } from "./tar.ts";
 export interface Manifest {
   readonly version: string;
   readonly parts: Readonly<Record<string, string>>;
+  /** How much of a file each of its pieces has, but for the last. */
+  readonly pieceSize: number;
   readonly files: readonly ManifestEntry[];
 }
 
@@ -17,6 +19,8 @@ type ManifestEntry =
       readonly mode: string;
       readonly size: number;
       readonly sha256: string;
+      /** SHA-256 of its parts, which the launcher compares at the same time. */
+      readonly pieces: readonly string[];
       readonly patches?: readonly Patch[];
     }
   | { readonly path: string; readonly link: string };
@@ -29,6 +33,9 @@ const level = 19;
  * does not mean compressing all of it again.
  */
 const pieceSize = 16 << 20;
+
+/** Of a file that is verified: small enough that all processors have work to the end. */
+const verifiedSize = 4 << 20;
 
 /** Everything that follows the launcher in the executable: tar.zst, manifest, trailer. */
 export async function packPayload(
@@ -49,7 +56,8 @@ export async function packPayload(
       path: file.path,
       mode: file.mode,
       size: content.length,
-      sha256: createHash("sha256").update(content).digest("hex"),
+      sha256: sha256(content),
+      pieces: piecesOf(content).map(sha256),
       ...(patches.length > 0 && { patches }),
     });
     const mode = Number.parseInt(file.mode, 8);
@@ -61,13 +69,26 @@ export async function packPayload(
   const compressed = await Promise.all(archive.pieces().map(compress));
   await forgetUnused("pieces");
 
-  const manifest = Buffer.from(JSON.stringify({ ...about, files: entries } satisfies Manifest));
+  const manifest = Buffer.from(
+    JSON.stringify({ ...about, pieceSize: verifiedSize, files: entries } satisfies Manifest),
+  );
   const archiveSize = compressed.reduce((total, { length }) => total + length, 0);
   const trailer = Buffer.alloc(16);
   trailer.writeBigUInt64LE(BigInt(archiveSize), 0);
   trailer.writeBigUInt64LE(BigInt(manifest.length), 8);
   const manifestDigest = createHash("sha256").update(manifest).digest();
   return Buffer.concat([...compressed, manifest, trailer, manifestDigest, Buffer.from(magic)]);
+}
+
+function piecesOf(content: Uint8Array): readonly Uint8Array[] {
+  const count = Math.ceil(content.length / verifiedSize);
+  return Array.from({ length: count }, (_, i) =>
+    content.subarray(i * verifiedSize, (i + 1) * verifiedSize),
+  );
+}
+
+function sha256(content: Uint8Array): string {
+  return createHash("sha256").update(content).digest("hex");
 }
 
 /** One zstd frame. Frames in a row are one zstd stream, so that the archive stays an ordinary tar.zst. */

@@ -28,7 +28,7 @@ func packed(t *testing.T, contents map[string]string, patches ...patch) []byte {
 	compressor, err := zstd.NewWriter(&archive)
 	must(t, err)
 	packer := tar.NewWriter(compressor)
-	written := manifest{Version: "1.2.3"}
+	written := manifest{Version: "1.2.3", PieceSize: 200}
 	for _, path := range slices.Sorted(maps.Keys(contents)) {
 		entry := file{Path: path}
 		header := &tar.Header{Name: path}
@@ -38,6 +38,10 @@ func packed(t *testing.T, contents map[string]string, patches ...patch) []byte {
 		} else {
 			sum := sha256.Sum256([]byte(contents[path]))
 			entry.Mode, entry.Size, entry.SHA256 = "0555", int64(len(contents[path])), hex.EncodeToString(sum[:])
+			for part := range slices.Chunk([]byte(contents[path]), int(written.PieceSize)) {
+				sum := sha256.Sum256(part)
+				entry.Pieces = append(entry.Pieces, hex.EncodeToString(sum[:]))
+			}
 			header.Size = entry.Size
 			if path == "crib" {
 				entry.Patches = patches
@@ -155,6 +159,11 @@ func TestRepairsWhatIsDamaged(t *testing.T) {
 		"whole directory": {damage: func(p *place) error { return os.RemoveAll(p.dir) }},
 		"bytes, times put": {deep: true, damage: func(p *place) error {
 			return errors.Join(overwrite(libc(p), strings.Repeat("evil ", 10_000)), looksTheSame(libc(p)))
+		}},
+		"last byte, times put": {deep: true, damage: func(p *place) error {
+			text, err := os.ReadFile(libc(p))
+			text[len(text)-1] ^= 1
+			return errors.Join(err, overwrite(libc(p), string(text)), looksTheSame(libc(p)))
 		}},
 		"path inside": {deep: true, damage: func(p *place) error {
 			text, err := os.ReadFile(p.program())

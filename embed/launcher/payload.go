@@ -34,18 +34,21 @@ type payload struct {
 type manifest struct {
 	Version string            `json:"version"`
 	Parts   map[string]string `json:"parts"`
-	Files   []file            `json:"files"`
+	// PieceSize is how much of a file each of its pieces has, but for the last.
+	PieceSize int64  `json:"pieceSize"`
+	Files     []file `json:"files"`
 }
 
 // file is a regular file, or with Link a symbolic link. Size and SHA256 are of the file as packed: with every patch
-// filled with placeholder bytes.
+// filled with placeholder bytes. Pieces are the SHA-256 of its parts, which can be compared at the same time.
 type file struct {
-	Path    string  `json:"path"`
-	Mode    string  `json:"mode,omitempty"`
-	Size    int64   `json:"size,omitempty"`
-	SHA256  string  `json:"sha256,omitempty"`
-	Link    string  `json:"link,omitempty"`
-	Patches []patch `json:"patches,omitempty"`
+	Path    string   `json:"path"`
+	Mode    string   `json:"mode,omitempty"`
+	Size    int64    `json:"size,omitempty"`
+	SHA256  string   `json:"sha256,omitempty"`
+	Link    string   `json:"link,omitempty"`
+	Pieces  []string `json:"pieces,omitempty"`
+	Patches []patch  `json:"patches,omitempty"`
 }
 
 // patch is a place in a file that takes the absolute form of Path, filled up with zero bytes: the name of the loader or

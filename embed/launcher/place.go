@@ -2,7 +2,6 @@ package main
 
 import (
 	"archive/tar"
-	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -237,83 +236,6 @@ func (p *place) patchBytes(patch patch) []byte {
 	text := make([]byte, patch.Length)
 	copy(text, p.filled(patch))
 	return text
-}
-
-// looksIntact compares what lstat tells: enough against a file that was removed, cut or written to.
-func (p *place) looksIntact() error {
-	if text, err := os.ReadFile(filepath.Join(p.dir, manifestName)); err != nil || !bytes.Equal(text, p.payload.manifestText) {
-		return fmt.Errorf("%s: no manifest, or another one", p.dir)
-	}
-	for _, file := range p.payload.manifest.Files {
-		path := filepath.Join(p.dir, file.Path)
-		info, err := os.Lstat(path)
-		if err != nil {
-			return err
-		}
-		if file.Link != "" {
-			if target, err := os.Readlink(path); err != nil || target != file.Link {
-				return fmt.Errorf("%s: not a link to %s", path, file.Link)
-			}
-			continue
-		}
-		mode, err := file.mode()
-		if err != nil {
-			return err
-		}
-		if info.Mode() != mode || info.Size() != file.Size || !info.ModTime().Equal(unpackedAt) {
-			return fmt.Errorf("%s: changed", path)
-		}
-	}
-	return nil
-}
-
-// isIntact also compares every byte: against a bad disk, and a change that was covered up.
-func (p *place) isIntact() error {
-	if err := p.looksIntact(); err != nil {
-		return err
-	}
-	for _, file := range p.payload.manifest.Files {
-		if file.Link != "" {
-			continue
-		}
-		sum, err := p.packedSum(file)
-		if err != nil {
-			return err
-		}
-		if sum != file.SHA256 {
-			return fmt.Errorf("%s: wrong digest", file.Path)
-		}
-	}
-	return nil
-}
-
-// packedSum is the digest of an unpacked file with the placeholders back in place of its patches.
-func (p *place) packedSum(file file) (string, error) {
-	in, err := os.Open(filepath.Join(p.dir, file.Path))
-	if err != nil {
-		return "", err
-	}
-	defer in.Close()
-	sum := sha256.New()
-	at := int64(0)
-	for _, patch := range file.Patches {
-		if _, err := io.CopyN(sum, in, patch.Offset-at); err != nil {
-			return "", err
-		}
-		found := make([]byte, patch.Length)
-		if _, err := io.ReadFull(in, found); err != nil {
-			return "", err
-		}
-		if !bytes.Equal(found, p.patchBytes(patch)) {
-			return "", fmt.Errorf("%s: wrong path inside", file.Path)
-		}
-		sum.Write(bytes.Repeat([]byte{placeholder}, patch.Length))
-		at = patch.Offset + int64(patch.Length)
-	}
-	if _, err := io.Copy(sum, in); err != nil {
-		return "", err
-	}
-	return hex.EncodeToString(sum.Sum(nil)), nil
 }
 
 func syncPath(path string) error {

@@ -69,6 +69,11 @@ export async function openDomain(
   resources: AsyncDisposableStack,
   { loadNri, loadVerifier }: DomainParts,
 ): Promise<OpenedDomain> {
+  const cgroup = readCgroupHost();
+  const cgroupDriver = detectDriver(config.cgroup.driver, cgroup);
+  // The OCI runtimes are asked what they can do while all else is built.
+  const opening = openHandlers(ctx, config, cgroupDriver === "systemd");
+  opening.catch(() => {});
   const database = resources.use(Database.open(`${config.root}/state.db`, ctx.log));
   const copies = (dir: string, durable = false) => new Copies(dir, { durable, log: ctx.log });
   const policyFiles = policyFilesOf(config);
@@ -98,9 +103,7 @@ export async function openDomain(
       stallMs: config.images.stallSeconds * 1000,
     },
   });
-  const cgroup = readCgroupHost();
   const namespacesPath = `${config.payload}/namespaces`;
-  const cgroupDriver = detectDriver(config.cgroup.driver, cgroup);
   const reaper = resources.use(new Reaper());
   // Monitors tell what has ended as soon as they are found; it is taken note of when all of this is built.
   const built = Promise.withResolvers<SandboxDeps>();
@@ -141,7 +144,7 @@ export async function openDomain(
     commit: (write) => database.transaction(write),
     images: images.images,
     snapshots: images.snapshots,
-    handlers: await openHandlers(ctx, config, cgroupDriver === "systemd"),
+    handlers: await opening,
     monitors,
     reaper,
     cgroup,
