@@ -1,6 +1,7 @@
 import { afterEach, describe, expect, test } from "bun:test";
 import { copyFileSync, utimesSync } from "node:fs";
 import { connect as connectTls } from "node:tls";
+import { talk } from "../../src/cli/streams/talk.ts";
 import type { Context } from "../../src/lib/context.ts";
 import type { ContainerId, SandboxId } from "../../src/lib/id.ts";
 import { silentLog } from "../../src/lib/log.ts";
@@ -8,6 +9,7 @@ import { SocketStream } from "../../src/os/socket-stream.ts";
 import { ByteQueue } from "../../src/spdy/byte-queue.ts";
 import type { StreamingDeps, TalkingProcess } from "../../src/streaming/deps.ts";
 import { StreamingServer } from "../../src/streaming/server.ts";
+import { testEnv } from "../harness/command-line.ts";
 import { eventually } from "../harness/eventually.ts";
 import { openCommand, spdyHeaders } from "../harness/streams/command-client.ts";
 import { ForwardClient } from "../harness/streams/forward-client.ts";
@@ -250,6 +252,23 @@ describe("TLS", () => {
     await eventually(() => expect(Buffer.concat(process.input).toString()).toBe("still connected"));
     process.exit(0);
     expect((await client.status()).status).toBe("Success");
+  });
+
+  test("crib's own client talks to a server with a certificate that nobody has signed", async () => {
+    using dir = tempDir();
+    const { cert, key } = makeCertificate(dir.path, "own");
+    const server = serve({ tlsCertFile: cert, tlsKeyFile: key });
+    const { env, written } = testEnv({ stdin: "typed" });
+    const talking = talk(env, execUrl(server), { stdin: true, terminal: false });
+    const process = await played();
+    await eventually(() => expect(process.isInputEnded).toBe(true));
+    expect(Buffer.concat(process.input).toString()).toBe("typed");
+    const megabyte = Buffer.alloc(1 << 20, "x");
+    await process.stdout.push(megabyte);
+    await process.stderr.push(Buffer.from("err"));
+    process.exit(9);
+    expect(await talking).toEqual({ kind: "exit", exitCode: 9 });
+    expect(written()).toEqual({ stdout: megabyte.toString(), stderr: "err" });
   });
 
   test("half a pair is refused at once", () => {
