@@ -11,7 +11,7 @@ export interface ContainerCgroup {
   readonly relative: string;
 }
 
-const defaultParent = { cgroupfs: "/crib", systemd: "system.slice" } as const;
+export const defaultParent = { cgroupfs: "/crib", systemd: "system.slice" } as const;
 const maxPathLength = 2048;
 const name = /^[A-Za-z0-9_@:\\.-]{1,255}$/;
 const sliceName = /^([A-Za-z0-9_@:\\.]+(-[A-Za-z0-9_@:\\.]+)*)\.slice$/;

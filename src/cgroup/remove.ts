@@ -4,6 +4,7 @@ import { AppError } from "../lib/errors.ts";
 import { isErrno } from "../os/errno-error.ts";
 import { directoriesOf } from "./directory.ts";
 import type { CgroupHost } from "./host.ts";
+import { defaultParent } from "./path.ts";
 import { killAll, listTree } from "./processes.ts";
 
 const busyTimeoutMs = 5_000;
@@ -27,6 +28,20 @@ export async function removeCgroup(
       }
       await Bun.sleep(pauseMs);
     }
+  }
+}
+
+/** Where containers were whose pods name no cgroup, unless something is left in there. */
+export function removeDefaultParent(host: Pick<CgroupHost, "hierarchies">): void {
+  for (const dir of directoriesOf(host, defaultParent.cgroupfs)) removeTopOnly(dir);
+}
+
+function removeTopOnly(dir: string): void {
+  try {
+    rmdirSync(dir);
+  } catch (err) {
+    const isLeft = isErrno(err, "EBUSY") || isErrno(err, "ENOTEMPTY") || isErrno(err, "ENOENT");
+    if (!isLeft) throw new Error(`remove cgroup ${dir}`, { cause: err });
   }
 }
 

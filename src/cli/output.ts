@@ -15,7 +15,7 @@ export interface Output {
   writeError(data: string | Uint8Array): void;
   /** The text, coloured where stdout shows colours. */
   paint(style: Style, text: string): string;
-  /** Of the terminal that stdout is; `undefined` where it is none, or does not know. */
+  /** Of the terminal that stdout is, or else stdin; `undefined` where there is none, or it does not know. */
   size(): WindowSize | undefined;
   onResize(changed: () => void): Disposable;
 }
@@ -40,7 +40,8 @@ export function processOutput(env: Readonly<Record<string, string | undefined>>)
     writeError: (data) => writeAll(2, data),
     paint: (style, text) => (hasColour ? `\x1b[${codes[style]}m${text}\x1b[0m` : text),
     size() {
-      const size = process.stdout.isTTY ? getWindowSize(1) : undefined;
+      const fd = process.stdout.isTTY ? 1 : process.stdin.isTTY ? 0 : undefined;
+      const size = fd === undefined ? undefined : getWindowSize(fd);
       return size === undefined || size.columns === 0 || size.rows === 0 ? undefined : size;
     },
     onResize(changed) {

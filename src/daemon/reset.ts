@@ -1,4 +1,6 @@
 import { readdirSync, rmdirSync, rmSync } from "node:fs";
+import { readCgroupHost } from "../cgroup/host.ts";
+import { removeDefaultParent } from "../cgroup/remove.ts";
 import { type Context, detached } from "../lib/context.ts";
 import { describe, failedPrecondition } from "../lib/errors.ts";
 import { embeddedAddressDir } from "../network/network.ts";
@@ -61,7 +63,10 @@ export async function resetNode(
     networkRemoved = await removeEmbeddedNetwork(detached(ctx, networkMs), embeddedAddressDir);
   });
   await attempt("unmount", async () => unmountBelow(config));
-  if (options.wipe) await attempt("remove files", async () => wipe(config));
+  if (options.wipe) {
+    await attempt("remove cgroups", async () => removeDefaultParent(readCgroupHost()));
+    await attempt("remove files", async () => wipe(config));
+  }
   return { ...removed, networkRemoved, failures };
 }
 
