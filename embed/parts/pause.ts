@@ -3,15 +3,15 @@ import { cached, embed } from "../cache.ts";
 import { run } from "../command.ts";
 import type { Part } from "./part.ts";
 
-const programs = ["pause", "namespaces", "without-unified"] as const;
+const programs = ["pause", "namespaces", "without-unified", "enter"] as const;
 
 /**
- * Programs of one page each: the first process of a pod that shares a PID namespace, the maker of namespaces, and what
- * crun starts through on a node with hybrid cgroups.
+ * Programs of a page or two: the first process of a pod that shares a PID namespace, the maker of namespaces, what crun
+ * starts through on a node with hybrid cgroups, and what runs a command in a container.
  */
 export async function buildPause(version: string): Promise<Part> {
   const source = (name: string) => join(embed, "pause", name);
-  const files = [...programs.map((name) => `${name}.c`), "system-call.h"].map(source);
+  const files = [...programs.map((name) => `${name}.c`), "entry.h", "system-call.h"].map(source);
   const inputs = [
     ...(await Promise.all(files.map((file) => Bun.file(file).text()))),
     await Bun.file(import.meta.path).text(),

@@ -22,17 +22,11 @@
 #include <linux/sched.h>
 #include <linux/sockios.h>
 
+#include "entry.h"
 #include "system-call.h"
 
 /* The kernel's signal.h and the C library's socket.h, which if.h brings, are at odds. */
 #define SIGCHLD 17
-
-/* The kernel's way in: argc, the arguments and the environment lie on the stack. */
-#if defined(__x86_64__)
-__asm__(".globl _start\n_start:\n\tmov %rsp, %rdi\n\tand $-16, %rsp\n\tcall start\n");
-#elif defined(__aarch64__)
-__asm__(".globl _start\n_start:\n\tmov x0, sp\n\tbl start\n");
-#endif
 
 /* The process that is in the new user namespace until all is pinned, and our end of what we talk over. */
 static long holder;

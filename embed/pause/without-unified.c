@@ -8,16 +8,10 @@
 #include <linux/mount.h>
 #include <linux/sched.h>
 
+#include "entry.h"
 #include "system-call.h"
 
 #define MNT_DETACH 2
-
-/* The kernel's way in: argc, the arguments and the environment lie on the stack. */
-#if defined(__x86_64__)
-__asm__(".globl _start\n_start:\n\tmov %rsp, %rdi\n\tand $-16, %rsp\n\tcall start\n");
-#elif defined(__aarch64__)
-__asm__(".globl _start\n_start:\n\tmov x0, sp\n\tbl start\n");
-#endif
 
 static void fail(const char *message, long size)
 {

@@ -1,19 +1,26 @@
-import { readFile } from "node:fs/promises";
-import { type Bundle, bundleOf } from "../bundle/bundle.ts";
+import { bundleOf } from "../bundle/bundle.ts";
+import { isFrozen } from "../cgroup/frozen.ts";
+import type { CgroupHost } from "../cgroup/host.ts";
 import type { Context } from "../lib/context.ts";
 import { failedPrecondition } from "../lib/errors.ts";
 import type { ContainerId } from "../lib/id.ts";
 import { hostUser } from "../oci/pod-ids.ts";
-import type { RuntimeSpec, SpecProcess } from "../oci/runtime-spec.ts";
+import type { SpecProcess } from "../oci/runtime-spec.ts";
+import type { DirectExec, DirectExecRequest } from "../runtime/direct/direct-exec.ts";
 import { type ExecSession, openExecSession } from "../runtime/exec-session.ts";
 import { type ExecSyncResult, execSync } from "../runtime/exec-sync.ts";
 import type { Reaper } from "../runtime/reaper.ts";
-import type { Container } from "./container.ts";
+import type { ExecRequest } from "../runtime/start-exec.ts";
+import { type Container, processOf } from "./container.ts";
 import type { ContainerDeps } from "./deps.ts";
+import type { ExecTemplate, ExecTemplates } from "./exec-template.ts";
 import { getHandler } from "./handlers.ts";
 
-export interface ExecDeps extends Pick<ContainerDeps, "containers" | "handlers" | "stateDir"> {
+export interface ExecDeps
+  extends Pick<ContainerDeps, "cgroup" | "containers" | "handlers" | "stateDir"> {
   readonly reaper: Reaper;
+  readonly execTemplates: ExecTemplates;
+  readonly directExec: DirectExec | undefined;
 }
 
 /**
@@ -24,22 +31,11 @@ export async function execInContainer(
   ctx: Context,
   deps: ExecDeps,
   id: ContainerId,
-  options: { readonly argv: readonly string[]; readonly timeoutMs: number },
+  { argv, timeoutMs }: { readonly argv: readonly string[]; readonly timeoutMs: number },
 ): Promise<ExecSyncResult> {
   const container = getRunning(deps, id, "exec in");
-  const bundle = bundleOf(deps.stateDir, id);
-  const handler = getHandler(deps.handlers, container.handler);
-  return await execSync(
-    ctx,
-    { handler, reaper: deps.reaper },
-    {
-      container: id,
-      process: await processOf(bundle, options.argv, false),
-      timeoutMs: options.timeoutMs,
-      dir: bundle.dir,
-      pipeOwner: hostOwner(container),
-    },
-  );
+  const request = await requestOf(deps, container, argv, false);
+  return await execSync(ctx, runtimeOf(deps, container), { ...request, timeoutMs });
 }
 
 export interface ExecSessionOptions {
@@ -58,20 +54,45 @@ export async function openExec(
   { argv, ...streams }: ExecSessionOptions,
 ): Promise<ExecSession> {
   const container = getRunning(deps, id, "exec in");
-  const bundle = bundleOf(deps.stateDir, id);
+  const request = await requestOf(deps, container, argv, streams.terminal);
+  return await openExecSession(ctx, runtimeOf(deps, container), {
+    ...request,
+    ...streams,
+    socketDir: deps.stateDir,
+  });
+}
+
+function runtimeOf(deps: ExecDeps, container: Container) {
   const handler = getHandler(deps.handlers, container.handler);
-  return await openExecSession(
-    ctx,
-    { handler, reaper: deps.reaper },
-    {
-      ...streams,
-      container: id,
-      process: await processOf(bundle, argv, streams.terminal),
-      dir: bundle.dir,
-      pipeOwner: hostOwner(container),
-      socketDir: deps.stateDir,
-    },
-  );
+  return { handler, reaper: deps.reaper, direct: deps.directExec };
+}
+
+async function requestOf(
+  deps: ExecDeps,
+  container: Container,
+  argv: readonly string[],
+  terminal: boolean,
+): Promise<ExecRequest> {
+  const template = await deps.execTemplates.get(container);
+  return {
+    container: container.id,
+    process: processWith(template, argv, terminal),
+    direct: terminal ? undefined : directOf(deps.cgroup, container, template, argv),
+    dir: bundleOf(deps.stateDir, container.id).dir,
+    pipeOwner: hostOwner(container),
+  };
+}
+
+/** `undefined` where it is the runtime's to run it, or to say why it cannot. */
+function directOf(
+  cgroup: CgroupHost,
+  container: Container,
+  { prepared }: ExecTemplate,
+  args: readonly string[],
+): DirectExecRequest | undefined {
+  const init = processOf(container);
+  if (prepared === undefined || init === undefined) return undefined;
+  return isFrozen(cgroup, container.cgroupPath) ? undefined : { prepared, init, args };
 }
 
 /** The node's id of the container's user, in a pod with a user namespace. */
@@ -90,15 +111,14 @@ function getRunning(
   throw failedPrecondition(`${step} container ${id}: it is ${container.state.name}, not running`);
 }
 
-/** The process of the bundle's spec, with another command. We wrote that file: it is what it was. */
-async function processOf(
-  bundle: Bundle,
+/** The process of the container's spec, with another command. */
+function processWith(
+  { process }: ExecTemplate,
   args: readonly string[],
   terminal: boolean,
-): Promise<SpecProcess> {
-  const spec = JSON.parse(await readFile(bundle.config, "utf8")) as RuntimeSpec;
-  const { env } = spec.process;
+): SpecProcess {
+  const { env } = process;
   // The image was not made for a terminal: programs want to know what theirs can do.
   const needsTerm = terminal && !env.some((entry) => entry.startsWith("TERM="));
-  return { ...spec.process, args, terminal, env: needsTerm ? [...env, "TERM=xterm"] : env };
+  return { ...process, args, terminal, env: needsTerm ? [...env, "TERM=xterm"] : env };
 }

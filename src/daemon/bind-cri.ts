@@ -1,5 +1,5 @@
 import type { OpenCgroups } from "../cgroup/stats/open-cgroups.ts";
-import { execInContainer } from "../container/exec.ts";
+import { type ExecDeps, execInContainer } from "../container/exec.ts";
 import { imageUser } from "../container/image-user.ts";
 import { removeContainer } from "../container/remove.ts";
 import { reopenLog } from "../container/reopen-log.ts";
@@ -15,7 +15,6 @@ import { pullImage } from "../image/pull.ts";
 import { removeImage } from "../image/remove.ts";
 import type { NetworkCounters } from "../network/counters.ts";
 import { parseReference } from "../oci/reference.ts";
-import type { Reaper } from "../runtime/reaper.ts";
 import { addContainer } from "../sandbox/add-container.ts";
 import { checkpoint } from "../sandbox/checkpoint.ts";
 import type { SandboxDeps } from "../sandbox/deps.ts";
@@ -31,8 +30,7 @@ import { parts, version } from "../version.ts";
 import type { Config } from "./config.ts";
 import { pinnedBy } from "./pinned.ts";
 
-export interface DomainDeps extends SandboxDeps {
-  readonly reaper: Reaper;
+export interface DomainDeps extends SandboxDeps, ExecDeps {
   readonly events: EventHub;
   readonly cgroups: OpenCgroups;
   readonly networkCounters: NetworkCounters;

@@ -1,17 +1,16 @@
 import { openAttach } from "../container/attach.ts";
-import { openExec } from "../container/exec.ts";
+import { type ExecDeps, openExec } from "../container/exec.ts";
 import { failedPrecondition } from "../lib/errors.ts";
 import { namespacePath } from "../network/netns.ts";
 import { PodSockets } from "../network/pod-sockets.ts";
 import { SocketStream } from "../os/socket-stream.ts";
-import type { Reaper } from "../runtime/reaper.ts";
 import type { SandboxDeps } from "../sandbox/deps.ts";
 import { sandboxDirectoryOf } from "../sandbox/directory.ts";
 import { podNamespaces } from "../sandbox/namespaces.ts";
 import type { StreamingDeps } from "../streaming/deps.ts";
 
 /** The operations as the streaming server calls them. */
-export function bindStreaming(deps: SandboxDeps & { readonly reaper: Reaper }): StreamingDeps {
+export function bindStreaming(deps: SandboxDeps & ExecDeps): StreamingDeps {
   return {
     exec: (ctx, id, options) => openExec(ctx, deps, id, options),
     attach: (ctx, id, wanted) => openAttach(ctx, deps, id, wanted),

@@ -48,6 +48,11 @@ export const schema = {
       "runc",
       "The handler of pods that name none (RuntimeClass picks another).",
     ),
+    exec: choice(
+      "auto",
+      ["auto", "runtime"],
+      "Who runs commands in containers; auto is crib itself where it knows how (the embedded runc's), else the handler.",
+    ),
     handlers: {
       kind: "named",
       doc: "A runtime handler: an OCI command line. More can be added, each with a table of its own.",

@@ -2,6 +2,7 @@ import { chmodSync, mkdirSync } from "node:fs";
 import { detectDriver } from "../cgroup/driver.ts";
 import { readCgroupHost } from "../cgroup/host.ts";
 import { OpenCgroups } from "../cgroup/stats/open-cgroups.ts";
+import { ExecTemplates } from "../container/exec-template.ts";
 import { ExitWaiters } from "../container/exit-waiters.ts";
 import { MountSources } from "../container/mount-sources.ts";
 import { readBlockIoClasses } from "../container/spec/class/block-io.ts";
@@ -30,6 +31,7 @@ import { IntentTable } from "../state/intents.ts";
 import { openSandboxes } from "../state/sandboxes.ts";
 import type { Domain, DomainDeps } from "./bind-cri.ts";
 import type { Config } from "./config.ts";
+import { openDirectExec } from "./direct-exec.ts";
 import { openHandlers } from "./handlers.ts";
 import { openNearby } from "./nearby.ts";
 import { type LoadNri, openPlugins } from "./plugins.ts";
@@ -105,6 +107,7 @@ export async function openDomain(
   });
   const namespacesPath = `${config.payload}/namespaces`;
   const reaper = resources.use(new Reaper());
+  const directExec = openDirectExec(ctx, config, resources);
   // Monitors tell what has ended as soon as they are found; it is taken note of when all of this is built.
   const built = Promise.withResolvers<SandboxDeps>();
   const monitors = resources.use(
@@ -131,6 +134,7 @@ export async function openDomain(
   const cgroups = resources.use(new OpenCgroups(cgroup));
   const networkCounters = resources.use(new NetworkCounters());
   events.onEvent((event) => forgetStats({ cgroups, networkCounters, cgroupDriver }, event));
+  const handlers = await opening;
   const plugins = openPlugins(ctx, config, resources, { loadNri, deps: () => deps });
   const deps: DomainDeps = {
     stateDir: config.state,
@@ -144,9 +148,16 @@ export async function openDomain(
     commit: (write) => database.transaction(write),
     images: images.images,
     snapshots: images.snapshots,
-    handlers: await opening,
+    handlers,
     monitors,
     reaper,
+    directExec,
+    execTemplates: new ExecTemplates({
+      stateDir: config.state,
+      cgroup,
+      handlers,
+      direct: directExec,
+    }),
     cgroup,
     cgroupDriver,
     host: readSpecHost({

@@ -6,8 +6,9 @@ import { OwnedFd } from "../os/owned-fd.ts";
 import { exitCodeOf } from "../os/pidfd.ts";
 import { setWindowSize } from "../os/terminal.ts";
 import { ConsoleSocket } from "./console-socket.ts";
-import { type ExecDeps, type ExecProcess, type ExecRequest, startExec } from "./exec-process.ts";
+import type { ExecProcess } from "./exec-process.ts";
 import { FdReader, FdWriter } from "./fd-stream.ts";
+import { type ExecDeps, type ExecRequest, startExec } from "./start-exec.ts";
 
 export interface ExecSessionRequest extends ExecRequest {
   readonly terminal: boolean;

@@ -5,7 +5,7 @@ import { abortable } from "../lib/keyed-mutex.ts";
 import { OwnedFd } from "../os/owned-fd.ts";
 import { exitCodeOf } from "../os/pidfd.ts";
 import { Capture } from "./capture.ts";
-import { type ExecDeps, type ExecRequest, startExec } from "./exec-process.ts";
+import { type ExecDeps, type ExecRequest, startExec } from "./start-exec.ts";
 
 export interface ExecSyncRequest extends ExecRequest {
   /** 0: no limit but the context's. */

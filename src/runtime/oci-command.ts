@@ -29,6 +29,7 @@ export interface OciCommandOptions {
   readonly timeoutMs?: number;
   /** The program that crun is started through on a node with hybrid cgroups (embed/pause/without-unified.c). */
   readonly withoutUnifiedPath: string;
+  readonly allowsDirectExec?: boolean;
 }
 
 const defaultTimeoutMs = 60_000;
@@ -56,6 +57,7 @@ class OciCommand implements RuntimeHandler {
   readonly path: string;
   readonly features: RuntimeFeatures;
   readonly env: Readonly<Record<string, string>>;
+  readonly allowsDirectExec: boolean;
   readonly #root: string;
   readonly #prefix: Argv;
   readonly #timeoutMs: number;
@@ -65,6 +67,7 @@ class OciCommand implements RuntimeHandler {
     this.path = options.path;
     this.features = features;
     this.env = isNamed(options.path, "runc") ? runcEnv : childEnv;
+    this.allowsDirectExec = options.allowsDirectExec ?? false;
     this.#root = options.root;
     this.#timeoutMs = options.timeoutMs ?? defaultTimeoutMs;
     this.#prefix = [

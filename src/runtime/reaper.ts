@@ -23,6 +23,7 @@ interface Waiter {
 export class Reaper implements Disposable {
   readonly #waiters = new Set<Waiter>();
   readonly #kept = new Map<number, number>();
+  readonly #coming = new Set<() => number>();
   readonly #check = () => this.#ask();
   readonly #onChild = () => {
     this.#ask();
@@ -68,6 +69,12 @@ export class Reaper implements Disposable {
     };
   }
 
+  /** A child that is to come, and of which only `pid` will know (0 so far), is no orphan until the answer is disposed. */
+  keepComing(pid: () => number): Disposable {
+    this.#coming.add(pid);
+    return { [Symbol.dispose]: () => void this.#coming.delete(pid) };
+  }
+
   #sweepSoon(): void {
     this.#sweep ??= setTimeout(() => {
       this.#sweep = undefined;
@@ -77,8 +84,9 @@ export class Reaper implements Disposable {
 
   /** Reaps what was a zombie at the last look, too. */
   #reapOrphans(): void {
+    const come = new Set([...this.#coming].map((pid) => pid()));
     const zombies = childrenOf(process.pid).filter(
-      (pid) => !this.#kept.has(pid) && !isOwnChild(pid) && isZombie(pid),
+      (pid) => !this.#kept.has(pid) && !come.has(pid) && !isOwnChild(pid) && isZombie(pid),
     );
     const seen = this.#zombies;
     this.#zombies = new Set(zombies.filter((pid) => !seen.has(pid)));

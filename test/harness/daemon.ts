@@ -92,8 +92,8 @@ export class Daemon implements AsyncDisposable {
     return existsSync(this.logFile) ? readFileSync(this.logFile, "utf8") : "";
   }
 
-  /** Starts it (again) and waits until it answers. */
-  async start(): Promise<void> {
+  /** Starts it (again) and waits until it answers. `config` is TOML instead of what it had. */
+  async start(toml?: string): Promise<void> {
     const config = `${this.root}/config.toml`;
     const dirs = this.#options.registryConfigDir ?? `${this.root}/certs.d`;
     const nri = [
@@ -104,7 +104,7 @@ export class Daemon implements AsyncDisposable {
     ];
     writeFileSync(
       config,
-      `[nri]\n${nri.join("\n")}\n[images]\nregistry_config_dirs = [${JSON.stringify(dirs)}]\n${this.#options.images ?? ""}\n[network]\ndefault = "${this.#options.network ?? "embedded"}"\nconf_dirs = [${JSON.stringify(`${this.root}/net.d`)}]\n${this.#options.config ?? ""}`,
+      `[nri]\n${nri.join("\n")}\n[images]\nregistry_config_dirs = [${JSON.stringify(dirs)}]\n${this.#options.images ?? ""}\n[network]\ndefault = "${this.#options.network ?? "embedded"}"\nconf_dirs = [${JSON.stringify(`${this.root}/net.d`)}]\n${toml ?? this.#options.config ?? ""}`,
     );
     this.#process = Bun.spawn([...withPrograms(this.#options.programs), ...this.#argv], {
       env: this.env,

@@ -26,6 +26,8 @@ export const parts = {
   nonewprivs: bin("nonewprivs"),
   pause: bin("pause"),
   getxattr: bin("getxattr"),
+  facts: bin("facts"),
+  watch: bin("watch"),
   /** Data directory of a docker-registry with all test images pushed. */
   registryData: join(partsDir, "registry"),
 } as const;

@@ -180,6 +180,8 @@ async function compilePrograms(): Promise<void> {
     "nonewprivs.c": parts.nonewprivs,
     "pause.c": parts.pause,
     "getxattr.c": parts.getxattr,
+    "facts.c": parts.facts,
+    "watch.c": parts.watch,
   };
   await runStep({
     name: "small C programs",
