@@ -1,18 +1,29 @@
 /**
- * bun bench/pull.ts [--rounds N] [--shape WORD] [--crib FILE] [--peer FILE]
+ * bun bench/pull.ts [--rounds N] [--shape WORD] [--crib FILE] [--peers WORD,...] [--link | --together | --profile]
  *
  * A cold pull with all that belongs to it, until the image can be used: five shapes of images from a registry on this
- * machine, by crib and by containerd (Debian's, unless --peer names another) in turn, each time on a fresh file system.
- * "on disk" counts until a power cut would lose nothing. Root only.
+ * machine, by crib and by others in turn, each time on a fresh file system: containerd of this Debian release, Debian's
+ * newest with igzip, skopeo with umoci. "on disk" counts until a power cut would lose nothing; ratios are crib's time
+ * to the other's in the same round.
+ *
+ *   --link      over a link of 20 Mbit/s and 80 ms, in a network namespace of its own
+ *   --together  three images at the same time
+ *   --profile   where crib's time goes, by perf
+ *
+ * Root only.
  */
 import { parseArgs } from "node:util";
 import { freshDisk } from "../test/harness/fresh-disk.ts";
+import type { RegistryServer } from "../test/harness/registry-server.ts";
 import { repositoryDir } from "../test/parts/paths.ts";
 import { cpuSeconds } from "./process.ts";
+import { debianContainerd, newestContainerd } from "./pull/debian.ts";
+import { openLink, runInNamespace } from "./pull/link.ts";
 import { MemoryWatch } from "./pull/memory.ts";
-import { openImages, repositoryOf } from "./pull/registry.ts";
-import { containerd, crib, debianContainerd, type PullRuntime } from "./pull/runtimes.ts";
-import { shapes } from "./pull/shapes.ts";
+import { Profile } from "./pull/profile.ts";
+import { layerBytes, openImages, repositoryOf } from "./pull/registry.ts";
+import { containerd, crib, type PullRuntime, skopeoAndUmoci } from "./pull/runtimes.ts";
+import { linkShapes, type Shape, shapes, shapesTogether } from "./pull/shapes.ts";
 import { median, printTable } from "./table.ts";
 
 const { values } = parseArgs({
@@ -20,7 +31,11 @@ const { values } = parseArgs({
     rounds: { type: "string", default: "5" },
     shape: { type: "string", default: "" },
     crib: { type: "string", default: `${repositoryDir}/dist/crib` },
-    peer: { type: "string" },
+    peers: { type: "string", default: "containerd,newest,skopeo" },
+    link: { type: "boolean", default: false },
+    together: { type: "boolean", default: false },
+    profile: { type: "boolean", default: false },
+    "in-namespace": { type: "boolean", default: false },
   },
 });
 
@@ -31,37 +46,95 @@ interface Sample {
   readonly megabytes: number;
 }
 
-const runtimes = [crib(values.crib), containerd(values.peer ?? debianContainerd())] as const;
-await using registry = await openImages();
-const rows: string[][] = [];
-for (const shape of shapes.filter(({ name }) => name.includes(values.shape))) {
-  const image = `${registry.host}/${repositoryOf(shape)}:1`;
-  const samples: Sample[][] = runtimes.map(() => []);
-  for (let round = 0; round < Number(values.rounds); round++) {
-    // ABBA: whoever comes second finds another machine than whoever comes first.
-    const turns = round % 2 === 0 ? [0, 1] : [1, 0];
-    for (const i of turns) {
-      const runtime = runtimes[i];
-      if (runtime !== undefined) samples[i]?.push(await pull(runtime, image));
+const peers: Readonly<Record<string, () => PullRuntime>> = {
+  containerd: () => containerd(debianContainerd()),
+  newest: () => containerd(newestContainerd()),
+  skopeo: skopeoAndUmoci,
+};
+
+if (values.link && !values["in-namespace"]) {
+  // What has to be fetched is fetched before there is no network.
+  await using _images = await openImages();
+  openPeers();
+  process.exit(runInNamespace([...process.argv.slice(2), "--in-namespace"]));
+}
+if (values.profile) await printProfiles();
+else if (values.link) await compareOverLink();
+else await compare(await openImages(), values.together ? [shapesTogether] : one(shapes));
+
+function one(of: readonly Shape[]): readonly (readonly Shape[])[] {
+  return of.filter(({ name }) => name.includes(values.shape)).map((shape) => [shape]);
+}
+
+function openPeers(): readonly PullRuntime[] {
+  return values.peers.split(",").map((name) => {
+    const open = peers[name];
+    if (open === undefined) throw new Error(`no peer ${name}: ${Object.keys(peers).join(", ")}`);
+    return open();
+  });
+}
+
+async function compareOverLink(): Promise<void> {
+  await using link = await openLink();
+  await using registry = await openImages({ address: link.listenAddress });
+  for (const shape of linkShapes) {
+    const least = link.leastSeconds(await layerBytes(registry, shape));
+    console.log(`${shape.name}: its bytes alone take ${least.toFixed(1)} s`);
+  }
+  await compare({ ...registry, host: link.overLink(registry.host) }, one(linkShapes));
+}
+
+/** Each of `sets` is pulled at the same time. */
+async function compare(
+  registry: RegistryServer,
+  sets: readonly (readonly Shape[])[],
+): Promise<void> {
+  await using _registry = registry;
+  const runtimes = [crib(values.crib), ...openPeers()];
+  const rows: string[][] = [];
+  for (const set of sets) {
+    const samples: (Sample | undefined)[][] = runtimes.map(() => []);
+    for (let round = 0; round < Number(values.rounds); round++) {
+      // There and back: whoever comes second finds another machine than whoever comes first.
+      const turns = [...runtimes.entries()];
+      for (const [i, runtime] of round % 2 === 0 ? turns : turns.reverse()) {
+        samples[i]?.push(await pullOrNot(runtime, registry, set));
+      }
+    }
+    const name = set.map((shape) => shape.name).join(" + ");
+    for (const [i, runtime] of runtimes.entries()) {
+      rows.push(rowOf(i === 0 ? name : "", runtime.name, samples[i] ?? [], samples[0] ?? []));
     }
   }
-  const [ours = [], theirs = []] = samples;
-  for (const [i, { name }] of runtimes.entries())
-    rows.push(rowOf(shape.name, name, samples[i] ?? []));
-  const ratios = ours.map(({ seconds }, i) => seconds / (theirs[i]?.seconds ?? Number.NaN));
-  const durable = ours.map((one, i) => one.durableSeconds / (theirs[i]?.durableSeconds ?? NaN));
-  rows.push(["", "ratio", median(ratios).toFixed(2), median(durable).toFixed(2), "", ""]);
+  printTable(["image", "", "pull s", "ratio", "on disk s", "ratio", "CPU s", "peak MB"], rows);
 }
-printTable(["image", "", "pull s", "on disk s", "CPU s", "peak MB"], rows);
 
-async function pull(runtime: PullRuntime, image: string): Promise<Sample> {
+/** Undefined where it cannot: umoci knows no zstd. */
+async function pullOrNot(
+  runtime: PullRuntime,
+  registry: RegistryServer,
+  set: readonly Shape[],
+): Promise<Sample | undefined> {
+  try {
+    return await pull(runtime, registry, set);
+  } catch (err) {
+    console.error(`${runtime.name}: ${err}`);
+    return undefined;
+  }
+}
+
+async function pull(
+  runtime: PullRuntime,
+  registry: RegistryServer,
+  set: readonly Shape[],
+): Promise<Sample> {
   using disk = freshDisk(6000);
   await using running = await runtime.start(disk.path, registry.host);
   disk.sync();
   using memory = new MemoryWatch(running.pid);
   const cpuBefore = cpuSeconds([running.pid]);
   const began = performance.now();
-  await running.cri.image.pullImage({ image: { image } });
+  await Promise.all(set.map((shape) => running.pull(imageOf(registry, shape))));
   const seconds = (performance.now() - began) / 1000;
   const cpu = cpuSeconds([running.pid]) - cpuBefore;
   disk.sync();
@@ -69,14 +142,51 @@ async function pull(runtime: PullRuntime, image: string): Promise<Sample> {
   return { seconds, durableSeconds, cpuSeconds: cpu, megabytes: memory.peakMegabytes };
 }
 
-function rowOf(shape: string, runtime: string, samples: readonly Sample[]): string[] {
-  const middle = (of: (sample: Sample) => number) => median(samples.map(of));
-  return [
-    shape,
-    runtime,
-    middle(({ seconds }) => seconds).toFixed(2),
-    middle(({ durableSeconds }) => durableSeconds).toFixed(2),
-    middle(({ cpuSeconds: cpu }) => cpu).toFixed(2),
-    middle(({ megabytes }) => megabytes).toFixed(0),
+async function printProfiles(): Promise<void> {
+  await using registry = await openImages();
+  for (const shape of shapes.filter(({ name }) => name.includes(values.shape))) {
+    using disk = freshDisk(6000);
+    await using running = await crib(values.crib).start(disk.path, registry.host);
+    disk.sync();
+    await using profile = await Profile.start(running.pid);
+    using memory = new MemoryWatch(running.pid);
+    const began = performance.now();
+    await running.pull(imageOf(registry, shape));
+    const seconds = (performance.now() - began) / 1000;
+    console.log(`\n${shape.name}: ${seconds.toFixed(2)} s`);
+    await profile.print();
+    const each = memory.peak.map(([command, megabytes]) => `${command} ${megabytes.toFixed(0)}`);
+    console.log(`${memory.peakMegabytes.toFixed(0)} MB: ${each.join(", ")}`);
+  }
+}
+
+function imageOf(registry: RegistryServer, shape: Shape): string {
+  return `${registry.host}/${repositoryOf(shape)}:1`;
+}
+
+function rowOf(
+  shape: string,
+  runtime: string,
+  samples: readonly (Sample | undefined)[],
+  ours: readonly (Sample | undefined)[],
+): string[] {
+  const middle = (of: (sample: Sample) => number) =>
+    median(samples.filter((sample) => sample !== undefined).map(of));
+  const ratio = (of: (sample: Sample) => number) =>
+    median(
+      samples.flatMap((sample, i) => {
+        const our = ours[i];
+        return sample === undefined || our === undefined ? [] : [of(our) / of(sample)];
+      }),
+    );
+  const cells: readonly (readonly [number, number])[] = [
+    [middle(({ seconds }) => seconds), 2],
+    [ratio(({ seconds }) => seconds), 2],
+    [middle(({ durableSeconds }) => durableSeconds), 2],
+    [ratio(({ durableSeconds }) => durableSeconds), 2],
+    [middle(({ cpuSeconds: cpu }) => cpu), 2],
+    [middle(({ megabytes }) => megabytes), 0],
   ];
+  const texts = cells.map(([value, digits]) => (Number.isNaN(value) ? "-" : value.toFixed(digits)));
+  return [shape, runtime, ...texts];
 }

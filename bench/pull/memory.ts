@@ -1,10 +1,12 @@
-import { readFileSync } from "node:fs";
+import { descendants, readOr } from "./processes.ts";
 
-const everyMs = 100;
+const everyMs = 50;
 
 /** Looks again and again at what a process and its descendants take together (proportional set size), and keeps the most. */
 export class MemoryWatch implements Disposable {
   peakMegabytes = 0;
+  /** What each took then, by its command line. */
+  peak: readonly (readonly [command: string, megabytes: number])[] = [];
   readonly #pid: number;
   readonly #timer: Timer;
 
@@ -18,27 +20,23 @@ export class MemoryWatch implements Disposable {
   }
 
   #look(): void {
-    const kilobytes = descendants(this.#pid).map(proportionalKilobytes);
-    const all = kilobytes.reduce((a, b) => a + b, 0) / 1024;
-    this.peakMegabytes = Math.max(this.peakMegabytes, all);
+    const pids = descendants(this.#pid);
+    const each = pids.map((pid) => [commandOf(pid), proportionalMegabytes(pid)] as const);
+    const all = each.reduce((sum, [, megabytes]) => sum + megabytes, 0);
+    if (all <= this.peakMegabytes) return;
+    this.peakMegabytes = all;
+    this.peak = each;
   }
 }
 
-function descendants(pid: number): readonly number[] {
-  const children = readOr(`/proc/${pid}/task/${pid}/children`, "").trim();
-  const pids = children === "" ? [] : children.split(" ").map(Number);
-  return [pid, ...pids.flatMap(descendants)];
+/** `unpack write`: what tells the processes of one program apart. */
+export function commandOf(pid: number): string {
+  const [program = "", ...args] = readOr(`/proc/${pid}/cmdline`, "").split("\0");
+  const words = args.filter((word) => /^[a-z]+$/.test(word)).slice(0, 2);
+  return words.length > 0 ? words.join(" ") : program.slice(program.lastIndexOf("/") + 1);
 }
 
-function proportionalKilobytes(pid: number): number {
-  return Number(/^Pss:\s+(\d+)/m.exec(readOr(`/proc/${pid}/smaps_rollup`, ""))?.[1] ?? 0);
-}
-
-/** Processes end while one looks. */
-function readOr(path: string, otherwise: string): string {
-  try {
-    return readFileSync(path, "utf8");
-  } catch {
-    return otherwise;
-  }
+function proportionalMegabytes(pid: number): number {
+  const rollup = readOr(`/proc/${pid}/smaps_rollup`, "");
+  return Number(/^Pss:\s+(\d+)/m.exec(rollup)?.[1] ?? 0) / 1024;
 }

@@ -1,18 +1,19 @@
-import { existsSync, mkdirSync, mkdtempSync, rmSync } from "node:fs";
-import { join } from "node:path";
-import { type Cri, connectCri } from "../../test/harness/cri.ts";
+import { mkdtempSync, rmSync } from "node:fs";
+import { connectCri } from "../../test/harness/cri.ts";
 import { eventually } from "../../test/harness/eventually.ts";
 import { dataDir } from "../../test/harness/payload.ts";
-import { repositoryDir } from "../../test/parts/paths.ts";
+import type { Program } from "./debian.ts";
 
 export interface RunningRuntime extends AsyncDisposable {
+  /** All that it does is done by this process and its descendants. */
   readonly pid: number;
-  readonly cri: Cri;
+  /** Until the image can be used. */
+  pull(image: string): Promise<unknown>;
 }
 
 export interface PullRuntime {
   readonly name: string;
-  /** A daemon of its own with everything below `root`, where nothing is yet. */
+  /** One of its own with everything below `root`, where nothing is yet. */
   start(root: string, registryHost: string): Promise<RunningRuntime>;
 }
 
@@ -20,7 +21,7 @@ export function crib(executable: string): PullRuntime {
   return {
     name: "crib",
     start: (root, registryHost) =>
-      start((state, socket) => {
+      startDaemon((state, socket) => {
         const config = `${root}/config.toml`;
         return {
           files: {
@@ -37,12 +38,12 @@ export function crib(executable: string): PullRuntime {
   };
 }
 
-/** `containerd` as it is shipped, with nothing set but places and that the registry speaks http. */
-export function containerd(executable: string): PullRuntime {
+/** As it is shipped, with nothing set but places and that the registry speaks http. */
+export function containerd({ name, argv, path }: Program): PullRuntime {
   return {
-    name: "containerd",
+    name,
     start: (root, registryHost) =>
-      start((state, socket) => ({
+      startDaemon((state, socket) => ({
         files: {
           [`${root}/config.toml`]: [
             "version = 2",
@@ -50,31 +51,52 @@ export function containerd(executable: string): PullRuntime {
             `state = "${state}/containerd"`,
             `[grpc]\naddress = "${socket}"`,
             `[plugins."io.containerd.internal.v1.opt"]\npath = "${root}/opt"`,
+            `[plugins."io.containerd.nri.v1.nri"]\ndisable = true`,
             `[plugins."io.containerd.grpc.v1.cri".registry]\nconfig_path = "${root}/certs.d"`,
           ].join("\n"),
           ...mirrorFile(root, registryHost),
         },
-        argv: [executable, "--config", `${root}/config.toml`],
-        env: {},
+        argv: [...argv, "--config", `${root}/config.toml`],
+        env: { PATH: `${path}:${process.env["PATH"]}` },
       })),
   };
 }
 
-/** Both read the same file. */
-function mirrorFile(root: string, host: string): Readonly<Record<string, string>> {
-  return { [`${root}/certs.d/${host}/hosts.toml`]: `[host."http://${host}"]\n` };
+/** skopeo copies the image to a layout, umoci unpacks that: what one does without a daemon. */
+export function skopeoAndUmoci(): PullRuntime {
+  const script = `read image
+    skopeo --insecure-policy copy -q --src-tls-verify=false docker://$image oci:layout:1 &&
+    umoci unpack --image layout:1 bundle && echo done
+    read end`;
+  return {
+    name: "skopeo + umoci",
+    async start(root) {
+      const log = `${root}/log`;
+      const child = Bun.spawn(["setpriv", "--pdeathsig", "KILL", "sh", "-c", script], {
+        cwd: root,
+        stdio: ["pipe", "pipe", Bun.file(log)],
+      });
+      const answers = child.stdout.values();
+      return {
+        pid: child.pid,
+        async pull(image) {
+          child.stdin.write(`${image}\n`);
+          await child.stdin.flush();
+          const { done } = await answers.next();
+          if (done === true) throw new Error(`skopeo, umoci: ${await Bun.file(log).text()}`);
+        },
+        [Symbol.asyncDispose]: async () => {
+          child.kill("SIGKILL");
+          await child.exited;
+        },
+      };
+    },
+  };
 }
 
-/** Debian's containerd, unpacked and not installed. */
-export function debianContainerd(): string {
-  const dir = join(repositoryDir, ".cache/bench/containerd");
-  const executable = `${dir}/usr/bin/containerd`;
-  if (existsSync(executable)) return executable;
-  mkdirSync(dir, { recursive: true });
-  const script = `apt-get download -q -o APT::Sandbox::User=root containerd && dpkg-deb -x containerd_*.deb . && rm *.deb`;
-  const { exitCode, stderr } = Bun.spawnSync(["sh", "-ec", script], { cwd: dir, stderr: "pipe" });
-  if (exitCode !== 0) throw new Error(`download containerd: ${stderr.toString()}`);
-  return executable;
+/** crib and containerd read the same file. */
+function mirrorFile(root: string, host: string): Readonly<Record<string, string>> {
+  return { [`${root}/certs.d/${host}/hosts.toml`]: `[host."http://${host}"]\n` };
 }
 
 interface Start {
@@ -83,7 +105,9 @@ interface Start {
   readonly env: Readonly<Record<string, string>>;
 }
 
-async function start(describe: (state: string, socket: string) => Start): Promise<RunningRuntime> {
+async function startDaemon(
+  describe: (state: string, socket: string) => Start,
+): Promise<RunningRuntime> {
   await using undo = new AsyncDisposableStack();
   const state = mkdtempSync("/run/crib-bench-");
   undo.defer(() => rmSync(state, { recursive: true, force: true }));
@@ -106,5 +130,9 @@ async function start(describe: (state: string, socket: string) => Start): Promis
     throw new Error(`${argv[0]} does not answer:\n${await Bun.file(log).text()}`, { cause });
   }
   const resources = undo.move();
-  return { pid: child.pid, cri, [Symbol.asyncDispose]: () => resources.disposeAsync() };
+  return {
+    pid: child.pid,
+    pull: (image) => cri.image.pullImage({ image: { image } }),
+    [Symbol.asyncDispose]: () => resources.disposeAsync(),
+  };
 }

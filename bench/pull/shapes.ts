@@ -22,12 +22,39 @@ export const shapes: readonly Shape[] = [
   { name: "100 layers", make: () => hundredLayers() },
 ];
 
-/** Like a distribution with a language runtime in it: 600 MB in files of all sizes. */
-function layered(count: number, compression: Compression): Image {
-  const chance = new Chance(1);
+const application: Shape = {
+  name: "an application",
+  make: () => layered(5, "gzip", { megabytes: 60, seed: 5 }),
+};
+
+export const allShapes: readonly Shape[] = [...shapes, application];
+
+/** Pulled over a slow link: one where bandwidth counts, and one where round trips do. */
+export const linkShapes: readonly Shape[] = [application, named("100 layers")];
+
+/** Pulled at the same time. They have no layer in common. */
+export const shapesTogether: readonly Shape[] = [
+  named("one layer"),
+  named("ten layers"),
+  named("60,000 files"),
+];
+
+function named(name: string): Shape {
+  const shape = shapes.find((one) => one.name === name);
+  if (shape === undefined) throw new Error(`no shape ${name}`);
+  return shape;
+}
+
+/** Like a distribution with a language runtime in it: files of all sizes. */
+function layered(
+  count: number,
+  compression: Compression,
+  { megabytes, seed } = { megabytes: 600, seed: 1 },
+): Image {
+  const chance = new Chance(seed);
   const layers = Array.from({ length: count }, (_, i) => {
     const entries: TarEntry[] = [];
-    let left = (600 * megabyte) / count;
+    let left = (megabytes * megabyte) / count;
     for (let n = 0; left > 0; n++) {
       if (n % 40 === 0) entries.push({ type: "directory", path: `usr/lib/l${i}/d${n / 40}` });
       const size = Math.min(left, Math.floor(1000 + 4 * megabyte * chance.next() ** 6));

@@ -19,12 +19,14 @@ export interface RegistryOptions {
   readonly basicAuth?: Credentials;
   /** Asks for a bearer token, which a server beside it gives to these, or to everybody. */
   readonly tokenAuth?: Credentials | "anonymous";
+  /** Of this machine; 127.0.0.1 unless told. */
+  readonly address?: string;
   /** Serves https with a certificate for 127.0.0.1 and localhost from a CA of its own. */
   readonly tls?: boolean;
 }
 
 export interface RegistryServer extends AsyncDisposable {
-  /** `127.0.0.1:PORT`, the first part of an image name. */
+  /** `ADDRESS:PORT`, the first part of an image name. */
   readonly host: string;
   /** With scheme, without a slash at the end. */
   readonly url: string;
@@ -123,7 +125,7 @@ function registryConfig(dir: string, options: RegistryOptions, realm: string | u
       redirect: { disable: true },
     },
     http: {
-      addr: "127.0.0.1:0",
+      addr: `${options.address ?? "127.0.0.1"}:0`,
       relativeurls: true,
       secret: "of no use: nobody else continues an upload",
       ...(options.tls === true
@@ -269,7 +271,7 @@ class ServerLog {
     for await (const chunk of stream) {
       this.text += decoder.decode(chunk, { stream: true });
       if (isListening) continue;
-      const address = /listening on (127\.0\.0\.1:\d+)/u.exec(this.text)?.[1];
+      const address = /listening on ([\d.]+:\d+)/u.exec(this.text)?.[1];
       if (address === undefined) continue;
       isListening = true;
       this.#listening.resolve(address);
