@@ -11,9 +11,9 @@ import { tempDir } from "../harness/temp-dir.ts";
 
 const noise = randomBytes(1 << 20);
 
-/** One layer of 300 MB that does not compress, and two small ones. */
-function largeImage() {
-  const files = Array.from({ length: 300 }, (_, i) => ({
+/** One layer of 1 GB that does not compress, and two small ones. */
+const image = (() => {
+  const files = Array.from({ length: 1000 }, (_, i) => ({
     type: "file" as const,
     path: `file${i}`,
     data: noise,
@@ -21,10 +21,10 @@ function largeImage() {
   const small = (name: string) =>
     makeLayer(packTar([{ type: "file", path: name, data: noise.subarray(0, 2_000_000) }]));
   return makeImage([small("below"), makeLayer(packTar(files), "none"), small("above")], {});
-}
-
-const bytesOf = ({ blobs }: ReturnType<typeof largeImage>) =>
-  blobs.reduce((sum, { bytes }) => sum + bytes.length, 0);
+})();
+const total = image.blobs.reduce((sum, { bytes }) => sum + bytes.length, 0);
+/** Of each connection: together a link of 1 Gbit/s. */
+const bytesPerSecond = 30_000_000;
 
 async function startDaemon(registry: FlakyRegistry, dir: string): Promise<Daemon> {
   mkdirSync(join(dir, "reg.test"), { recursive: true });
@@ -35,15 +35,12 @@ async function startDaemon(registry: FlakyRegistry, dir: string): Promise<Daemon
 const pull = ({ cri }: Daemon) => cri.image.pullImage({ image: { image: "reg.test/app:1" } });
 
 test("a daemon that is killed in the middle of a pull fetches nearly nothing twice", async () => {
-  const image = largeImage();
-  // Of each connection. What is in the buffers of the kernel when the daemon dies has been sent, and is lost: the less, the
-  // less a busy machine lags behind.
+  // What is in the buffers of the kernel when the daemon dies has been sent, and is lost.
   await using registry = await startFlakyRegistry({ "app:1": image }, ({ isBlob }) =>
-    isBlob ? { kind: "slow", bytesPerSecond: 12_000_000 } : undefined,
+    isBlob ? { kind: "slow", bytesPerSecond } : undefined,
   );
   using dir = tempDir();
   await using daemon = await startDaemon(registry, dir.path);
-  const total = bytesOf(image);
   for (const share of [0.2, 0.5, 0.8]) {
     const pulling = pull(daemon).catch(() => {});
     await eventually(() => {
@@ -59,14 +56,12 @@ test("a daemon that is killed in the middle of a pull fetches nearly nothing twi
 }, 60_000);
 
 test("a link that is cut twenty times costs nearly nothing", async () => {
-  const image = largeImage();
-  const total = bytesOf(image);
   let cuts = 0;
   await using registry = await startFlakyRegistry({ "app:1": image }, ({ isBlob }) => {
     if (!isBlob || cuts === 20) return undefined;
     cuts++;
     const afterBytes = 1_000_000 + Math.floor(Math.random() * 12_000_000);
-    return { kind: "cut", afterBytes, bytesPerSecond: 30_000_000 };
+    return { kind: "cut", afterBytes, bytesPerSecond };
   });
   using dir = tempDir();
   await using daemon = await startDaemon(registry, dir.path);
