@@ -1,8 +1,8 @@
 import type { Subprocess } from "bun";
 import { AppError } from "../lib/errors.ts";
 import { ownChild } from "../os/own-child.ts";
-import { childEnv } from "../os/role.ts";
 import type { UnpackArgv } from "./unpack-child.ts";
+import { unpackEnv } from "./unpack-env.ts";
 import { readFailure } from "./unpack-process.ts";
 
 /** What it answers; a failure is JSON and begins with another byte. */
@@ -21,7 +21,7 @@ export class Flusher implements Disposable {
     this.#child = ownChild(
       Bun.spawn([...argv("sync", directory)], {
         cwd: "/",
-        env: { ...childEnv },
+        env: { ...unpackEnv },
         stdio: ["pipe", "pipe", "ignore"],
       }),
     );

@@ -2,8 +2,8 @@ import type { Context } from "../lib/context.ts";
 import { AppError } from "../lib/errors.ts";
 import type { Digest } from "../oci/digest.ts";
 import { ownChild } from "../os/own-child.ts";
-import { childEnv } from "../os/role.ts";
 import type { UnpackArgv } from "./unpack-child.ts";
+import { unpackEnv } from "./unpack-env.ts";
 import { readFailure } from "./unpack-process.ts";
 
 const maxStderrBytes = 16 << 10;
@@ -22,7 +22,7 @@ export async function* rebuildInChild(
   const child = ownChild(
     Bun.spawn([...argv("rebuild", directory)], {
       cwd: "/",
-      env: { ...childEnv },
+      env: { ...unpackEnv },
       stdin: "ignore",
       stdout: "pipe",
       stderr: "pipe",

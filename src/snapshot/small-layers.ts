@@ -7,10 +7,10 @@ import { AppError } from "../lib/errors.ts";
 import { parseJson } from "../lib/json.ts";
 import { abortable } from "../lib/keyed-mutex.ts";
 import { ownChild } from "../os/own-child.ts";
-import { childEnv } from "../os/role.ts";
 import type { LayerReport } from "./layer-report.ts";
 import { encodeOrder } from "./series-frame.ts";
 import type { UnpackArgv } from "./unpack-child.ts";
+import { unpackEnv } from "./unpack-env.ts";
 import { readFailure } from "./unpack-process.ts";
 
 const maxAnswerBytes = 32 << 20;
@@ -65,7 +65,7 @@ class SeriesChild implements Disposable {
     this.#child = ownChild(
       Bun.spawn([...argv("series", this.#directory)], {
         cwd: "/",
-        env: { ...childEnv },
+        env: { ...unpackEnv },
         stdio: ["pipe", "pipe", "ignore"],
       }),
     );

@@ -4,7 +4,7 @@ import { AppError, type ErrorKind } from "../lib/errors.ts";
 import { asObject, asString, parseJson } from "../lib/json.ts";
 import { isErrno } from "../os/errno-error.ts";
 import { ownChild } from "../os/own-child.ts";
-import { childEnv } from "../os/role.ts";
+import { unpackEnv } from "./unpack-env.ts";
 
 const maxReportBytes = 32 << 20;
 const maxStderrBytes = 4096;
@@ -31,7 +31,7 @@ export class UnpackProcess implements AsyncDisposable {
     this.#child = ownChild(
       Bun.spawn([...argv], {
         cwd: "/",
-        env: { ...childEnv },
+        env: { ...unpackEnv },
         stdio: [stdin ?? "pipe", "pipe", "pipe", ...(output === undefined ? [] : [output])],
       }),
     );
