@@ -123,7 +123,11 @@ export const schema = {
       false,
       "Keep layers also as they come from registries, so that mirror, export and pack give images on unchanged, to the digest. False frees them.",
     ),
-    maxParallelDownloads: integer(3, [1, 32], "Layers fetched at the same time for one image."),
+    maxParallelDownloads: integer(
+      3,
+      [1, 32],
+      "Layers fetched at the same time for one image; of those under 1 MB four times as many.",
+    ),
     maxParallelUnpacks: integer(
       0,
       [0, 32],

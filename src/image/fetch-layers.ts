@@ -8,7 +8,7 @@ import type { UnpackedLayer } from "../snapshot/snapshotter.ts";
 import { allOrNone } from "./all-or-none.ts";
 import { type BlobSource, openBlob } from "./blob-source.ts";
 import type { ImageDeps } from "./deps.ts";
-import { Limiter } from "./limiter.ts";
+import { LayerSlots } from "./layer-slots.ts";
 
 export interface LayersToFetch {
   readonly source: BlobSource;
@@ -33,9 +33,9 @@ export async function fetchLayers(
       `image has ${fetching.blobs.length} layers and ${fetching.diffIds.length} diffIDs`,
     );
   }
-  const limiter = new Limiter(deps.parallelLayers);
+  const slots = new LayerSlots(deps.parallelLayers);
   await allOrNone(ctx, fetching.blobs, (inner, _, height) =>
-    ensureLayer(inner, deps, fetching, limiter, height),
+    ensureLayer(inner, deps, fetching, slots, height),
   );
 }
 
@@ -43,7 +43,7 @@ async function ensureLayer(
   ctx: Context,
   deps: Pick<ImageDeps, "layers" | "flights" | "unpacking">,
   fetching: LayersToFetch,
-  limiter: Limiter,
+  slots: LayerSlots,
   height: number,
   options: { readonly retries: boolean } = { retries: true },
 ): Promise<void> {
@@ -59,11 +59,11 @@ async function ensureLayer(
   }
   const attempt = async (signal: AbortSignal): Promise<void> => {
     const flight = { ...ctx, signal };
-    await using unpacked = await unpackBlob(flight, deps, fetching, limiter, { blob, diffId });
+    await using unpacked = await unpackBlob(flight, deps, fetching, slots, { blob, diffId });
     if (height > 0) {
       // It is under way, or has failed for good.
       const quiet = { ...fetching, onBytes: () => {} };
-      await ensureLayer(flight, deps, quiet, limiter, height - 1, { retries: false });
+      await ensureLayer(flight, deps, quiet, slots, height - 1, { retries: false });
     }
     await deps.layers.commit(flight, unpacked, diffIds);
   };
@@ -84,10 +84,10 @@ export async function unpackBlob(
   ctx: Context,
   deps: Pick<ImageDeps, "layers" | "unpacking">,
   fetching: Pick<LayersToFetch, "source" | "onBytes">,
-  limiter: Limiter,
+  slots: LayerSlots,
   { blob, diffId, asTar = (bytes) => bytes }: BlobToUnpack,
 ): Promise<UnpackedLayer> {
-  using _slot = await limiter.enter(ctx.signal);
+  using _slot = await slots.enter(blob, ctx.signal);
   for (;;) {
     await using open = openBlob(ctx, fetching.source, blob);
     let readBytes = 0;

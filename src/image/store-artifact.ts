@@ -14,7 +14,7 @@ import { unpackBlob } from "./fetch-layers.ts";
 import type { Image, ImageId } from "./image.ts";
 import type { ImageRecord } from "./image-record.ts";
 import { keepLayers } from "./kept-layers.ts";
-import { Limiter } from "./limiter.ts";
+import { LayerSlots } from "./layer-slots.ts";
 import type { AdmittedImage } from "./signatures/admit.ts";
 import { storeSignatures } from "./signatures/stored-signatures.ts";
 import type { FoundImage } from "./store-image.ts";
@@ -72,7 +72,7 @@ async function fetchFiles(
   kept: KeptLayers,
 ): Promise<void> {
   const known = knownFiles(deps, found);
-  const limiter = new Limiter(deps.parallelLayers);
+  const slots = new LayerSlots(deps.parallelLayers);
   await allOrNone(ctx, files, async (inner, file, i) => {
     const blob = found.layers[i];
     if (blob === undefined) throw new TypeError("a file without a blob");
@@ -82,7 +82,7 @@ async function fetchFiles(
       return;
     }
     const { path } = file;
-    await using unpacked = await unpackBlob(inner, deps, found, limiter, {
+    await using unpacked = await unpackBlob(inner, deps, found, slots, {
       blob,
       ...(path !== undefined && { asTar: (bytes) => asLayer(path, blob, bytes) }),
     });
