@@ -16,9 +16,10 @@ import { parseArgs } from "node:util";
 import { freshDisk } from "../test/harness/fresh-disk.ts";
 import type { RegistryServer } from "../test/harness/registry-server.ts";
 import { repositoryDir } from "../test/parts/paths.ts";
+import { runInNamespace } from "./namespace.ts";
 import { cpuSeconds } from "./process.ts";
 import { debianContainerd, newestContainerd } from "./pull/debian.ts";
-import { openLink, runInNamespace } from "./pull/link.ts";
+import { openLink } from "./pull/link.ts";
 import { MemoryWatch } from "./pull/memory.ts";
 import { Profile } from "./pull/profile.ts";
 import { layerBytes, openImages, repositoryOf } from "./pull/registry.ts";
@@ -91,7 +92,6 @@ async function compare(
 ): Promise<void> {
   await using _registry = registry;
   const runtimes = [crib(values.crib), ...openPeers()];
-  const rows: string[][] = [];
   for (const set of sets) {
     const samples: (Sample | undefined)[][] = runtimes.map(() => []);
     for (let round = 0; round < Number(values.rounds); round++) {
@@ -102,11 +102,12 @@ async function compare(
       }
     }
     const name = set.map((shape) => shape.name).join(" + ");
-    for (const [i, runtime] of runtimes.entries()) {
-      rows.push(rowOf(i === 0 ? name : "", runtime.name, samples[i] ?? [], samples[0] ?? []));
-    }
+    const rows = runtimes.map((runtime, i) =>
+      rowOf(runtime.name, samples[i] ?? [], samples[0] ?? []),
+    );
+    console.log();
+    printTable([name, "pull s", "ratio", "on disk s", "ratio", "CPU s", "peak MB"], rows);
   }
-  printTable(["image", "", "pull s", "ratio", "on disk s", "ratio", "CPU s", "peak MB"], rows);
 }
 
 /** Undefined where it cannot: umoci knows no zstd. */
@@ -165,7 +166,6 @@ function imageOf(registry: RegistryServer, shape: Shape): string {
 }
 
 function rowOf(
-  shape: string,
   runtime: string,
   samples: readonly (Sample | undefined)[],
   ours: readonly (Sample | undefined)[],
@@ -188,5 +188,5 @@ function rowOf(
     [middle(({ megabytes }) => megabytes), 0],
   ];
   const texts = cells.map(([value, digits]) => (Number.isNaN(value) ? "-" : value.toFixed(digits)));
-  return [shape, runtime, ...texts];
+  return [runtime, ...texts];
 }

@@ -17,20 +17,12 @@ export interface Link extends AsyncDisposable {
   leastSeconds(bytes: number): number;
 }
 
-/** This program again with these arguments, in a network namespace of its own. Answers the exit code. */
-export function runInNamespace(args: readonly string[]): number {
-  const [, script = ""] = process.argv;
-  const argv = ["unshare", "--net", process.execPath, script, ...args];
-  return Bun.spawnSync(argv, { stdio: ["inherit", "inherit", "inherit"] }).exitCode;
-}
-
 /** A link of 20 Mbit/s and 80 ms there and back, in the network namespace that we are in. */
 export async function openLink(): Promise<Link> {
   const dir = join(repositoryDir, ".cache/bench");
   mkdirSync(dir, { recursive: true });
   const program = join(dir, "link");
   run("gcc", "-O2", "-Wall", "-Werror", "-o", program, join(import.meta.dir, "link.c"));
-  run("ip", "link", "set", "lo", "up");
   const child = Bun.spawn([program, device, String(bitsPerSecond), String(oneWayMs)], {
     stdio: ["ignore", "pipe", "inherit"],
   });

@@ -20,8 +20,11 @@ export class MemoryWatch implements Disposable {
   }
 
   #look(): void {
-    const pids = descendants(this.#pid);
-    const each = pids.map((pid) => [commandOf(pid), proportionalMegabytes(pid)] as const);
+    const own = commandOf(this.#pid);
+    const each = descendants(this.#pid)
+      .map((pid) => [commandOf(pid), proportionalMegabytes(pid)] as const)
+      // A child that has not come to exec yet has its parent's memory, which would count twice.
+      .filter(([command], i) => i === 0 || command !== own);
     const all = each.reduce((sum, [, megabytes]) => sum + megabytes, 0);
     if (all <= this.peakMegabytes) return;
     this.peakMegabytes = all;

@@ -82,7 +82,7 @@ export class Profile implements AsyncDisposable {
 
 /** The system call that a sample is in, or the file whose code runs. */
 function whatOf(frames: readonly string[]): string {
-  const call = frames.map((frame) => /__x64_sys_(\w+)/.exec(frame)?.[1]).find(Boolean);
+  const call = frames.map((frame) => /(?:__x64_sys|ksys)_(\w+)/.exec(frame)?.[1]).find(Boolean);
   if (call !== undefined) return call.replace(/^(?:p?write|pwrite64)$/, "write");
   if (frames.some((frame) => frame.includes("asm_exc_page_fault"))) return "page faults";
   const file = /\(([^()]*)\)\s*$/.exec(frames[0] ?? "")?.[1] ?? "";

@@ -52,19 +52,36 @@ function layered(
   { megabytes, seed } = { megabytes: 600, seed: 1 },
 ): Image {
   const chance = new Chance(seed);
-  const layers = Array.from({ length: count }, (_, i) => {
-    const entries: TarEntry[] = [];
-    let left = (megabytes * megabyte) / count;
-    for (let n = 0; left > 0; n++) {
-      if (n % 40 === 0) entries.push({ type: "directory", path: `usr/lib/l${i}/d${n / 40}` });
-      const size = Math.min(left, Math.floor(1000 + 4 * megabyte * chance.next() ** 6));
-      const path = `usr/lib/l${i}/d${Math.floor(n / 40)}/f${n}`;
-      entries.push({ type: "file", path, mode: 0o644, data: content(chance, size) });
-      left -= size;
-    }
-    return makeLayer(packTar(entries), compression);
-  });
+  const layers = Array.from({ length: count }, (_, i) =>
+    makeLayer(packTar(programFiles(chance, megabytes / count, `usr/lib/l${i}`)), compression),
+  );
   return makeImage(layers, {});
+}
+
+/** An image of so many megabytes that runs what busybox has. Others with another seed. */
+export function runnable(busybox: Uint8Array, megabytes: number, seed: number): Image {
+  const program: readonly TarEntry[] = [
+    { type: "directory", path: "bin" },
+    { type: "file", path: "bin/busybox", mode: 0o755, data: busybox },
+    { type: "symlink", path: "bin/sleep", target: "busybox" },
+  ];
+  const files = programFiles(new Chance(seed), megabytes, "usr/lib/app");
+  return makeImage([makeLayer(packTar(program)), makeLayer(packTar(files))], {
+    Env: ["PATH=/bin"],
+  });
+}
+
+function programFiles(chance: Chance, megabytes: number, directory: string): readonly TarEntry[] {
+  const entries: TarEntry[] = [];
+  let left = megabytes * megabyte;
+  for (let n = 0; left > 0; n++) {
+    if (n % 40 === 0) entries.push({ type: "directory", path: `${directory}/d${n / 40}` });
+    const size = Math.min(left, Math.floor(1000 + 4 * megabyte * chance.next() ** 6));
+    const path = `${directory}/d${Math.floor(n / 40)}/f${n}`;
+    entries.push({ type: "file", path, mode: 0o644, data: content(chance, size) });
+    left -= size;
+  }
+  return entries;
 }
 
 /** Like node_modules: 600 directories of 100 files, 2 KB on average. */
