@@ -92,8 +92,8 @@ export class Daemon implements AsyncDisposable {
     return existsSync(this.logFile) ? readFileSync(this.logFile, "utf8") : "";
   }
 
-  /** Starts it (again) and waits until it answers. `config` is TOML instead of what it had. */
-  async start(toml?: string): Promise<void> {
+  /** Starts it (again) and waits until it answers. `toml` is instead of what it had, `file` another version of it. */
+  async start(toml?: string, file: string = this.#options.executable ?? executable): Promise<void> {
     const config = `${this.root}/config.toml`;
     const dirs = this.#options.registryConfigDir ?? `${this.root}/certs.d`;
     const nri = [
@@ -106,7 +106,7 @@ export class Daemon implements AsyncDisposable {
       config,
       `[nri]\n${nri.join("\n")}\n[images]\nregistry_config_dirs = [${JSON.stringify(dirs)}]\n${this.#options.images ?? ""}\n[network]\ndefault = "${this.#options.network ?? "embedded"}"\nconf_dirs = [${JSON.stringify(`${this.root}/net.d`)}]\n${toml ?? this.#options.config ?? ""}`,
     );
-    this.#process = Bun.spawn([...withPrograms(this.#options.programs), ...this.#argv], {
+    this.#process = Bun.spawn([...withPrograms(this.#options.programs), file, ...this.#args], {
       env: this.env,
       stdio: ["ignore", "ignore", Bun.file(this.logFile)],
     });
@@ -121,9 +121,8 @@ export class Daemon implements AsyncDisposable {
     }
   }
 
-  get #argv(): string[] {
+  get #args(): string[] {
     return [
-      this.#options.executable ?? executable,
       "serve",
       `--config=${this.root}/config.toml`,
       `--root=${this.root}`,
@@ -134,7 +133,7 @@ export class Daemon implements AsyncDisposable {
 
   /** Runs it to its end, where it is not to start. */
   async run(): Promise<{ readonly exitCode: number; readonly stderr: string }> {
-    const child = Bun.spawn(this.#argv, {
+    const child = Bun.spawn([this.#options.executable ?? executable, ...this.#args], {
       env: this.env,
       stdio: ["ignore", "ignore", "pipe"],
       timeout: 30_000,
