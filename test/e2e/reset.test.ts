@@ -86,7 +86,9 @@ describeInside("crib reset", () => {
     expect(readdirSync(`${daemon.state}/monitors`)).toEqual([]);
     expect(output("ip", "link", "show", "crib0")).toContain("does not exist");
     expect(output("iptables-save")).not.toContain("CRIB-");
-    expect(output("nft", "list", "tables")).not.toContain("inet crib");
+    if (Bun.which("nft") !== null) {
+      expect(output("nft", "list", "tables")).not.toContain("inet crib");
+    }
     expect(await reset("--yes")).toMatchObject({ code: 0, stderr: "" });
   }, 60_000);
 
