@@ -98,6 +98,58 @@ test("a container's whole life, by its name", async () => {
   expect((await crib("inspect", "web")).code).toBe(3);
 });
 
+test("stats show who uses the CPU, and within which limit", async () => {
+  const burn = "while :; do :; done";
+  await cribOk("run", "-d", "--name", "busy", "--memory", "64m", image, "sh", "-c", burn);
+  await cribOk("run", "-d", "--name", "idle", image, "sleep", "3600");
+  const lines = (await cribOk("stats", "--no-stream", "busy", "idle")).trim().split("\n");
+  const [header, busy, idle] = lines.map((line) => line.trim().split(/ {2,}/));
+  expect(header).toEqual(["NAME", "POD", "CPU %", "MEMORY", "LIMIT", "DISK", "PIDS", "IN", "OUT"]);
+  expect(busy?.slice(0, 2)).toEqual(["busy", "busy"]);
+  expect(Number(busy?.[2])).toBeGreaterThan(Number(idle?.[2]));
+  expect([busy?.[4], idle?.[4]]).toEqual(["67 MB", "-"]);
+  expect(busy?.[6]).toBe("1");
+  const { stats } = JSON.parse(await cribOk("stats", "-o", "json", "busy"));
+  expect(stats).toHaveLength(1);
+  await cribOk("rm", "-f", "busy", "idle");
+});
+
+test("events tell a container's life, a line each", async () => {
+  const child = command.start(["events"]);
+  const reader = child.stdout.getReader();
+  let text = "";
+  const isOver = (async () => {
+    while (!/deleted +pod/.test(text)) {
+      text += Buffer.from((await reader.read()).value ?? []).toString();
+    }
+  })();
+  // Nobody says when it has begun to listen.
+  for (let isSeen = false; !isSeen; ) {
+    await crib("run", "--rm", "--name", "told", image, "sh", "-c", "exit 3");
+    isSeen = await Promise.race([isOver.then(() => true), Bun.sleep(200).then(() => false)]);
+  }
+  child.kill("SIGINT");
+  expect(await child.exited).toBe(130);
+  expect(text).toMatch(
+    /Z {2}stopped {2}container {2}[0-9a-f]{13} {2}told {2}default\/told {2}exit code 3\n/,
+  );
+  expect(text).toMatch(/Z {2}deleted {2}pod {8}[0-9a-f]{13} {2}told {2}default\/told\n/);
+});
+
+test("logs of a time and info, as scripts use them", async () => {
+  await cribOk("run", "--name", "writer", image, "sh", "-c", "echo one; sleep 1.5; echo two");
+  const last = (await cribOk("logs", "-t", "writer")).split("\n").at(-2) ?? "";
+  const [time = ""] = last.split(" ");
+  expect(await cribOk("logs", "--since", time.replace(/(\.\d{3})\d*/, "$1"), "writer")).toBe(
+    "two\n",
+  );
+  expect(await cribOk("logs", "--since", "1h", "writer")).toBe("one\ntwo\n");
+  expect((await crib("logs", "--previous", "writer")).code).toBe(3);
+  expect(await cribOk("info")).toMatch(/^NetworkReady +yes/m);
+  await cribOk("rm", "--all");
+  expect(await cribOk("pods", "-q")).toBe("");
+});
+
 test("images, version and config", async () => {
   expect(await cribOk("images")).toContain(image);
   const list = JSON.parse(await cribOk("images", "-o", "json"));
