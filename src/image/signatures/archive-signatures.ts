@@ -4,18 +4,12 @@ import { asArray, asObject, type JsonObject, optional, parseJson } from "../../l
 import { type Descriptor, parseDescriptor } from "../../oci/descriptor.ts";
 import { type Digest, digestHex } from "../../oci/digest.ts";
 import { maxManifestBytes } from "../../oci/manifest.ts";
-import {
-  maxSignatureBytes,
-  maxSignatures,
-  readAttached,
-  referrersTag,
-  signatureTag,
-} from "../../signature/attached.ts";
+import { maxSignatureBytes, referrersTag, signatureTag } from "../../signature/attached.ts";
 import type { ImageArchive } from "../archive.ts";
 import type { ImageDeps } from "../deps.ts";
 import type { FoundImage } from "../store-image.ts";
 import { type AdmittedImage, admitImage } from "./admit.ts";
-import { readBlobs, type SignatureDocument, type SignatureSource } from "./source.ts";
+import { readDocuments, type SignatureSource } from "./source.ts";
 
 /** Asks the policy about an image of an archive; the archive is all there is to find signatures in. */
 export async function admitArchived(
@@ -41,15 +35,18 @@ export function archiveSignatures(archive: ImageArchive): SignatureSource {
   return {
     async find(_, digest) {
       if (!archive.has("index.json")) return [];
-      const documents: SignatureDocument[] = [];
-      for (const descriptor of await listManifests(archive, digest)) {
-        if (descriptor.sizeBytes > maxManifestBytes || !archive.has(blobName(descriptor.digest)))
-          continue;
-        const document = await readDocument(archive, descriptor);
-        if (document.blobs.size > 0) documents.push(document);
-        if (documents.length === maxSignatures) break;
+      const descriptors = await listManifests(archive, digest);
+      async function* manifests() {
+        for (const one of descriptors) {
+          const isThere = one.sizeBytes <= maxManifestBytes && archive.has(blobName(one.digest));
+          if (isThere) yield await readBlob(archive, one, maxManifestBytes);
+        }
       }
-      return documents;
+      return await readDocuments(manifests(), async (blob) =>
+        archive.has(blobName(blob.digest))
+          ? await readBlob(archive, blob, maxSignatureBytes)
+          : undefined,
+      );
     },
   };
 }
@@ -98,18 +95,6 @@ function readEntries(bytes: Uint8Array, what: string) {
 }
 
 const maxEntries = 1000;
-
-async function readDocument(
-  archive: ImageArchive,
-  descriptor: Descriptor,
-): Promise<SignatureDocument> {
-  const manifest = await readBlob(archive, descriptor, maxManifestBytes);
-  const attached = readAttached(manifest, `signatures ${descriptor.digest}`).filter(
-    ({ blob }) => blob.sizeBytes <= maxSignatureBytes && archive.has(blobName(blob.digest)),
-  );
-  const blobs = await readBlobs(attached, ({ blob }) => readBlob(archive, blob, maxSignatureBytes));
-  return { manifest, blobs };
-}
 
 function readBlob(archive: ImageArchive, blob: Descriptor, maxBytes: number): Promise<Buffer> {
   return readVerified(archive.stream(blobName(blob.digest)), blob, maxBytes);

@@ -6,17 +6,13 @@ import type { RemoteManifest, Repository } from "../../registry/client.ts";
 import {
   maxSignatureBytes,
   maxSignatures,
-  readAttached,
   readReferrers,
   referrersTag,
   signatureTag,
 } from "../../signature/attached.ts";
-import { readBlobs, type SignatureDocument, type SignatureSource } from "./source.ts";
+import { readDocuments, type SignatureSource } from "./source.ts";
 
 type Registry = Pick<Repository, "fetchManifest" | "fetchBlob" | "findReferrers">;
-
-/** Of all documents and blobs together. */
-const maxBytes = 16 << 20;
 
 /**
  * Signatures as cosign keeps them in the image's own repository: under a tag made of the digest, and in manifests that refer to
@@ -30,20 +26,16 @@ export function registrySignatures(open: () => Registry): SignatureSource {
         findManifest(ctx, repository, signatureTag(digest)),
         listReferring(ctx, repository, digest),
       ]);
-      const documents: SignatureDocument[] = [];
-      let bytesLeft = maxBytes;
-      const add = async (manifest: RemoteManifest) => {
-        const document = await fetchBlobs(ctx, repository, manifest, bytesLeft);
-        for (const bytes of [document.manifest, ...document.blobs.values()]) {
-          bytesLeft -= bytes.byteLength;
+      async function* manifests() {
+        if (tagged !== undefined) yield tagged.bytes;
+        for (const one of referring) {
+          const found = await findManifest(ctx, repository, one.digest);
+          if (found !== undefined) yield found.bytes;
         }
-        documents.push(document);
-      };
-      if (tagged !== undefined) await add(tagged);
-      for (const one of referring) {
-        if (bytesLeft > 0) await add(await repository.fetchManifest(ctx, one.digest));
       }
-      return documents;
+      return await readDocuments(manifests(), (blob) =>
+        repository.fetchBlob(ctx, blob, maxSignatureBytes),
+      );
     },
   };
 }
@@ -63,30 +55,12 @@ async function listReferring(
 async function findManifest(
   ctx: Context,
   repository: Registry,
-  tag: string,
+  tagOrDigest: string,
 ): Promise<RemoteManifest | undefined> {
   try {
-    return await repository.fetchManifest(ctx, tag);
+    return await repository.fetchManifest(ctx, tagOrDigest);
   } catch (err) {
     if (kindOf(err) === "not-found") return undefined;
     throw err;
   }
-}
-
-async function fetchBlobs(
-  ctx: Context,
-  repository: Registry,
-  { bytes, digest }: RemoteManifest,
-  most: number,
-): Promise<SignatureDocument> {
-  let bytesLeft = most - bytes.byteLength;
-  const attached = readAttached(bytes, `signatures ${digest}`).filter(({ blob: { sizeBytes } }) => {
-    if (sizeBytes > maxSignatureBytes || sizeBytes > bytesLeft) return false;
-    bytesLeft -= sizeBytes;
-    return true;
-  });
-  const blobs = await readBlobs(attached, ({ blob }) =>
-    repository.fetchBlob(ctx, blob, maxSignatureBytes),
-  );
-  return { manifest: bytes, blobs };
 }

@@ -1,7 +1,9 @@
 import type { Context } from "../../lib/context.ts";
+import type { Descriptor } from "../../oci/descriptor.ts";
 import type { Digest } from "../../oci/digest.ts";
 import {
-  type AttachedSignature,
+  maxSignatureBytes,
+  maxSignatures,
   readAttached,
   type Signature,
   toSignature,
@@ -26,15 +28,32 @@ export function signaturesIn({ manifest, blobs }: SignatureDocument): readonly S
   });
 }
 
-/** The blobs that these signatures are in, each once. */
-export async function readBlobs(
-  signatures: readonly AttachedSignature[],
-  read: (signature: AttachedSignature) => Promise<Uint8Array>,
-): Promise<ReadonlyMap<Digest, Uint8Array>> {
-  const blobs = new Map<Digest, Uint8Array>();
-  for (const signature of signatures) {
-    const { digest } = signature.blob;
-    if (!blobs.has(digest)) blobs.set(digest, await read(signature));
+/** Of all that is kept of one search. */
+const maxBytes = 16 << 20;
+
+/**
+ * Those of the manifests that hold signatures, with their blobs. What is larger than signatures are, or not there
+ * (`readBlob` answers undefined), is left out, and so is what comes after more than there can be.
+ */
+export async function readDocuments(
+  manifests: AsyncIterable<Uint8Array>,
+  readBlob: (blob: Descriptor) => Promise<Uint8Array | undefined>,
+): Promise<readonly SignatureDocument[]> {
+  const documents: SignatureDocument[] = [];
+  let bytesLeft = maxBytes;
+  for await (const manifest of manifests) {
+    const blobs = new Map<Digest, Uint8Array>();
+    for (const { blob } of readAttached(manifest, "signatures")) {
+      const isOne = blob.sizeBytes <= maxSignatureBytes && blob.sizeBytes <= bytesLeft;
+      const bytes = isOne && !blobs.has(blob.digest) ? await readBlob(blob) : undefined;
+      if (bytes === undefined) continue;
+      blobs.set(blob.digest, bytes);
+      bytesLeft -= bytes.byteLength;
+    }
+    if (blobs.size === 0) continue;
+    documents.push({ manifest, blobs });
+    bytesLeft -= manifest.byteLength;
+    if (bytesLeft <= 0 || documents.length === maxSignatures) break;
   }
-  return blobs;
+  return documents;
 }
