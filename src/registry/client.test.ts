@@ -207,6 +207,21 @@ test("a busy registry is asked again, and a mirror that fails gives way", async 
   expect(await readAll(repository([mirror.origin, server.origin]))).toEqual(body);
 });
 
+test("a registry that says when to come again is asked then, and not before", async () => {
+  for (const after of ["1", new Date(Date.now() + 1500).toUTCString()]) {
+    using busy = serve((_, __, count) =>
+      count === 1
+        ? new Response("", { status: 429, headers: { "retry-after": after } })
+        : new Response("{}"),
+    );
+    const begun = Date.now();
+    await repository([busy.origin]).fetchManifest(ctx, "1");
+    const earliest = after === "1" ? begun + 1000 : Date.parse(after);
+    expect(Date.now()).toBeGreaterThanOrEqual(earliest);
+    expect(busy.requests.length).toBe(2);
+  }
+}, 20_000);
+
 test("a manifest that is not what was asked for, or too long, is refused", async () => {
   using server = serve((_, url) =>
     url.pathname.endsWith("long")
