@@ -8,6 +8,7 @@ import type { RuntimeHandler } from "../../src/runtime/handler.ts";
 import { Monitors } from "../../src/runtime/monitors.ts";
 import { openOciCommand } from "../../src/runtime/oci-command.ts";
 import { Reaper } from "../../src/runtime/reaper.ts";
+import { processes } from "./daemon.ts";
 import {
   makeTestContainer,
   readCriLog,
@@ -116,18 +117,9 @@ export class MonitoredNode implements AsyncDisposable {
 
   monitorPid(monitorId: string): number {
     const dir = `${this.stateDir}/monitors/${monitorId}`;
-    for (const proc of new Bun.Glob("[0-9]*/cmdline").scanSync({
-      cwd: "/proc",
-      onlyFiles: false,
-    })) {
-      try {
-        const args = readFileSync(`/proc/${proc}`, "utf8").split("\0");
-        if (args.includes("monitor") && args.includes(dir)) return Number.parseInt(proc, 10);
-      } catch {
-        // It has ended.
-      }
-    }
-    throw new Error("no monitor");
+    const found = processes().find(({ argv }) => argv.includes("monitor") && argv.includes(dir));
+    if (found === undefined) throw new Error("no monitor");
+    return found.pid;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
