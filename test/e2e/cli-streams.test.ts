@@ -2,13 +2,11 @@ import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { randomBytes } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { connect } from "node:net";
-import { resolve } from "node:path";
-import type { SandboxId } from "../../src/lib/id.ts";
-import { sandboxDirectoryOf } from "../../src/sandbox/directory.ts";
 import { CribCommand, type Typed } from "../harness/crib-command.ts";
 import { Daemon } from "../harness/daemon.ts";
 import { eventually } from "../harness/eventually.ts";
 import { demoImage as image } from "../harness/pod.ts";
+import { echoInPod } from "../harness/streams/pod-echo.ts";
 
 let daemon: Daemon;
 let crib: CribCommand;
@@ -186,32 +184,18 @@ describe("crib run -it and crib attach", () => {
   }, 20_000);
 });
 
-const echoServerPath = resolve(import.meta.dir, "../harness/streams/echo-server.ts");
-
-/** In the pod's network, as if it ran in a container. */
-async function echoServer(number: number): Promise<AsyncDisposable> {
+async function echoServer(port: number): Promise<AsyncDisposable> {
   const [id = ""] = (await crib.ok("pods", "-q")).split("\n");
-  const { namespaces } = sandboxDirectoryOf(daemon.state, id as SandboxId);
-  const server = Bun.spawn(
-    ["nsenter", `--net=${namespaces}/net`, process.execPath, echoServerPath, String(number)],
-    { stdio: ["ignore", "pipe", "inherit"] },
-  );
-  await server.stdout.getReader().read();
-  return {
-    async [Symbol.asyncDispose]() {
-      server.kill();
-      await server.exited;
-    },
-  };
+  return await echoInPod(daemon, id, port);
 }
 
 /** Sends bytes, ends, and answers what came back; rejects at a reset. */
 function exchange(port: number, bytes: Uint8Array): Promise<Buffer> {
-  const { promise, resolve: done, reject } = Promise.withResolvers<Buffer>();
+  const { promise, resolve, reject } = Promise.withResolvers<Buffer>();
   const chunks: Buffer[] = [];
   const socket = connect({ host: "127.0.0.1", port, allowHalfOpen: true });
   socket.on("data", (chunk) => chunks.push(chunk as Buffer));
-  socket.on("end", () => done(Buffer.concat(chunks))).on("error", reject);
+  socket.on("end", () => resolve(Buffer.concat(chunks))).on("error", reject);
   socket.end(bytes);
   return promise;
 }

@@ -1,16 +1,14 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { randomBytes } from "node:crypto";
 import { readdirSync, readFileSync } from "node:fs";
-import { resolve } from "node:path";
 import { ContainerState, NamespaceMode } from "../../src/gen/runtime/v1/api_pb.ts";
-import type { SandboxId } from "../../src/lib/id.ts";
-import { sandboxDirectoryOf } from "../../src/sandbox/directory.ts";
 import { crictl } from "../harness/crictl.ts";
 import { Daemon } from "../harness/daemon.ts";
 import { eventually } from "../harness/eventually.ts";
 import { type Pod, runPod, startScript, statusOf } from "../harness/pod.ts";
 import { openCommand, spdyHeaders, type Wanted } from "../harness/streams/command-client.ts";
 import { ForwardClient } from "../harness/streams/forward-client.ts";
+import { echoInPod } from "../harness/streams/pod-echo.ts";
 import {
   controlFrame,
   dataFrame,
@@ -60,8 +58,6 @@ async function forwardUrl(podSandboxId: string): Promise<string> {
 async function failureOf(promise: Promise<unknown>): Promise<string> {
   return await promise.then(() => "no failure", String);
 }
-
-const echoServerPath = resolve(import.meta.dir, "../harness/streams/echo-server.ts");
 
 const success = { metadata: {}, status: "Success" };
 
@@ -177,7 +173,7 @@ describe.each(["spdy", "websocket"] as const)("over %s", (transport) => {
   });
 
   test("port-forward: 100 connections at once with 100 MB, byte by byte", async () => {
-    await using _server = await echoServer(pod, port(transport));
+    await using _server = await echoInPod(daemon, pod.id, port(transport));
     using client = await ForwardClient.open(transport, await forwardUrl(pod.id));
     const piece = randomBytes(1 << 20);
     const began = performance.now();
@@ -209,22 +205,6 @@ describe.each(["spdy", "websocket"] as const)("over %s", (transport) => {
 
 function port(transport: "spdy" | "websocket"): number {
   return transport === "spdy" ? 8081 : 8082;
-}
-
-/** In the pod's network, as if it ran in a container. */
-async function echoServer({ id }: Pod, number: number): Promise<AsyncDisposable> {
-  const { namespaces } = sandboxDirectoryOf(daemon.state, id as SandboxId);
-  const server = Bun.spawn(
-    ["nsenter", `--net=${namespaces}/net`, process.execPath, echoServerPath, String(number)],
-    { stdio: ["ignore", "pipe", "inherit"] },
-  );
-  await server.stdout.getReader().read();
-  return {
-    async [Symbol.asyncDispose]() {
-      server.kill();
-      await server.exited;
-    },
-  };
 }
 
 test("port-forward into a pod on the node's network reaches the node, and ::1 where 127.0.0.1 refuses", async () => {
