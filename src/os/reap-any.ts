@@ -10,8 +10,8 @@ const WEXITED = 4;
 const WNOWAIT = 0x100_0000;
 
 /**
- * waitid(2) P_ALL without reaping: the pid of some child that has ended, if there is one. Only for a role
- * without other ways of waiting: elsewhere Bun waits for its own children.
+ * waitid(2) P_ALL without reaping: the pid of some child that has ended, if there is one. It may be one that Bun waits
+ * for.
  */
 export function findEndedChild(): number | undefined {
   const info = new Int32Array(32);

@@ -2,6 +2,7 @@ import { abortable } from "../lib/keyed-mutex.ts";
 import { isErrno } from "../os/errno-error.ts";
 import { isOwnChild } from "../os/own-child.ts";
 import { type ExitStatus, exitInfo, reap, signalUnlessEnded } from "../os/pidfd.ts";
+import { findEndedChild } from "../os/reap-any.ts";
 import { childrenOf, isZombie } from "./process-tree.ts";
 
 /** SIGCHLD is merged while pending, and a process that is not our child sends none. */
@@ -27,7 +28,8 @@ export class Reaper implements Disposable {
   readonly #check = () => this.#ask();
   readonly #onChild = () => {
     this.#ask();
-    this.#sweepSoon();
+    // Mostly it was somebody's who waits, and looking for others is dearer than a command.
+    if (findEndedChild() !== undefined) this.#sweepSoon();
   };
   #zombies: ReadonlySet<number> = new Set();
   #sweep: ReturnType<typeof setTimeout> | undefined;
