@@ -118,7 +118,7 @@ async function repeat(work: () => Promise<void>): Promise<void> {
 async function report(): Promise<void> {
   while (performance.now() < end) {
     await Bun.sleep(Math.min(60_000, Math.max(0, end - performance.now())));
-    tell();
+    await eventually(tell, 60_000); // the daemon may be down at the moment
   }
 }
 

@@ -1,4 +1,12 @@
-import { chmodSync, chownSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import {
+  chmodSync,
+  chownSync,
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import { hostname as nodeHostname } from "node:os";
 import type * as pb from "../gen/runtime/v1/api_pb.ts";
 import { invalidArgument } from "../lib/errors.ts";
@@ -13,9 +21,8 @@ export interface SandboxDirectory {
   readonly dir: string;
   /** Pinned namespaces: `net`, `ipc`, `uts`. */
   readonly namespaces: string;
-  readonly hostname: string;
-  readonly hosts: string;
-  readonly resolvConf: string;
+  /** What containers see at /etc: `podFiles`. */
+  readonly files: string;
   /** Which of the node's network interfaces came to the pod. */
   readonly netDevices: string;
   /** The /dev/shm that the pod's containers share. */
@@ -29,16 +36,22 @@ export function sandboxDirectoryOf(stateDir: string, id: SandboxId): SandboxDire
   return {
     dir,
     namespaces: `${dir}/ns`,
-    hostname: `${dir}/hostname`,
-    hosts: `${dir}/hosts`,
-    resolvConf: `${dir}/resolv.conf`,
+    files: `${dir}/files`,
     netDevices: `${dir}/net-devices`,
     shm: `${dir}/shm`,
     infraRoot: `${dir}/infra`,
   };
 }
 
+/** Pods of an earlier crib have theirs in the sandbox's directory itself. */
+export function podFiles({ dir, files }: Pick<SandboxDirectory, "dir" | "files">) {
+  const at = existsSync(files) ? files : dir;
+  return { hostname: `${at}/hostname`, hosts: `${at}/hosts`, resolvConf: `${at}/resolv.conf` };
+}
+
 const shmSizeBytes = 64 << 20;
+/** A container may write to its files: not until `<state>` is full. */
+const filesSizeBytes = 256 << 10;
 const maxHostname = 64;
 const maxResolvConf = 64 << 10;
 
@@ -47,42 +60,47 @@ export function createSandboxDirectory(
   paths: SandboxDirectory,
   config: pb.PodSandboxConfig,
 ): Disposable {
-  const files = [
-    [paths.hostname, `${hostnameOf(config)}\n`],
-    [paths.hosts, hosts(hostnameOf(config))],
-    [paths.resolvConf, resolvConf(config.dnsConfig)],
-  ] as const;
+  const contents = {
+    hostname: `${hostnameOf(config)}\n`,
+    hosts: hosts(hostnameOf(config)),
+    resolvConf: resolvConf(config.dnsConfig),
+  };
   // 0711: containers in a user namespace have to reach the files, nobody has to list them.
   mkdirSync(paths.dir, { mode: 0o711 });
   using undo = new DisposableStack();
   undo.defer(() => removeSandboxDirectory(paths));
   const { ipc, ids } = podNamespaces(config);
   const root = ids === undefined ? { uid: 0, gid: 0 } : rootOf(ids);
-  for (const [path, content] of files) {
-    writeFileSync(path, content);
+  mkdirSync(paths.files, { mode: 0o711 });
+  const flags = MS_NOSUID | MS_NODEV | MS_NOEXEC;
+  mount("files", paths.files, "tmpfs", flags, `mode=711,size=${filesSizeBytes},nr_inodes=16`);
+  for (const [name, path] of Object.entries(podFiles(paths))) {
+    writeFileSync(path, contents[name as keyof typeof contents]);
     chmodSync(path, 0o644);
     chownSync(path, root.uid, root.gid);
   }
   if (ipc) {
     mkdirSync(paths.shm, { mode: 0o711 });
     const options = `mode=1777,size=${shmSizeBytes},uid=${root.uid},gid=${root.gid}`;
-    mount("shm", paths.shm, "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, options);
+    mount("shm", paths.shm, "tmpfs", flags, options);
   }
   return undo.move();
 }
 
 /** Idempotent. The namespaces must be unpinned. */
 export function removeSandboxDirectory(paths: SandboxDirectory): void {
-  unmountShm(paths);
+  unmountSandbox(paths);
   rmSync(paths.dir, { recursive: true, force: true });
 }
 
-/** Idempotent. */
-export function unmountShm(paths: SandboxDirectory): void {
-  try {
-    umount(paths.shm, MNT_DETACH);
-  } catch (err) {
-    if (!isErrno(err, "EINVAL") && !isErrno(err, "ENOENT")) throw err;
+/** What its containers share. Idempotent. */
+export function unmountSandbox(paths: SandboxDirectory): void {
+  for (const path of [paths.shm, paths.files]) {
+    try {
+      umount(path, MNT_DETACH);
+    } catch (err) {
+      if (!isErrno(err, "EINVAL") && !isErrno(err, "ENOENT")) throw err;
+    }
   }
 }
 

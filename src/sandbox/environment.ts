@@ -1,7 +1,7 @@
 import type { SandboxEnvironment } from "../container/environment.ts";
 import type { SandboxId } from "../lib/id.ts";
 import type { SandboxDeps } from "./deps.ts";
-import { hostnameOf, sandboxDirectoryOf } from "./directory.ts";
+import { hostnameOf, podFiles, sandboxDirectoryOf } from "./directory.ts";
 import { podNamespaces } from "./namespaces.ts";
 import type { Sandbox } from "./sandbox.ts";
 
@@ -12,6 +12,7 @@ export function environmentOf(
   pids: Pick<SandboxEnvironment, "infraPid" | "targetPid">,
 ): SandboxEnvironment {
   const paths = sandboxDirectoryOf(deps.stateDir, sandbox.id);
+  const files = podFiles(paths);
   const own = podNamespaces(sandbox.config);
   return {
     sandboxId: sandbox.id,
@@ -24,9 +25,9 @@ export function environmentOf(
     utsns: own.uts ? `${paths.namespaces}/uts` : undefined,
     userNamespace: own.ids && { path: `${paths.namespaces}/user`, ids: own.ids },
     hostname: hostnameOf(sandbox.config),
-    hostnamePath: paths.hostname,
-    hostsPath: paths.hosts,
-    resolvConfPath: paths.resolvConf,
+    hostnamePath: files.hostname,
+    hostsPath: files.hosts,
+    resolvConfPath: files.resolvConf,
     netDevicesPath: paths.netDevices,
     shmPath: own.ipc ? paths.shm : undefined,
   };

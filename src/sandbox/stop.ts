@@ -4,7 +4,7 @@ import type { SandboxId } from "../lib/id.ts";
 import { unpinNamespaces } from "../network/netns.ts";
 import { attachmentOf } from "./attachment.ts";
 import type { SandboxDeps } from "./deps.ts";
-import { sandboxDirectoryOf, unmountShm } from "./directory.ts";
+import { sandboxDirectoryOf, unmountSandbox } from "./directory.ts";
 import { stopInfra } from "./infra.ts";
 import type { Sandbox } from "./sandbox.ts";
 
@@ -84,6 +84,6 @@ export async function tearDown(
     deps.sandboxes.put({ ...deps.sandboxes.get(id), networkAttached: false });
   }
   await unpinNamespaces(ctx, paths.namespaces);
-  unmountShm(paths);
+  unmountSandbox(paths);
   if (wasReady) ctx.log.info("sandbox stopped", { sandbox: id });
 }
