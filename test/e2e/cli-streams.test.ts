@@ -59,17 +59,17 @@ describe("crib exec", () => {
   });
 
   test("on a terminal: sizes, keys, Ctrl-C, Ctrl-D, exit code, and the terminal is as before", async () => {
-    const inside = "trap 'echo caught' INT; trap 'stty size' WINCH; cat; cat; exit 4";
+    const inside = "trap 'echo caught' INT; trap 'stty size' WINCH; echo ready; cat; cat; exit 4";
     await using shell = crib.typeInto(
       `stty -g; crib exec -it web sh -c "${inside}"; ${tell.replace(";", "; stty -g;")}`,
     );
     const { screen } = shell;
-    await eventually(() => {
-      shell.type("typed\r");
-      expect(screen.text).toContain("typed\r\ntyped\r\n");
-    });
+    // Before that, keys are still the shell's, Ctrl-C too.
+    await screen.until("ready\r\n");
+    shell.type("typed\r");
+    await screen.until("typed\r\ntyped\r\n");
     shell.resize(99, 11);
-    await Bun.sleep(300); // until it has got there, as nothing is printed while `cat` reads
+    await Bun.sleep(1000); // until it has got there, as nothing is printed while `cat` reads
     shell.type("\x03");
     await screen.until("11 99");
     await screen.until("caught");
