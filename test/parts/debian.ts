@@ -18,6 +18,7 @@ const neededCommands: Readonly<Record<string, string>> = {
   setpriv: "util-linux",
   ps: "procps",
   getfattr: "attr",
+  setfattr: "attr",
   getcap: "libcap2-bin",
 };
 

@@ -30,4 +30,6 @@ export const parts = {
   watch: bin("watch"),
   /** Data directory of a docker-registry with all test images pushed. */
   registryData: join(partsDir, "registry"),
+  /** What those of them that umoci made look like when it unpacks them. */
+  trees: join(partsDir, "trees"),
 } as const;

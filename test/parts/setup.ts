@@ -16,6 +16,7 @@ import {
 } from "../harness/images/debian-images.ts";
 import { edgeImages } from "../harness/images/edge-images.ts";
 import { pushImage } from "../harness/images/oci-image.ts";
+import { makeRealImages, realImages, treeFile } from "../harness/images/real-images.ts";
 import { startRegistry } from "../harness/registry-server.ts";
 import { makeCriu } from "./criu.ts";
 import {
@@ -135,7 +136,11 @@ async function makeImages(suite: string): Promise<void> {
   });
   await compilePrograms();
 
-  const imageSources = await textOf(imagesDir, ["debian-images.ts"]);
+  const imageSources = await textOf(imagesDir, [
+    "debian-images.ts",
+    "real-images.ts",
+    "real-files.ts",
+  ]);
   const programs = await Promise.all(
     [parts.busybox, parts.shellShim, parts.nonewprivs, parts.pause, parts.getxattr].map(digestOf),
   );
@@ -169,6 +174,27 @@ async function makeImages(suite: string): Promise<void> {
       await using registry = await startRegistry({ writable: true });
       await pushDebianImages(debianLayout, registry.host);
       await Bun.write(pushed("debian"), "");
+    },
+  });
+
+  const realSources = ["real-images.ts", "real-files.ts", "oci-image.ts", "../file-tree.ts"];
+  await runStep({
+    name: "real images",
+    doing:
+      "making programs, a gigabyte, 100 layers and 60,000 files, and unpacking them with umoci (two minutes)",
+    inputs: [
+      // The base that they stand upon.
+      await Bun.file(join(debianLayout, "index.json")).text(),
+      ...(await Promise.all(realSources.map((name) => Bun.file(join(imagesDir, name)).text()))),
+    ],
+    outputs: [
+      pushed("real"),
+      ...realImages.flat().map(({ sameAs }) => treeFile(parts.trees, sameAs)),
+    ],
+    make: async () => {
+      await using registry = await startRegistry({ writable: true });
+      await makeRealImages(debianLayout, registry.url, parts.trees);
+      await Bun.write(pushed("real"), "");
     },
   });
 }
