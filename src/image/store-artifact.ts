@@ -33,8 +33,7 @@ export async function storeArtifact(
   const manifest = found.manifests.at(-1);
   if (manifest === undefined) throw new TypeError("an artifact without a manifest");
   const id = digestOf(manifest) as string as ImageId;
-  const kept = new KeptLayers(deps);
-  using _holds = kept;
+  using kept = new KeptLayers(deps);
   try {
     await fetchFiles(ctx, deps, found, artifact, kept);
     // A file's own layer has its bytes; what was unpacked has them no more.
