@@ -74,7 +74,7 @@ class BadRuntime implements AsyncDisposable {
     const id = await startScript(this.daemon.cri, this.#other, "exit 0");
     const began = performance.now();
     await this.daemon.cri.runtime.listContainers({});
-    expect(performance.now() - began).toBeLessThan(500);
+    expect(performance.now() - began).toBeLessThan(5000);
     await eventually(async () =>
       expect((await statusOf(this.daemon.cri, id)).state).toBe(ContainerState.CONTAINER_EXITED),
     );

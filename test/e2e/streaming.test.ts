@@ -384,7 +384,7 @@ describe("a hostile client", () => {
       await client.send(Buffer.from([byte])).catch(() => {});
     }
     await client.closed;
-    expect(performance.now() - began).toBeLessThan(3000);
+    expect(performance.now() - began).toBeLessThan(20_000);
   });
 
   test("is held to its streams; data for nobody is dropped", async () => {

@@ -56,8 +56,8 @@ afterAll(async () => {
   const began = performance.now();
   server.kill("SIGTERM");
   expect(await server.exited).toBe(0);
-  // Nothing that was broken off counts as a call under way: it would be waited for, for 3 s.
-  expect(performance.now() - began).toBeLessThan(2000);
+  // Nothing that was broken off counts as a call under way: it would be waited for, for 10 s.
+  expect(performance.now() - began).toBeLessThan(8000);
   expect(output).toBe("ready\nstopping\n");
   rmSync(dir, { recursive: true });
 });

@@ -26,7 +26,7 @@ await using _server = await listen({
   routes: criRoutes(domain, readiness),
   interceptors: [createInterceptor({ readiness, log: silentLog })],
   streamsPerConnection: 250,
-  shutdownMs: 3000,
+  shutdownMs: 10_000,
   log: silentLog,
 });
 console.log("ready");

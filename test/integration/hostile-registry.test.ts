@@ -264,7 +264,7 @@ describe.skipIf(!isPossible)("pull from a registry that means harm", () => {
       const images = await store(registry);
       const begun = performance.now();
       expect((await failure(images)).kind).toBe(kind);
-      expect(performance.now() - begun).toBeLessThan(2000);
+      expect(performance.now() - begun).toBeLessThan(10_000);
       expect(registry.requests.length).toBeLessThan(5);
       nothingIsLeft(images);
       expect(({} as Record<string, unknown>)["polluted"]).toBeUndefined();
@@ -474,8 +474,8 @@ describe.skipIf(!isPossible)("pull from a registry that means harm", () => {
       return ms;
     };
     const alone = await timed(false);
-    // Other programs of this machine take their share of the time, too.
-    expect(await timed(true)).toBeLessThan(alone * 2 + 1000);
+    // What stands still is given up after a minute: nobody waits for it. How busy this machine is counts for less.
+    expect(await timed(true)).toBeLessThan(alone + 30_000);
   }, 120_000);
 });
 

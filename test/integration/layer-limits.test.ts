@@ -109,7 +109,7 @@ describe.skipIf(!isPossible)("layers that ask too much", () => {
     })();
     const began = performance.now();
     expect(await outcome(source, abort.signal)).toContain("enough");
-    expect(performance.now() - began).toBeLessThan(3000);
+    expect(performance.now() - began).toBeLessThan(20_000);
   });
 
   test("set-ID files and devices are out of reach for users of the node (A10)", async () => {

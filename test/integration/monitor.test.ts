@@ -63,13 +63,13 @@ describe("a monitored container", () => {
 
   test("with a background process that holds the pipe ends at once, and the rest is logged too", async () => {
     const container = await node.create({
-      args: ["/bin/sh", "-c", "(sleep 1; echo late) & echo early"],
+      args: ["/bin/sh", "-c", "(sleep 30; echo late) & echo early"],
     });
     await node.handler.start(ctx, container.id);
     // The PID namespace ends with its first process, so the late line never comes; its end must not wait.
     const started = performance.now();
     await node.exit(container.id);
-    expect(performance.now() - started).toBeLessThan(900);
+    expect(performance.now() - started).toBeLessThan(20_000);
     expect(node.log(container)).toBe("early\n");
   });
 

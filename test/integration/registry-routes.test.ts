@@ -139,7 +139,7 @@ describe("how a registry is reached", () => {
       expect(await ask(`server = "https://${host}"\nca = "$DIR/ca.pem"`)).toMatch(
         /^https:.*: no TLS handshake: it speaks plain HTTP, an old TLS, .*\(EPROTO\)$/,
       );
-      expect(performance.now() - begun).toBeLessThan(1500);
+      expect(performance.now() - begun).toBeLessThan(3000);
     }
     // A connection that breaks is another matter.
     expect(await ask(`server = "https://${reset}"`)).toContain("ECONNRESET");
