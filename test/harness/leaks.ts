@@ -17,6 +17,11 @@ export function leftOvers(daemon: Daemon, ids: readonly string[]): readonly stri
     ...entries(`${state}/monitors`).flatMap((id) =>
       listed("monitor's record", entries(`${state}/monitors/${id}/containers`)),
     ),
+    // As many as the database has rows.
+    ...["sandboxes", "containers"].flatMap((kind) =>
+      listed(`record of ${kind}`, entries(`${state}/records/${kind}`)),
+    ),
+    ...listed("rule", rules(), isOurs),
     ...listed("snapshot", entries(`${root}/snapshots/containers`)),
     ...listed("network record", entries(`${root}/network`), (name) => /^[0-9a-f]{64}/.test(name)),
     ...addresses()
@@ -60,6 +65,14 @@ function addresses(): readonly (readonly [string, string])[] {
       }
     }),
   );
+}
+
+/** Host ports and the like; comments in them name the sandbox. */
+function rules(): readonly string[] {
+  return [["iptables-save"], ["ip6tables-save"], ["nft", "list", "ruleset"]].flatMap((argv) => {
+    if (Bun.which(argv[0] ?? "") === null) return [];
+    return Bun.spawnSync(argv).stdout.toString().split("\n");
+  });
 }
 
 function cgroups(): readonly string[] {
