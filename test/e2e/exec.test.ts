@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
-import { writeFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
 import { create, type MessageInitShape } from "@bufbuild/protobuf";
 import * as pb from "../../src/gen/runtime/v1/api_pb.ts";
 import { Daemon, processes } from "../harness/daemon.ts";
@@ -333,6 +333,24 @@ test("200 commands at once, and the end of the container among them", async () =
     expect(processes().filter(({ argv }) => argv[0] === "enter")).toEqual([]);
   });
 }, 120_000);
+
+test("a frozen container is refused, and nothing waits in it", async () => {
+  const id = need(ids.get("root, unconfined"));
+  const { info } = await daemon.cri.runtime.containerStatus({ containerId: id, verbose: true });
+  const { pid } = JSON.parse(info["info"] ?? "{}") as { pid: number };
+  const groups = readFileSync(`/proc/${pid}/cgroup`, "latin1").split("\n");
+  const version1 = groups.find((line) => line.includes(":freezer:"))?.split(":")[2];
+  const version2 = groups.find((line) => line.startsWith("0::"))?.slice(3);
+  const [file, frozen, thawed] =
+    version1 === undefined
+      ? [`/sys/fs/cgroup${version2}/cgroup.freeze`, "1", "0"]
+      : [`/sys/fs/cgroup/freezer${version1}/freezer.state`, "FROZEN", "THAWED"];
+  writeFileSync(file, frozen);
+  const failure = await exec(id, ["true"]).then(() => "no failure", String);
+  writeFileSync(file, thawed);
+  expect(failure).toContain("paused container");
+  expect(await exec(id, ["true"])).toMatchObject({ exitCode: 0 });
+}, 60_000);
 
 test("commands in a container that hardly gets any time", async () => {
   const pod = await runPod(daemon.cri, temp.path);
