@@ -82,6 +82,6 @@ test("RecipeRecorder keeps everything but the data of files, for any chunks", ()
       });
       expect(Buffer.concat(made).equals(archive)).toBe(true);
     }),
-    { numRuns: 30 },
+    { numRuns: 10 },
   );
 });
