@@ -1,5 +1,5 @@
 import type { DiskUsage } from "../cri/deps.ts";
-import type { ExportOptions } from "../image/export.ts";
+import type { ExportOptions } from "../image/archive/export.ts";
 import type { Image } from "../image/image.ts";
 import type { LayeredImage } from "../image/layered-image.ts";
 import type { PullProgress } from "../image/pull.ts";

@@ -1,10 +1,10 @@
 import { statfsSync } from "node:fs";
 import type { AdminDeps } from "../admin/deps.ts";
 import { imagesOf } from "../container/container.ts";
-import { exportImages } from "../image/export.ts";
+import { exportImages } from "../image/archive/export.ts";
+import { importArchive } from "../image/archive/import.ts";
+import { importStream } from "../image/archive/import-stream.ts";
 import { filesystemUsage } from "../image/filesystem-usage.ts";
-import { importArchive } from "../image/import.ts";
-import { importStream } from "../image/import-stream.ts";
 import { listLayeredImages, unusedBytes } from "../image/layered-image.ts";
 import { pullImage } from "../image/pull.ts";
 import { verifyImages } from "../image/verify.ts";

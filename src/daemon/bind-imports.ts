@@ -1,6 +1,6 @@
+import { importArchive } from "../image/archive/import.ts";
 import type { ImageId } from "../image/image.ts";
-import { importArchive } from "../image/import.ts";
-import type { ImportDirectoryDeps } from "../image/import-directory.ts";
+import type { ImportDirectoryDeps } from "../image/imports/import-directory.ts";
 import type { OpenImages } from "../image/open.ts";
 import { pullImage } from "../image/pull.ts";
 import { parseReference } from "../oci/reference.ts";

@@ -1,5 +1,5 @@
-import type { ImageProvider } from "../image/nearby.ts";
-import { openPackedImages } from "../image/packed-images.ts";
+import type { ImageProvider } from "../image/nearby/nearby.ts";
+import { openPackedImages } from "../image/nearby/packed-images.ts";
 import type { Context } from "../lib/context.ts";
 import { describe } from "../lib/errors.ts";
 import { platformOf } from "../oci/platform.ts";

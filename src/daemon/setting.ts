@@ -1,5 +1,5 @@
 import { isIP } from "node:net";
-import { isRegistryPrefix } from "../image/import-names.ts";
+import { isRegistryPrefix } from "../image/archive/import-names.ts";
 import { logLevels } from "../lib/log.ts";
 
 /** One value of the configuration file: what it is when absent, how it is read, and what people read about it. */

@@ -4,12 +4,12 @@ import type { ContentStore } from "../content/store.ts";
 import type { Platform } from "../oci/platform.ts";
 import type { RegistryOptions } from "../registry/client.ts";
 import type { LayerStore } from "../snapshot/snapshotter.ts";
+import type { SharedFlight } from "./fetch/shared-flight.ts";
+import type { UnpackSlots } from "./fetch/unpack-slots.ts";
 import type { ImageStore } from "./image-store.ts";
 import type { LayerLeases } from "./layer-leases.ts";
-import type { ImageProvider } from "./nearby.ts";
-import type { SharedFlight } from "./shared-flight.ts";
+import type { ImageProvider } from "./nearby/nearby.ts";
 import type { SignatureDeps } from "./signatures/admit.ts";
-import type { UnpackSlots } from "./unpack-slots.ts";
 
 /** What the operations on images use; `openImages` builds it. */
 export interface ImageDeps {

@@ -9,17 +9,17 @@ import { Bandwidth } from "../registry/bandwidth.ts";
 import type { RegistryOptions } from "../registry/client.ts";
 import { type OverlaySnapshotter, openOverlay } from "../snapshot/overlay.ts";
 import type { UnpackArgv } from "../snapshot/unpack-child.ts";
-import { Connections } from "./connections.ts";
 import type { ImageDeps } from "./deps.ts";
+import { Connections } from "./fetch/connections.ts";
+import { SharedFlight } from "./fetch/shared-flight.ts";
+import { UnpackSlots } from "./fetch/unpack-slots.ts";
 import { chainOf, documentsOf, type ImageRecords } from "./image-record.ts";
 import { ImageStore } from "./image-store.ts";
 import { releaseLayers } from "./kept-layers.ts";
 import { LayerLeases } from "./layer-leases.ts";
-import type { ImageProvider } from "./nearby.ts";
-import { openPeers, type PeerOptions } from "./peers.ts";
-import { SharedFlight } from "./shared-flight.ts";
+import type { ImageProvider } from "./nearby/nearby.ts";
+import { openPeers, type PeerOptions } from "./nearby/peers.ts";
 import type { SignatureDeps } from "./signatures/admit.ts";
-import { UnpackSlots } from "./unpack-slots.ts";
 import { usedLayers } from "./used-layers.ts";
 
 export interface ImagesOptions {

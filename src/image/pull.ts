@@ -12,9 +12,9 @@ import {
 import { openRepository, type Repository } from "../registry/client.ts";
 import type { Credentials } from "../registry/credentials.ts";
 import type { ImageDeps } from "./deps.ts";
+import { registrySource } from "./fetch/registry-source.ts";
 import type { Image } from "./image.ts";
-import { findNearby, type NearbyImage } from "./nearby.ts";
-import { registrySource } from "./registry-source.ts";
+import { findNearby, type NearbyImage } from "./nearby/nearby.ts";
 import { resolveManifest } from "./resolve-manifest.ts";
 import { admitImage } from "./signatures/admit.ts";
 import { registrySignatures } from "./signatures/registry-signatures.ts";

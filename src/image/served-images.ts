@@ -1,6 +1,6 @@
 import type { Context } from "../lib/context.ts";
 import { type Digest, digestHex, digestOf, isDigest } from "../oci/digest.ts";
-import { findFile, isWhole } from "./artifact-blobs.ts";
+import { findFile, isWhole } from "./artifact/artifact-blobs.ts";
 import type { ImageDeps } from "./deps.ts";
 import { chainOf, configOf, type ImageRecord } from "./image-record.ts";
 import { findKeptImage, keepableOf, openKeptLayer } from "./kept-layers.ts";

@@ -6,14 +6,14 @@ import type { Descriptor } from "../oci/descriptor.ts";
 import type { Digest } from "../oci/digest.ts";
 import { type ImageConfig, parseImageConfig } from "../oci/image-config.ts";
 import { formatPlatform, isRunnable, type Platform } from "../oci/platform.ts";
-import type { BlobSource } from "./blob-source.ts";
+import { storeArtifact } from "./artifact/store-artifact.ts";
 import type { ImageDeps } from "./deps.ts";
-import { fetchLayers } from "./fetch-layers.ts";
+import type { BlobSource } from "./fetch/blob-source.ts";
+import { fetchLayers } from "./fetch/fetch-layers.ts";
 import type { Image, ImageId } from "./image.ts";
 import { keepLayers } from "./kept-layers.ts";
 import type { AdmittedImage } from "./signatures/admit.ts";
 import { storeSignatures } from "./signatures/stored-signatures.ts";
-import { storeArtifact } from "./store-artifact.ts";
 import { usedLayers } from "./used-layers.ts";
 
 /** An image whose manifest is known: what is left is its layers. */

@@ -3,9 +3,9 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSy
 import { join } from "node:path";
 import { gzipSync } from "node:zlib";
 import { serveDistribution } from "../../src/distribution/server.ts";
-import { exportImages } from "../../src/image/export.ts";
-import { importArchive } from "../../src/image/import.ts";
-import { importStream } from "../../src/image/import-stream.ts";
+import { exportImages } from "../../src/image/archive/export.ts";
+import { importArchive } from "../../src/image/archive/import.ts";
+import { importStream } from "../../src/image/archive/import-stream.ts";
 import type { OpenImages } from "../../src/image/open.ts";
 import { pullImage } from "../../src/image/pull.ts";
 import { removeImage } from "../../src/image/remove.ts";

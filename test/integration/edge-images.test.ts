@@ -9,7 +9,7 @@ import {
   writeFileSync,
 } from "node:fs";
 import { join } from "node:path";
-import { importArchive } from "../../src/image/import.ts";
+import { importArchive } from "../../src/image/archive/import.ts";
 import type { OpenImages } from "../../src/image/open.ts";
 import { pullImage } from "../../src/image/pull.ts";
 import { kindOf } from "../../src/lib/errors.ts";

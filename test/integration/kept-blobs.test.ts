@@ -10,10 +10,10 @@ import {
 } from "node:fs";
 import { join } from "node:path";
 import { serveDistribution } from "../../src/distribution/server.ts";
-import { exportImages } from "../../src/image/export.ts";
+import { exportImages } from "../../src/image/archive/export.ts";
+import { importArchive } from "../../src/image/archive/import.ts";
 import { filesystemUsage } from "../../src/image/filesystem-usage.ts";
 import { memoryImageRecords } from "../../src/image/image-record.ts";
-import { importArchive } from "../../src/image/import.ts";
 import type { OpenImages } from "../../src/image/open.ts";
 import { pullImage } from "../../src/image/pull.ts";
 import { removeImage } from "../../src/image/remove.ts";

@@ -5,7 +5,7 @@ import { type Descriptor, parseDescriptor } from "../../oci/descriptor.ts";
 import { type Digest, digestHex } from "../../oci/digest.ts";
 import { maxManifestBytes } from "../../oci/manifest.ts";
 import { maxSignatureBytes, referrersTag, signatureTag } from "../../signature/attached.ts";
-import type { ImageArchive } from "../archive.ts";
+import type { ImageArchive } from "../archive/archive.ts";
 import type { ImageDeps } from "../deps.ts";
 import type { FoundImage } from "../store-image.ts";
 import { type AdmittedImage, admitImage } from "./admit.ts";

@@ -1,0 +1,96 @@
+import type { Context } from "../../lib/context.ts";
+import { AppError, invalidArgument } from "../../lib/errors.ts";
+import { chainIdsOf } from "../../oci/chain-id.ts";
+import type { Digest } from "../../oci/digest.ts";
+import { parseImageConfig } from "../../oci/image-config.ts";
+import type { UnpackedLayer } from "../../snapshot/snapshotter.ts";
+import type { ImageDeps } from "../deps.ts";
+import type { Image } from "../image.ts";
+import { admitArchived } from "../signatures/archive-signatures.ts";
+import { storeImage } from "../store-image.ts";
+import { usedLayers } from "../used-layers.ts";
+import { type ArchivedImage, readArchivedImages } from "./archive-images.ts";
+import type { ImportOptions } from "./import.ts";
+import { withRegistries } from "./import-names.ts";
+import { type PassedArchive, readPassing } from "./passing-archive.ts";
+
+/**
+ * The same for an archive that passes once (a pipe, a compressed file): each layer is unpacked as it comes by, before
+ * it is known what it belongs to, and made part of its image when the manifest has been seen. Nothing is copied aside.
+ */
+export async function importStream(
+  ctx: Context,
+  deps: ImageDeps,
+  source: AsyncIterable<Uint8Array>,
+  { pinned = false, registries = [] }: ImportOptions = {},
+): Promise<readonly Image[]> {
+  await using archive = await readPassing(ctx, deps.layers, source);
+  const images: Image[] = [];
+  for (const image of await readArchivedImages(archive, deps.platform)) {
+    if (image.artifact !== undefined) throw needsFile(image);
+    const { diffIds } = parseImageConfig(image.config, `image config ${image.configDigest}`);
+    const chain = chainIdsOf(diffIds);
+    const { fileOf: _, ...found } = image;
+    const names = withRegistries(found, registries);
+    const complete = { ...found, ...names, source: nowhere, pinned, onBytes: () => {} };
+    const admitted = await admitArchived(ctx, deps, complete, archive);
+    try {
+      using _hold = deps.layers.hold(chain);
+      await commitLayers(ctx, deps, archive, image, diffIds);
+      images.push(await storeImage(ctx, deps, admitted));
+    } catch (err) {
+      await deps.layers.removeUnused(ctx, chain, usedLayers(deps));
+      throw err;
+    }
+  }
+  if (images.length === 0) throw invalidArgument("no image for this platform");
+  return images;
+}
+
+/** All layers are there by now. */
+const nowhere = {
+  readBlob: () => {
+    throw new AppError("a layer went", { kind: "aborted" });
+  },
+};
+
+/** From the lowest upwards. */
+async function commitLayers(
+  ctx: Context,
+  deps: ImageDeps,
+  archive: PassedArchive,
+  image: ArchivedImage,
+  diffIds: readonly Digest[],
+): Promise<void> {
+  const chain = chainIdsOf(diffIds);
+  for (const [height, chainId] of chain.entries()) {
+    if (deps.layers.find(chainId) !== undefined) continue;
+    const file = image.fileOf.get(image.layers[height]?.digest ?? ("" as Digest));
+    const unpacked = file === undefined ? undefined : archive.findLayer(file);
+    if (unpacked === undefined) throw missing(image);
+    await using again = unpacked.isTaken()
+      ? await unpackAgain(ctx, deps, unpacked.diffId)
+      : undefined;
+    await deps.layers.commit(ctx, again ?? unpacked.take(), diffIds.slice(0, height + 1));
+  }
+}
+
+/** Two images may have the same layer upon different ones. */
+async function unpackAgain(
+  ctx: Context,
+  deps: Pick<ImageDeps, "layers">,
+  diffId: Digest,
+): Promise<UnpackedLayer> {
+  const same = deps.layers.listLayers().find((layer) => layer.diffId === diffId);
+  if (same === undefined) throw new AppError(`layer ${diffId} went`, { kind: "aborted" });
+  return await deps.layers.unpack(ctx, deps.layers.readTar(ctx, same.chainId));
+}
+
+/** What a blob of it is becomes known with the manifest, which may come last. */
+function needsFile({ repoTags: [name = "without a name"] }: ArchivedImage): AppError {
+  return invalidArgument(`artifact ${name}: it is imported from an uncompressed file only`);
+}
+
+function missing({ configDigest }: ArchivedImage): AppError {
+  return invalidArgument(`image ${configDigest}: the archive lacks a layer of it`);
+}
