@@ -1,5 +1,6 @@
 import { createContainer } from "../container/create.ts";
 import { NamespaceMode } from "../container/spec/cri.ts";
+import { pidModeOf } from "../container/spec/namespaces.ts";
 import type * as pb from "../gen/runtime/v1/api_pb.ts";
 import { type Context, withFields } from "../lib/context.ts";
 import { failedPrecondition, notFound } from "../lib/errors.ts";
@@ -18,7 +19,7 @@ export async function addContainer(
 ): Promise<ContainerId> {
   const subject = withFields(ctx, { sandbox: sandboxId });
   const sandbox = requireReady(deps, sandboxId);
-  const pid = pidNamespaceOf(config, sandbox.config);
+  const pid = pidModeOf(config.linux?.securityContext, sandbox.config);
   const infraPid = pid === NamespaceMode.pod ? await infraOf(subject, deps, sandboxId) : undefined;
   const environment = environmentOf(deps, sandbox, {
     infraPid,
@@ -41,15 +42,6 @@ async function infraOf(ctx: Context, deps: SandboxDeps, id: SandboxId): Promise<
     if (isReady(deps, id)) throw cause;
     throw failedPrecondition(`sandbox ${id} was stopped meanwhile`, cause);
   }
-}
-
-function pidNamespaceOf(
-  config: pb.ContainerConfig,
-  sandbox: pb.PodSandboxConfig,
-): pb.NamespaceMode {
-  const own = config.linux?.securityContext?.namespaceOptions;
-  if (own !== undefined) return own.pid;
-  return sandbox.linux?.securityContext?.namespaceOptions?.pid ?? NamespaceMode.pod;
 }
 
 /** The process whose PID namespace the container is to join (CRI NamespaceOption.target_id). */

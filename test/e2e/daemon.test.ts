@@ -141,6 +141,22 @@ test("containers of a pod with a shared PID namespace see each other, and die wi
   expect(existsSync(`/proc/${pid}`)).toBe(false);
 });
 
+test("a container that says nothing of namespaces runs in a pod of any PID mode", async () => {
+  using logs = tempDir();
+  await using daemon = await Daemon.start({ demoImage: true });
+  for (const [mode, whose] of [
+    [NamespaceMode.CONTAINER, /\b1 .*\/pause/],
+    [NamespaceMode.NODE, new RegExp(`\\b${process.pid} `)],
+  ] as const) {
+    const linux = { securityContext: { namespaceOptions: { pid: mode } } };
+    const pod = await runPod(daemon.cri, logs.path, { linux });
+    const id = await startScript(daemon.cri, pod, "sleep 1000", { linux: {} });
+    const request = { containerId: id, cmd: ["ps"], timeout: 10n };
+    const { stdout } = await daemon.cri.runtime.execSync(request);
+    expect(Buffer.from(stdout).toString()).toMatch(whose);
+  }
+});
+
 test("removed pods leave nothing: no mount, directory, cgroup, process", async () => {
   using logs = tempDir();
   await using daemon = await Daemon.start({ demoImage: true });

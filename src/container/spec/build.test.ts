@@ -245,4 +245,16 @@ describe("buildContainerSpec()", () => {
     expect(() => pid(NamespaceMode.TARGET)).toThrow("target container does not run");
     expect(() => pid(NamespaceMode.POD, { infraPid: undefined })).toThrow("does not run");
   });
+
+  test("joins the pod's PID namespace when nothing is said, which may be the node's", () => {
+    const inPod = (pid: NamespaceMode) => {
+      const pod = { linux: { securityContext: { namespaceOptions: { pid } } } };
+      const config = create(PodSandboxConfigSchema, pod);
+      const spec = buildContainerSpec(input({}, { environment: { ...environment, config } }));
+      return spec.linux.namespaces.find(({ type }) => type === "pid");
+    };
+    expect(inPod(NamespaceMode.POD)?.path).toBe("/proc/4711/ns/pid");
+    expect(inPod(NamespaceMode.CONTAINER)?.path).toBe("/proc/4711/ns/pid");
+    expect(inPod(NamespaceMode.NODE)).toBeUndefined();
+  });
 });

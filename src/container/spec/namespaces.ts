@@ -14,10 +14,10 @@ type Joined = "netns" | "ipcns" | "utsns" | "userNamespace";
  */
 export function specNamespaces(
   securityContext: pb.LinuxContainerSecurityContext | undefined,
-  environment: Pick<SandboxEnvironment, Joined | "infraPid" | "targetPid">,
+  environment: Pick<SandboxEnvironment, Joined | "infraPid" | "targetPid" | "config">,
   host: Pick<SpecHost, "cgroupVersion">,
 ): readonly SpecNamespace[] {
-  const pidMode = securityContext?.namespaceOptions?.pid ?? NamespaceMode.pod;
+  const pidMode = pidModeOf(securityContext, environment.config);
   const privileged = securityContext?.privileged === true;
   return [
     { type: "mount" },
@@ -25,6 +25,16 @@ export function specNamespaces(
     ...podNamespaces(environment),
     ...(host.cgroupVersion === 2 && !privileged ? [{ type: "cgroup" } as const] : []),
   ];
+}
+
+/** POD is what an absent field means, and in a pod that has the node's PID namespace it is the node's. */
+export function pidModeOf(
+  securityContext: pb.LinuxContainerSecurityContext | undefined,
+  pod: pb.PodSandboxConfig,
+): pb.NamespaceMode {
+  const mode = securityContext?.namespaceOptions?.pid ?? NamespaceMode.pod;
+  const ofPod = pod.linux?.securityContext?.namespaceOptions?.pid;
+  return mode === NamespaceMode.pod && ofPod === NamespaceMode.node ? ofPod : mode;
 }
 
 export function podNamespaces(
