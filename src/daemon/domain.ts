@@ -124,6 +124,7 @@ export async function openDomain(
   );
   const containers = openContainers(database, copies(`${config.state}/records/containers`));
   const sandboxes = openSandboxes(database, copies(`${config.state}/records/sandboxes`));
+  database.filled();
   const clock = openClock();
   const events = new EventHub({
     findSandbox: (id) => sandboxes.find(id),

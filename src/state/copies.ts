@@ -87,16 +87,18 @@ export class Copies {
         this.delete(id);
         continue;
       }
+      let row: Row;
       try {
-        const row = parse(this.#text(id) ?? "");
+        row = parse(this.#text(id) ?? "");
         values.set(id, decode(row));
-        repair.write(row);
-        unread.delete(id);
-        this.#log.warn("a record comes from its copy", { id });
       } catch (err) {
         this.#log.error("the copy of a record is damaged", { id, err: describe(err) });
         this.delete(id);
+        continue;
       }
+      repair.write(row); // where that fails the copy stays, for the next start
+      unread.delete(id);
+      this.#log.warn("a record comes from its copy", { id });
     }
     for (const id of unread) repair.erase(id);
     return [...values.values()];

@@ -1,5 +1,6 @@
 import { SQLiteError, Database as Sqlite } from "bun:sqlite";
-import { existsSync, renameSync } from "node:fs";
+import { existsSync, renameSync, rmSync } from "node:fs";
+import { writeFileAtomically } from "../lib/atomic-file.ts";
 import { AppError, type ErrorKind } from "../lib/errors.ts";
 import type { Log } from "../lib/log.ts";
 import { migrate } from "./migrations.ts";
@@ -17,27 +18,31 @@ const leastSqlite = [3, 51, 3] as const;
  * waiting for the disk eleven times a pod would cost more than starting it, and wear flash out.
  */
 export class Database implements Disposable {
-  /** It was not there, or damaged: what it held may be in copies (copies.ts). */
+  /** It was not there, or damaged, and is not `filled` yet: what it held may be in copies (copies.ts). */
   readonly isNew: boolean;
   readonly #sqlite: Sqlite;
+  readonly #mark: string;
   /** What waits for the transaction that is under way. */
   #waiting: (() => void)[] | undefined;
 
-  private constructor(sqlite: Sqlite, isNew: boolean) {
-    this.#sqlite = sqlite;
-    this.isNew = isNew;
+  private constructor(path: string, log: Log) {
+    this.#mark = markOf(path);
+    this.isNew = existsSync(this.#mark);
+    this.#sqlite = connect(path, log);
   }
 
   /**
    * Opens or creates the file. A file that SQLite calls damaged is kept beside as `.corrupt-<time>` and an empty one
-   * takes its place, which is filled from copies; recovery removes what runs without a record. Any other failure (a full disk, a file of a
-   * newer crib) leaves it untouched.
+   * takes its place, which is filled from copies; recovery removes what runs without a record. Any other failure (a full
+   * disk, a file of a newer crib) leaves it untouched.
    */
   static open(path: string, log: Log): Database {
     requireSqlite();
-    const isNew = !existsSync(path);
+    // It outlives a start that is cut off: the next one goes on filling.
+    const mark = () => writeFileAtomically(markOf(path), "");
+    if (!existsSync(path)) mark();
     try {
-      return new Database(connect(path, log), isNew);
+      return new Database(path, log);
     } catch (err) {
       if (!isDamage(err)) throw classified("open the state database", err);
       const kept = `${path}.corrupt-${Date.now()}`;
@@ -45,11 +50,17 @@ export class Database implements Disposable {
         err: String(err),
         kept,
       });
+      mark();
       for (const suffix of ["", "-wal", "-shm"]) {
         if (existsSync(path + suffix)) renameSync(path + suffix, kept + suffix);
       }
-      return new Database(connect(path, log), true);
+      return new Database(path, log);
     }
+  }
+
+  /** To be called when all tables have been read: from the next start on, a copy without a row is an old one. */
+  filled(): void {
+    rmSync(this.#mark, { force: true });
   }
 
   /** Runs one statement that changes rows. */
@@ -99,6 +110,11 @@ export class Database implements Disposable {
   [Symbol.dispose](): void {
     this.#sqlite.close(); // takes the log into the file, where there is room for it
   }
+}
+
+/** Beside a database that is not filled yet. */
+function markOf(path: string): string {
+  return `${path}.unfilled`;
 }
 
 function tryReserve(sqlite: Sqlite, log: Log): void {

@@ -116,6 +116,7 @@ test("copies give back what is lost with the database, or is damaged in it, and 
     damage();
     using database = Database.open(path, silentLog);
     expect(all(database)).toEqual([sandbox, container]);
+    database.filled();
   }
   using database = Database.open(path, silentLog);
   database.run("UPDATE containers SET record = '{'");
@@ -125,6 +126,32 @@ test("copies give back what is lost with the database, or is damaged in it, and 
   expect(all(database)).toEqual([sandbox]);
   database.run("DELETE FROM sandboxes");
   expect(all(database)).toEqual([]); // the database rules
+});
+
+test("what a start that fails has not filled in comes with the next one", () => {
+  using dir = temporary();
+  const path = `${dir.path}/db`;
+  {
+    using database = Database.open(path, silentLog);
+    openSandboxes(database, copies(dir.path, "sandboxes")).put(sandbox);
+    openContainers(database, copies(dir.path, "containers")).put(container);
+    database.filled();
+  }
+  rmSync(path);
+  {
+    using database = Database.open(path, silentLog);
+    expect(openSandboxes(database, copies(dir.path, "sandboxes")).list()).toEqual([sandbox]);
+    database.run(
+      "CREATE TRIGGER full BEFORE INSERT ON containers BEGIN SELECT RAISE(ABORT, 'no'); END",
+    );
+    expect(() => openContainers(database, copies(dir.path, "containers"))).toThrow(
+      "write the state database",
+    );
+    database.run("DROP TRIGGER full");
+  }
+  using database = Database.open(path, silentLog);
+  expect(openSandboxes(database, copies(dir.path, "sandboxes")).list()).toEqual([sandbox]);
+  expect(openContainers(database, copies(dir.path, "containers")).list()).toEqual([container]);
 });
 
 test("Database.open() refuses a database of a newer crib and leaves it alone", () => {
