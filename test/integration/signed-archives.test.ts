@@ -195,6 +195,17 @@ test.skipIf(!isRoot).each([
   expect(await source.find(ctx, digestOf("another"))).toEqual([]);
 });
 
+test.skipIf(!isRoot)("a signature that serves several names is kept once", async () => {
+  using dir = tempDir("/var/tmp");
+  const images = await open(dir.path, "matchDigest");
+  const file = join(dir.path, "archive");
+  writeFileSync(file, archiveOf([itself, tagged]));
+  const registries = ["mirror.test", "other.test:5000"];
+  const [imported] = await importArchive(ctx, images, file, { registries });
+  expect(imported?.repoTags).toHaveLength(3);
+  expect(images.images.findRecord(name)?.signatures).toHaveLength(1);
+});
+
 test.skipIf(!isRoot).each([
   ["payload", tagged, "matchRepository"],
   ["bundle", referring, "matchDigest"],

@@ -131,8 +131,12 @@ class Signatures {
     return [...this.#accepted];
   }
 
-  accept(signatures: AcceptedSignatures): void {
-    this.#accepted.push(signatures);
+  /** What fulfils several requirements, or serves several names, is kept once. */
+  accept({ subject, document }: AcceptedSignatures): void {
+    const isKnown = this.#accepted.some(
+      (one) => one.subject === subject && one.document === document,
+    );
+    if (!isKnown) this.#accepted.push({ subject, document });
   }
 
   async *all(ctx: Context) {
