@@ -129,7 +129,7 @@ async function* readRange(
     ctx.signal.throwIfAborted();
     const piece = Buffer.allocUnsafe(Math.min(readBytes, end - at));
     const { bytesRead } = await file.read(piece, 0, piece.byteLength, at);
-    if (bytesRead === 0) return;
+    if (bytesRead === 0) throw new AppError("blob was cut off", { kind: "data-loss" });
     at += bytesRead;
     yield piece.subarray(0, bytesRead);
   }
