@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, readdirSync, rmSync, statSync } from "node:fs";
+import { mkdirSync, readdirSync, rmSync, statSync } from "node:fs";
 import { basename, join } from "node:path";
 import { type Digest, digestHex, digestOf } from "../oci/digest.ts";
 import { Ingest, type IngestOptions } from "./ingest.ts";
@@ -27,8 +27,8 @@ export interface IngestLease extends AsyncDisposable {
 }
 
 /**
- * Blobs that are not complete, or not yet part of an image: `<digest>.<size>.<digest of the origin>/`, one each. They outlive failures, the
- * daemon and the power, for 24 hours.
+ * Blobs that are not complete, or not yet part of an image: `<digest>.<size>.<digest of the origin>/`, one each. They
+ * outlive failures, the daemon and the power, for 24 hours.
  */
 export class IngestStore {
   readonly #directory: string;
@@ -89,11 +89,9 @@ export class IngestStore {
 
   /** What all of them take on the disk, be they under way or left for the next attempt. */
   usage(): { readonly usedBytes: number; readonly inodes: number } {
-    const files = readdirSync(this.#directory).flatMap((name) => {
-      const path = join(this.#directory, name);
-      return [path, ...namesIn(path).map((file) => join(path, file))];
-    });
-    const found = files.flatMap((file) => statSync(file, { throwIfNoEntry: false }) ?? []);
+    const found = readdirSync(this.#directory, { recursive: true, encoding: "utf8" }).flatMap(
+      (name) => statSync(join(this.#directory, name), { throwIfNoEntry: false }) ?? [],
+    );
     const usedBytes = found.reduce((sum, { blocks }) => sum + blocks * blockBytes, 0);
     return { usedBytes, inodes: found.length };
   }
@@ -113,11 +111,6 @@ export class IngestStore {
 
 function nameOf({ digest, sizeBytes, origin }: IngestKey): string {
   return `${digestHex(digest)}.${sizeBytes}.${digestHex(digestOf(origin)).slice(0, originDigits)}`;
-}
-
-/** Empty where it has just gone. */
-function namesIn(directory: string): readonly string[] {
-  return existsSync(directory) ? readdirSync(directory) : [];
 }
 
 function newestIn(path: string): number {

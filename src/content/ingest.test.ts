@@ -125,6 +125,9 @@ test("usage() is what du finds", async () => {
     Number(Bun.spawnSync(["du", "-s", option, path]).stdout.toString().split("\t")[0]);
   const [bytesBefore, inodesBefore] = [du(dir.path, "--block-size=1"), du(dir.path, "--inodes")];
   expect(store.usage()).toEqual({ usedBytes: 0, inodes: 0 });
+  writeFileSync(join(dir.path, "of nobody"), "");
+  expect(store.usage()).toEqual({ usedBytes: 0, inodes: 1 });
+  rmSync(join(dir.path, "of nobody"));
   await using first = store.open(key);
   await using second = store.open({ ...key, origin: "other.test" });
   await write(first.ingest, 0, 30);
