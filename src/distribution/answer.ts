@@ -65,7 +65,7 @@ async function answerBlob(
     return;
   }
   const { sizeBytes, readRange } = blob;
-  const range = readRange && rangeOf(request.headers.range, sizeBytes);
+  const range = isHead ? undefined : readRange && rangeOf(request.headers.range, sizeBytes);
   if (range === "none") {
     refuse(response, 416, "SIZE_INVALID", { "content-range": `bytes */${sizeBytes}` });
     return;
