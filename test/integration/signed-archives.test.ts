@@ -193,6 +193,10 @@ test.skipIf(!isRoot).each([
   }));
   expect((await source.find(ctx, parseDigest(digest))).flatMap(signaturesIn)).toHaveLength(1);
   expect(await source.find(ctx, digestOf("another"))).toEqual([]);
+  for (const one of images.images.listRecords().flatMap(({ signatures = [] }) => signatures)) {
+    images.content.remove(one.manifest);
+  }
+  expect(await findServedManifest(ctx, images, served, "2")).toBeUndefined();
 });
 
 test.skipIf(!isRoot)("a signature that serves several names is kept once", async () => {

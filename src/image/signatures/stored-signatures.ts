@@ -31,8 +31,11 @@ const manifestType = "application/vnd.oci.image.manifest.v1+json";
 const indexType = "application/vnd.oci.image.index.v1+json";
 
 /** The manifests of an image's signatures. Two under the same tag can only be had by digest: then the last one has it. */
-export function listSignatures({ content }: Deps, record: ImageRecord): readonly NamedDocument[] {
-  return (record.signatures ?? []).map(({ subject, manifest }) => {
+export function listSignatures(
+  { content }: Deps,
+  { signatures = [] }: Pick<ImageRecord, "signatures">,
+): readonly NamedDocument[] {
+  return signatures.map(({ subject, manifest }) => {
     const bytes = content.get(manifest);
     const isBundle = readAttached(bytes, manifest)[0]?.format === "bundle";
     const tag = isBundle ? undefined : signatureTag(subject);
@@ -46,14 +49,17 @@ export function findSignatures(
   record: ImageRecord,
   tagOrDigest: string,
 ): NamedDocument | undefined {
-  const documents = listSignatures(deps, record);
-  const found = documents.findLast(({ tag, digest }) => [tag, digest].includes(tagOrDigest));
+  // No others are read: a damaged one is nothing to who asks for something else.
+  const find = (nameOf: (one: StoredSignatures) => string) =>
+    listSignatures(deps, {
+      signatures: (record.signatures ?? []).filter((one) => nameOf(one) === tagOrDigest),
+    });
+  const found =
+    find(({ manifest }) => manifest).at(-1) ??
+    find(({ subject }) => signatureTag(subject)).findLast(({ tag }) => tag !== undefined);
   if (found !== undefined) return found;
-  const of = (record.signatures ?? []).filter(
-    ({ subject }) => referrersTag(subject) === tagOrDigest,
-  );
-  const listed = documents.filter(
-    ({ tag, digest }) => tag === undefined && of.some(({ manifest }) => manifest === digest),
+  const listed = find(({ subject }) => referrersTag(subject)).filter(
+    ({ tag }) => tag === undefined,
   );
   if (listed.length === 0) return undefined;
   const manifests = listed.map(describeReferrer);
