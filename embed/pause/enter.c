@@ -51,6 +51,9 @@ static unsigned long number(void)
 {
 	unsigned long value = 0;
 
+	/* What is no number must not be read as root's, nor may what follows. */
+	if (*numbers < '0' || *numbers > '9')
+		system_call(__NR_exit_group, 2, 0, 0, 0);
 	while (*numbers >= '0' && *numbers <= '9')
 		value = value * 10 + (unsigned long)(*numbers++ - '0');
 	if (*numbers == ' ')

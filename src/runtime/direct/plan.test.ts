@@ -82,6 +82,11 @@ test.each<[string, RuntimeSpec]>([
   ["affinities", withProcess({ execCPUAffinity: { initial: "0" } })],
   ["a umask", withProcess({ user: { uid: 0, gid: 0, additionalGids: [], umask: 18 } })],
   ["too many groups", withProcess({ user: { uid: 0, gid: 0, additionalGids: Array(2000) } })],
+  ["a user that is none", withProcess({ user: { uid: -1, gid: 0, additionalGids: [] } })],
+  [
+    "a group that is none",
+    withProcess({ user: { uid: 1, gid: 0, additionalGids: [2 ** 32 - 1] } }),
+  ],
   ["an unknown capability", withProcess({ capabilities: { ...none, ambient: ["CAP_FLY"] } })],
   ["no capabilities at all", withProcess({ capabilities: undefined })],
   ["an unknown limit", withProcess({ rlimits: [{ type: "RLIMIT_FUN", soft: 1, hard: 1 }] })],

@@ -82,6 +82,7 @@ export function planExec(
     hasOnly(user, knownUserKeys) &&
     hasOnly(linux, knownLinuxKeys) &&
     user.additionalGids.length <= maxGroups &&
+    [user.uid, user.gid, ...user.additionalGids].every(isUserId) &&
     isPlainEnvironment(process.env) &&
     posix.isAbsolute(process.cwd);
   if (!isKnown) return undefined;
@@ -167,6 +168,11 @@ function planLimits(
     ({ resource, soft, hard }) => resource >= 0 && isCount(soft) && isCount(hard),
   );
   return isKnown ? planned : undefined;
+}
+
+/** The kernel's -1 is nobody. */
+function isUserId(value: number): boolean {
+  return isCount(value) && value < 0xffff_ffff;
 }
 
 function isCount(value: number): boolean {
