@@ -6,12 +6,12 @@ import type { Reaper } from "./reaper.ts";
 
 /** Our child, which nobody else reaps: so the pid names it whether or not it has ended. Disposing it leaves it running. */
 export class ExecProcess implements Disposable {
-  readonly #pid: number;
+  readonly pid: number;
   readonly #pidfd: OwnedFd;
   readonly #reaper: Reaper;
 
   constructor(pid: number, reaper: Reaper) {
-    this.#pid = pid;
+    this.pid = pid;
     this.#pidfd = pidfdOpen(pid);
     this.#reaper = reaper;
   }
@@ -27,7 +27,7 @@ export class ExecProcess implements Disposable {
     try {
       return await this.ended(signal);
     } catch (err) {
-      await killProcess(this.#pid);
+      await killProcess(this.pid);
       throw err;
     }
   }

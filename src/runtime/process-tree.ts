@@ -75,6 +75,16 @@ export function sessionOf(pid: number): number | undefined {
   return session === undefined ? undefined : Number(session);
 }
 
+/** When it was born, in clock ticks since boot, also of one that has ended and is not reaped. */
+export function bornAt(pid: number): number {
+  return Number(processStat(pid)[19]);
+}
+
+/** Whether it is a child of ours that is no older than that. */
+export function isChildSince(pid: number, ticks: number): boolean {
+  return Number(processStat(pid)[1]) === process.pid && bornAt(pid) >= ticks;
+}
+
 /** Whether it has ended and its parent has not reaped it. */
 export function isZombie(pid: number): boolean {
   return processStat(pid)[0] === "Z";

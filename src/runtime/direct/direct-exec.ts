@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
 import { AppError, describe } from "../../lib/errors.ts";
 import type { Log } from "../../lib/log.ts";
-import type { RuntimeSpec } from "../../oci/runtime-spec.ts";
+import type { RuntimeSpec, SpecSeccomp } from "../../oci/runtime-spec.ts";
 import { ErrnoError, errno } from "../../os/errno-error.ts";
 import { sealedFile } from "../../os/memfd.ts";
 import type { OwnedFd } from "../../os/owned-fd.ts";
@@ -9,6 +9,7 @@ import { exitCodeOf, findProcess } from "../../os/pidfd.ts";
 import { processStartTime } from "../../os/process-stat.ts";
 import { spawnProcess } from "../../os/spawn.ts";
 import { ExecProcess, killProcess } from "../exec-process.ts";
+import { bornAt, isChildSince } from "../process-tree.ts";
 import type { Reaper } from "../reaper.ts";
 import { enterArguments } from "./arguments.ts";
 import { type Filter, Filters } from "./filters.ts";
@@ -63,12 +64,21 @@ export class DirectExec implements Disposable {
     container: { readonly id: string; readonly cgroupFiles: readonly string[] },
   ): PreparedExec | undefined {
     const plan = planExec(spec, container);
-    const filter = plan?.seccomp && this.#filters.get(plan.seccomp);
+    const filter = plan?.seccomp && this.#filterOf(plan.seccomp);
     if (plan === undefined || (plan.seccomp !== undefined && filter === undefined)) {
       this.#log.debug("commands are left to the runtime", { container: container.id });
       return undefined;
     }
     return { plan: { ...plan, seccomp: undefined }, filter };
+  }
+
+  #filterOf(profile: SpecSeccomp): Filter | undefined {
+    try {
+      return this.#filters.get(profile);
+    } catch (err) {
+      this.#log.warn("a seccomp filter is left to the runtime", { err: describe(err) });
+      return undefined;
+    }
   }
 
   /**
@@ -87,6 +97,7 @@ export class DirectExec implements Disposable {
     using report = new ReportPipe();
     using helper = this.#spawn(request, [...stdio, report.writeEnd, init], reaper);
     if (helper === undefined) return undefined;
+    const since = bornAt(helper.pid);
     report.writeEnd[Symbol.dispose]();
     // It may end before the helper does, which gets no more time than its container.
     using _child = reaper.keepComing(() => report.read().pid);
@@ -95,10 +106,15 @@ export class DirectExec implements Disposable {
       exitCode = exitCodeOf(await helper.endedOrKilled(signal));
     } catch (err) {
       const { pid } = report.read();
-      if (pid !== 0) await killProcess(pid);
+      if (isChildSince(pid, since)) await killProcess(pid);
       throw err;
     }
-    return await this.#judge(exitCode, report.read(), reaper);
+    const told = report.read();
+    // The child has the pipe too until it is the program, and with it whoever in the container may trace it.
+    if (told.pid !== 0 && !isChildSince(told.pid, since)) {
+      throw new AppError(`exec: ${told.pid} is told of, and is none of ours`, { kind: "internal" });
+    }
+    return await this.#judge(exitCode, told, reaper, signal);
   }
 
   /** `undefined` where the arguments or the environment are too long, for one. */
@@ -131,6 +147,7 @@ export class DirectExec implements Disposable {
     exitCode: number,
     { pid, failure }: Report,
     reaper: Reaper,
+    signal: AbortSignal,
   ): Promise<ExecProcess | undefined> {
     if (failure === undefined && exitCode === 0) return new ExecProcess(pid, reaper);
     if (failure === undefined && pid !== 0) {
@@ -141,7 +158,7 @@ export class DirectExec implements Disposable {
     }
     if (pid !== 0) {
       using child = new ExecProcess(pid, reaper);
-      await child.ended();
+      await child.endedOrKilled(signal);
     }
     const { step, errno: code } = failure ?? { step: "enter", errno: 0 };
     this.#log.debug("a command is left to the runtime", { step, errno: code });

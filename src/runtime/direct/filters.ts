@@ -33,6 +33,7 @@ export class Filters implements Disposable {
     const key = createHash("sha256").update(JSON.stringify(profile)).digest("hex");
     if (this.#filters.has(key)) return this.#filters.get(key);
     if (this.#filters.size >= maxFilters) return undefined;
+    this.#filters.set(key, undefined); // also where compiling throws: it would do so again
     const filter = this.#compile(profile);
     this.#filters.set(key, filter);
     return filter;
