@@ -14,8 +14,8 @@ const maxMessageBytes = 4096;
  */
 export class MountSources {
   readonly #argv: readonly string[];
-  /** When each child that has not ended was asked. */
-  readonly #asked = new Map<string, number>();
+  /** What each child that has not ended was asked, and when; the oldest first. */
+  readonly #asked = new Set<{ readonly path: string; readonly since: number }>();
 
   constructor(argv: readonly string[] = roleArgv("source")) {
     this.#argv = argv;
@@ -33,9 +33,10 @@ export class MountSources {
   }
 
   async #ask(path: string): Promise<string> {
-    const since = this.#asked.get(path);
-    if (since !== undefined && performance.now() - since > answerMs) {
-      const seconds = Math.round((performance.now() - since) / 1000);
+    const now = performance.now();
+    const first = [...this.#asked].find((other) => other.path === path);
+    if (first !== undefined && now - first.since > answerMs) {
+      const seconds = Math.round((now - first.since) / 1000);
       throw hangs(`does not answer for ${seconds} s now`, "unavailable");
     }
     if (this.#asked.size >= maxChildren) throw hangs("too many file systems hang", "unavailable");
@@ -46,8 +47,9 @@ export class MountSources {
         stdio: ["ignore", "pipe", "pipe"],
       }),
     );
-    this.#asked.set(path, performance.now());
-    const ended = child.exited.finally(() => this.#asked.delete(path));
+    const entry = { path, since: now };
+    this.#asked.add(entry);
+    const ended = child.exited.finally(() => this.#asked.delete(entry));
     const late = Promise.withResolvers<never>();
     const timer = setTimeout(() => {
       child.kill("SIGKILL");
