@@ -2,7 +2,8 @@ import { closeSync, constants, fstatSync, openSync, readFileSync } from "node:fs
 import { AppError, invalidArgument } from "../lib/errors.ts";
 import { asObject, asString, optional, parseJson } from "../lib/json.ts";
 import { parseKind, parseShortName } from "./device-name.ts";
-import { type ContainerEdits, list, noEdits, onlyKeys, parseEdits } from "./edits.ts";
+import { type ContainerEdits, noEdits } from "./edits.ts";
+import { list, onlyKeys, parseEdits } from "./parse-edits.ts";
 
 /** One file of a vendor: devices of a kind, and what all of them need (CDI specification 0.3 to 1.1). */
 export interface CdiSpec {
