@@ -3,12 +3,11 @@ import { setNonblocking } from "../os/io.ts";
 import { type ExitStatus, pidfdGetfd, pidfdOpen } from "../os/pidfd.ts";
 import { setWindowSize } from "../os/terminal.ts";
 import { writeExitRecord } from "../runtime/exit-record.ts";
+import type { CreatedContainer, ListedContainer } from "../runtime/monitor-answers.ts";
 import {
   type AdoptRequest,
   type AttachRequest,
-  type CreatedContainer,
   type CreateRequest,
-  type ListedContainer,
   type MonitorRequest,
   maxContainers,
   planOf,

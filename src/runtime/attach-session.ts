@@ -9,13 +9,8 @@ import {
   frameKind,
   maxPayloadBytes,
 } from "./attach-frames.ts";
-import {
-  type AttachRequest,
-  formatMessage,
-  maxMessageBytes,
-  parseMessage,
-  protocolVersion,
-} from "./monitor-protocol.ts";
+import { formatMessage, parseMessage } from "./monitor-answers.ts";
+import { type AttachRequest, maxMessageBytes, protocolVersion } from "./monitor-protocol.ts";
 
 /** What waits here for a slow client, who is cut off when it is more. A monitor keeps very little. */
 const maxBehindBytes = 8 * 1024 * 1024;

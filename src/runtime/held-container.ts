@@ -3,7 +3,7 @@ import { isErrno } from "../os/errno-error.ts";
 import { OwnedFd } from "../os/owned-fd.ts";
 import { findProcess, pidfdGetfd } from "../os/pidfd.ts";
 import { processStartTime } from "../os/process-stat.ts";
-import type { CreatedContainer } from "./monitor-protocol.ts";
+import type { CreatedContainer } from "./monitor-answers.ts";
 import type { Reaper } from "./reaper.ts";
 
 /**

@@ -1,13 +1,8 @@
 import type { Socket } from "bun";
 import { AppError } from "../lib/errors.ts";
 import type { ExitRecord } from "./exit-record.ts";
-import {
-  formatMessage,
-  type MonitorMessage,
-  type MonitorRequest,
-  maxMessageBytes,
-  parseMessage,
-} from "./monitor-protocol.ts";
+import { formatMessage, type MonitorMessage, parseMessage } from "./monitor-answers.ts";
+import { type MonitorRequest, maxMessageBytes } from "./monitor-protocol.ts";
 
 const newline = 0x0a;
 

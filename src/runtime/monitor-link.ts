@@ -8,6 +8,12 @@ import type { ExitRecord } from "./exit-record.ts";
 import type { Argv } from "./handler.ts";
 import { HeldContainer } from "./held-container.ts";
 import {
+  type CreatedContainer,
+  type ListedContainer,
+  readCreatedContainer,
+  readList,
+} from "./monitor-answers.ts";
+import {
   awaitMonitor,
   type ConnectedMonitor,
   connectMonitor,
@@ -17,13 +23,9 @@ import {
 import {
   type AdoptRequest,
   type AttachRequest,
-  type CreatedContainer,
   type CreateRequest,
-  type ListedContainer,
   type MonitorRequest,
   protocolVersion,
-  readCreatedContainer,
-  readList,
 } from "./monitor-protocol.ts";
 import { Pulse } from "./pulse.ts";
 import type { Reaper } from "./reaper.ts";

@@ -8,8 +8,9 @@ import { processIds } from "../os/process-stat.ts";
 import { childEnv } from "../os/role.ts";
 import { argumentsOf } from "./commands-under-way.ts";
 import type { Argv } from "./handler.ts";
+import { readHelloResult } from "./monitor-answers.ts";
 import { MonitorClient, type MonitorClientEvents } from "./monitor-client.ts";
-import { protocolVersion, readHelloResult } from "./monitor-protocol.ts";
+import { protocolVersion } from "./monitor-protocol.ts";
 
 /** How long a new monitor may take until it listens, and any monitor until it says hello. */
 const startMs = 10_000;
