@@ -1,6 +1,9 @@
 const beatMs = 5000;
-/** Beats in a row without an answer. */
-const maxMissed = 2;
+/**
+ * Beats in a row without an answer. A disk that is busy (an SD card that writes back) holds a monitor in a write for
+ * many seconds, and to kill it costs: who is attached is cut off, and what is being created fails.
+ */
+const maxMissed = 6;
 
 /**
  * Asks a monitor now and then whether it is there, and calls `onStuck` once when it no longer answers: it was stopped
