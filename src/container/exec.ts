@@ -6,6 +6,7 @@ import { failedPrecondition } from "../lib/errors.ts";
 import type { ContainerId } from "../lib/id.ts";
 import { hostUser } from "../oci/pod-ids.ts";
 import type { SpecProcess } from "../oci/runtime-spec.ts";
+import type { WindowSize } from "../os/terminal.ts";
 import type { DirectExec, DirectExecRequest } from "../runtime/direct/direct-exec.ts";
 import { type ExecSession, openExecSession } from "../runtime/exec-session.ts";
 import { type ExecSyncResult, execSync } from "../runtime/exec-sync.ts";
@@ -41,6 +42,8 @@ export async function execInContainer(
 export interface ExecSessionOptions {
   readonly argv: readonly string[];
   readonly terminal: boolean;
+  /** What the terminal has from the beginning; `undefined` where nobody knows. */
+  readonly size: WindowSize | undefined;
   readonly stdin: boolean;
   readonly stdout: boolean;
   readonly stderr: boolean;
@@ -51,10 +54,10 @@ export async function openExec(
   ctx: Context,
   deps: ExecDeps,
   id: ContainerId,
-  { argv, ...streams }: ExecSessionOptions,
+  { argv, size, ...streams }: ExecSessionOptions,
 ): Promise<ExecSession> {
   const container = getRunning(deps, id, "exec in");
-  const request = await requestOf(deps, container, argv, streams.terminal);
+  const request = await requestOf(deps, container, argv, streams.terminal, size);
   return await openExecSession(ctx, runtimeOf(deps, container), {
     ...request,
     ...streams,
@@ -72,11 +75,12 @@ async function requestOf(
   container: Container,
   argv: readonly string[],
   terminal: boolean,
+  size?: WindowSize,
 ): Promise<ExecRequest> {
   const template = await deps.execTemplates.get(container);
   return {
     container: container.id,
-    process: processWith(template, argv, terminal),
+    process: processWith(template, argv, terminal, size),
     direct: terminal ? undefined : directOf(deps.cgroup, container, template, argv),
     dir: bundleOf(deps.stateDir, container.id).dir,
     pipeOwner: hostOwner(container),
@@ -116,9 +120,16 @@ function processWith(
   { process }: ExecTemplate,
   args: readonly string[],
   terminal: boolean,
+  size: WindowSize | undefined,
 ): SpecProcess {
   const { env } = process;
   // The image was not made for a terminal: programs want to know what theirs can do.
   const needsTerm = terminal && !env.some((entry) => entry.startsWith("TERM="));
-  return { ...process, args, terminal, env: needsTerm ? [...env, "TERM=xterm"] : env };
+  return {
+    ...process,
+    args,
+    terminal,
+    ...(size !== undefined && { consoleSize: { height: size.rows, width: size.columns } }),
+    env: needsTerm ? [...env, "TERM=xterm"] : env,
+  };
 }

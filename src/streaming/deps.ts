@@ -36,7 +36,10 @@ export interface StreamingDeps {
   exec(
     ctx: Context,
     id: ContainerId,
-    options: WantedStreams & { readonly argv: readonly string[] },
+    options: WantedStreams & {
+      readonly argv: readonly string[];
+      readonly size: TerminalSize | undefined;
+    },
   ): Promise<TalkingProcess>;
   attach(ctx: Context, id: ContainerId, wanted: WantedStreams): Promise<TalkingProcess>;
   /** Throws when the sandbox has gone or is not ready. */

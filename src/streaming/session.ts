@@ -6,6 +6,7 @@ import type { ClientStreams } from "./client-streams.ts";
 import { type CommandChannelOptions, openSpdyStreams } from "./command-spdy.ts";
 import { openWebSocketStreams } from "./command-websocket.ts";
 import type { StreamingDeps, StreamRequest, TalkingProcess } from "./deps.ts";
+import { awaitFirstSize } from "./first-size.ts";
 import { IdleWatch } from "./idle.ts";
 import { servePortForward } from "./port-forward.ts";
 import { relay } from "./relay.ts";
@@ -66,13 +67,16 @@ export async function serveSession(
   }
   const version = versions[options.protocol] ?? 1;
   const commandOptions: CommandChannelOptions = { ...options, version, onTraffic };
-  const streams =
+  const opened =
     websocket === undefined
       ? await openSpdyStreams(channel, request, commandOptions)
       : openWebSocketStreams(websocket, request, commandOptions);
+  // A container's own terminal is there already, and its program may be waiting for this client.
+  const { size, streams } =
+    request.kind === "exec" ? await awaitFirstSize(opened) : { size: undefined, streams: opened };
   await serveCommand(own, streams, (starting) =>
     request.kind === "exec"
-      ? deps.exec(starting, request.container, request)
+      ? deps.exec(starting, request.container, { ...request, size })
       : deps.attach(starting, request.container, request),
   );
 }

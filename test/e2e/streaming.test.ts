@@ -100,7 +100,7 @@ describe.each(["spdy", "websocket"] as const)("over %s", (transport) => {
     const script = "stty size; trap 'echo caught' INT; cat; echo again; cat; exit 4";
     using client = await openCommand(transport, await sh(terminal, script), terminal);
     await client.resize(132, 43);
-    await client.stdout.until("\n");
+    await client.stdout.until("43 132\r\n");
     await client.write("typed\n");
     await client.stdout.until("typed\r\ntyped\r\n");
     await client.write("\x03");

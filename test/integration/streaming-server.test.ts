@@ -9,6 +9,7 @@ import { SocketStream } from "../../src/os/socket-stream.ts";
 import { ByteQueue } from "../../src/spdy/byte-queue.ts";
 import type { StreamingDeps, TalkingProcess } from "../../src/streaming/deps.ts";
 import { StreamingServer } from "../../src/streaming/server.ts";
+import type { TerminalSize } from "../../src/streaming/terminal-size.ts";
 import { testEnv } from "../harness/command-line.ts";
 import { eventually } from "../harness/eventually.ts";
 import { openCommand, spdyHeaders } from "../harness/streams/command-client.ts";
@@ -20,10 +21,13 @@ import { tempDir } from "../harness/temp-dir.ts";
 const ctx: Context = { signal: new AbortController().signal, log: silentLog };
 const container = "c".repeat(64) as ContainerId;
 const all = { stdin: true, stdout: true, stderr: true, terminal: false };
+const onTerminal = { stdin: true, stdout: true, stderr: false, terminal: true };
 const plain = { address: "127.0.0.1:0", tlsCertFile: "", tlsKeyFile: "" };
 
 /** A process that a test plays. */
 class Played implements TalkingProcess {
+  readonly firstSize: TerminalSize | undefined;
+  readonly sizes: TerminalSize[] = [];
   readonly input: Buffer[] = [];
   readonly stdout = new ByteQueue();
   readonly stderr = new ByteQueue();
@@ -31,6 +35,10 @@ class Played implements TalkingProcess {
   readonly ended = this.#end.promise;
   isHungUp = false;
   isInputEnded = false;
+
+  constructor(firstSize?: TerminalSize) {
+    this.firstSize = firstSize;
+  }
 
   async writeStdin(bytes: Uint8Array): Promise<void> {
     this.input.push(Buffer.from(bytes));
@@ -40,7 +48,9 @@ class Played implements TalkingProcess {
     this.isInputEnded = true;
   }
 
-  async resize(): Promise<void> {}
+  async resize(size: TerminalSize): Promise<void> {
+    this.sizes.push(size);
+  }
 
   exit(code: number): void {
     this.stdout.end();
@@ -64,14 +74,14 @@ afterEach(async () => {
 });
 
 function serve(options: Partial<ConstructorParameters<typeof StreamingServer>[2]> = {}) {
-  const start = async () => {
-    const process = new Played();
+  const start = async (firstSize?: TerminalSize) => {
+    const process = new Played(firstSize);
     processes.push(process);
     return process;
   };
   const deps: StreamingDeps = {
-    exec: start,
-    attach: start,
+    exec: (_ctx, _id, { size }) => start(size),
+    attach: () => start(),
     ports: () => ({
       connect: () => SocketStream.connect({ unix: "/nowhere" }),
       [Symbol.dispose]: () => {},
@@ -110,6 +120,25 @@ describe.each(["spdy", "websocket"] as const)("over %s", (transport) => {
     process.exit(0);
     expect((await client.status()).status).toBe("Success");
     expect(client.stdout.text).toBe("bye");
+  });
+
+  test("a terminal has its client's size before the program starts, and the next ones in order", async () => {
+    const url = serve().url({ ...onTerminal, kind: "exec", container, argv: ["x"] });
+    using client = await openCommand(transport, url, { stdin: true, stdout: true, tty: true });
+    await client.resize(132, 43);
+    const { firstSize, sizes } = await played();
+    expect(firstSize).toEqual({ columns: 132, rows: 43 });
+    await client.resize(80, 24);
+    await eventually(() => expect(sizes.at(-1)).toEqual({ columns: 80, rows: 24 }));
+  });
+
+  test("a client that never says its terminal's size gets its program all the same", async () => {
+    const url = serve().url({ ...onTerminal, kind: "exec", container, argv: ["x"] });
+    using client = await openCommand(transport, url, { stdin: true, stdout: true, tty: true });
+    const process = await played();
+    expect(process.firstSize).toBeUndefined();
+    await client.resize(80, 24);
+    await eventually(() => expect(process.sizes).toEqual([{ columns: 80, rows: 24 }]));
   });
 
   test("a session in which nothing happens ends, and says why", async () => {
