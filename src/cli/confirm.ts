@@ -1,3 +1,4 @@
+import { abortable } from "../lib/keyed-mutex.ts";
 import type { CommandEnv } from "./command.ts";
 import { UsageError } from "./failure.ts";
 
@@ -5,6 +6,6 @@ import { UsageError } from "./failure.ts";
 export async function confirm(env: CommandEnv, what: string): Promise<boolean> {
   if (!env.input.isTerminal) throw new UsageError("stdin is no terminal to ask at: give --yes");
   env.out.writeError(`${what}\nGo on? [y/N] `);
-  const answer = Buffer.from((await env.input.read()) ?? []).toString("utf8");
-  return /^y(es)?$/i.test(answer.trim());
+  const answer = (await abortable(env.input.read(), env.ctx.signal)) ?? [];
+  return /^y(es)?$/i.test(Buffer.from(answer).toString("utf8").trim());
 }
