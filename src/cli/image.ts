@@ -9,6 +9,7 @@ export async function findImage(
   key: string,
   signal: AbortSignal,
 ): Promise<pb.Image | undefined> {
+  if (key === "") return undefined; // which the daemon takes for a mistake of its client's
   const { image } = await cri.images.imageStatus({ image: { image: key } }, { signal });
   if (image !== undefined) return image;
   const prefix = key.replace(/^sha256:/, "");

@@ -53,7 +53,7 @@ export class ImageStore {
 
   get(nameOrId: string): Image {
     const image = this.find(nameOrId);
-    if (image === undefined) throw notFound(`image ${JSON.stringify(nameOrId.slice(0, 300))}`);
+    if (image === undefined) throw notFound(`no image ${JSON.stringify(nameOrId.slice(0, 300))}`);
     return image;
   }
 

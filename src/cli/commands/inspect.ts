@@ -14,7 +14,7 @@ type Kind = (typeof kinds)[number];
 export const inspect = defineCommand({
   name: "inspect",
   group: "containers and pods",
-  summary: "print all that is known of a container, a pod or an image, as JSON",
+  summary: "print all about a container, a pod or an image, as JSON",
   usage: "NAME|ID",
   details: "Looks for a container, then a pod, then an image; --type asks for one of them.",
   examples: [
@@ -26,7 +26,7 @@ export const inspect = defineCommand({
   positionals: { min: 1, max: 1 },
   async run(env, { type }, [key = ""]) {
     const wanted = type === undefined ? kinds : kinds.filter((kind) => kind === type);
-    if (wanted.length === 0) throw new UsageError(`--type ${type}: no ${kinds.join(", ")}`);
+    if (wanted.length === 0) throw new UsageError(`--type ${type}: not container, pod or image`);
     using cri = env.connect();
     for (const kind of wanted) {
       const found = await inspectors[kind](cri, key, env.ctx.signal);
@@ -34,7 +34,7 @@ export const inspect = defineCommand({
       env.out.write(`${JSON.stringify(found, null, 2)}\n`);
       return exitCodes.ok;
     }
-    throw notFound(`no ${wanted.join(" or ")} "${plain(key)}"`);
+    throw notFound(`no ${type ?? "container, pod or image"} "${plain(key)}"`);
   },
 });
 
