@@ -5,6 +5,7 @@ import { Code, ConnectError } from "@connectrpc/connect";
 import { runCrib } from "../../test/harness/command-line.ts";
 import { serveFakeCri } from "../../test/harness/fake-cri.ts";
 import * as pb from "../gen/runtime/v1/api_pb.ts";
+import { commands } from "./commands/all.ts";
 
 const { CONTAINER_RUNNING, CONTAINER_EXITED } = pb.ContainerState;
 const createdAt = BigInt(Date.parse("2026-01-01T00:00:00Z")) * 1_000_000n;
@@ -40,12 +41,20 @@ describe("usage", () => {
   test("help is shown for crib and for each command, with examples", async () => {
     expect((await runCrib([])).stdout).toContain("Exit codes:");
     const { code, stdout } = await runCrib(["rm", "--help"]);
+    expect(stdout).toContain(
+      "Usage: crib rm [OPTIONS] NAME|ID...\n       crib rm [OPTIONS] --all\n",
+    );
     expect([code, stdout]).toEqual([0, expect.stringContaining("crib rm -f web")]);
+    for (const { name } of commands) {
+      const { stdout: help } = await runCrib([name, "--help"]);
+      expect(help.split("\n").filter((line) => line.length > 90)).toEqual([]);
+    }
     expect((await runCrib(["help", "ps"])).stdout).toBe((await runCrib(["ps", "-h"])).stdout);
   });
 
   test.each([
     [["frob"], 'unknown command "frob"'],
+    [["help", "frob"], 'unknown command "frob"'],
     [["ps", "--frob"], "unknown option --frob"],
     [["rm"], "either names or --all"],
     [["rm", "--all", "web"], "either names or --all"],
@@ -56,6 +65,7 @@ describe("usage", () => {
     [["ps", "--socket", "tcp://x"], "not unix:///path"],
     [["exec", "-it", "web", "sh"], "stdin is no terminal"],
     [["exec", "-i", "--timeout", "1", "web", "sh"], "--timeout excludes"],
+    [["inspect", "--type", "frob", "web"], "not container, pod or image"],
     [["attach", "--detach-keys", "ctrl-1", "web"], "not keys as in ctrl-p,ctrl-q"],
     [["port-forward", "web", "0"], "not [LOCAL:]REMOTE"],
     [["run", "--publish", "80", "x"], "not [IP:]HOST:CONTAINER[/udp]"],

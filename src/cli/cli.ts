@@ -56,10 +56,12 @@ export async function runCommandLine(
 
 function runBuiltin([name = "--help", topic]: readonly string[], out: Output): number {
   const command = commands.find((known) => known.name === topic);
+  const isUnknown = command === undefined && topic !== undefined && topic !== "serve";
   switch (name) {
     case "--help":
     case "-h":
     case "help":
+      if (isUnknown) throw new UsageError(`unknown command "${topic}"`);
       out.write(command === undefined ? formatHelp(commands) : formatCommandHelp(command));
       return exitCodes.ok;
     case "--version":

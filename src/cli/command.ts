@@ -89,8 +89,9 @@ export interface Command {
   readonly name: string;
   readonly group: CommandGroup;
   readonly summary: string;
-  /** The positionals as help shows them: `IMAGE [COMMAND...]`. */
+  /** The positionals as help shows them: `IMAGE [COMMAND...]`; ` | ` between forms that exclude each other. */
   readonly usage: string;
+  /** One paragraph. */
   readonly details?: string;
   readonly examples: readonly string[];
   readonly options: OptionSpecs;

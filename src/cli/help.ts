@@ -27,10 +27,13 @@ ${columns(exitCodeRows)}`;
 
 /** `crib COMMAND --help` */
 export function formatCommandHelp(command: Command): string {
-  const details = command.details === undefined ? "" : `\n${command.details}\n`;
+  const details = command.details === undefined ? "" : `\n${wrap(command.details)}\n`;
+  const usages = command.usage
+    .split(" | ")
+    .map((usage) => `crib ${command.name} [OPTIONS] ${usage}`);
   return `${capitalise(command.summary)}.
 
-Usage: crib ${command.name} [OPTIONS]${command.usage === "" ? "" : ` ${command.usage}`}
+Usage: ${usages.map((usage) => usage.trimEnd()).join("\n       ")}
 ${details}
 Options:
 ${columns(optionRows(command.options))}
@@ -65,6 +68,11 @@ function formatOption(name: string, spec: OptionSpec): string {
 function columns(rows: readonly (readonly [string, string])[]): string {
   const width = Math.max(...rows.map(([left]) => left.length));
   return rows.map(([left, right]) => `  ${left.padEnd(width)}   ${right}\n`).join("");
+}
+
+/** Broken for a terminal of 80 columns. */
+function wrap(text: string): string {
+  return text.replace(/(.{1,80})(?: |$)/g, "$1\n").trimEnd();
 }
 
 function capitalise(text: string): string {

@@ -21,14 +21,22 @@ export interface Config extends FileConfig {
   readonly notifySocket: string | undefined;
 }
 
-export const serveHelp = `crib serve: the daemon; answers CRI v1 on a Unix socket
+export const serveHelp = `The daemon: answers CRI v1 on a Unix socket until SIGTERM. Containers outlive it.
 
-  --config FILE       configuration (${defaultFile} if it is there; crib config default prints one)
-  --root DIR          images, file systems and records
-  --state DIR         sockets, bundles and namespaces
-  --listen unix://... CRI socket (crib.sock in the state directory)
-  --log-level LEVEL   debug, info, warn or error
-  --payload DIR       the embedded parts, when run from source
+Usage: crib serve [OPTIONS]
+
+Options:
+      --config FILE       configuration (${defaultFile} if it is there)
+      --root DIR          images, file systems and records
+      --state DIR         sockets, bundles and namespaces
+      --listen ADDRESS    CRI socket (unix://STATE/crib.sock)
+      --log-level LEVEL   debug, info, warn or error
+      --payload DIR       the embedded parts, when run from source
+  -h, --help              show this help
+
+Examples:
+  crib serve
+  crib config default >/etc/crib/config.toml && crib serve --log-level debug
 `;
 
 /** Flags win over the file, the file over the defaults. `args` is what follows `serve`. */

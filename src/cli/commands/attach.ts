@@ -15,7 +15,7 @@ export const attach = defineCommand({
     "(`crib run -i`). Of a container with a terminal every key goes to the program, Ctrl-C too; the keys to leave",
     "are ctrl-p ctrl-q. Without a terminal Ctrl-C leaves. The program goes on either way; answers its exit code",
     "if it ends, and 0 after the keys.",
-  ].join("\n"),
+  ].join(" "),
   examples: [
     "crib attach web",
     "crib attach --no-stdin web | grep error",

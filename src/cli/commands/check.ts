@@ -25,7 +25,7 @@ export const check = defineCommand({
   summary: "tell what this node lacks to run pods",
   usage: "",
   details:
-    "Reads only, changes nothing and needs no daemon. Exit code 1 when something is missing; warnings are\nno failure.",
+    "Reads only, changes nothing and needs no daemon. Exit code 1 when something is missing; warnings are no failure.",
   examples: ["crib check", "crib check -o json | jq '.[] | select(.level != \"ok\")'"],
   options: {
     ...outputOptions,

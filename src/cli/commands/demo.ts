@@ -11,7 +11,7 @@ export const demo = defineCommand({
   summary: "show that it works here: one pod from nothing to nothing",
   usage: "",
   details:
-    "Needs root, nothing else: starts a daemon of its own in a temporary directory, runs the image that is\nin this executable, and removes everything again.",
+    "Needs root, nothing else: starts a daemon of its own in a temporary directory, runs the image that is in this executable, and removes everything again.",
   examples: ["sudo crib demo"],
   options: {},
   positionals: { min: 0, max: 0 },

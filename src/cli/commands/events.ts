@@ -20,7 +20,7 @@ export const events = defineCommand({
   details: [
     "One line each, until Ctrl-C: time, event, pod or container, id, name, the pod's namespace and name, and how a",
     "container ended. With -o json one object a line, as the runtime tells it.",
-  ].join("\n"),
+  ].join(" "),
   examples: [
     "crib events",
     "crib events | grep --line-buffered stopped",

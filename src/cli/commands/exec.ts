@@ -16,7 +16,7 @@ export const exec = defineCommand({
     "Answers the command's exit code. Its output comes as it is written, however much it is. With -it every key",
     "goes to the command, Ctrl-C too. Without a terminal Ctrl-C ends crib alone: the command loses its pipes.",
     "Only --timeout kills it (and then prints at most 15 MiB, when it has ended).",
-  ].join("\n"),
+  ].join(" "),
   examples: [
     "crib exec web ls -l /",
     "crib exec -it web sh",

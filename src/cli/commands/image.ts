@@ -20,7 +20,7 @@ export const image: Command = defineCommand({
     "`docker load` takes; a FILE that ends in .gz or .zst is compressed. Layers are made again from the",
     "unpacked files, byte for byte: an image has the same id wherever it is imported. verify compares every",
     "file with that (all images unless some are named); --repair pulls again what is damaged, and nothing else.",
-  ].join("\n"),
+  ].join(" "),
   examples: [
     "crib image export docker.io/library/alpine:3 -o alpine.tar.zst",
     "crib image import alpine.tar.zst",

@@ -13,7 +13,7 @@ export const pack = defineCommand({
   details: [
     "Whoever runs FILE needs no registry for these images: `crib serve` answers their pulls from the file.",
     "Images that are not here are pulled first. FILE may be packed from a packed crib: its images are replaced.",
-  ].join("\n"),
+  ].join(" "),
   examples: ["crib pack --image registry.local/app:1 --image registry.local/db:7 -o crib-site"],
   options: {
     image: { kind: "list", argument: "IMAGE", help: "an image to pack; may be repeated" },

@@ -14,7 +14,7 @@ export const portForward = defineCommand({
     "Also reaches what listens on the pod's 127.0.0.1 only. Prints each address that it listens on; without LOCAL",
     "that is REMOTE here too, and an empty or zero LOCAL is any free port. A connection that fails is told on",
     "stderr, and the others go on. Ends when it finds the pod gone.",
-  ].join("\n"),
+  ].join(" "),
   examples: [
     "crib port-forward web 8080:80",
     "crib port-forward web :80 5432",

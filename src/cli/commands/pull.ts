@@ -9,7 +9,7 @@ export const pull = defineCommand({
   summary: "pull an image from its registry",
   usage: "IMAGE",
   details:
-    "Prints the reference of what was pulled, by digest. CRIB_CREDS=USER:PASS does what --creds does\nwithout showing it in the process list.",
+    "Prints the reference of what was pulled, by digest. CRIB_CREDS=USER:PASS does what --creds does without showing it in the process list.",
   examples: [
     "crib pull docker.io/library/alpine:3",
     "crib pull registry.local/app@sha256:0a1b...",

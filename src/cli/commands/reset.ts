@@ -9,14 +9,14 @@ import { removePod, removeRunLogs } from "../remove-pod.ts";
 export const reset = defineCommand({
   name: "reset",
   group: "node",
-  summary: "remove all pods of this node, and with --all everything of crib's but the executable",
+  summary: "remove all pods of this node; with --all, all but the executable",
   usage: "",
   details: [
     "Through the daemon if it runs. If not, by its records: also what it keeps for later goes then (monitors, and the",
     "embedded network's bridge and rules, unless another daemon's pods use them). --all also removes images, records",
     "and sockets, and needs the daemon stopped. Root, state and socket are those of the configuration. A kubelet",
     "that runs makes its pods anew. Repeat it after a failure: what is gone already is no failure.",
-  ].join("\n"),
+  ].join(" "),
   examples: [
     "crib reset",
     "systemctl stop kubelet crib && crib reset --yes",

@@ -12,7 +12,7 @@ export const rmi = defineCommand({
   summary: "remove images",
   usage: "IMAGE... | --prune",
   details:
-    "IMAGE is a name, a digest, an id or the beginning of an id. --prune removes images that are neither pinned\nnor of any container, running or not.",
+    "IMAGE is a name, a digest, an id or the beginning of an id. --prune removes images that are neither pinned nor of any container, running or not.",
   examples: [
     "crib rmi docker.io/library/alpine:3",
     "crib rmi --prune",

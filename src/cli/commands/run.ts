@@ -23,7 +23,7 @@ export const run = defineCommand({
   summary: "run a container in a pod of its own",
   usage: "IMAGE [ARGUMENT...]",
   details:
-    "Pulls the image when it is not here. In the foreground it prints what the container writes, stops it\non Ctrl-C (killing it on the second) and answers its exit code; `crib rm` removes the pod. With -it every\nkey goes to the container; ctrl-p ctrl-q leaves it running (`crib attach` comes back).",
+    "Pulls the image when it is not here. In the foreground it prints what the container writes, stops it on Ctrl-C (killing it on the second) and answers its exit code; `crib rm` removes the pod. With -it every key goes to the container; ctrl-p ctrl-q leaves it running (`crib attach` comes back).",
   examples: [
     "crib run --rm docker.io/library/alpine:3 uname -a",
     "crib run --rm -it docker.io/library/alpine:3 sh",

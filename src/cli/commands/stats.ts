@@ -21,7 +21,7 @@ export const stats = defineCommand({
   details: [
     "On a terminal every two seconds anew, until Ctrl-C. 100 % is one core; MEMORY is the working set; DISK is the",
     "writable layer; PIDS, IN and OUT are the whole pod's. With -o json the runtime's own answer, once.",
-  ].join("\n"),
+  ].join(" "),
   examples: [
     "crib stats",
     "crib stats --no-stream web",

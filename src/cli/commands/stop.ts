@@ -11,7 +11,7 @@ export const stop = defineCommand({
   summary: "stop containers or whole pods",
   usage: "NAME|ID...",
   details:
-    "A container gets its stop signal and, after the time given, SIGKILL. A pod is stopped with all its\ncontainers, and its network is taken away.",
+    "A container gets its stop signal and, after the time given, SIGKILL. A pod is stopped with all its containers, and its network is taken away.",
   examples: ["crib stop web", "crib stop -t 0 --container web", "crib stop $(crib ps -q)"],
   options: {
     time: {

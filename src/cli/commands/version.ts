@@ -7,7 +7,7 @@ import { writeTable } from "../table.ts";
 export const version = defineCommand({
   name: "version",
   group: "node",
-  summary: "print the version of crib, of every part in it, and of the running daemon",
+  summary: "print the versions of crib, its parts and the running daemon",
   usage: "",
   details: "That no daemon runs is no failure.",
   examples: ["crib version", "crib version -o json"],
