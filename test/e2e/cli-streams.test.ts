@@ -177,10 +177,15 @@ describe("crib run -it and crib attach", () => {
     child.kill("SIGINT");
     expect(await child.exited).toBe(130);
     expect(await crib.ok("ps")).toContain("ticker");
-    const watching = crib.run(["attach", "ticker"]);
-    await Bun.sleep(300);
+    const watching = crib.start(["attach", "ticker"]);
+    const reader = watching.stdout.getReader();
+    let seen = "";
+    while (seen.length < "tick\ntick\n".length) {
+      seen += Buffer.from((await reader.read()).value ?? []).toString();
+    }
     await crib.ok("rm", "-f", "ticker");
-    expect((await watching).stdout).toStartWith("tick\ntick\n");
+    await watching.exited;
+    expect(seen).toStartWith("tick\ntick\n");
   }, 20_000);
 });
 
