@@ -8,6 +8,7 @@ import { removeEmbeddedNetwork } from "../network/remove-embedded.ts";
 import { bootId } from "../os/clock.ts";
 import { isErrno } from "../os/errno-error.ts";
 import { MNT_DETACH, UMOUNT_NOFOLLOW, umount } from "../os/mount.ts";
+import { mountPointsBelow } from "../os/mount-points.ts";
 import { setChildSubreaper } from "../os/prctl.ts";
 import { removeSandbox } from "../sandbox/remove.ts";
 import type { Sandbox } from "../sandbox/sandbox.ts";
@@ -15,7 +16,7 @@ import type { Config } from "./config.ts";
 import { makeDirectories, openDomain } from "./domain.ts";
 import { lockDirectory } from "./lock.ts";
 import { recover } from "./recover.ts";
-import { clearStaleState, mountPointsBelow } from "./stale-state.ts";
+import { clearStaleState } from "./stale-state.ts";
 
 export interface ResetReport {
   /** Pods that were there and are gone. */
@@ -115,7 +116,7 @@ function wipe({ root, state }: Config): void {
   for (const directory of [root, state]) empty(directory);
 }
 
-/** The directory goes as well, unless it is a mount point. */
+/** The directory goes as well, unless it is a mount point or called by a link. */
 function empty(directory: string): void {
   try {
     for (const name of readdirSync(directory)) {
@@ -123,6 +124,7 @@ function empty(directory: string): void {
     }
     rmdirSync(directory);
   } catch (err) {
-    if (!isErrno(err, "EBUSY") && !isErrno(err, "ENOENT")) throw err;
+    const stays = ["EBUSY", "ENOTDIR", "ENOENT"] as const;
+    if (!stays.some((code) => isErrno(err, code))) throw err;
   }
 }

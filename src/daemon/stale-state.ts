@@ -3,6 +3,7 @@ import { writeFileAtomically } from "../lib/atomic-file.ts";
 import { failedPrecondition } from "../lib/errors.ts";
 import type { Log } from "../lib/log.ts";
 import { isErrno } from "../os/errno-error.ts";
+import { mountPointsBelow } from "../os/mount-points.ts";
 
 /** All that is made below `<state>` and means something in one boot only. */
 const parts = ["containers", "monitors", "records", "runtime", "sandboxes"] as const;
@@ -40,12 +41,4 @@ function readIfThere(path: string): string | undefined {
     if (isErrno(err, "ENOENT")) return undefined;
     throw err;
   }
-}
-
-/** proc_pid_mountinfo(5), field 5; in the order in which they were mounted. */
-export function mountPointsBelow(directory: string): readonly string[] {
-  return readFileSync("/proc/self/mountinfo", "utf8")
-    .split("\n")
-    .map((line) => line.split(" ")[4] ?? "")
-    .filter((path) => path.startsWith(`${directory}/`));
 }

@@ -1,6 +1,7 @@
 import { readdirSync, readFileSync, statfsSync } from "node:fs";
 import { release } from "node:os";
 import { gunzipSync } from "node:zlib";
+import { unescapeMountPath } from "../../os/mount-points.ts";
 
 /** The node under examination, read only. Tests show a tree of their own. */
 export interface Node {
@@ -53,7 +54,7 @@ export function listMounts(node: Node): readonly MountPoint[] {
   const lines = (node.read("/proc/self/mounts") ?? "").split("\n").filter((line) => line !== "");
   return lines.map((line) => {
     const [, path = "", type = "", options = ""] = line.split(" ");
-    return { path: path.replace(/\\040/g, " "), type, options: options.split(",") };
+    return { path: unescapeMountPath(path), type, options: options.split(",") };
   });
 }
 

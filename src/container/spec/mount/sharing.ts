@@ -1,5 +1,6 @@
 import { readFileSync } from "node:fs";
 import { failedPrecondition } from "../../../lib/errors.ts";
+import { unescapeMountPath } from "../../../os/mount-points.ts";
 
 /** The mount that holds a path, and whether mounts made below it are seen by its peers or come from a master. */
 export interface HoldingMount {
@@ -16,7 +17,7 @@ export function holdingMount(mountinfo: string, path: string): HoldingMount | un
   let best: HoldingMount | undefined;
   for (const line of mountinfo.split("\n")) {
     const fields = line.split(" ");
-    const mountPoint = unescapeOctal(fields[4] ?? "");
+    const mountPoint = unescapeMountPath(fields[4] ?? "");
     if (mountPoint === "" || !isInside(path, mountPoint)) continue;
     if (best !== undefined && mountPoint.length < best.mountPoint.length) continue;
     const optional = fields.slice(6, fields.indexOf("-", 6));
@@ -47,11 +48,4 @@ export function checkSharing(
 
 function isInside(path: string, dir: string): boolean {
   return dir === "/" || path === dir || path.startsWith(`${dir}/`);
-}
-
-/** The kernel writes space, tab, newline and backslash as three octal digits. */
-function unescapeOctal(text: string): string {
-  return text.replaceAll(/\\([0-7]{3})/g, (_, octal: string) =>
-    String.fromCharCode(Number.parseInt(octal, 8)),
-  );
 }
