@@ -136,7 +136,7 @@ async function portable(
   const chain = chainOf(record);
   if (record.artifact !== undefined) {
     const bytes = deps.content.get(record.id as string as Digest);
-    return isWhole(deps, record) ? original(bytes) : undefined;
+    return isWhole(ctx, deps, record) ? original(bytes) : undefined;
   }
   if (chain.some((id) => deps.layers.find(id)?.tarBytes === undefined)) return undefined;
   const layers = await Promise.all(chain.map((id) => openLayerBlob(ctx, deps.layers, id, false)));

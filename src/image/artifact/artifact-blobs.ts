@@ -15,9 +15,9 @@ type Deps = Pick<ImageDeps, "layers" | "content" | "kept">;
 
 /** The blobs of an artifact's files as they came. Throws failed-precondition for an archive that was unpacked and not kept. */
 export function openFiles(ctx: Context, deps: Deps, record: ImageRecord): readonly LayerBlob[] {
-  return partsOf(deps, record).map(({ blob, layer, path }) => {
-    const read = readerOf(ctx, deps, blob, layer, path);
-    if (read !== undefined) return { ...blob, read };
+  return partsOf(deps, record).map((part) => {
+    const found = openPart(ctx, deps, part);
+    if (found !== undefined) return found;
     throw failedPrecondition(
       `artifact ${record.id} has an archive that was unpacked, and was not kept as it came`,
     );
@@ -32,15 +32,12 @@ export function findFile(
   digest: Digest,
 ): LayerBlob | undefined {
   const part = partsOf(deps, record).find(({ blob }) => blob.digest === digest);
-  const read = part && readerOf(ctx, deps, part.blob, part.layer, part.path);
-  return part && read && { ...part.blob, read };
+  return part && openPart(ctx, deps, part);
 }
 
 /** Whether all files can be had. */
-export function isWhole(deps: Deps, record: ImageRecord): boolean {
-  return partsOf(deps, record).every(({ blob, layer, path }) => {
-    return path !== undefined || layer?.diffId === blob.digest || deps.kept.find(blob.digest);
-  });
+export function isWhole(ctx: Context, deps: Deps, record: ImageRecord): boolean {
+  return partsOf(deps, record).every((part) => openPart(ctx, deps, part) !== undefined);
 }
 
 interface Part {
@@ -61,18 +58,17 @@ function partsOf(deps: Deps, record: ImageRecord): readonly Part[] {
   }));
 }
 
-function readerOf(
+function openPart(
   ctx: Context,
   deps: Pick<Deps, "layers" | "kept">,
-  blob: Descriptor,
-  layer: Layer | undefined,
-  path: string | undefined,
-): (() => AsyncIterable<Uint8Array>) | undefined {
+  { blob, path, layer }: Part,
+): LayerBlob | undefined {
+  const isUnpacked = path === undefined && layer?.diffId !== blob.digest;
+  if (isUnpacked) return openKeptLayer(ctx, deps, blob);
   if (layer?.tarBytes === undefined) return undefined;
-  const { chainId, diffId, tarBytes } = layer;
+  const { chainId, tarBytes } = layer;
   const archive = () => deps.layers.readTar(ctx, chainId);
-  if (path === undefined) {
-    return diffId === blob.digest ? archive : openKeptLayer(ctx, deps, blob)?.read;
-  }
-  return () => verifiedStream(fileOf(archive(), tarBytes, blob), blob);
+  const read =
+    path === undefined ? archive : () => verifiedStream(fileOf(archive(), tarBytes, blob), blob);
+  return { ...blob, read };
 }
