@@ -8,7 +8,7 @@ import { type ImageConfig, parseImageConfig } from "../oci/image-config.ts";
 import { formatPlatform, isRunnable, type Platform } from "../oci/platform.ts";
 import { storeArtifact } from "./artifact/store-artifact.ts";
 import type { ImageDeps } from "./deps.ts";
-import type { BlobSource } from "./fetch/blob-source.ts";
+import { type BlobSource, forgetBlobs } from "./fetch/blob-source.ts";
 import { fetchLayers } from "./fetch/fetch-layers.ts";
 import type { Image, ImageId } from "./image.ts";
 import { keepLayers } from "./kept-layers.ts";
@@ -59,20 +59,16 @@ export async function storeImage(
     if (isNew) await deps.layers.sync(ctx);
     const image = record(deps, found, config, chain);
     deps.leases.end(chain);
-    forget(found);
+    forgetBlobs(found.source, found.layers);
     return image;
   } catch (err) {
     if (kindOf(err) === "resource-exhausted") {
       deps.leases.end(chain);
-      forget(found);
+      forgetBlobs(found.source, found.layers);
     } else deps.leases.grant(chain.filter((id) => deps.layers.find(id) !== undefined));
     await deps.layers.removeUnused(ctx, chain, usedLayers(deps));
     throw err;
   }
-}
-
-function forget({ source, layers }: FoundImage): void {
-  if ("forget" in source) source.forget(layers);
 }
 
 function record(

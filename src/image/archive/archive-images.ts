@@ -1,8 +1,7 @@
-import { readVerified } from "../../content/verified-stream.ts";
 import { AppError, invalidArgument } from "../../lib/errors.ts";
 import { asArray, asList, asObject, asString, optional, parseJson } from "../../lib/json.ts";
 import { type Descriptor, parseDescriptor } from "../../oci/descriptor.ts";
-import { type Digest, digestHex, digestOf } from "../../oci/digest.ts";
+import { type Digest, digestOf } from "../../oci/digest.ts";
 import { maxImageConfigBytes, parseImageConfig } from "../../oci/image-config.ts";
 import { maxManifestBytes, parseManifest, selectManifest } from "../../oci/manifest.ts";
 import { isRunnable, type Platform } from "../../oci/platform.ts";
@@ -13,7 +12,7 @@ import type { ImageId } from "../image.ts";
 import { checkChain, originalsIn } from "../portable-manifest.ts";
 import { isAttachment } from "../signatures/archive-signatures.ts";
 import type { FoundImage } from "../store-image.ts";
-import type { ImageArchive } from "./archive.ts";
+import { blobName, type ImageArchive, readBlob } from "./archive.ts";
 
 /** An image in an archive, but for how its layers are read. */
 export interface ArchivedImage
@@ -28,7 +27,10 @@ export interface ArchivedImage
 const maxImages = 1000;
 const maxIndexDepth = 4;
 
-/** The images for `platform` in what `docker save` writes, or in an OCI image layout; where an archive is both, the first says the names better. */
+/**
+ * The images for `platform` in what `docker save` writes, or in an OCI image layout; where an archive is both, the first
+ * says the names better.
+ */
 export async function readArchivedImages(
   archive: ImageArchive,
   platform: Platform,
@@ -168,11 +170,7 @@ async function withOriginals(
   const manifests = await Promise.all(
     originals.map(async (digest) => {
       const sizeBytes = archive.sizeOf(blobName(digest));
-      return await readVerified(
-        archive.stream(blobName(digest)),
-        { digest, sizeBytes },
-        maxManifestBytes,
-      );
+      return await readBlob(archive, { digest, sizeBytes }, maxManifestBytes);
     }),
   );
   checkChain(manifests, idOf(image));
@@ -199,14 +197,6 @@ function nameIn(annotations: Readonly<Record<string, unknown>>): Reference | und
     if (err instanceof AppError) return undefined;
     throw err;
   }
-}
-
-function readBlob(archive: ImageArchive, blob: Descriptor, maxBytes: number): Promise<Buffer> {
-  return readVerified(archive.stream(blobName(blob.digest)), blob, maxBytes);
-}
-
-function blobName(digest: Digest): string {
-  return `blobs/sha256/${digestHex(digest)}`;
 }
 
 async function readJson(archive: ImageArchive, name: string): Promise<unknown> {

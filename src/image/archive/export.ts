@@ -13,6 +13,7 @@ import {
   listSignatures,
   type NamedDocument,
 } from "../signatures/stored-signatures.ts";
+import { blobName } from "./archive.ts";
 import { type ArchiveMember, writeArchive } from "./archive-writer.ts";
 
 export interface ExportOptions {
@@ -224,10 +225,6 @@ function nameAnnotations(name: string): Readonly<Record<string, string>> {
 function platformOf({ config: { os, architecture, variant } }: ImageRecord) {
   if (architecture === "") return undefined;
   return { os: os || "linux", architecture, ...(variant === "" ? {} : { variant }) };
-}
-
-function blobName(digest: Digest): string {
-  return `blobs/sha256/${digestHex(digest)}`;
 }
 
 function small(name: string, content: string | Uint8Array): ArchiveMember {

@@ -9,6 +9,7 @@ import { parseManifest } from "../../oci/manifest.ts";
 import type { Layer } from "../../snapshot/snapshotter.ts";
 import type { ImageDeps } from "../deps.ts";
 import { allOrNone } from "../fetch/all-or-none.ts";
+import { forgetBlobs } from "../fetch/blob-source.ts";
 import { unpackBlob } from "../fetch/fetch-layers.ts";
 import { LayerSlots } from "../fetch/layer-slots.ts";
 import type { Image, ImageId } from "../image.ts";
@@ -53,10 +54,10 @@ export async function storeArtifact(
       artifact: { type: artifact.type, configDigest },
       pinned: found.pinned,
     });
-    forget(found);
+    forgetBlobs(found.source, found.layers);
     return image;
   } catch (err) {
-    if (kindOf(err) === "resource-exhausted") forget(found);
+    if (kindOf(err) === "resource-exhausted") forgetBlobs(found.source, found.layers);
     kept[Symbol.dispose]();
     await deps.layers.removeUnused(ctx, kept.chain(), usedLayers(deps));
     throw err;
@@ -163,8 +164,4 @@ function filesOf(
 
 function keyOf({ path }: ArtifactFile, { digest, sizeBytes }: Descriptor): string {
   return JSON.stringify([path ?? null, digest, sizeBytes]);
-}
-
-function forget({ source, layers }: FoundImage): void {
-  if ("forget" in source) source.forget(layers);
 }

@@ -36,3 +36,8 @@ export function openBlob(ctx: Context, source: BlobSource, blob: Descriptor): Op
     [Symbol.asyncDispose]: async () => {},
   };
 }
+
+/** No further attempt will need them, wherever they come from. */
+export function forgetBlobs(source: BlobSource, blobs: readonly Descriptor[]): void {
+  if ("forget" in source) source.forget(blobs);
+}

@@ -1,11 +1,10 @@
-import { readVerified } from "../../content/verified-stream.ts";
 import type { Context } from "../../lib/context.ts";
 import { asArray, asObject, type JsonObject, optional, parseJson } from "../../lib/json.ts";
 import { type Descriptor, parseDescriptor } from "../../oci/descriptor.ts";
-import { type Digest, digestHex } from "../../oci/digest.ts";
+import type { Digest } from "../../oci/digest.ts";
 import { maxManifestBytes } from "../../oci/manifest.ts";
 import { maxSignatureBytes, referrersTag, signatureTag } from "../../signature/attached.ts";
-import type { ImageArchive } from "../archive/archive.ts";
+import { blobName, type ImageArchive, readBlob } from "../archive/archive.ts";
 import type { ImageDeps } from "../deps.ts";
 import type { FoundImage } from "../store-image.ts";
 import { type AdmittedImage, admitImage } from "./admit.ts";
@@ -95,11 +94,3 @@ function readEntries(bytes: Uint8Array, what: string) {
 }
 
 const maxEntries = 1000;
-
-function readBlob(archive: ImageArchive, blob: Descriptor, maxBytes: number): Promise<Buffer> {
-  return readVerified(archive.stream(blobName(blob.digest)), blob, maxBytes);
-}
-
-function blobName(digest: Digest): string {
-  return `blobs/sha256/${digestHex(digest)}`;
-}
