@@ -11,7 +11,7 @@ import type { ImageDeps } from "./deps.ts";
 import { type BlobSource, forgetBlobs } from "./fetch/blob-source.ts";
 import { fetchLayers } from "./fetch/fetch-layers.ts";
 import type { Image, ImageId } from "./image.ts";
-import { keepLayers } from "./kept-layers.ts";
+import { keepLayers, releaseLayers } from "./kept-layers.ts";
 import type { AdmittedImage } from "./signatures/admit.ts";
 import { storeSignatures } from "./signatures/stored-signatures.ts";
 import { usedLayers } from "./used-layers.ts";
@@ -66,6 +66,11 @@ export async function storeImage(
       deps.leases.end(chain);
       forgetBlobs(found.source, found.layers);
     } else deps.leases.grant(chain.filter((id) => deps.layers.find(id) !== undefined));
+    releaseLayers(
+      deps,
+      found.layers.map(({ digest }) => digest),
+      deps.images.listRecords(),
+    );
     await deps.layers.removeUnused(ctx, chain, usedLayers(deps));
     throw err;
   }

@@ -23,6 +23,7 @@ import {
   listServedTags,
 } from "../../src/image/served-images.ts";
 import { verifyImages } from "../../src/image/verify.ts";
+import { AppError, kindOf } from "../../src/lib/errors.ts";
 import { silentLog } from "../../src/lib/log.ts";
 import { chainIdsOf } from "../../src/oci/chain-id.ts";
 import { digestOf } from "../../src/oci/digest.ts";
@@ -131,6 +132,17 @@ describe.skipIf(!isPossible)("layers that are kept as they came", () => {
     await removeImage(ctx, images, "gcr.io/test/sibling:1");
     expect(keptFiles()).toEqual([]);
     expect((await filesystemUsage(ctx, images)).images).toMatchObject({ usedBytes: 0, inodes: 0 });
+  });
+
+  test("an image that cannot be recorded leaves none", async () => {
+    const path = join(root, "full");
+    const full = () => {
+      throw new AppError("no room", { kind: "resource-exhausted" });
+    };
+    const into = await open(path, { records: { ...memoryImageRecords(), put: full } });
+    expect(await pull(into, "app:1").then(String, kindOf)).toBe("resource-exhausted");
+    expect(keptFiles(path)).toEqual([]);
+    expect(into.kept.list()).toEqual([]);
   });
 
   test("they are there after a restart, and freed by the one that is told to keep none", async () => {

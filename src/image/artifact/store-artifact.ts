@@ -14,7 +14,7 @@ import { unpackBlob } from "../fetch/fetch-layers.ts";
 import { LayerSlots } from "../fetch/layer-slots.ts";
 import type { Image, ImageId } from "../image.ts";
 import type { ImageRecord } from "../image-record.ts";
-import { keepLayers } from "../kept-layers.ts";
+import { keepLayers, releaseLayers } from "../kept-layers.ts";
 import type { AdmittedImage } from "../signatures/admit.ts";
 import { storeSignatures } from "../signatures/stored-signatures.ts";
 import type { FoundImage } from "../store-image.ts";
@@ -58,6 +58,11 @@ export async function storeArtifact(
     return image;
   } catch (err) {
     if (kindOf(err) === "resource-exhausted") forgetBlobs(found.source, found.layers);
+    releaseLayers(
+      deps,
+      found.layers.map(({ digest }) => digest),
+      deps.images.listRecords(),
+    );
     kept[Symbol.dispose]();
     await deps.layers.removeUnused(ctx, kept.chain(), usedLayers(deps));
     throw err;
