@@ -92,7 +92,8 @@ export class Ingest {
 
   /**
    * The whole blob from its first byte, as it comes; each chunk holds until the next is asked for. Read from the file, of
-   * which the kernel still has what was just written: handing chunks on in memory was no faster, and more garbage. What `writing` fails with is thrown once there is nothing more to read.
+   * which the kernel still has what was just written: handing chunks on in memory was no faster, and more garbage. What
+   * `writing` fails with is thrown once there is nothing more to read.
    */
   async *read(signal: AbortSignal, writing: Promise<void>): AsyncGenerator<Uint8Array> {
     let end: { readonly failure?: unknown } | undefined;

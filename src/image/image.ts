@@ -4,7 +4,10 @@ import type { Digest } from "../oci/digest.ts";
 import type { ImageConfig } from "../oci/image-config.ts";
 import type { Manifest } from "../oci/manifest.ts";
 
-/** Digest of the image config, of an artifact that of its manifest: the same for every name and registry it came from (CRI Image.id). */
+/**
+ * Digest of the image config, of an artifact that of its manifest: the same for every name and registry it came from (CRI
+ * Image.id).
+ */
 export type ImageId = Brand<string, "ImageId">;
 
 export function imageIdOf(manifest: Manifest, digest: Digest): ImageId {

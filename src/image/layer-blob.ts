@@ -51,7 +51,10 @@ export async function openLayerBlob(
   return { mediaType: `${tarType}+zstd`, digest, sizeBytes, read };
 }
 
-/** zstd frames of the same lengths whatever the pieces are, so that the same bytes come out each time. One is compressed while the next is read. */
+/**
+ * zstd frames of the same lengths whatever the pieces are, so that the same bytes come out each time. One is compressed
+ * while the next is read.
+ */
 async function* compressFrames(source: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
   let pending: Promise<Uint8Array> | undefined;
   for await (const frame of inFrames(source)) {

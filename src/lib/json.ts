@@ -5,8 +5,9 @@ export type JsonObject = Readonly<Record<string, unknown>>;
 const maxDepth = 64;
 
 /**
- * Parses text that came from outside. `what` names it in the error ("manifest sha256:…"). Refuses more than
- * `maxBytes`, more than 64 levels of nesting, bytes that are no UTF-8, and a byte order mark. A JSON key `__proto__` is an ordinary key.
+ * Parses text that came from outside. `what` names it in the error ("manifest sha256:…"). Refuses more than `maxBytes`,
+ * more than 64 levels of nesting, bytes that are no UTF-8, and a byte order mark. A JSON key `__proto__` is an ordinary
+ * key.
  */
 export function parseJson(
   input: Uint8Array | string,

@@ -43,8 +43,8 @@ export interface Index {
 }
 
 /**
- * Parses a manifest, of an image or an artifact, or an index of them, OCI or Docker schema 2. `declaredType` is what the registry or the
- * descriptor said it is, if anything. A document that could be read as both is refused (CVE-2021-41190).
+ * Parses a manifest, of an image or an artifact, or an index of them, OCI or Docker schema 2. `declaredType` is what the
+ * registry or the descriptor said it is, if anything. A document that could be read as both is refused (CVE-2021-41190).
  */
 export function parseManifest(
   bytes: Uint8Array,

@@ -31,7 +31,10 @@ export class Progress {
     return this.#stall.signal.aborted;
   }
 
-  /** The chunks of a body as they come, each until the next is asked for. What breaks is a RegistryError that names `what`, and never holds a signed URL. */
+  /**
+   * The chunks of a body as they come, each until the next is asked for. What breaks is a RegistryError that names `what`,
+   * and never holds a signed URL.
+   */
   async *watch(body: ReadableStream<Uint8Array> | null, what: string): AsyncGenerator<Uint8Array> {
     if (body === null) return;
     const chunks = body.values();

@@ -25,8 +25,9 @@ const maxFileBytes = 1 << 20;
 const maxScopes = 10_000;
 
 /**
- * What the policy asks of images with this name (undefined: without any, which only its default is for), as the files
- * are now. Undefined where there is no policy. One that cannot be read or understood is an error, since nobody knows what it asks.
+ * What the policy asks of images with this name (undefined: without any, which only its default is for), as the files are
+ * now. Undefined where there is no policy. One that cannot be read or understood is an error, since nobody knows what it
+ * asks.
  */
 export function findRule(files: PolicyFiles, reference: Reference | undefined): Rule | undefined {
   const file = findPolicyFile(files);

@@ -92,7 +92,10 @@ export interface LayerStore {
    * keep it, and go on.
    */
   replace(ctx: Context, layer: UnpackedLayer, diffIds: readonly Digest[]): Promise<Layer>;
-  /** The layer's archive, uncompressed, byte for byte: its digest is the diffID, or the end is an error. Holds the layer meanwhile. */
+  /**
+   * The layer's archive, uncompressed, byte for byte: its digest is the diffID, or the end is an error. Holds the layer
+   * meanwhile.
+   */
   readTar(ctx: Context, chainId: ChainId): AsyncIterable<Uint8Array>;
   /** Removes each of these layers that is neither held, nor used by a snapshot, nor in `used`. */
   removeUnused(

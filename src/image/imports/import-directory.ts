@@ -30,10 +30,10 @@ const maxListed = 1000;
 const archiveName = /\.(?:tar|tar\.gz|tgz|tar\.zst|tzst|tar\.(?:bz2|lz4|xz)|tbz2?|txz)$/i;
 
 /**
- * Imports what lies in `directory`, so that a node without a registry has its images: archives (`*.tar`, `.tar.gz`, `.tar.zst`),
- * directories that are OCI image layouts, and lists of names to pull (`*.txt`). All of them are pinned as long as their
- * source is there. One that is as it was is not read again; the first time after a start, its images have to be in the store too.
- * A bad one is logged and costs no other.
+ * Imports what lies in `directory`, so that a node without a registry has its images: archives (`*.tar`, `.tar.gz`,
+ * `.tar.zst`), directories that are OCI image layouts, and lists of names to pull (`*.txt`). All of them are pinned as
+ * long as their source is there. One that is as it was is not read again; the first time after a start, its images have to
+ * be in the store too. A bad one is logged and costs no other.
  */
 export async function importDirectory(
   ctx: Context,

@@ -4,7 +4,10 @@ import type { RegistryHost } from "../../registry/registry-host.ts";
 const probeMs = 1000;
 const freshMs = 30_000;
 
-/** Which of these hosts answer at all: asked together, and again after half a minute. A node that is switched off costs a second then. */
+/**
+ * Which of these hosts answer at all: asked together, and again after half a minute. A node that is switched off costs a
+ * second then.
+ */
 export class LivingHosts {
   readonly #hosts: readonly RegistryHost[];
   #asked: { readonly atMs: number; readonly living: Promise<readonly RegistryHost[]> } | undefined;

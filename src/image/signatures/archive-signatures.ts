@@ -27,8 +27,9 @@ export async function admitArchived(
 }
 
 /**
- * Signatures that an OCI image layout holds beside its images, by what its index.json says of them: a tag made of the digest, or
- * nothing but that they are manifests of signatures (`cosign save`). Whose they are is seen when they are verified.
+ * Signatures that an OCI image layout holds beside its images, by what its index.json says of them: a tag made of the
+ * digest, or nothing but that they are manifests of signatures (`cosign save`). Whose they are is seen when they are
+ * verified.
  */
 export function archiveSignatures(archive: ImageArchive): SignatureSource {
   return {
