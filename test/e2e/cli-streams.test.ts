@@ -155,6 +155,15 @@ describe("crib run -it and crib attach", () => {
     expect((await crib.ok("pods")).split("\n")).toHaveLength(3); // the header, web, the end
   }, 20_000);
 
+  test("without a terminal no bytes are keys to leave", async () => {
+    const script = 'read -r line; echo "$line"; exit 7';
+    await crib.ok("run", "-d", "-i", "--name", "lines", image, "sh", "-c", script);
+    const line = "\x10\x11 and on\n";
+    const { code, stdout } = await crib.run(["attach", "lines"], new Blob([line]));
+    expect([code, stdout]).toEqual([7, line]);
+    await crib.ok("rm", "lines");
+  });
+
   test("a program that is not there leaves the terminal as it was, and no pod", async () => {
     await using shell = crib.typeInto(
       `stty -g; crib run --rm -it ${image} /no/such; ${tell.replace(";", "; stty -g;")}`,

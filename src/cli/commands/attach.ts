@@ -36,8 +36,12 @@ export const attach = defineCommand({
     const { signal } = env.ctx;
     const { id } = await getContainer(cri, key, signal);
     const { stdin, tty } = await readStreamKinds(cri, id, signal);
-    const wanted = { stdin: stdin && !options["no-stdin"], tty, detachKeys };
-    const end = await attachTo(env, cri, id, wanted);
+    const end = await attachTo(env, cri, id, {
+      stdin: stdin && !options["no-stdin"],
+      tty,
+      // Elsewhere they are bytes like any others, of a file perhaps.
+      detachKeys: tty ? detachKeys : undefined,
+    });
     return end.kind === "detached" ? exitCodes.ok : await awaitExitCode(cri, id, signal);
   },
 });
