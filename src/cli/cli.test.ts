@@ -360,7 +360,7 @@ test("info fails where a condition does not hold, and says which", async () => {
   expect(JSON.parse(json.stdout).info.config).toEqual({ a: 1 });
 });
 
-test("events are a line each", async () => {
+test("events are a line each, until the daemon stops, which is a failure", async () => {
   const event = create(pb.ContainerEventResponseSchema, {
     containerId: webId,
     containerEventType: pb.ContainerEventType.CONTAINER_STOPPED_EVENT,
@@ -376,12 +376,14 @@ test("events are a line each", async () => {
       yield { ...event, containerId: podId };
     },
   });
-  expect((await runCrib(["events", "--socket", cri.endpoint])).stdout).toBe(
-    [
+  expect(await runCrib(["events", "--socket", cri.endpoint])).toEqual({
+    code: 4,
+    stderr: "crib: the daemon has stopped\n",
+    stdout: [
       "2026-01-01T00:00:00.000Z  stopped  container  bbbbbbbbbbbbb  web  default/shop  exit code 137 OOMKilled\n",
       "2026-01-01T00:00:00.000Z  stopped  pod        aaaaaaaaaaaaa  shop  default/shop\n",
     ].join(""),
-  );
+  });
 });
 
 describe("inspect", () => {

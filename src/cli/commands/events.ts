@@ -1,6 +1,6 @@
 import * as pb from "../../gen/runtime/v1/api_pb.ts";
+import { AppError } from "../../lib/errors.ts";
 import { defineCommand, outputOptions } from "../command.ts";
-import { exitCodes } from "../failure.ts";
 import { shortId } from "../format.ts";
 import { protoJson, wantsJson } from "../list-output.ts";
 import { plain } from "../output.ts";
@@ -28,7 +28,7 @@ export const events = defineCommand({
   ],
   options: outputOptions,
   positionals: { min: 0, max: 0 },
-  async run(env, { output }) {
+  async run(env, { output }): Promise<never> {
     const asJson = wantsJson(output);
     using cri = env.connect();
     const { signal } = env.ctx;
@@ -38,7 +38,7 @@ export const events = defineCommand({
         : formatEvent(event);
       env.out.write(`${line}\n`);
     }
-    return exitCodes.ok;
+    throw new AppError("the daemon has stopped", { kind: "unavailable" });
   },
 });
 
