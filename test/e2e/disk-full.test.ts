@@ -15,7 +15,6 @@ import { type Disk, freshDisk } from "../harness/fresh-disk.ts";
 import { makeImage, makeLayer, pushImage } from "../harness/images/oci-image.ts";
 import { packTar } from "../harness/images/tar.ts";
 import { type RegistryServer, startRegistry } from "../harness/registry-server.ts";
-import { tempDir } from "../harness/temp-dir.ts";
 
 const megabyte = 1 << 20;
 const resources = new AsyncDisposableStack();
@@ -36,9 +35,7 @@ function noise(...megabytes: readonly number[]) {
 }
 
 beforeAll(async () => {
-  registry = resources.use(
-    await startRegistry({ dataDir: resources.use(tempDir()).path, writable: true }),
-  );
+  registry = resources.use(await startRegistry({ writable: true }));
   await pushImage(registry.url, "small", "1", noise(4));
   await pushImage(registry.url, "other", "1", noise(3));
   await pushImage(registry.url, "big", "1", noise(10, 70, 11));

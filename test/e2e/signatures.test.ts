@@ -53,8 +53,7 @@ const unsigned = imageOf("unsigned");
 beforeAll(async () => {
   if (!isRoot) return;
   dir = resources.use(tempDir("/var/tmp")).path;
-  const dataDir = resources.use(tempDir()).path;
-  registry = resources.use(await startRegistry({ dataDir, writable: true }));
+  registry = resources.use(await startRegistry({ writable: true }));
   await push("team/signed", signed, true);
   await push("team/unsigned", unsigned, false);
 });
@@ -147,8 +146,7 @@ test.skipIf(!isRoot)(
 test.skipIf(!isRoot)(
   "an image from a mirror is asked for its signature too",
   async () => {
-    const dataDir = resources.use(tempDir()).path;
-    await using mirror = await startRegistry({ dataDir, writable: true });
+    await using mirror = await startRegistry({ writable: true });
     const forged = imageOf("what the mirror says it is");
     await push("team/signed", forged, false, mirror.url);
     await push("team/mirrored", signed, true, mirror.url);

@@ -11,9 +11,9 @@ export interface Credentials {
 }
 
 export interface RegistryOptions {
-  /** The images of `test/parts/setup.ts` unless it says another; made if missing. */
+  /** The images of `test/parts/setup.ts` unless it says another, made if missing; of a writable one, an empty one. */
   readonly dataDir?: string;
-  /** Pushing and deleting are refused unless set: tests share the data directory. */
+  /** Pushing and deleting are refused unless set. */
   readonly writable?: boolean;
   /** Asks for these by basic authentication. */
   readonly basicAuth?: Credentials;
@@ -116,7 +116,10 @@ function registryConfig(dir: string, options: RegistryOptions, realm: string | u
     version: 0.1,
     log: { level: "info", formatter: "json", accesslog: { disabled: true } },
     storage: {
-      filesystem: { rootdirectory: options.dataDir ?? parts.registryData },
+      filesystem: {
+        rootdirectory:
+          options.dataDir ?? (options.writable ? join(dir, "data") : parts.registryData),
+      },
       delete: { enabled: options.writable === true },
       maintenance: {
         uploadpurging: { enabled: false },

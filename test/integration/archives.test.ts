@@ -55,9 +55,7 @@ describe.skipIf(!isPossible)("image archives", () => {
   }
 
   beforeAll(async () => {
-    registry = resources.use(
-      await startRegistry({ dataDir: resources.use(tempDir()).path, writable: true }),
-    );
+    registry = resources.use(await startRegistry({ writable: true }));
     await pushImage(registry.url, "test/one", "1", one);
     await pushImage(
       registry.url,

@@ -97,8 +97,7 @@ describe.skipIf(!isPossible)("artifacts", () => {
   const failure = (promise: Promise<unknown>) => promise.then(() => "it succeeded", messageOf);
 
   beforeAll(async () => {
-    const dataDir = resources.use(tempDir()).path;
-    registry = resources.use(await startRegistry({ dataDir, writable: true }));
+    registry = resources.use(await startRegistry({ writable: true }));
     await pushImage(registry.url, "test/model", "1", model);
     await pushImage(registry.url, "test/model", "2", nextModel);
     const index = makeIndex([{ image: model, platform: hostPlatform }]);

@@ -37,8 +37,7 @@ describe.skipIf(!isPossible)("what cosign's own packages have signed", () => {
 
   beforeAll(async () => {
     dir = resources.use(tempDir("/var/tmp")).path;
-    const dataDir = resources.use(tempDir()).path;
-    registry = resources.use(await startRegistry({ dataDir, writable: true }));
+    registry = resources.use(await startRegistry({ writable: true }));
     const requests = signed.map(async ([repository, format, signer]) => {
       const data = Buffer.from(repository);
       const layer = makeLayer(packTar([{ type: "file", path: "a", data }]), "gzip");

@@ -97,8 +97,7 @@ describe.skipIf(!isPossible)("layers that are kept as they came", () => {
   };
 
   beforeAll(async () => {
-    const dataDir = resources.use(tempDir()).path;
-    registry = resources.use(await startRegistry({ dataDir, writable: true }));
+    registry = resources.use(await startRegistry({ writable: true }));
     await pushImage(registry.url, "test/app", "1", index);
     await pushImage(registry.url, "test/sibling", "1", sibling);
   });

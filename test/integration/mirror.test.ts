@@ -52,9 +52,7 @@ describe.skipIf(!isPossible)("a node that serves its images", () => {
   const url = () => `http://127.0.0.1:${server.port}`;
 
   beforeAll(async () => {
-    const registry = resources.use(
-      await startRegistry({ dataDir: resources.use(tempDir()).path, writable: true }),
-    );
+    const registry = resources.use(await startRegistry({ writable: true }));
     await pushImage(registry.url, "test/app", "1", index);
     const root = resources.use(tempDir("/var/tmp")).path;
     const hosts = { "gcr.io": `[host."${registry.url}"]\n` };

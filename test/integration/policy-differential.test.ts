@@ -61,8 +61,7 @@ describe.skipIf(!isPossible)("policies mean to skopeo what they mean here", () =
 
   beforeAll(async () => {
     dir = resources.use(tempDir("/var/tmp")).path;
-    const dataDir = resources.use(tempDir()).path;
-    registry = resources.use(await startRegistry({ dataDir, writable: true }));
+    registry = resources.use(await startRegistry({ writable: true }));
     for (const repository of repositories) await pushImage(registry.url, repository, "1", image);
   });
   afterAll(() => resources.disposeAsync());

@@ -70,8 +70,7 @@ describe.skipIf(!isPossible)("pull from docker-registry", () => {
   let registry: RegistryServer;
 
   beforeAll(async () => {
-    const dataDir = resources.use(tempDir()).path;
-    registry = resources.use(await startRegistry({ dataDir, writable: true }));
+    registry = resources.use(await startRegistry({ writable: true }));
     await pushImage(registry.url, "test/small", "1", small);
     await pushImage(registry.url, "test/small", "2", small);
     await pushImage(registry.url, "other/small", "1", small);

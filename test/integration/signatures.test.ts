@@ -70,8 +70,7 @@ describe.skipIf(!isPossible)("a policy that asks for signatures", () => {
 
   beforeAll(async () => {
     roots = resources.use(tempDir("/var/tmp")).path;
-    const dataDir = resources.use(tempDir()).path;
-    registry = resources.use(await startRegistry({ dataDir, writable: true }));
+    registry = resources.use(await startRegistry({ writable: true }));
   });
   afterAll(() => resources.disposeAsync());
 
@@ -210,8 +209,7 @@ describe.skipIf(!isPossible)("a policy that asks for signatures", () => {
   test("holds for mirrors: signatures come from them, and from the registry where they have none", async () => {
     const image = imageOf("mirrored");
     const { digest } = image.manifest;
-    const dataDir = resources.use(tempDir()).path;
-    await using mirror = await startRegistry({ dataDir, writable: true });
+    await using mirror = await startRegistry({ writable: true });
     await pushImage(mirror.url, "app/mirrored", "1", image);
     const both = { [host]: `server = "${registry.url}"\n[host."${mirror.url}"]\n` };
     const only = { [host]: `server = "${mirror.url}"` };

@@ -34,8 +34,7 @@ describe.skipIf(!isPossible)("verifyImages()", () => {
   let registry: RegistryServer;
 
   beforeAll(async () => {
-    const dataDir = resources.use(tempDir()).path;
-    registry = resources.use(await startRegistry({ dataDir, writable: true }));
+    registry = resources.use(await startRegistry({ writable: true }));
     await pushImage(registry.url, "test/one", "1", one);
     await pushImage(registry.url, "test/two", "1", two);
   });
