@@ -80,3 +80,22 @@ test("put() collects the names of one image and moves a tag that another had", (
   expect(images.find(`gcr.io/b@${manifest}`)).toBeUndefined();
   expect(records.list().length).toBe(1);
 });
+
+test("put() keeps the signatures that came last, each once, and not without end", () => {
+  const images = new ImageStore(memoryImageRecords());
+  const signature = (n: number) => ({
+    subject: manifest,
+    manifest: digestOf(`signature ${n}`),
+    blobs: [],
+  });
+  const come = (...numbers: readonly number[]) => {
+    images.put({ ...record("a", []), signatures: numbers.map(signature) });
+    return images.listRecords()[0]?.signatures?.map((one) => one.manifest);
+  };
+  const manifests = (numbers: readonly number[]) => numbers.map((n) => signature(n).manifest);
+  expect(come(1, 2)).toEqual(manifests([1, 2]));
+  expect(come(1, 3)).toEqual(manifests([2, 1, 3]));
+  for (let day = 4; day < 200; day++) come(1, day);
+  expect(come()).toHaveLength(50);
+  expect(come(1, 200)?.slice(-2)).toEqual(manifests([1, 200]));
+});

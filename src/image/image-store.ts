@@ -150,14 +150,17 @@ function merge(known: ImageRecord, added: ImageRecord): ImageRecord {
   };
 }
 
-/** Some that have come again are the same. */
+/** Who signs anew every day has another manifest every day. */
+const maxSignatures = 50;
+
+/** Those that have come last are at the end. */
 function mergeSignatures(
   known: ImageRecord["signatures"] = [],
   added: ImageRecord["signatures"] = [],
 ): readonly StoredSignatures[] {
-  const isNew = ({ subject, manifest }: StoredSignatures) =>
-    !known.some((one) => one.subject === subject && one.manifest === manifest);
-  return [...known, ...added.filter(isNew)];
+  const isOld = ({ subject, manifest }: StoredSignatures) =>
+    !added.some((one) => one.subject === subject && one.manifest === manifest);
+  return [...known.filter(isOld), ...added].slice(-maxSignatures);
 }
 
 function union<T>(first: readonly T[], second: readonly T[]): readonly T[] {
