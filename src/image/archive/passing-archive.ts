@@ -27,6 +27,7 @@ const maxDocumentBytes = 64 << 20;
 
 interface Passed {
   readonly documents: Map<string, Buffer>;
+  documentBytes: number;
   readonly layers: Map<
     string,
     PassedLayer & { readonly digest: Digest; readonly sizeBytes: number }
@@ -45,7 +46,12 @@ export async function readPassing(
   source: AsyncIterable<Uint8Array>,
 ): Promise<PassedArchive> {
   await using undo = new AsyncDisposableStack();
-  const passed: Passed = { documents: new Map(), layers: new Map(), links: new Map() };
+  const passed: Passed = {
+    documents: new Map(),
+    documentBytes: 0,
+    layers: new Map(),
+    links: new Map(),
+  };
   const entries = extract();
   const feeding = feed(decompress(source), entries);
   feeding.catch(() => {});
@@ -178,8 +184,8 @@ async function takeDocument(
   bytes: AsyncIterable<Buffer>,
 ): Promise<void> {
   const content = Buffer.concat(await Array.fromAsync(bytes));
-  const total = passed.documents.values().reduce((sum, one) => sum + one.byteLength, 0);
-  if (total + content.byteLength > maxDocumentBytes) {
+  passed.documentBytes += content.byteLength;
+  if (passed.documentBytes > maxDocumentBytes) {
     throw new AppError(`over ${maxDocumentBytes} bytes of documents`, {
       kind: "resource-exhausted",
     });
