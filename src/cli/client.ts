@@ -47,7 +47,8 @@ export function openCriClient(endpoint: string): CriClient {
   };
 }
 
-function parseEndpoint(endpoint: string): string {
+/** The path. */
+export function parseEndpoint(endpoint: string): string {
   const path = endpoint.replace(/^unix:(\/\/)?/, "");
   if (!path.startsWith("/")) throw new UsageError(`socket ${endpoint}: not unix:///path`);
   // sun_path holds 108 bytes with its final NUL (unix(7)).

@@ -71,6 +71,15 @@ describeInside("crib reset", () => {
     expect(await crib.ok("images", "-q")).not.toBe("");
   }, 60_000);
 
+  test("means the daemon that CRIB_SOCKET names, where no other place is told", async () => {
+    await crib.ok("run", "-d", image, "sleep", "3600");
+    expect(await crib.run(["reset", "--yes"])).toEqual({
+      code: 0,
+      stdout: "removed 1 pod with 1 container\n",
+      stderr: "",
+    });
+  }, 30_000);
+
   test("without the daemon leaves no process, mount, namespace, cgroup, bridge and rule", async () => {
     await runPods();
     await daemon.end("SIGKILL");

@@ -1,5 +1,5 @@
 import { failedPrecondition } from "../../lib/errors.ts";
-import { type CriClient, openCriClient } from "../client.ts";
+import { type CriClient, openCriClient, parseEndpoint } from "../client.ts";
 import { type CommandEnv, defineCommand, type NodeTools } from "../command.ts";
 import { confirm } from "../confirm.ts";
 import { describeFailure, exitCodes, failureKind } from "../failure.ts";
@@ -14,7 +14,7 @@ export const reset = defineCommand({
   details: [
     "Through the daemon if it runs. If not, by its records: also what it keeps for later goes then (monitors, and the",
     "embedded network's bridge and rules, unless another daemon's pods use them). --all also removes images, records",
-    "and sockets, and needs the daemon stopped. Root, state and socket are those of the configuration. A kubelet",
+    "and sockets, and needs the daemon stopped. Root, state and socket are those of the configuration unless named. A kubelet",
     "that runs makes its pods anew. Repeat it after a failure: what is gone already is no failure.",
   ].join(" "),
   examples: [
@@ -32,7 +32,11 @@ export const reset = defineCommand({
   positionals: { min: 0, max: 0 },
   async run(env, options) {
     if (process.getuid?.() !== 0) throw failedPrecondition("reset needs root");
-    const { all, config, root, state, socket: listen } = options;
+    const { all, config, root, state } = options;
+    // Whoever says where a daemon's files are means that one, and not the environment's.
+    const isPlaced = [config, root, state].some((place) => place !== undefined);
+    const socket = options.socket ?? (isPlaced ? undefined : env.variables["CRIB_SOCKET"]);
+    const listen = socket === undefined ? undefined : `unix://${parseEndpoint(socket)}`;
     const tools = await env.loadNodeTools({ config, root, state, listen });
     using cri = openCriClient(tools.socket);
     const isRunning = await answers(cri, env.ctx.signal);
