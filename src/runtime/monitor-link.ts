@@ -105,8 +105,12 @@ export class MonitorLink implements Disposable {
     if (monitor !== undefined) await this.#attach(monitor);
     else if (recordsIn(dir).length > 0) await this.start(ctx);
     else return false;
-    if (!this.isOpen) await this.#monitor?.client.request({ op: "retire" });
+    if (!this.isOpen) this.#inBackground(() => this.#retire());
     return true;
+  }
+
+  async #retire(): Promise<void> {
+    await this.#monitor?.client.request({ op: "retire" });
   }
 
   /** Like `resume`; where that fails it is tried again and again, and what the monitor had counts as running. */
@@ -191,14 +195,20 @@ export class MonitorLink implements Disposable {
 
   /** Takes over what the monitor has: after a start of either side. */
   async #attach(monitor: ConnectedMonitor): Promise<void> {
+    using attempt = new DisposableStack();
+    // From now on: one that says hello and then nothing more would keep the daemon from starting.
+    const pulse = attempt.use(
+      new Pulse(
+        () => monitor.client.request({ op: "hello", version: protocolVersion }),
+        () => this.#stuck(monitor),
+      ),
+    );
     const list = readList(await monitor.client.request({ op: "list" }));
+    attempt.move();
     // Not before: a monitor that goes while it is attached is for the caller to replace, not for #lost.
     this.#monitor = monitor;
     this.#pulse?.[Symbol.dispose]();
-    this.#pulse = new Pulse(
-      () => monitor.client.request({ op: "hello", version: protocolVersion }),
-      () => this.#stuck(monitor),
-    );
+    this.#pulse = pulse;
     for (const listed of list) {
       if (this.containers.get(listed.container)?.held === undefined) {
         this.#hold(listed, monitor.pid);
@@ -267,11 +277,11 @@ export class MonitorLink implements Disposable {
 
   /** Whoever waits for it is told now: a process in an uninterruptible call may take its time to die. */
   #stuck(monitor: ConnectedMonitor): void {
-    if (this.#monitor !== monitor || this.#closing.signal.aborted) return;
+    if (this.#closing.signal.aborted) return;
     this.#options.ctx.log.error("a monitor does not answer, killing it", { monitor: this.id });
     killMonitor(this.dir);
     monitor.client[Symbol.dispose]();
-    this.#lost();
+    if (this.#monitor === monitor) this.#lost();
   }
 
   #lost(): void {
