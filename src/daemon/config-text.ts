@@ -31,6 +31,7 @@ function tableText(table: SettingTable, path: readonly string[]): readonly strin
   return [...header, ...settings, ...tables];
 }
 
+/** In lines of at most 100 columns. */
 function comment(doc: string): string {
-  return `# ${doc}`;
+  return doc.replace(/(.{1,98})(?: |$)/g, "# $1\n").trimEnd();
 }
