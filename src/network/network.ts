@@ -114,22 +114,34 @@ export function openCniNetwork(options: CniNetworkOptions): Network {
     for (const { type } of chosen.conflist.plugins) findPlugin(type, pluginDirs(chosen));
   }
 
-  /** Where it is damaged: as it would be written now, which the plugins find the attachment by as well. */
+  /** Where it is damaged: as it would be written now. */
   function findRecord(sandboxId: SandboxId, attachment?: Attachment): CniRecord | undefined {
     try {
       return records.find(sandboxId);
     } catch (err) {
       if (kindOf(err) !== "data-loss") throw err;
-      const runtimeConfig = attachment === undefined ? {} : runtimeConfigOf(attachment);
-      return {
-        ...choose(runtimeConfig),
-        sandboxId,
-        netnsPath: attachment?.netnsPath ?? "",
-        cniArgs: attachment === undefined ? "" : cniArgsOf(attachment),
-        runtimeConfig: { ...runtimeConfig },
-        result: undefined,
-      };
+      return renew(sandboxId, attachment);
     }
+  }
+
+  /** The record as it would be written now, which the plugins find the attachment by as well. */
+  function renew(sandboxId: SandboxId, attachment?: Attachment): CniRecord {
+    const runtimeConfig = attachment === undefined ? {} : runtimeConfigOf(attachment);
+    return {
+      ...choose(runtimeConfig),
+      sandboxId,
+      netnsPath: attachment?.netnsPath ?? "",
+      cniArgs: attachment === undefined ? "" : cniArgsOf(attachment),
+      runtimeConfig: { ...runtimeConfig },
+      result: undefined,
+    };
+  }
+
+  /** Records of the embedded network are lost with the state directory, and what they are about is not. */
+  function findLost(attachment: Attachment): CniRecord | undefined {
+    const isEmbedded = options.fallback === "embedded" && !("conflist" in confDirs.current());
+    const isThisBoot = attachment.netnsPath !== undefined;
+    return isEmbedded && isThisBoot ? renew(attachment.sandboxId, attachment) : undefined;
   }
 
   async function takeDown(ctx: Context, record: CniRecord, hasNetns: boolean): Promise<void> {
@@ -185,7 +197,7 @@ export function openCniNetwork(options: CniNetworkOptions): Network {
 
     async detach(ctx, attachment) {
       const { sandboxId, netnsPath } = attachment;
-      const record = findRecord(sandboxId, attachment);
+      const record = findRecord(sandboxId, attachment) ?? findLost(attachment);
       if (record !== undefined) await takeDown(ctx, record, netnsPath !== undefined);
     },
 
