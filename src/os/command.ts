@@ -1,5 +1,6 @@
 import type { Context } from "../lib/context.ts";
 import { AppError, type ErrorKind, kindOf } from "../lib/errors.ts";
+import { sealedFile } from "./memfd.ts";
 import { ownChild } from "./own-child.ts";
 
 /** A program we ran said no. `stderrTail` is the end of what it wrote. */
@@ -59,11 +60,14 @@ export async function runCommand(
   ctx.signal.throwIfAborted();
   const max = options.maxOutputBytes ?? 1 << 20;
   const name = (argv[0] ?? "").split("/").at(-1) ?? "";
+  // Not the text itself: for that Bun makes such a file too, and keeps it open until garbage is collected.
+  using stdin =
+    options.stdin === undefined ? undefined : sealedFile("stdin", Buffer.from(options.stdin));
   const child = ownChild(
     Bun.spawn([...argv], {
       cwd: options.cwd ?? "/",
       env: { ...options.env },
-      stdin: options.stdin === undefined ? "ignore" : Buffer.from(options.stdin),
+      stdin: stdin?.fd ?? "ignore",
       stdout: "pipe",
       stderr: "pipe",
       detached: true,
