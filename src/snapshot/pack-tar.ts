@@ -5,7 +5,7 @@ export type TarHeader = Partial<Header> & Pick<Header, "name">;
 export interface TarMember {
   readonly header: TarHeader;
   /** Exactly as many bytes as the header says; absent for what has no content. */
-  readonly content?: AsyncIterable<Uint8Array>;
+  readonly content?: AsyncIterable<Uint8Array> | Iterable<Uint8Array>;
 }
 
 /** A tar archive of the members, made while it is read. An error of one of them is an error of the archive. */

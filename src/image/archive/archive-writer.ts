@@ -1,4 +1,4 @@
-import { pack as openPack, type Pack } from "tar-stream";
+import { packTar, type TarMember } from "../../snapshot/pack-tar.ts";
 
 export interface ArchiveMember {
   readonly name: string;
@@ -11,36 +11,12 @@ export interface ArchiveMember {
 const mtime = new Date(0);
 
 /** A tar archive of the members, made while it is read. An error of one of them is an error of the archive. */
-export async function* writeArchive(
-  members: AsyncIterable<ArchiveMember>,
-): AsyncGenerator<Uint8Array> {
-  const pack = openPack();
-  const filled = fill(pack, members).catch((err: Error) => pack.destroy(err));
-  try {
-    for await (const chunk of pack) yield chunk as Uint8Array;
-  } finally {
-    pack.destroy();
-    await filled;
-  }
+export function writeArchive(members: AsyncIterable<ArchiveMember>): AsyncGenerator<Uint8Array> {
+  return packTar(tarMembers(members));
 }
 
-async function fill(pack: Pack, members: AsyncIterable<ArchiveMember>): Promise<void> {
+async function* tarMembers(members: AsyncIterable<ArchiveMember>): AsyncGenerator<TarMember> {
   for await (const { name, sizeBytes, content } of members) {
-    const { promise: written, resolve, reject } = Promise.withResolvers<void>();
-    const entry = pack.entry({ name, size: sizeBytes, mode: 0o644, mtime }, (err) =>
-      err ? reject(err) : resolve(),
-    );
-    // Said by the callback; nobody listening would end the process.
-    entry.on("error", () => {});
-    written.catch(() => {});
-    for await (const chunk of content) {
-      if (entry.write(chunk)) continue;
-      const drained = Promise.withResolvers<void>();
-      entry.once("drain", () => drained.resolve());
-      await Promise.race([drained.promise, written]);
-    }
-    entry.end(null);
-    await written;
+    yield { header: { name, size: sizeBytes, mode: 0o644, mtime }, content };
   }
-  pack.finalize();
 }
