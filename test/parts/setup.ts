@@ -17,7 +17,7 @@ import {
 import { edgeImages } from "../harness/images/edge-images.ts";
 import { pushImage } from "../harness/images/oci-image.ts";
 import { makeRealImages, realImages, treeFile } from "../harness/images/real-images.ts";
-import { startRegistry } from "../harness/registry-server.ts";
+import { type RegistryServer, startRegistry } from "../harness/registry-server.ts";
 import { makeCriu } from "./criu.ts";
 import {
   debianSuite,
@@ -171,7 +171,7 @@ async function makeImages(suite: string): Promise<void> {
     make: async () => {
       await makeDebianBase(debianLayout, suite);
       await makeDebianTools(debianLayout);
-      await using registry = await startRegistry({ writable: true });
+      await using registry = await startTestRegistry();
       await pushDebianImages(debianLayout, registry.host);
       await Bun.write(pushed("debian"), "");
     },
@@ -192,7 +192,7 @@ async function makeImages(suite: string): Promise<void> {
       ...realImages.flat().map(({ sameAs }) => treeFile(parts.trees, sameAs)),
     ],
     make: async () => {
-      await using registry = await startRegistry({ writable: true });
+      await using registry = await startTestRegistry();
       await makeRealImages(debianLayout, registry.url, parts.trees);
       await Bun.write(pushed("real"), "");
     },
@@ -223,8 +223,13 @@ async function compilePrograms(): Promise<void> {
   });
 }
 
+/** The one whose images all tests read, open to be filled. */
+async function startTestRegistry(): Promise<RegistryServer> {
+  return await startRegistry({ dataDir: parts.registryData, writable: true });
+}
+
 async function pushAll(images: readonly NamedImage[]): Promise<void> {
-  await using registry = await startRegistry({ writable: true });
+  await using registry = await startTestRegistry();
   for (const { names, image } of images) {
     for (const name of names) {
       const [repository = "", tag = ""] = name.split(":");
