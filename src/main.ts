@@ -31,7 +31,7 @@ async function runRole([role, ...args]: readonly string[]): Promise<number> {
 
 async function runServe(args: readonly string[]): Promise<number> {
   if (args.includes("--help") || args.includes("-h")) {
-    process.stdout.write((await import("./daemon/config.ts")).serveHelp);
+    process.stdout.write((await import("./daemon/config/config.ts")).serveHelp);
   } else {
     await (await import("./daemon/serve.ts")).serve(args, {
       // Megabytes that only nodes with plugins, and with a policy that asks for signatures, need.
@@ -45,8 +45,8 @@ async function runServe(args: readonly string[]): Promise<number> {
 /** `crib config` and `crib registry` read as the daemon reads, and the command line imports no daemon. */
 async function loadConfigTools() {
   const [text, file, registry, policy] = await Promise.all([
-    import("./daemon/config-text.ts"),
-    import("./daemon/config-file.ts"),
+    import("./daemon/config/config-text.ts"),
+    import("./daemon/config/config-file.ts"),
     import("./daemon/explain-registry.ts"),
     import("./daemon/explain-policy.ts"),
   ]);
@@ -61,7 +61,7 @@ async function loadConfigTools() {
 /** `crib reset` does to a node what its daemon would. */
 async function loadNodeTools(places: NodePlaces) {
   const [{ loadConfig }, { resetNode }] = await Promise.all([
-    import("./daemon/config.ts"),
+    import("./daemon/config/config.ts"),
     import("./daemon/reset.ts"),
   ]);
   const given = Object.entries(places).filter(([, value]) => value !== undefined);

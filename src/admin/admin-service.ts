@@ -1,5 +1,5 @@
 import type { ConnectRouter, ServiceImpl } from "@connectrpc/connect";
-import { contextOf } from "../cri/interceptor.ts";
+import { contextOf } from "../cri/call/interceptor.ts";
 import * as pb from "../gen/crib/admin/v1/admin_pb.ts";
 import { invalidArgument } from "../lib/errors.ts";
 import type { AdminDeps } from "./deps.ts";

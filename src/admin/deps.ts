@@ -6,7 +6,7 @@ import type { PullProgress } from "../image/pull.ts";
 import type { Verdict, VerifyOptions } from "../image/verify.ts";
 import type { Context } from "../lib/context.ts";
 
-/** The domain as operators' calls need it; daemon/bind-admin.ts binds these to the operations. */
+/** The domain as operators' calls need it; daemon/graph/bind-admin.ts binds these to the operations. */
 export interface AdminDeps {
   /** A file or a directory, by its absolute path. */
   importPath(ctx: Context, path: string): Promise<readonly Image[]>;

@@ -6,7 +6,7 @@ import { commands } from "./commands/all.ts";
 import { describeFailure, exitCodeOf, exitCodes, failureKind, UsageError } from "./failure.ts";
 import { formatCommandHelp, formatHelp } from "./help.ts";
 import { processInput } from "./input.ts";
-import { type Output, OutputClosedError, processOutput } from "./output.ts";
+import { type Output, OutputClosedError, processOutput } from "./output/output.ts";
 
 /** The operator's command line. Answers the exit code; every failure has been told in one line on stderr. */
 export async function runCli(

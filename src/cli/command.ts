@@ -3,7 +3,7 @@ import type { Context } from "../lib/context.ts";
 import { type OptionSpecs, type OptionValues, type PositionalSpec, parseArgs } from "./args.ts";
 import type { CriClient } from "./client.ts";
 import type { Input } from "./input.ts";
-import type { Output } from "./output.ts";
+import type { Output } from "./output/output.ts";
 
 /** What a command may use. Tests give their own. */
 export interface CommandEnv {

@@ -1,6 +1,6 @@
 import { Code, ConnectError } from "@connectrpc/connect";
 import { AppError, describe, type ErrorKind, kindOf, primary } from "../lib/errors.ts";
-import { plain } from "./output.ts";
+import { plain } from "./output/output.ts";
 
 /** What scripts can rely on; `crib --help` prints it. `run`, `exec` and `attach` answer the command's own code. */
 export const exitCodes = {

@@ -1,8 +1,8 @@
 import * as pb from "../gen/runtime/v1/api_pb.ts";
 import { invalidArgument, notFound } from "../lib/errors.ts";
 import type { CriClient } from "./client.ts";
-import { shortId } from "./format.ts";
-import { plain } from "./output.ts";
+import { shortId } from "./output/format.ts";
+import { plain } from "./output/output.ts";
 
 /** The parts of a container or a pod that a person may name it by. */
 interface Named {

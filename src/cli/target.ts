@@ -4,7 +4,7 @@ import type { OptionSpecs } from "./args.ts";
 import type { CriClient } from "./client.ts";
 import { UsageError } from "./failure.ts";
 import { findContainer, findPod } from "./find.ts";
-import { plain } from "./output.ts";
+import { plain } from "./output/output.ts";
 
 /** A container or a whole pod. */
 export type Target =

@@ -1,11 +1,11 @@
 import type { ServiceImpl } from "@connectrpc/connect";
 import * as pb from "../gen/runtime/v1/api_pb.ts";
 import { invalidArgument } from "../lib/errors.ts";
-import { checkMessage } from "./check-message.ts";
-import { fail } from "./check-metadata.ts";
+import { contextOf } from "./call/interceptor.ts";
 import type { CriDeps } from "./deps.ts";
-import { contextOf } from "./interceptor.ts";
-import { getById } from "./lookup.ts";
+import { checkMessage } from "./request/check-message.ts";
+import { fail } from "./request/check-metadata.ts";
+import { getById } from "./request/lookup.ts";
 
 type Methods = Pick<ServiceImpl<typeof pb.RuntimeService>, "checkpointContainer">;
 

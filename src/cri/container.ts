@@ -3,20 +3,20 @@ import type { ServiceImpl } from "@connectrpc/connect";
 import type { Container } from "../container/container.ts";
 import * as pb from "../gen/runtime/v1/api_pb.ts";
 import { invalidArgument } from "../lib/errors.ts";
-import { checkContainerConfig } from "./check-container.ts";
-import { checkMessage } from "./check-message.ts";
-import { checkSandboxConfig } from "./check-sandbox.ts";
+import { contextOf } from "./call/interceptor.ts";
+import type { CriDeps } from "./deps.ts";
 import {
   containerInfo,
   containerState,
   toContainerItem,
   toContainerStatus,
-} from "./container-message.ts";
-import type { CriDeps } from "./deps.ts";
-import { EncodedItems, fillList, inBatches } from "./encoded.ts";
-import { matchesId, matchesLabels } from "./filter.ts";
-import { contextOf } from "./interceptor.ts";
-import { findById, getById } from "./lookup.ts";
+} from "./message/container-message.ts";
+import { EncodedItems, fillList, inBatches } from "./message/encoded.ts";
+import { checkContainerConfig } from "./request/check-container.ts";
+import { checkMessage } from "./request/check-message.ts";
+import { checkSandboxConfig } from "./request/check-sandbox.ts";
+import { matchesId, matchesLabels } from "./request/filter.ts";
+import { findById, getById } from "./request/lookup.ts";
 
 type Methods = Pick<
   ServiceImpl<typeof pb.RuntimeService>,

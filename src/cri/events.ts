@@ -2,10 +2,10 @@ import { create, type MessageInitShape } from "@bufbuild/protobuf";
 import type { ServiceImpl } from "@connectrpc/connect";
 import * as pb from "../gen/runtime/v1/api_pb.ts";
 import type { PodEvent } from "../sandbox/events.ts";
-import { toContainerStatus } from "./container-message.ts";
+import { contextOf } from "./call/interceptor.ts";
 import type { CriDeps } from "./deps.ts";
-import { contextOf } from "./interceptor.ts";
-import { toSandboxStatus } from "./sandbox-message.ts";
+import { toContainerStatus } from "./message/container-message.ts";
+import { toSandboxStatus } from "./message/sandbox-message.ts";
 
 type Methods = Pick<ServiceImpl<typeof pb.RuntimeService>, "getContainerEvents">;
 

@@ -1,11 +1,11 @@
 import type { ServiceImpl } from "@connectrpc/connect";
 import * as pb from "../gen/runtime/v1/api_pb.ts";
 import { invalidArgument } from "../lib/errors.ts";
-import { checkCommand } from "./check-container.ts";
-import { checkMessage } from "./check-message.ts";
+import { contextOf } from "./call/interceptor.ts";
 import type { CriDeps } from "./deps.ts";
-import { contextOf } from "./interceptor.ts";
-import { getById } from "./lookup.ts";
+import { checkCommand } from "./request/check-container.ts";
+import { checkMessage } from "./request/check-message.ts";
+import { getById } from "./request/lookup.ts";
 
 type Methods = Pick<ServiceImpl<typeof pb.RuntimeService>, "execSync">;
 

@@ -2,7 +2,7 @@ import type { ServiceImpl } from "@connectrpc/connect";
 import * as health from "../gen/grpc/health/v1/health_pb.ts";
 import { ImageService, RuntimeService } from "../gen/runtime/v1/api_pb.ts";
 import { notFound } from "../lib/errors.ts";
-import type { Readiness } from "./readiness.ts";
+import type { Readiness } from "./call/readiness.ts";
 
 const Status = health.HealthCheckResponse_ServingStatus;
 const services = new Set(["", RuntimeService.typeName, ImageService.typeName]);

@@ -3,13 +3,13 @@ import type { ServiceImpl } from "@connectrpc/connect";
 import * as pb from "../gen/runtime/v1/api_pb.ts";
 import type { Image } from "../image/image.ts";
 import { invalidArgument } from "../lib/errors.ts";
-import { checkMessage } from "./check-message.ts";
-import { fail } from "./check-metadata.ts";
-import { toCredentials } from "./credentials.ts";
+import { contextOf } from "./call/interceptor.ts";
 import type { CriDeps } from "./deps.ts";
-import { EncodedItems, fillList, inBatches } from "./encoded.ts";
-import { imageInfo, toFilesystemUsage, toImageMessage } from "./image-message.ts";
-import { contextOf } from "./interceptor.ts";
+import { EncodedItems, fillList, inBatches } from "./message/encoded.ts";
+import { imageInfo, toFilesystemUsage, toImageMessage } from "./message/image-message.ts";
+import { checkMessage } from "./request/check-message.ts";
+import { fail } from "./request/check-metadata.ts";
+import { toCredentials } from "./request/credentials.ts";
 
 type Methods = Pick<
   ServiceImpl<typeof pb.ImageService>,

@@ -4,12 +4,12 @@ import type { Container } from "../container/container.ts";
 import * as pb from "../gen/runtime/v1/api_pb.ts";
 import type { Context } from "../lib/context.ts";
 import type { Sandbox } from "../sandbox/sandbox.ts";
+import { contextOf } from "./call/interceptor.ts";
 import type { CriDeps } from "./deps.ts";
-import { type EncodedItem, encodeItem, fillList, inBatches } from "./encoded.ts";
-import { matchesId, matchesLabels } from "./filter.ts";
-import { contextOf } from "./interceptor.ts";
-import { getById } from "./lookup.ts";
-import { toContainerStats, toPodStats } from "./stats-message.ts";
+import { type EncodedItem, encodeItem, fillList, inBatches } from "./message/encoded.ts";
+import { toContainerStats, toPodStats } from "./message/stats-message.ts";
+import { matchesId, matchesLabels } from "./request/filter.ts";
+import { getById } from "./request/lookup.ts";
 
 type Methods = Pick<
   ServiceImpl<typeof pb.RuntimeService>,

@@ -1,9 +1,9 @@
 import { isIP } from "node:net";
 import type { ServiceImpl } from "@connectrpc/connect";
 import * as pb from "../gen/runtime/v1/api_pb.ts";
-import { fail } from "./check-metadata.ts";
+import { contextOf } from "./call/interceptor.ts";
 import type { CriDeps, HandlerFeatures, NodeDeps } from "./deps.ts";
-import { contextOf } from "./interceptor.ts";
+import { fail } from "./request/check-metadata.ts";
 
 type Methods = Pick<
   ServiceImpl<typeof pb.RuntimeService>,

@@ -1,10 +1,10 @@
 import type { ServiceImpl } from "@connectrpc/connect";
 import * as pb from "../gen/runtime/v1/api_pb.ts";
 import { failedPrecondition, invalidArgument } from "../lib/errors.ts";
-import { checkCommand } from "./check-container.ts";
-import { checkMessage } from "./check-message.ts";
 import type { CriDeps } from "./deps.ts";
-import { getById } from "./lookup.ts";
+import { checkCommand } from "./request/check-container.ts";
+import { checkMessage } from "./request/check-message.ts";
+import { getById } from "./request/lookup.ts";
 
 type Methods = Pick<ServiceImpl<typeof pb.RuntimeService>, "exec" | "attach" | "portForward">;
 

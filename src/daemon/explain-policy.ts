@@ -2,7 +2,7 @@ import { describe } from "../lib/errors.ts";
 import { parseReference } from "../oci/reference.ts";
 import { findRule } from "../signature/policy.ts";
 import type { Requirement } from "../signature/requirement.ts";
-import { loadConfig } from "./config.ts";
+import { loadConfig } from "./config/config.ts";
 import { policyFilesOf } from "./policy-files.ts";
 
 /** What a daemon with this configuration file would ask of an image of that name, or of a registry's, in one line. */

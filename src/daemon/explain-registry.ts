@@ -1,7 +1,7 @@
 import type { Context } from "../lib/context.ts";
 import { parseReference } from "../oci/reference.ts";
-import { explainRegistry, type HostExplanation } from "../registry/explain.ts";
-import { loadConfig } from "./config.ts";
+import { explainRegistry, type HostExplanation } from "../registry/hosts/explain.ts";
+import { loadConfig } from "./config/config.ts";
 
 const timeoutMs = 10_000;
 

@@ -1,6 +1,6 @@
 import { writeSync } from "node:fs";
 import { type Log, type LogSink, openLog } from "../lib/log.ts";
-import type { Config } from "./config.ts";
+import type { Config } from "./config/config.ts";
 
 /** The daemon's log: stderr, JSON unless it is a terminal or the configuration says otherwise. */
 export function openDaemonLog(config: Config["log"]): Log {

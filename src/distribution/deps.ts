@@ -3,7 +3,7 @@ import type { ServedDocument, ServedName } from "../image/served-images.ts";
 import type { Context } from "../lib/context.ts";
 import type { Digest } from "../oci/digest.ts";
 
-/** The store as requests need it; daemon/mirror.ts binds these to the operations. */
+/** The store as requests need it; daemon/listen/mirror.ts binds these to the operations. */
 export interface DistributionDeps {
   findManifest(
     ctx: Context,

@@ -1,5 +1,5 @@
 /**
- * What an expected failure means to a caller. The set is gRPC's; `cri/status-code.ts` is the one place that
+ * What an expected failure means to a caller. The set is gRPC's; `cri/call/status-code.ts` is the one place that
  * turns a kind into a status. An error without a kind is a bug and becomes `internal`.
  */
 export type ErrorKind =

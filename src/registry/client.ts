@@ -6,17 +6,17 @@ import { type Digest, digestOf } from "../oci/digest.ts";
 import { acceptedManifestTypes, maxManifestBytes } from "../oci/manifest.ts";
 import type { Reference } from "../oci/reference.ts";
 import { openRange } from "./blob-range.ts";
-import { type Credentials, credentialsFor } from "./credentials.ts";
+import { type Credentials, credentialsFor } from "./credentials/credentials.ts";
+import { type FoundCredentials, findCredentials } from "./credentials/node-credentials.ts";
 import { type BlobSink, downloadBlob, type TransferBudget } from "./download.ts";
 import { HostClient } from "./host-client.ts";
 import { HostRounds } from "./host-rounds.ts";
-import { readHosts } from "./hosts.ts";
-import { type FoundCredentials, findCredentials } from "./node-credentials.ts";
+import { readHosts } from "./hosts/hosts.ts";
+import { noProxy, type ProxySettings } from "./hosts/proxy.ts";
+import { readRegistries } from "./hosts/registries-yaml.ts";
+import type { RegistryHost } from "./hosts/registry-host.ts";
 import { Progress } from "./progress.ts";
-import { noProxy, type ProxySettings } from "./proxy.ts";
-import { readRegistries } from "./registries-yaml.ts";
 import { RegistryError, readLimited } from "./registry-error.ts";
-import type { RegistryHost } from "./registry-host.ts";
 
 export interface RegistryOptions {
   /** Where `<host>/hosts.toml` files are, first found first. */

@@ -1,11 +1,11 @@
 import type { Context } from "../lib/context.ts";
-import { parseChallenges } from "./challenge.ts";
-import { basicHeader, basicOf, type Credentials } from "./credentials.ts";
-import type { ProxySettings } from "./proxy.ts";
+import { parseChallenges } from "./auth/challenge.ts";
+import { fetchToken } from "./auth/token.ts";
+import { basicHeader, basicOf, type Credentials } from "./credentials/credentials.ts";
+import type { ProxySettings } from "./hosts/proxy.ts";
+import { type RegistryHost, repositoryOn } from "./hosts/registry-host.ts";
 import { errorOfResponse, redactUrl } from "./registry-error.ts";
-import { type RegistryHost, repositoryOn } from "./registry-host.ts";
 import { type Route, request } from "./request.ts";
-import { fetchToken } from "./token.ts";
 
 export interface GetOptions {
   readonly headers: Readonly<Record<string, string>>;

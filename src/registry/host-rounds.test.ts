@@ -2,9 +2,9 @@ import { expect, test } from "bun:test";
 import { silentLog } from "../lib/log.ts";
 import { HostClient } from "./host-client.ts";
 import { HostRounds } from "./host-rounds.ts";
-import { noProxy } from "./proxy.ts";
+import { noProxy } from "./hosts/proxy.ts";
+import { plainHost } from "./hosts/registry-host.ts";
 import { RegistryError, StalledError } from "./registry-error.ts";
-import { plainHost } from "./registry-host.ts";
 
 const ctx = { signal: new AbortController().signal, log: silentLog };
 const busy = new RegistryError("busy", 503);

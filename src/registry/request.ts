@@ -1,9 +1,9 @@
 import { getCACertificates } from "node:tls";
 import type { Context } from "../lib/context.ts";
-import { type ProxySettings, proxyFor } from "./proxy.ts";
-import { isLinkLocal } from "./realm.ts";
+import { isLinkLocal } from "./auth/realm.ts";
+import { type ProxySettings, proxyFor } from "./hosts/proxy.ts";
+import type { RegistryHost } from "./hosts/registry-host.ts";
 import { RegistryError, redactUrl, StalledError } from "./registry-error.ts";
-import type { RegistryHost } from "./registry-host.ts";
 import { tlsFailure } from "./tls-failure.ts";
 
 const maxRedirects = 10;

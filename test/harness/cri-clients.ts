@@ -1,7 +1,7 @@
 import { type Code, ConnectError, createClient, createRouterTransport } from "@connectrpc/connect";
+import { createInterceptor } from "../../src/cri/call/interceptor.ts";
+import { Readiness } from "../../src/cri/call/readiness.ts";
 import type { CriDeps } from "../../src/cri/deps.ts";
-import { createInterceptor } from "../../src/cri/interceptor.ts";
-import { Readiness } from "../../src/cri/readiness.ts";
 import { criRoutes } from "../../src/cri/services.ts";
 import { Health } from "../../src/gen/grpc/health/v1/health_pb.ts";
 import { ImageService, RuntimeService } from "../../src/gen/runtime/v1/api_pb.ts";

@@ -1,4 +1,4 @@
-import type { Output } from "../../src/cli/output.ts";
+import type { Output } from "../../src/cli/output/output.ts";
 import type { WindowSize } from "../../src/os/terminal.ts";
 
 export interface RecordedOutput {

@@ -8,7 +8,7 @@ import {
   type TransferOptions,
 } from "../../src/image/open.ts";
 import { silentLog } from "../../src/lib/log.ts";
-import { noProxy } from "../../src/registry/proxy.ts";
+import { noProxy } from "../../src/registry/hosts/proxy.ts";
 import { openVerifier } from "../../src/signature/verifier.ts";
 
 export interface TestImagesOptions

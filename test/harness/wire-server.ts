@@ -2,10 +2,10 @@
  * The wire side of the daemon in a process of its own: `wire-server.ts SOCKET`. The domain is plain maps. Writes
  * `ready` when it listens and one line for whatever would have ended the daemon.
  */
-import { createInterceptor } from "../../src/cri/interceptor.ts";
-import { Readiness } from "../../src/cri/readiness.ts";
+import { createInterceptor } from "../../src/cri/call/interceptor.ts";
+import { Readiness } from "../../src/cri/call/readiness.ts";
 import { criRoutes } from "../../src/cri/services.ts";
-import { listen } from "../../src/daemon/listen.ts";
+import { listen } from "../../src/daemon/listen/listen.ts";
 import { silentLog } from "../../src/lib/log.ts";
 import { image, openDomain, sandbox } from "./cri-domain.ts";
 

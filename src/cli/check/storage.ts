@@ -1,5 +1,5 @@
 import { dirname } from "node:path";
-import { formatSize } from "../format.ts";
+import { formatSize } from "../output/format.ts";
 import { type Finding, findingsOf } from "./finding.ts";
 import { mountOf, type Node } from "./node.ts";
 

@@ -8,8 +8,8 @@ import { thisNode } from "../check/node.ts";
 import { checkStorage } from "../check/storage.ts";
 import { defineCommand, outputOptions } from "../command.ts";
 import { exitCodes } from "../failure.ts";
-import { wantsJson } from "../list-output.ts";
-import { type Output, plain, type Style } from "../output.ts";
+import { wantsJson } from "../output/list-output.ts";
+import { type Output, plain, type Style } from "../output/output.ts";
 
 const styles = { ok: "green", warning: "yellow", missing: "red" } as const satisfies Record<
   Level,

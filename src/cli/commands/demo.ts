@@ -3,7 +3,7 @@ import { failedPrecondition } from "../../lib/errors.ts";
 import { defineCommand } from "../command.ts";
 import { runDemo } from "../demo/demo.ts";
 import { exitCodes } from "../failure.ts";
-import { formatElapsed } from "../format.ts";
+import { formatElapsed } from "../output/format.ts";
 
 export const demo = defineCommand({
   name: "demo",

@@ -1,10 +1,10 @@
 import { type DiskUsage, GetDiskUsageResponseSchema } from "../../gen/crib/admin/v1/admin_pb.ts";
 import { defineCommand, outputOptions } from "../command.ts";
 import { exitCodes } from "../failure.ts";
-import { formatSize } from "../format.ts";
-import { wantsJson, writeJson } from "../list-output.ts";
-import { plain } from "../output.ts";
-import { writeTable } from "../table.ts";
+import { formatSize } from "../output/format.ts";
+import { wantsJson, writeJson } from "../output/list-output.ts";
+import { plain } from "../output/output.ts";
+import { writeTable } from "../output/table.ts";
 
 export const df = defineCommand({
   name: "df",

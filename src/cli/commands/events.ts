@@ -1,9 +1,9 @@
 import * as pb from "../../gen/runtime/v1/api_pb.ts";
 import { AppError } from "../../lib/errors.ts";
 import { defineCommand, outputOptions } from "../command.ts";
-import { shortId } from "../format.ts";
-import { protoJson, wantsJson } from "../list-output.ts";
-import { plain } from "../output.ts";
+import { shortId } from "../output/format.ts";
+import { protoJson, wantsJson } from "../output/list-output.ts";
+import { plain } from "../output/output.ts";
 
 const names: Readonly<Record<pb.ContainerEventType, string>> = {
   [pb.ContainerEventType.CONTAINER_CREATED_EVENT]: "created",

@@ -1,10 +1,10 @@
 import { type Command, defineCommand } from "../command.ts";
 import { exitCodes, UsageError } from "../failure.ts";
+import { inspectImage } from "../image/inspect-image.ts";
+import { verifyStoredImages } from "../image/verify-images.ts";
 import { writeArchiveFile } from "../image-archive/archive-file.ts";
 import { importArchive } from "../image-archive/import.ts";
-import { inspectImage } from "../inspect-image.ts";
-import { plain } from "../output.ts";
-import { verifyStoredImages } from "../verify-images.ts";
+import { plain } from "../output/output.ts";
 
 const verbs = ["import", "export", "save", "inspect", "verify"] as const;
 

@@ -2,9 +2,9 @@ import { create } from "@bufbuild/protobuf";
 import * as pb from "../../gen/runtime/v1/api_pb.ts";
 import { defineCommand } from "../command.ts";
 import { exitCodes } from "../failure.ts";
-import { formatSize, shortId } from "../format.ts";
-import { writeImageTree } from "../image-tree.ts";
-import { listOptions, writeList } from "../list-output.ts";
+import { writeImageTree } from "../image/image-tree.ts";
+import { formatSize, shortId } from "../output/format.ts";
+import { listOptions, writeList } from "../output/list-output.ts";
 
 export const images = defineCommand({
   name: "images",

@@ -1,9 +1,9 @@
 import * as pb from "../../gen/runtime/v1/api_pb.ts";
 import { defineCommand, outputOptions } from "../command.ts";
 import { exitCodes } from "../failure.ts";
-import { wantsJson } from "../list-output.ts";
-import { writeTable } from "../table.ts";
-import { verboseJson } from "../verbose-json.ts";
+import { wantsJson } from "../output/list-output.ts";
+import { writeTable } from "../output/table.ts";
+import { verboseJson } from "../output/verbose-json.ts";
 
 export const info = defineCommand({
   name: "info",

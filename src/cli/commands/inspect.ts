@@ -4,9 +4,9 @@ import type { CriClient } from "../client.ts";
 import { defineCommand } from "../command.ts";
 import { exitCodes, UsageError } from "../failure.ts";
 import { findContainer, findPod } from "../find.ts";
-import { findImage } from "../image.ts";
-import { plain } from "../output.ts";
-import { verboseJson } from "../verbose-json.ts";
+import { findImage } from "../image/image.ts";
+import { plain } from "../output/output.ts";
+import { verboseJson } from "../output/verbose-json.ts";
 
 const kinds = ["container", "pod", "image"] as const;
 type Kind = (typeof kinds)[number];

@@ -4,9 +4,9 @@ import type { CriClient } from "../client.ts";
 import { defineCommand } from "../command.ts";
 import { exitCodes, UsageError } from "../failure.ts";
 import { getContainer } from "../find.ts";
-import { parseSince } from "../log-since.ts";
-import { plain } from "../output.ts";
-import { printLog } from "../print-log.ts";
+import { parseSince } from "../log/log-since.ts";
+import { printLog } from "../log/print-log.ts";
+import { plain } from "../output/output.ts";
 import { hasEnded } from "../wait.ts";
 
 export const logs = defineCommand({

@@ -1,9 +1,9 @@
 import { defineCommand } from "../command.ts";
 import { exitCodes, UsageError } from "../failure.ts";
-import { formatSize } from "../format.ts";
+import { pullImage } from "../image/pull-image.ts";
 import { packImages } from "../image-archive/pack.ts";
-import { plain } from "../output.ts";
-import { pullImage } from "../pull-image.ts";
+import { formatSize } from "../output/format.ts";
+import { plain } from "../output/output.ts";
 
 export const pack = defineCommand({
   name: "pack",

@@ -2,7 +2,7 @@ import { create } from "@bufbuild/protobuf";
 import * as pb from "../../gen/runtime/v1/api_pb.ts";
 import { defineCommand } from "../command.ts";
 import { exitCodes } from "../failure.ts";
-import { labelSelector, objectListOptions, writeNewestFirst } from "../newest-first.ts";
+import { labelSelector, objectListOptions, writeNewestFirst } from "../output/newest-first.ts";
 
 const stateNames: Readonly<Record<pb.PodSandboxState, string>> = {
   [pb.PodSandboxState.SANDBOX_READY]: "ready",

@@ -1,7 +1,7 @@
 import { abortable } from "../../lib/keyed-mutex.ts";
 import { defineCommand } from "../command.ts";
 import { UsageError } from "../failure.ts";
-import { plain } from "../output.ts";
+import { plain } from "../output/output.ts";
 import { type ForwardedPort, Forwarder } from "../streams/forwarder.ts";
 import { getTarget, targetOptions } from "../target.ts";
 

@@ -5,9 +5,9 @@ import type { CriClient } from "../client.ts";
 import { defineCommand } from "../command.ts";
 import { exitCodes } from "../failure.ts";
 import { findPod } from "../find.ts";
-import { shortId } from "../format.ts";
-import { labelSelector, objectListOptions, writeNewestFirst } from "../newest-first.ts";
-import { plain } from "../output.ts";
+import { shortId } from "../output/format.ts";
+import { labelSelector, objectListOptions, writeNewestFirst } from "../output/newest-first.ts";
+import { plain } from "../output/output.ts";
 
 const stateNames: Readonly<Record<pb.ContainerState, string>> = {
   [pb.ContainerState.CONTAINER_CREATED]: "created",

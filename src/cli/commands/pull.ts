@@ -1,7 +1,7 @@
 import { defineCommand } from "../command.ts";
-import { parseCredentials } from "../credentials.ts";
 import { exitCodes } from "../failure.ts";
-import { pullImage } from "../pull-image.ts";
+import { parseCredentials } from "../image/credentials.ts";
+import { pullImage } from "../image/pull-image.ts";
 
 export const pull = defineCommand({
   name: "pull",

@@ -1,7 +1,7 @@
 import { defineCommand, type ExplainedHost, outputOptions } from "../command.ts";
 import { exitCodes, UsageError } from "../failure.ts";
-import { wantsJson } from "../list-output.ts";
-import { type Output, plain } from "../output.ts";
+import { wantsJson } from "../output/list-output.ts";
+import { type Output, plain } from "../output/output.ts";
 
 export const registry = defineCommand({
   name: "registry",

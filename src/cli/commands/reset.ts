@@ -3,8 +3,8 @@ import { type CriClient, openCriClient, parseEndpoint } from "../client.ts";
 import { type CommandEnv, defineCommand, type NodeTools } from "../command.ts";
 import { confirm } from "../confirm.ts";
 import { describeFailure, exitCodes, failureKind } from "../failure.ts";
-import { plain } from "../output.ts";
-import { removePod, removeRunLogs } from "../remove-pod.ts";
+import { plain } from "../output/output.ts";
+import { removePod, removeRunLogs } from "../run/remove-pod.ts";
 
 export const reset = defineCommand({
   name: "reset",

@@ -4,8 +4,8 @@ import type { CriClient } from "../client.ts";
 import { defineCommand } from "../command.ts";
 import { eachOf } from "../each.ts";
 import { UsageError } from "../failure.ts";
-import { plain } from "../output.ts";
-import { removePod } from "../remove-pod.ts";
+import { plain } from "../output/output.ts";
+import { removePod } from "../run/remove-pod.ts";
 import { findTarget, targetOptions } from "../target.ts";
 
 export const rm = defineCommand({

@@ -3,8 +3,8 @@ import type { CriClient } from "../client.ts";
 import { defineCommand } from "../command.ts";
 import { eachOf } from "../each.ts";
 import { UsageError } from "../failure.ts";
-import { findImage } from "../image.ts";
-import { plain } from "../output.ts";
+import { findImage } from "../image/image.ts";
+import { plain } from "../output/output.ts";
 
 export const rmi = defineCommand({
   name: "rmi",

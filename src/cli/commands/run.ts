@@ -1,9 +1,9 @@
 import { defineCommand } from "../command.ts";
-import { parseCredentials } from "../credentials.ts";
 import { exitCodes, UsageError } from "../failure.ts";
+import { parseCredentials } from "../image/credentials.ts";
 import { requireTerminal } from "../input.ts";
-import { runAttached } from "../run-attached.ts";
-import { makeRunConfigs } from "../run-config.ts";
+import { runAttached } from "../run/run-attached.ts";
+import { makeRunConfigs } from "../run/run-config.ts";
 import {
   cpuPeriodUs,
   parseCpus,
@@ -14,8 +14,8 @@ import {
   parsePort,
   parseUser,
   parseVolume,
-} from "../run-options.ts";
-import { followPod, startPod } from "../run-pod.ts";
+} from "../run/run-options.ts";
+import { followPod, startPod } from "../run/run-pod.ts";
 
 export const run = defineCommand({
   name: "run",

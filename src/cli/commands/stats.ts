@@ -4,9 +4,9 @@ import * as pb from "../../gen/runtime/v1/api_pb.ts";
 import type { CriClient } from "../client.ts";
 import { type CommandEnv, defineCommand, outputOptions } from "../command.ts";
 import { exitCodes } from "../failure.ts";
-import { wantsJson, writeJson } from "../list-output.ts";
-import { Repaint } from "../repaint.ts";
-import { StatsTable } from "../stats-table.ts";
+import { wantsJson, writeJson } from "../output/list-output.ts";
+import { Repaint } from "../output/repaint.ts";
+import { StatsTable } from "../output/stats-table.ts";
 import { getTarget, type Target, type TargetKinds, targetOptions } from "../target.ts";
 
 const intervalMs = 2000;

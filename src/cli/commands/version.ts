@@ -1,8 +1,8 @@
 import { version as cribVersion, parts } from "../../version.ts";
 import { defineCommand, outputOptions } from "../command.ts";
 import { exitCodes, failureKind } from "../failure.ts";
-import { wantsJson } from "../list-output.ts";
-import { writeTable } from "../table.ts";
+import { wantsJson } from "../output/list-output.ts";
+import { writeTable } from "../output/table.ts";
 
 export const version = defineCommand({
   name: "version",

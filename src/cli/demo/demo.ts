@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { describe, failedPrecondition } from "../../lib/errors.ts";
 import { openCriClient } from "../client.ts";
 import type { CommandEnv } from "../command.ts";
-import { formatSize } from "../format.ts";
+import { formatSize } from "../output/format.ts";
 import { eventually, startDaemon } from "./daemon-process.ts";
 import { endMonitors } from "./monitors.ts";
 import { type Narrator, narrate } from "./narrator.ts";

@@ -1,6 +1,6 @@
-import { formatElapsed } from "../format.ts";
-import { type Output, plain } from "../output.ts";
-import { startProgress } from "../progress.ts";
+import { formatElapsed } from "../output/format.ts";
+import { type Output, plain } from "../output/output.ts";
+import { startProgress } from "../output/progress.ts";
 
 /** Tells a person step by step what happens, how long it took and what came of it. */
 export interface Narrator {

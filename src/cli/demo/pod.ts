@@ -1,6 +1,6 @@
 import { create } from "@bufbuild/protobuf";
 import * as pb from "../../gen/runtime/v1/api_pb.ts";
-import type { RunConfigs } from "../run-config.ts";
+import type { RunConfigs } from "../run/run-config.ts";
 
 export const demoImage = "crib.local/demo:1";
 export const demoPort = 8080;

@@ -6,9 +6,9 @@ import * as pb from "../../gen/crib/admin/v1/admin_pb.ts";
 import type { CriClient } from "../client.ts";
 import type { CommandEnv } from "../command.ts";
 import { UsageError } from "../failure.ts";
-import { formatSize } from "../format.ts";
-import { plain } from "../output.ts";
-import { startProgress } from "../progress.ts";
+import { formatSize } from "../output/format.ts";
+import { plain } from "../output/output.ts";
+import { startProgress } from "../output/progress.ts";
 
 export interface ArchiveRequest {
   /** `-` is stdout. */

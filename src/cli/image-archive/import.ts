@@ -5,9 +5,9 @@ import type * as pb from "../../gen/crib/admin/v1/admin_pb.ts";
 import { notFound } from "../../lib/errors.ts";
 import type { CriClient } from "../client.ts";
 import type { CommandEnv } from "../command.ts";
-import { shortId } from "../format.ts";
-import { plain } from "../output.ts";
-import { startProgress } from "../progress.ts";
+import { shortId } from "../output/format.ts";
+import { plain } from "../output/output.ts";
+import { startProgress } from "../output/progress.ts";
 
 type Request = MessageInitShape<typeof pb.ImportImagesRequestSchema>;
 

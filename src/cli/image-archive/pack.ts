@@ -3,9 +3,9 @@ import { imagesTrailer, readLayout, type Section } from "../../executable/layout
 import { failedPrecondition } from "../../lib/errors.ts";
 import type { CriClient } from "../client.ts";
 import type { CommandEnv } from "../command.ts";
-import { formatSize } from "../format.ts";
-import { plain } from "../output.ts";
-import { startProgress } from "../progress.ts";
+import { formatSize } from "../output/format.ts";
+import { plain } from "../output/output.ts";
+import { startProgress } from "../output/progress.ts";
 import { readArchive } from "./archive-file.ts";
 
 export interface PackRequest {

@@ -1,7 +1,7 @@
 import { asObject, parseJson } from "../../lib/json.ts";
 import type { CriClient } from "../client.ts";
 import type { CommandEnv } from "../command.ts";
-import { shortId } from "../format.ts";
+import { shortId } from "../output/format.ts";
 import type { DetachKeys } from "./detach-keys.ts";
 import { type TalkEnd, talk } from "./talk.ts";
 

@@ -2,7 +2,7 @@ import { AppError } from "../../lib/errors.ts";
 import { abortable } from "../../lib/keyed-mutex.ts";
 import type { ByteChannel } from "../../spdy/byte-channel.ts";
 import type { SpdyStream } from "../../spdy/stream.ts";
-import { plain } from "../output.ts";
+import { plain } from "../output/output.ts";
 import { dialStream } from "./dial.ts";
 import { readErrorStream, readStream } from "./read.ts";
 

@@ -2,9 +2,9 @@ import { create } from "@bufbuild/protobuf";
 import type { ServiceImpl } from "@connectrpc/connect";
 import * as pb from "../../gen/runtime/v1/api_pb.ts";
 import type { Context } from "../../lib/context.ts";
+import { contextOf } from "../call/interceptor.ts";
 import type { CriDeps } from "../deps.ts";
-import { type EncodedItem, encodeItem, fillList, inBatches } from "../encoded.ts";
-import { contextOf } from "../interceptor.ts";
+import { type EncodedItem, encodeItem, fillList, inBatches } from "../message/encoded.ts";
 import { metricDescriptors, toPodMetrics } from "./pod-message.ts";
 
 type Methods = Pick<

@@ -1,5 +1,5 @@
 import type { Context } from "../../lib/context.ts";
-import type { RegistryHost } from "../../registry/registry-host.ts";
+import type { RegistryHost } from "../../registry/hosts/registry-host.ts";
 
 const probeMs = 1000;
 const freshMs = 30_000;

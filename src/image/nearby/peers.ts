@@ -7,7 +7,7 @@ import { maxImageConfigBytes } from "../../oci/image-config.ts";
 import { type Manifest, maxManifestBytes } from "../../oci/manifest.ts";
 import { type Reference, repoDigest, repoTag } from "../../oci/reference.ts";
 import { openRepositoryOn, type RemoteManifest, type Repository } from "../../registry/client.ts";
-import { apiUrl, plainHost, type RegistryHost } from "../../registry/registry-host.ts";
+import { apiUrl, plainHost, type RegistryHost } from "../../registry/hosts/registry-host.ts";
 import type { ImageDeps } from "../deps.ts";
 import { registrySource } from "../fetch/registry-source.ts";
 import { type ImageId, imageIdOf } from "../image.ts";

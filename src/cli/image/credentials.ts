@@ -1,0 +1,14 @@
+import { UsageError } from "../failure.ts";
+
+export interface Credentials {
+  readonly username: string;
+  readonly password: string;
+}
+
+/** `USER:PASS`. The error does not repeat what was given. */
+export function parseCredentials(text: string | undefined): Credentials | undefined {
+  if (text === undefined) return undefined;
+  const colon = text.indexOf(":");
+  if (colon < 1) throw new UsageError("credentials: not USER:PASS");
+  return { username: text.slice(0, colon), password: text.slice(colon + 1) };
+}

@@ -1,0 +1,24 @@
+import type { CommandEnv } from "../command.ts";
+import { type ReadLogOptions, readLog } from "./log-file.ts";
+
+/** Writes a container's log as the container wrote it: its stdout to stdout, its stderr to stderr. */
+export async function printLog(
+  env: CommandEnv,
+  path: string,
+  options: ReadLogOptions & {
+    readonly timestamps?: boolean;
+    /** Nothing before this moment, in milliseconds. */
+    readonly since?: number | undefined;
+  },
+): Promise<void> {
+  const isInside = { stdout: false, stderr: false };
+  const { since = Number.NEGATIVE_INFINITY } = options;
+  for await (const { stream, isPartial, content, time } of readLog(path, options)) {
+    if (Date.parse(time) < since) continue;
+    const stamp = options.timestamps && !isInside[stream] ? `${time} ` : "";
+    const bytes = Buffer.concat([Buffer.from(stamp), content, Buffer.from(isPartial ? "" : "\n")]);
+    if (stream === "stdout") env.out.write(bytes);
+    else env.out.writeError(bytes);
+    isInside[stream] = isPartial;
+  }
+}

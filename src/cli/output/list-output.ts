@@ -1,0 +1,55 @@
+import { type DescMessage, type MessageShape, toJson } from "@bufbuild/protobuf";
+import type { OptionSpecs } from "../args.ts";
+import { outputOptions } from "../command.ts";
+import { UsageError } from "../failure.ts";
+import type { Output } from "./output.ts";
+import { writeTable } from "./table.ts";
+
+/** What commands that list things take. */
+export const listOptions = {
+  ...outputOptions,
+  quiet: { kind: "flag", short: "q", help: "ids only, one a line" },
+  "no-trunc": { kind: "flag", help: "whole ids" },
+} as const satisfies OptionSpecs;
+
+export interface ListForm {
+  readonly output: string | undefined;
+  readonly quiet: boolean;
+}
+
+/** `-o json`: the proto's own JSON, with every field, so that scripts can rely on it. */
+export function writeJson<D extends DescMessage>(
+  out: Output,
+  schema: D,
+  message: MessageShape<D>,
+): void {
+  out.write(`${JSON.stringify(protoJson(schema, message), null, 2)}\n`);
+}
+
+export function protoJson<D extends DescMessage>(schema: D, message: MessageShape<D>) {
+  return toJson(schema, message, { alwaysEmitImplicit: true });
+}
+
+/** Whether `-o json` was asked for. */
+export function wantsJson(output: string | undefined): boolean {
+  if (output === undefined || output === "table") return false;
+  if (output === "json") return true;
+  throw new UsageError(`output "${output}": neither table nor json`);
+}
+
+/** Writes one list in the form that was asked for. */
+export function writeList<D extends DescMessage>(
+  out: Output,
+  form: ListForm,
+  list: {
+    readonly schema: D;
+    readonly message: MessageShape<D>;
+    readonly ids: readonly string[];
+    readonly header: readonly string[];
+    readonly rows: readonly (readonly string[])[];
+  },
+): void {
+  if (wantsJson(form.output)) writeJson(out, list.schema, list.message);
+  else if (form.quiet) out.write(list.ids.map((id) => `${id}\n`).join(""));
+  else writeTable(out, list.header, list.rows);
+}

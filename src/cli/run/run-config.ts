@@ -1,0 +1,136 @@
+import { randomUUID } from "node:crypto";
+import { create, type MessageInitShape } from "@bufbuild/protobuf";
+import * as pb from "../../gen/runtime/v1/api_pb.ts";
+import { UsageError } from "../failure.ts";
+import type { RunUser } from "./run-options.ts";
+
+/** On the pods and containers that `crib run` makes. */
+export const runLabel = "crib.local/run";
+
+const logRoot = "/var/log/crib";
+
+/** Where the logs of a pod of `crib run` are; `undefined` for a uid that `crib run` cannot have made. */
+export function runLogDirectory(uid: string | undefined): string | undefined {
+  return uid !== undefined && /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/.test(uid)
+    ? `${logRoot}/${uid}`
+    : undefined;
+}
+
+/** What `crib run` was asked for, parsed. */
+export interface RunRequest {
+  readonly image: string;
+  readonly args: readonly string[];
+  readonly entrypoint: string | undefined;
+  readonly name: string | undefined;
+  readonly namespace: string;
+  /** stdin is open: until its one client leaves, or as long as the container lives. */
+  readonly stdin: "none" | "once" | "open";
+  readonly tty: boolean;
+  readonly hostNetwork: boolean;
+  readonly hostPid: boolean;
+  readonly privileged: boolean;
+  readonly hostname: string | undefined;
+  readonly readOnly: boolean;
+  readonly capabilities: { readonly add: readonly string[]; readonly drop: readonly string[] };
+  readonly devices: readonly MessageInitShape<typeof pb.DeviceSchema>[];
+  readonly workingDir: string | undefined;
+  readonly envs: readonly MessageInitShape<typeof pb.KeyValueSchema>[];
+  readonly mounts: readonly MessageInitShape<typeof pb.MountSchema>[];
+  readonly ports: readonly MessageInitShape<typeof pb.PortMappingSchema>[];
+  readonly labels: Readonly<Record<string, string>>;
+  readonly user: RunUser;
+  readonly resources: MessageInitShape<typeof pb.LinuxContainerResourcesSchema>;
+}
+
+export interface RunConfigs {
+  readonly sandbox: pb.PodSandboxConfig;
+  readonly container: pb.ContainerConfig;
+}
+
+/** The pod and its one container, both called alike, as a kubelet would describe them. */
+export function makeRunConfigs(request: RunRequest): RunConfigs {
+  const name = request.name ?? inventName(request.image);
+  if (!/^[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?$/.test(name)) {
+    throw new UsageError(`--name ${name}: not lower-case letters, digits, "-" and "."`);
+  }
+  const uid = randomUUID();
+  const labels = { ...request.labels, [runLabel]: name };
+  const { NODE, POD, CONTAINER } = pb.NamespaceMode;
+  const namespaceOptions = {
+    network: request.hostNetwork ? NODE : POD,
+    pid: request.hostPid ? NODE : CONTAINER,
+    ipc: POD,
+  };
+  const sandbox = create(pb.PodSandboxConfigSchema, {
+    metadata: { name, uid, namespace: request.namespace, attempt: 0 },
+    // The node's name stays in the node's network: sharing it, the pod may not change it.
+    hostname: request.hostNetwork ? "" : (request.hostname ?? name),
+    logDirectory: `${logRoot}/${uid}`,
+    portMappings: [...request.ports],
+    labels,
+    linux: { securityContext: { namespaceOptions, privileged: request.privileged } },
+  });
+  const container = create(pb.ContainerConfigSchema, {
+    metadata: { name, attempt: 0 },
+    image: { image: request.image, userSpecifiedImage: request.image },
+    command: request.entrypoint === undefined ? [] : [request.entrypoint],
+    args: [...request.args],
+    workingDir: request.workingDir ?? "",
+    envs: [...request.envs],
+    mounts: [...request.mounts],
+    devices: [...request.devices],
+    labels,
+    stdin: request.stdin !== "none",
+    stdinOnce: request.stdin === "once",
+    tty: request.tty,
+    logPath: `${name}/0.log`,
+    linux: {
+      resources: request.resources,
+      securityContext: {
+        namespaceOptions,
+        privileged: request.privileged,
+        readonlyRootfs: request.readOnly,
+        capabilities: {
+          addCapabilities: [...request.capabilities.add],
+          dropCapabilities: [...request.capabilities.drop],
+        },
+        ...request.user,
+        ...(request.privileged ? {} : confined),
+      },
+    },
+  });
+  return { sandbox, container };
+}
+
+const seccomp = { profileType: pb.SecurityProfile_ProfileType.RuntimeDefault };
+
+/** What a kubelet masks and makes read-only in every container that is not privileged (ProcMount Default). */
+const confined = {
+  seccomp,
+  maskedPaths: [
+    "/proc/asound",
+    "/proc/acpi",
+    "/proc/interrupts",
+    "/proc/kcore",
+    "/proc/keys",
+    "/proc/latency_stats",
+    "/proc/timer_list",
+    "/proc/timer_stats",
+    "/proc/sched_debug",
+    "/proc/scsi",
+    "/sys/firmware",
+    "/sys/devices/virtual/powercap",
+  ],
+  readonlyPaths: ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"],
+};
+
+/** `docker.io/library/alpine:3` becomes `alpine-1f2e3d`. */
+function inventName(image: string): string {
+  const last = image.replace(/@.*$/, "").split("/").at(-1) ?? "";
+  const base = last
+    .replace(/:.*$/, "")
+    .toLowerCase()
+    .replace(/[^a-z0-9]+/g, "-");
+  const trimmed = base.replace(/^-+|-+$/g, "").slice(0, 40) || "pod";
+  return `${trimmed}-${randomUUID().slice(0, 6)}`;
+}

@@ -1,0 +1,107 @@
+import { describe, expect, test } from "bun:test";
+import * as pb from "../../gen/runtime/v1/api_pb.ts";
+import { makeRunConfigs, type RunRequest, runLogDirectory } from "./run-config.ts";
+import {
+  parseCpus,
+  parseEnv,
+  parseMemory,
+  parsePort,
+  parseUser,
+  parseVolume,
+} from "./run-options.ts";
+
+describe("options of crib run", () => {
+  test("parsePort()", () => {
+    expect(parsePort("8080:80")).toMatchObject({ hostPort: 8080, containerPort: 80, hostIp: "" });
+    expect(parsePort("[::1]:53:53/udp")).toMatchObject({
+      hostIp: "::1",
+      protocol: pb.Protocol.UDP,
+    });
+    for (const text of ["80", "0:80", "80:65536", "x:80:80", "80:80/icmp", "80:80:80"]) {
+      expect(() => parsePort(text)).toThrow("--publish");
+    }
+  });
+
+  test("parseVolume()", () => {
+    expect(parseVolume("/a/../b:/c:ro")).toMatchObject({ hostPath: "/b", readonly: true });
+    for (const text of ["a:/b", "/a", "/a:b", "/a:/b:rx", "/a:/b:ro:x"]) {
+      expect(() => parseVolume(text)).toThrow("--volume");
+    }
+  });
+
+  test("parseEnv()", () => {
+    expect(parseEnv("A=b=c", {})).toEqual({ key: "A", value: Buffer.from("b=c") });
+    expect(parseEnv("A", { A: "here" })).toEqual({ key: "A", value: Buffer.from("here") });
+    expect(() => parseEnv("A", {})).toThrow("not set here");
+    expect(() => parseEnv("=x", {})).toThrow("not NAME=VALUE");
+  });
+
+  test("parseMemory() and parseCpus()", () => {
+    expect([parseMemory("64m"), parseMemory("1GiB"), parseMemory("4096")]).toEqual([
+      64n << 20n,
+      1n << 30n,
+      4096n,
+    ]);
+    expect([parseCpus("0.5"), parseCpus("2")]).toEqual([50_000n, 200_000n]);
+    for (const text of ["", "0", "-1", "1x", "999999999999999t"]) {
+      expect(() => parseMemory(text)).toThrow("--memory");
+    }
+    for (const text of ["", "0", "1e3", "0.001"]) expect(() => parseCpus(text)).toThrow("--cpus");
+  });
+
+  test("parseUser()", () => {
+    expect(parseUser("1000:5")).toEqual({
+      runAsUser: { value: 1000n },
+      runAsGroup: { value: 5n },
+    });
+    expect(parseUser("www-data")).toEqual({ runAsUsername: "www-data" });
+    expect(() => parseUser("a:b")).toThrow("--user");
+  });
+});
+
+const request: RunRequest = {
+  image: "docker.io/library/Alpine_Linux:3@sha256:00",
+  args: ["uname"],
+  entrypoint: undefined,
+  name: undefined,
+  namespace: "default",
+  stdin: "none",
+  tty: false,
+  hostNetwork: false,
+  hostPid: false,
+  privileged: false,
+  hostname: undefined,
+  readOnly: false,
+  capabilities: { add: [], drop: [] },
+  devices: [],
+  workingDir: undefined,
+  envs: [],
+  mounts: [],
+  ports: [],
+  labels: {},
+  user: {},
+  resources: {},
+};
+
+describe("makeRunConfigs()", () => {
+  test("invents a valid name, and confines what is not privileged", () => {
+    const { sandbox, container } = makeRunConfigs(request);
+    expect(sandbox.metadata?.name).toMatch(/^alpine-linux-[0-9a-f]{6}$/);
+    expect(sandbox.logDirectory).toBe(runLogDirectory(sandbox.metadata?.uid) ?? "");
+    expect(container.linux?.securityContext?.readonlyPaths).toContain("/proc/sys");
+    const { container: free } = makeRunConfigs({ ...request, privileged: true });
+    expect(free.linux?.securityContext?.maskedPaths).toEqual([]);
+  });
+
+  test("refuses a name that is none", () => {
+    for (const name of ["", "A", "-a", "a/b", "a".repeat(64)]) {
+      expect(() => makeRunConfigs({ ...request, name })).toThrow("--name");
+    }
+  });
+});
+
+test("runLogDirectory() names no other directory, whatever the uid", () => {
+  for (const uid of [undefined, "", "..", "../../etc", "demo"]) {
+    expect(runLogDirectory(uid)).toBeUndefined();
+  }
+});

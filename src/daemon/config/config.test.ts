@@ -1,0 +1,165 @@
+import { expect, test } from "bun:test";
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { tempDir } from "../../../test/harness/temp-dir.ts";
+import { loadConfig } from "./config.ts";
+import { parseConfig } from "./config-file.ts";
+import { configDefaultText } from "./config-text.ts";
+
+const defaults = parseConfig("", "empty");
+
+function withFile<T>(content: string, use: (path: string) => T): T {
+  using temp = tempDir();
+  const dir = temp.path;
+  const file = join(dir, "config.toml");
+  writeFileSync(file, content);
+  return use(file);
+}
+
+test("configDefaultText() parses to the defaults, commented and uncommented", () => {
+  const text = configDefaultText();
+  expect(parseConfig(text, "default")).toEqual(defaults);
+  const uncommented = text.replace(/^#(?! )/gm, "");
+  expect(parseConfig(uncommented, "default")).toEqual(defaults);
+  const assignments = uncommented.split("\n").filter((line) => / = /.test(line) && line[0] !== "#");
+  expect(assignments.length).toBeGreaterThan(15);
+});
+
+test("configDefaultText() has no line without a comment sign", () => {
+  for (const line of configDefaultText().split("\n")) expect(line).toMatch(/^(#.*)?$/);
+});
+
+test("parseConfig() reads every kind of value", () => {
+  const config = parseConfig(
+    `listen = "unix:///tmp/x.sock"
+[log]
+level = "debug"
+[images]
+pinned = ["a", "b/*"]
+max_parallel_downloads = 7
+[runtime.handlers.youki]
+path = "/usr/bin/youki"
+[runtime]
+default_handler = "youki"
+`,
+    "f",
+  );
+  expect(config.listen).toBe("unix:///tmp/x.sock");
+  expect(config.log).toEqual({ level: "debug", format: "auto" });
+  expect(config.images.pinned).toEqual(["a", "b/*"]);
+  expect(config.images.maxParallelDownloads).toBe(7);
+  expect(config.runtime.defaultHandler).toBe("youki");
+  expect(config.runtime.handlers["youki"]).toEqual({ type: "oci", path: "/usr/bin/youki" });
+  expect(Object.keys(config.runtime.handlers).sort()).toEqual(["crun", "runc", "youki"]);
+});
+
+const refused: readonly [text: string, message: string][] = [
+  ["\n\nrot = 1\n", "f:3: rot: unknown key"],
+  ["# x\n[log]\n\nlevel = 'loud'\n", "f:4: log.level: expected one of debug, info, warn, error"],
+  ["root = 'var'", "f:1: root: expected an absolute path"],
+  ["root = '/var/../etc'", "f:1: root: expected an absolute path"],
+  ["root = 3", "f:1: root: expected an absolute path"],
+  ["listen = 'tcp://0.0.0.0:1'", "f:1: listen: expected unix:// and an absolute path"],
+  [
+    `listen = 'unix:///${"x".repeat(107)}'`,
+    "f:1: listen: expected a socket path of at most 107 bytes",
+  ],
+  [
+    "[network]\nconf_dirs = [\n '/a',\n 'b',\n]\n",
+    "f:2: network.conf_dirs: expected a list of absolute paths",
+  ],
+  [
+    "[images]\nimport_registries = ['https://reg.site']",
+    "f:2: images.import_registries: expected a list of registries, host[:port][/path]",
+  ],
+  ["log = 1", "f:1: log: expected a table"],
+  [
+    "[images]\nmax_parallel_downloads = 0",
+    "f:2: images.max_parallel_downloads: expected a whole number from 1 to 32",
+  ],
+  [
+    "[images]\nmax_parallel_downloads = 1.5",
+    "f:2: images.max_parallel_downloads: expected a whole number from 1 to 32",
+  ],
+  [
+    "[runtime]\ndefault_handler = 'kata'",
+    "f:2: runtime.default_handler: no such handler in runtime.handlers",
+  ],
+  [
+    "[runtime.handlers.youki]\ntype = 'oci'",
+    "f:1: runtime.handlers.youki: path is missing: nothing of that name is embedded",
+  ],
+  ["[runtime.handlers.runc]\n\nbinary = 'x'", "f:3: runtime.handlers.runc.binary: unknown key"],
+  [
+    '[runtime.handlers."../x"]\npath = "/x"',
+    "f:1: runtime.handlers.../x: expected a name of lower-case letters, digits, - and .",
+  ],
+  ["[__proto__]\nx = 1", "f:1: __proto__: unknown key"],
+  ["[constructor]\nx = 1", "f:1: constructor: unknown key"],
+  ["a = [\n1,\n2\n]\nroot = = 1", "f:5: Expected a value but found '='"],
+  ["root = '/a'\nroot = '/b'", "f:2: Cannot redefine key 'root'"],
+  ["x".repeat(65 * 1024), "f: over 65536 bytes"],
+];
+
+for (const [text, message] of refused) {
+  test(`parseConfig() refuses ${JSON.stringify(text.slice(0, 50))}`, () => {
+    expect(() => parseConfig(text, "f")).toThrow(message);
+  });
+}
+
+test("loadConfig() takes flags over the file over the defaults", () => {
+  withFile('root = "/data"\nstate = "/run/x"\n', (file) => {
+    const env = { CRIB_PAYLOAD: "/p", NOTIFY_SOCKET: "@n" };
+    const config = loadConfig(["--config", file, "--root", "/other"], env);
+    expect(config.root).toBe("/other");
+    expect(config.state).toBe("/run/x");
+    expect(config.listen).toBe("unix:///run/x/crib.sock");
+    expect(config.socket).toBe("/run/x/crib.sock");
+    expect(config.payload).toBe("/p");
+    expect(config.notifySocket).toBe("@n");
+    expect(Object.isFrozen(config)).toBe(true);
+    expect(Object.isFrozen(config.images.pinned)).toBe(true);
+  });
+});
+
+test("loadConfig() checks flags as it checks the file", () => {
+  withFile("", (file) => {
+    expect(() => loadConfig(["--config", file, "--root", "relative"], {})).toThrow(
+      "command line: root: expected an absolute path",
+    );
+    expect(() => loadConfig(["--nonsense"], {})).toThrow("command line");
+    expect(() => loadConfig(["--config", `${file}.absent`], {})).toThrow(`read ${file}.absent`);
+    expect(loadConfig(["--config", file, "--log-level", "debug"], {}).log.level).toBe("debug");
+  });
+});
+
+test("streaming.address is one address of the node, and a port", () => {
+  for (const address of ["127.0.0.1:0", "[::1]:10010", "10.1.2.3:65535"]) {
+    expect(parseConfig(`streaming.address = "${address}"`, "f").streaming.address).toBe(address);
+  }
+  for (const address of [
+    "",
+    "localhost:0",
+    "0.0.0.0:0",
+    "[::]:0",
+    "::1:0",
+    "127.0.0.1",
+    "1.2.3.4:65536",
+  ]) {
+    expect(() => parseConfig(`streaming.address = "${address}"`, "f")).toThrow(/IP address/);
+  }
+});
+
+test("loadConfig() takes proxies from the environment where the file says nothing, and out of it", () => {
+  const env = {
+    HTTP_PROXY: "http://p:1",
+    https_proxy: "http://s:2",
+    NO_PROXY: "a.test,,10.0.0.0/8",
+  };
+  expect(loadConfig([], env).proxy).toEqual({
+    http: "http://p:1",
+    https: "http://s:2",
+    none: ["a.test", "10.0.0.0/8"],
+  });
+  expect(env).toEqual({} as never);
+});

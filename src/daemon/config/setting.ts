@@ -1,0 +1,171 @@
+import { isIP } from "node:net";
+import { isRegistryPrefix } from "../../image/archive/import-names.ts";
+import { logLevels } from "../../lib/log.ts";
+
+/** One value of the configuration file: what it is when absent, how it is read, and what people read about it. */
+export interface Setting<T> {
+  readonly kind: "setting";
+  readonly default: T;
+  /** The value, or a message that says what is expected. */
+  readonly read: (value: unknown) => T | Refusal;
+  readonly doc: string;
+}
+
+/** A table whose keys the user chooses: each is a name with these settings. */
+export interface NamedTable<Entry extends SettingTable> {
+  readonly kind: "named";
+  readonly entry: Entry;
+  /** Names that are there without being written. */
+  readonly builtin: readonly string[];
+  readonly doc: string;
+}
+
+export interface SettingTable {
+  readonly [key: string]: Setting<unknown> | NamedTable<SettingTable> | SettingTable;
+}
+
+/** What a table of settings becomes when read. */
+export type Values<Table> = {
+  readonly [Key in keyof Table]: Table[Key] extends Setting<infer T>
+    ? T
+    : Table[Key] extends NamedTable<infer Entry>
+      ? Readonly<Record<string, Values<Entry>>>
+      : Values<Table[Key]>;
+};
+
+export class Refusal {
+  readonly expected: string;
+
+  constructor(expected: string) {
+    this.expected = expected;
+  }
+}
+
+function setting<T>(fallback: T, doc: string, read: (value: unknown) => T | Refusal): Setting<T> {
+  return { kind: "setting", default: fallback, read, doc };
+}
+
+const maxTextLength = 4096;
+
+function isPlainText(value: unknown): value is string {
+  return typeof value === "string" && value.length <= maxTextLength && !/\p{Cc}/u.test(value);
+}
+
+function isAbsolutePath(value: unknown): value is string {
+  return isPlainText(value) && value.startsWith("/") && !value.split("/").includes("..");
+}
+
+export function text(fallback: string, doc: string): Setting<string> {
+  return setting(fallback, doc, (value) =>
+    isPlainText(value) ? value : new Refusal("a string of one line"),
+  );
+}
+
+/** An absolute path; where `fallback` is empty, an empty one too. */
+export function path(fallback: string, doc: string): Setting<string> {
+  return setting(fallback, doc, (value) =>
+    isAbsolutePath(value) || (value === "" && fallback === "")
+      ? value
+      : new Refusal("an absolute path"),
+  );
+}
+
+export function paths(fallback: readonly string[], doc: string): Setting<readonly string[]> {
+  return setting(fallback, doc, (value) =>
+    Array.isArray(value) && value.length <= 100 && value.every(isAbsolutePath)
+      ? value
+      : new Refusal("a list of absolute paths"),
+  );
+}
+
+export function texts(fallback: readonly string[], doc: string): Setting<readonly string[]> {
+  return setting(fallback, doc, (value) =>
+    Array.isArray(value) && value.length <= 1000 && value.every(isPlainText)
+      ? value
+      : new Refusal("a list of strings"),
+  );
+}
+
+export function registries(doc: string): Setting<readonly string[]> {
+  return setting([], doc, (value) =>
+    Array.isArray(value) && value.length <= 100 && value.every(isRegistry)
+      ? value
+      : new Refusal("a list of registries, host[:port][/path]"),
+  );
+}
+
+function isRegistry(value: unknown): boolean {
+  return typeof value === "string" && isRegistryPrefix(value);
+}
+
+export function integer(
+  fallback: number,
+  range: readonly [least: number, most: number],
+  doc: string,
+): Setting<number> {
+  const [least, most] = range;
+  return setting(fallback, doc, (value) =>
+    typeof value === "number" && Number.isSafeInteger(value) && value >= least && value <= most
+      ? value
+      : new Refusal(`a whole number from ${least} to ${most}`),
+  );
+}
+
+export function flag(fallback: boolean, doc: string): Setting<boolean> {
+  return setting(fallback, doc, (value) =>
+    typeof value === "boolean" ? value : new Refusal("true or false"),
+  );
+}
+
+export function choice<const T extends string>(
+  fallback: T,
+  choices: readonly T[],
+  doc: string,
+): Setting<T> {
+  return setting(fallback, `${doc} One of ${choices.join(", ")}.`, (value) =>
+    choices.includes(value as T) ? (value as T) : new Refusal(`one of ${choices.join(", ")}`),
+  );
+}
+
+// sun_path of sockaddr_un holds 107 bytes and a NUL.
+const maxSocketPathBytes = 107;
+
+/** `unix:///path`, or empty where the default is. */
+export function unixAddress(fallback: string, doc: string): Setting<string> {
+  return setting(fallback, doc, (value) => {
+    if (value === "" && fallback === "") return value;
+    const socket = isPlainText(value) && value.startsWith("unix://") ? value.slice(7) : "";
+    if (!isAbsolutePath(socket)) return new Refusal("unix:// and an absolute path");
+    if (Buffer.byteLength(socket) > maxSocketPathBytes) {
+      return new Refusal(`a socket path of at most ${maxSocketPathBytes} bytes`);
+    }
+    return `unix://${socket}`;
+  });
+}
+
+/** An IP address of this node and a port: `127.0.0.1:0`, `[::1]:10010`. Not all addresses at once: a URL needs one. */
+export function socketAddress(fallback: string, doc: string): Setting<string> {
+  return setting(fallback, doc, (value) => {
+    const [, host = "", port = ""] =
+      /^(?:\[([0-9a-f:]+)\]|([0-9.]+)):(\d{1,5})$/i
+        .exec(isPlainText(value) ? value : "")
+        ?.filter(Boolean) ?? [];
+    const isOne = isIP(host) !== 0 && host !== "0.0.0.0" && !/^[0:]+$/.test(host);
+    return isOne && Number(port) <= 65535 ? `${value}` : new Refusal("an IP address and a port");
+  });
+}
+
+/** `address:port`, where the address may be 0.0.0.0 or [::]; empty is nowhere. */
+export function listenAddress(doc: string): Setting<string> {
+  return setting("", doc, (value) => {
+    if (value === "") return value;
+    const [, host = "", port = ""] =
+      /^(?:\[([0-9a-f:]+)\]|([0-9.]+)):(\d{1,5})$/i
+        .exec(isPlainText(value) ? value : "")
+        ?.filter(Boolean) ?? [];
+    const isAddress = isIP(host) !== 0 && Number(port) <= 65535;
+    return isAddress ? `${value}` : new Refusal("an IP address and a port");
+  });
+}
+
+export const logLevel = choice("info", logLevels, "The least important lines to write.");

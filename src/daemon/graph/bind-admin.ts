@@ -1,0 +1,45 @@
+import { statfsSync } from "node:fs";
+import type { AdminDeps } from "../../admin/deps.ts";
+import { imagesOf } from "../../container/container.ts";
+import { exportImages } from "../../image/archive/export.ts";
+import { importArchive } from "../../image/archive/import.ts";
+import { importStream } from "../../image/archive/import-stream.ts";
+import { filesystemUsage } from "../../image/filesystem-usage.ts";
+import { listLayeredImages, unusedBytes } from "../../image/layered-image.ts";
+import { pullImage } from "../../image/pull.ts";
+import { verifyImages } from "../../image/verify.ts";
+import { parseReference } from "../../oci/reference.ts";
+import type { Domain } from "./bind-cri.ts";
+
+/** The operations as the admin service calls them. */
+export function bindAdmin({
+  config,
+  images,
+  deps,
+}: Pick<Domain, "config" | "images"> & {
+  readonly deps: Pick<Domain["deps"], "containers">;
+}): AdminDeps {
+  const registries = config.images.importRegistries;
+  return {
+    importPath: (ctx, path) => importArchive(ctx, images, path, { registries }),
+    importStream: (ctx, source) => importStream(ctx, images, source, { registries }),
+    exportImages: (ctx, keys, options) => exportImages(ctx, images, keys, options),
+    pull: (ctx, name, { credentials, onProgress }) =>
+      pullImage(ctx, images, parseReference(name), { auth: credentials, onProgress }),
+    verify: (ctx, options) => verifyImages(ctx, images, options),
+    listLayers: (key) => listLayeredImages(images, key),
+    async diskUsage(ctx) {
+      const usage = await filesystemUsage(ctx, images);
+      const containers = deps.containers.list();
+      const { blocks, bavail, bsize } = statfsSync(images.layers.directory);
+      return {
+        ...usage,
+        reclaimableBytes: unusedBytes(images, new Set(containers.flatMap(imagesOf))),
+        imageCount: images.images.list().length,
+        containerCount: containers.length,
+        filesystemBytes: blocks * bsize,
+        filesystemFreeBytes: bavail * bsize,
+      };
+    },
+  };
+}

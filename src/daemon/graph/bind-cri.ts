@@ -1,0 +1,121 @@
+import type { OpenCgroups } from "../../cgroup/stats/open-cgroups.ts";
+import { type ExecDeps, execInContainer } from "../../container/exec.ts";
+import { imageUser } from "../../container/image-user.ts";
+import { removeContainer } from "../../container/remove.ts";
+import { reopenLog } from "../../container/reopen-log.ts";
+import { startContainer } from "../../container/start.ts";
+import { readContainerStats } from "../../container/stats.ts";
+import { stopContainer } from "../../container/stop.ts";
+import { updateResources } from "../../container/update.ts";
+import type { CriDeps, ImageUser } from "../../cri/deps.ts";
+import { filesystemUsage } from "../../image/filesystem-usage.ts";
+import type { Image } from "../../image/image.ts";
+import type { OpenImages } from "../../image/open.ts";
+import { pullImage } from "../../image/pull.ts";
+import { removeImage } from "../../image/remove.ts";
+import type { NetworkCounters } from "../../network/counters.ts";
+import { parseReference } from "../../oci/reference.ts";
+import { addContainer } from "../../sandbox/add-container.ts";
+import { checkpoint } from "../../sandbox/checkpoint.ts";
+import type { SandboxDeps } from "../../sandbox/deps.ts";
+import type { EventHub } from "../../sandbox/event-hub.ts";
+import { readMetrics } from "../../sandbox/metrics.ts";
+import { removeSandbox } from "../../sandbox/remove.ts";
+import { runSandbox } from "../../sandbox/run.ts";
+import { readPodStats } from "../../sandbox/stats.ts";
+import { stopSandbox } from "../../sandbox/stop.ts";
+import { updateSandboxResources } from "../../sandbox/update-resources.ts";
+import type { StreamingServer } from "../../streaming/server.ts";
+import { parts, version } from "../../version.ts";
+import type { Config } from "../config/config.ts";
+import { pinnedBy } from "./pinned.ts";
+
+export interface DomainDeps extends SandboxDeps, ExecDeps {
+  readonly events: EventHub;
+  readonly cgroups: OpenCgroups;
+  readonly networkCounters: NetworkCounters;
+}
+
+export interface Domain {
+  readonly config: Config;
+  readonly deps: DomainDeps;
+  readonly images: OpenImages;
+  readonly streaming: Pick<StreamingServer, "url" | "endForwards">;
+}
+
+/** The operations as the CRI services call them. */
+export function bindCri({ config, deps, images, streaming }: Domain): CriDeps {
+  const { sandboxes, containers, handlers, network } = deps;
+  return {
+    streaming,
+    sandboxes: {
+      list: () => sandboxes.list().filter(({ state }) => state !== "starting"),
+      find: (id) => {
+        const sandbox = sandboxes.resolve(id);
+        return sandbox?.state === "starting" ? undefined : sandbox;
+      },
+      run: (ctx, sandboxConfig, handler) => runSandbox(ctx, deps, sandboxConfig, handler),
+      async stop(ctx, id) {
+        streaming.endForwards(id);
+        await stopSandbox(ctx, deps, id);
+      },
+      remove: (ctx, id) => removeSandbox(ctx, deps, id),
+      updateResources: (ctx, id, change) => updateSandboxResources(ctx, deps, id, change),
+    },
+    containers: {
+      list: () => containers.list(),
+      find: (id) => containers.resolve(id),
+      create: (ctx, sandbox, containerConfig) => addContainer(ctx, deps, sandbox, containerConfig),
+      start: (ctx, id) => startContainer(ctx, deps, id),
+      stop: (ctx, id, seconds) => stopContainer(ctx, deps, id, seconds * 1000),
+      remove: (ctx, id) => removeContainer(ctx, deps, id),
+      execSync: (ctx, id, options) => execInContainer(ctx, deps, id, options),
+      reopenLog: (ctx, id) => reopenLog(ctx, deps, id),
+      checkpoint: (ctx, id, options) => checkpoint(ctx, deps, id, options),
+      updateResources: (ctx, id, resources) => updateResources(ctx, deps, id, resources),
+    },
+    images: {
+      list: () => images.images.list(),
+      find: (name) => images.images.find(name),
+      pull: (ctx, name, auth) => pullImage(ctx, images, parseReference(name), { auth }),
+      remove: (ctx, name) => removeImage(ctx, images, name),
+      usage: (ctx) => filesystemUsage(ctx, images),
+      userOf,
+      isPinned: pinnedBy(config.images.pinned),
+    },
+    stats: {
+      ofContainers: (ctx, wanted) => readContainerStats(ctx, deps, wanted),
+      ofPods: (ctx, wanted) => readPodStats(ctx, deps, wanted),
+      metrics: (ctx) => readMetrics(ctx, { ...deps, filesystem: images.layers.directory }),
+      accounts: deps.cgroups.accounts,
+      mountpoint: images.layers.directory,
+    },
+    events: deps.events,
+    node: {
+      version,
+      parts,
+      cgroupDriver: deps.cgroupDriver,
+      handlers: [...handlers].map(([name, { features }]) => ({
+        ...features,
+        name,
+        userNamespaces: features.userNamespaces && deps.userNamespaces,
+      })),
+      defaultHandler: config.runtime.defaultHandler,
+      sandboxImage: config.sandboxImage,
+      rootDir: config.root,
+      stateDir: config.state,
+      networkStatus: async (ctx) => {
+        const { ready, ...why } = await network.status(ctx);
+        return { status: ready, ...why };
+      },
+      setPodCidr: async (_ctx, podCidr) => network.setPodCidr(podCidr),
+      now: deps.clock,
+    },
+  };
+}
+
+function userOf(image: Image): ImageUser | undefined {
+  const { uid, username } = imageUser(image.config);
+  if (uid !== undefined) return { uid };
+  return username === "" ? undefined : { username };
+}

@@ -1,0 +1,25 @@
+import type { Context } from "../../lib/context.ts";
+import { describe } from "../../lib/errors.ts";
+import { DirectExec } from "../../runtime/direct/direct-exec.ts";
+import type { Config } from "../config/config.ts";
+
+/** Commands in containers without their runtime, where the configuration and the node allow it. */
+export function openDirectExec(
+  ctx: Context,
+  config: Config,
+  resources: AsyncDisposableStack,
+): DirectExec | undefined {
+  if (config.runtime.exec === "runtime") return undefined;
+  try {
+    return resources.use(
+      new DirectExec({
+        enterPath: `${config.payload}/enter`,
+        libseccompPath: `${config.payload}/lib/libseccomp.so.2`,
+        log: ctx.log,
+      }),
+    );
+  } catch (err) {
+    ctx.log.warn("commands in containers are left to the runtime", { err: describe(err) });
+    return undefined;
+  }
+}

@@ -1,0 +1,200 @@
+import { chmodSync, mkdirSync } from "node:fs";
+import { detectDriver } from "../../cgroup/driver.ts";
+import { readCgroupHost } from "../../cgroup/host.ts";
+import { OpenCgroups } from "../../cgroup/stats/open-cgroups.ts";
+import { ExecTemplates } from "../../container/exec-template.ts";
+import { ExitWaiters } from "../../container/exit-waiters.ts";
+import { MountSources } from "../../container/mount-sources.ts";
+import { readBlockIoClasses } from "../../container/spec/class/block-io.ts";
+import { readSpecHost } from "../../container/spec/host.ts";
+import { openImages } from "../../image/open.ts";
+import type { LoadVerifier } from "../../image/signatures/admit.ts";
+import type { Context } from "../../lib/context.ts";
+import { describe } from "../../lib/errors.ts";
+import { KeyedMutex } from "../../lib/keyed-mutex.ts";
+import { SingleFlight } from "../../lib/single-flight.ts";
+import { NetworkCounters } from "../../network/counters.ts";
+import { openCniNetwork } from "../../network/network.ts";
+import { bootId, openClock } from "../../os/clock.ts";
+import { Monitors } from "../../runtime/monitors.ts";
+import { Reaper } from "../../runtime/reaper.ts";
+import type { SandboxDeps } from "../../sandbox/deps.ts";
+import { EventHub } from "../../sandbox/event-hub.ts";
+import { forgetStats } from "../../sandbox/stats.ts";
+import { supportsUserNamespaces } from "../../sandbox/user-namespace.ts";
+import { findPolicyFile } from "../../signature/policy.ts";
+import { openContainers } from "../../state/containers.ts";
+import { Copies } from "../../state/copies.ts";
+import { Database } from "../../state/database.ts";
+import { openImageRecords } from "../../state/images.ts";
+import { IntentTable } from "../../state/intents.ts";
+import { openSandboxes } from "../../state/sandboxes.ts";
+import type { Config } from "../config/config.ts";
+import { policyFilesOf } from "../policy-files.ts";
+import { onExit } from "../recover.ts";
+import type { Domain, DomainDeps } from "./bind-cri.ts";
+import { openDirectExec } from "./direct-exec.ts";
+import { openHandlers } from "./handlers.ts";
+import { openNearby } from "./nearby.ts";
+import { type LoadNri, openPlugins } from "./plugins.ts";
+
+/** Loaded when there is something to do for them. */
+export interface DomainParts {
+  readonly loadNri: LoadNri;
+  readonly loadVerifier: LoadVerifier;
+}
+
+/** What the CRI services stand on, without the streaming server. */
+export type OpenedDomain = Omit<Domain, "streaming"> & {
+  readonly monitors: Monitors;
+  readonly startPlugins: () => Promise<void>;
+};
+
+/** Only root looks into them. Containers in user namespaces pass through `<state>`, hence 0711 there. */
+export function makeDirectories({ root, state }: Config): void {
+  for (const [path, mode] of [
+    [root, 0o700],
+    [state, 0o711],
+    [`${state}/sandboxes`, 0o711],
+    [`${state}/containers`, 0o711],
+    [`${state}/runtime`, 0o700],
+  ] as const) {
+    mkdirSync(path, { recursive: true, mode });
+    chmodSync(path, mode);
+  }
+}
+
+/** The object graph below the CRI services. `resources` takes what has to be closed. */
+export async function openDomain(
+  ctx: Context,
+  config: Config,
+  resources: AsyncDisposableStack,
+  { loadNri, loadVerifier }: DomainParts,
+): Promise<OpenedDomain> {
+  const cgroup = readCgroupHost();
+  const cgroupDriver = detectDriver(config.cgroup.driver, cgroup);
+  // The OCI runtimes are asked what they can do while all else is built.
+  const opening = openHandlers(ctx, config, cgroupDriver === "systemd");
+  opening.catch(() => {});
+  const database = resources.use(Database.open(`${config.root}/state.db`, ctx.log));
+  const copies = (dir: string, durable = false) => new Copies(dir, { durable, log: ctx.log });
+  const policyFiles = policyFilesOf(config);
+  ctx.log.info("signature policy", { file: findPolicyFile(policyFiles) ?? "none" });
+  const images = await openImages(ctx, {
+    root: config.root,
+    nearby: await openNearby(ctx, config, resources),
+    peers: {
+      urls: config.mirror.peers,
+      ca: config.mirror.peersCaFile,
+      resolveTags: config.mirror.peersResolveTags === "yes",
+    },
+    signatures: { policyFiles, loadVerifier },
+    records: openImageRecords(database, copies(`${config.root}/records/images`, true)),
+    bootId: bootId(),
+    registry: {
+      configDirs: config.images.registryConfigDirs,
+      registriesFiles: config.images.registriesFiles,
+      dockerConfigFiles: config.images.dockerConfigFiles,
+      proxy: config.proxy,
+    },
+    keepsBlobs: config.images.keepBlobs,
+    transfer: {
+      parallelLayers: config.images.maxParallelDownloads,
+      parallelUnpacks: config.images.maxParallelUnpacks,
+      bytesPerSecond: config.images.maxBytesPerSecond,
+      stallMs: config.images.stallSeconds * 1000,
+    },
+  });
+  const namespacesPath = `${config.payload}/namespaces`;
+  const reaper = resources.use(new Reaper());
+  const directExec = openDirectExec(ctx, config, resources);
+  // Monitors tell what has ended as soon as they are found; it is taken note of when all of this is built.
+  const built = Promise.withResolvers<SandboxDeps>();
+  const monitors = resources.use(
+    await Monitors.open(ctx, {
+      stateDir: config.state,
+      reaper,
+      onExit: (exit) =>
+        built.promise
+          .then((domain) => onExit(ctx, domain, exit))
+          .catch((err) =>
+            ctx.log.error("record an exit", { container: exit.container, err: describe(err) }),
+          ),
+    }),
+  );
+  const containers = openContainers(database, copies(`${config.state}/records/containers`));
+  const sandboxes = openSandboxes(database, copies(`${config.state}/records/sandboxes`));
+  database.filled();
+  const clock = openClock();
+  const events = new EventHub({
+    findSandbox: (id) => sandboxes.find(id),
+    listContainers: () => containers.list(),
+    clock,
+    signal: ctx.signal,
+  });
+  const cgroups = resources.use(new OpenCgroups(cgroup));
+  const networkCounters = resources.use(new NetworkCounters());
+  events.onEvent((event) => forgetStats({ cgroups, networkCounters, cgroupDriver }, event));
+  const handlers = await opening;
+  const plugins = openPlugins(ctx, config, resources, { loadNri, deps: () => deps });
+  const deps: DomainDeps = {
+    stateDir: config.state,
+    checkpointDir: `${config.root}/checkpoints`,
+    containers,
+    sandboxes,
+    events,
+    cgroups,
+    networkCounters,
+    intents: new IntentTable(database),
+    commit: (write) => database.transaction(write),
+    images: images.images,
+    snapshots: images.snapshots,
+    handlers,
+    monitors,
+    reaper,
+    directExec,
+    execTemplates: new ExecTemplates({
+      stateDir: config.state,
+      cgroup,
+      handlers,
+      direct: directExec,
+    }),
+    cgroup,
+    cgroupDriver,
+    host: readSpecHost({
+      openFiles: { soft: config.containers.openFiles, hard: config.containers.maxOpenFiles },
+      cdiSpecDirs: config.containers.cdiSpecDirs,
+      blockIoClasses: readBlockIoClasses(config.containers.blockioFile),
+    }),
+    mountSources: new MountSources(),
+    network: openCniNetwork({
+      confDirs: config.network.confDirs,
+      pluginDirs: config.network.pluginDirs,
+      cacheDir: `${config.root}/network`,
+      stateDir: `${config.state}/network`,
+      fallback: config.network.default,
+      embeddedPluginDir: `${config.payload}/cni`,
+    }),
+    get plugins() {
+      return plugins.hooks;
+    },
+    pausePath: `${config.payload}/pause`,
+    namespacesPath,
+    userNamespaces: await supportsUserNamespaces(ctx, {
+      stateDir: config.state,
+      snapshots: images.snapshots,
+      namespacesPath,
+    }),
+    locks: new KeyedMutex(),
+    sandboxLocks: new KeyedMutex(),
+    starting: new Map(),
+    stopping: new Set(),
+    creations: new SingleFlight(),
+    runs: new SingleFlight(),
+    exits: new ExitWaiters(),
+    clock,
+    bootId: bootId(),
+  };
+  built.resolve(deps);
+  return { config, deps, images, monitors, startPlugins: plugins.start };
+}

@@ -1,0 +1,55 @@
+import type { Context } from "../../lib/context.ts";
+import { describe, invalidArgument } from "../../lib/errors.ts";
+import type { RuntimeHandler } from "../../runtime/handler.ts";
+import { openOciCommand } from "../../runtime/oci-command.ts";
+import type { Config } from "../config/config.ts";
+
+/** Where the programs of the embedded handlers are in the payload. */
+const embedded: Readonly<Record<string, string>> = { runc: "runc", crun: "crun/crun" };
+
+/**
+ * The configured runtime handlers by name, the default one also under "". A handler that does not work is left out and
+ * logged, so that one bad entry costs only its own pods; the default one must work.
+ */
+export async function openHandlers(
+  ctx: Context,
+  config: Config,
+  systemdCgroup: boolean,
+): Promise<ReadonlyMap<string, RuntimeHandler>> {
+  const { defaultHandler, handlers: settings } = config.runtime;
+  const handlers = new Map<string, RuntimeHandler>();
+  const open = async (name: string, path: string) => {
+    try {
+      return await openOciCommand(ctx, {
+        name,
+        path: path === "" ? embeddedPath(config.payload, name) : path,
+        root: `${config.state}/runtime/${name}`,
+        systemdCgroup,
+        withoutUnifiedPath: `${config.payload}/without-unified`,
+        allowsDirectExec: name === "runc" && path === "",
+      });
+    } catch (err) {
+      if (name === defaultHandler) throw new Error(`runtime handler ${name}`, { cause: err });
+      ctx.log.warn("runtime handler left out", { handler: name, err: describe(err) });
+      return undefined;
+    }
+  };
+  // At once: one that hangs costs its own time limit, not also that of others.
+  const opened = Object.entries(settings).map(
+    async ([name, { path }]) => [name, await open(name, path)] as const,
+  );
+  for (const [name, handler] of await Promise.all(opened)) {
+    if (handler !== undefined) handlers.set(name, handler);
+  }
+  const first = handlers.get(defaultHandler);
+  if (first === undefined) {
+    throw invalidArgument(`runtime.default_handler: no handler is called ${defaultHandler}`);
+  }
+  return handlers.set("", first);
+}
+
+function embeddedPath(payload: string, name: string): string {
+  const part = embedded[name];
+  if (part === undefined) throw invalidArgument(`runtime.handlers.${name}.path is not set`);
+  return `${payload}/${part}`;
+}

@@ -1,0 +1,108 @@
+import { constants, type Http2ServerRequest, type Http2ServerResponse } from "node:http2";
+import {
+  Code,
+  type ConnectRouter,
+  createConnectRouter,
+  type Interceptor,
+} from "@connectrpc/connect";
+import {
+  universalRequestFromNodeRequest,
+  universalResponseToNodeResponse,
+} from "@connectrpc/connect-node";
+import { describe } from "../../lib/errors.ts";
+import type { Log } from "../../lib/log.ts";
+
+// What containerd takes; the kubelet's own limit for answers.
+const maxMessageBytes = 16 << 20;
+
+export interface GrpcHandlerOptions {
+  readonly routes: (router: ConnectRouter) => void;
+  readonly interceptors: readonly Interceptor[];
+  /** Aborts every call under way. */
+  readonly shutdownSignal: AbortSignal;
+  readonly log: Log;
+}
+
+export type RequestHandler = (request: Http2ServerRequest, response: Http2ServerResponse) => void;
+
+/**
+ * Answers gRPC, and nothing else, out of HTTP/2 requests. It never throws, whatever the request holds.
+ * No compression: over a Unix socket it costs time and saves nothing.
+ */
+export function createGrpcHandler(options: GrpcHandlerOptions): RequestHandler {
+  const router = createConnectRouter({
+    grpc: true,
+    grpcWeb: false,
+    connect: false,
+    acceptCompression: [],
+    readMaxBytes: maxMessageBytes,
+    interceptors: [...options.interceptors],
+    shutdownSignal: options.shutdownSignal,
+  });
+  options.routes(router);
+  const methods = new Map(router.handlers.map((handler) => [handler.requestPath, handler]));
+
+  async function answer(request: Http2ServerRequest, response: Http2ServerResponse): Promise<void> {
+    const path = request.url.split("?", 1)[0] ?? "";
+    const method = methods.get(path);
+    if (method === undefined) {
+      refuse(response, Code.Unimplemented, `unknown method ${path.slice(0, 200)}`);
+      return;
+    }
+    const universal = universalRequestFromNodeRequest(
+      normalized(request, path),
+      response,
+      undefined,
+      undefined,
+    );
+    await universalResponseToNodeResponse(await method(universal), response);
+  }
+
+  return (request, response) => {
+    response.stream.once("finish", () => endUnread(request, response));
+    answer(request, response).catch((err: unknown) => {
+      options.log.debug("answer a request", { err: describe(err) });
+      if (!response.headersSent && !response.destroyed) {
+        refuse(response, Code.InvalidArgument, "request headers are not valid");
+      }
+    });
+  };
+}
+
+/**
+ * The same request with an authority that is a URL host and a deadline that a timer can keep. The adapter makes a URL of what the client sent, and
+ * clients send anything: grpc-go without WithAuthority sends the socket's path, escaped.
+ */
+function normalized(request: Http2ServerRequest, path: string): Http2ServerRequest {
+  Object.defineProperty(request, "authority", { value: "localhost" });
+  if (isEndless(request.headers["grpc-timeout"])) delete request.headers["grpc-timeout"];
+  request.url = path;
+  return request;
+}
+
+/**
+ * Resets a call that has been answered before its request was whole: a client that waits for room to send the rest
+ * would keep the stream open (RFC 9113 section 8.1).
+ */
+function endUnread(request: Http2ServerRequest, response: Http2ServerResponse): void {
+  if (!request.complete) response.stream.close(constants.NGHTTP2_NO_ERROR);
+}
+
+const secondsOf: Readonly<Record<string, number>> = { H: 3600, M: 60, S: 1 };
+const maxTimerSeconds = 2_147_483; // setTimeout counts milliseconds in 31 bits, and takes more for 1
+
+/** A deadline in 24 days or more is none. The header is up to 8 digits and a unit (gRPC over HTTP/2, Timeout). */
+function isEndless(timeout: string | readonly string[] | undefined): boolean {
+  const [, digits, unit = ""] = /^(\d{1,8})([HMS])$/.exec(String(timeout)) ?? [];
+  return Number(digits) * (secondsOf[unit] ?? 0) > maxTimerSeconds;
+}
+
+/** An answer of trailers only (gRPC over HTTP/2, "Responses"). */
+function refuse(response: Http2ServerResponse, code: Code, message: string): void {
+  response.writeHead(200, {
+    "content-type": "application/grpc",
+    "grpc-status": String(code),
+    "grpc-message": encodeURIComponent(message.toWellFormed()),
+  });
+  response.end();
+}
