@@ -65,6 +65,8 @@ export async function upgrade(
 }
 
 function ofSocket(socket: Socket, first: Buffer): Transport {
+  // All streams of a connection may wait for its socket at once.
+  socket.setMaxListeners(0);
   return {
     async write(bytes) {
       if (!socket.write(bytes)) await new Promise((resolve) => socket.once("drain", resolve));
