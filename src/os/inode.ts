@@ -1,4 +1,5 @@
 import { ptr } from "bun:ffi";
+import { constants } from "node:fs";
 import { type errno, isErrno } from "./errno-error.ts";
 import { check, checkRetrying, cstring, int32, link, uint32 } from "./libc.ts";
 import { OwnedFd } from "./owned-fd.ts";
@@ -45,9 +46,8 @@ const O_WRONLY = 0x1;
 const O_CREAT = 0x40;
 const O_EXCL = 0x80;
 const O_CLOEXEC = 0x8_0000;
-// These two differ between the architectures.
-const O_DIRECTORY = process.arch === "arm64" ? 0x4000 : 0x1_0000;
-const O_NOFOLLOW = process.arch === "arm64" ? 0x8000 : 0x2_0000;
+// These differ between the architectures.
+const { O_DIRECTORY, O_NOFOLLOW } = constants;
 const AT_FDCWD = -100;
 const AT_SYMLINK_NOFOLLOW = 0x100;
 

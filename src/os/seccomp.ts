@@ -62,6 +62,12 @@ const numbers = {
 } as const;
 
 export type SystemCall = keyof typeof numbers;
+export const systemCalls = Object.keys(numbers) as readonly SystemCall[];
+
+/** `undefined` where the architecture does not have the call. */
+export function callNumber(call: SystemCall, arch: string): number | undefined {
+  return numbers[call][arch === "arm64" ? 1 : 0];
+}
 
 const isArm = process.arch === "arm64";
 const AUDIT_ARCH = isArm ? 0xc000_00b7 : 0xc000_003e;
@@ -87,7 +93,7 @@ const atFirstArgument = 16;
  * possible, new namespaces are not. Needs no_new_privs or CAP_SYS_ADMIN.
  */
 export function forbidSystemCalls(calls: readonly SystemCall[]): void {
-  const denied = calls.flatMap((call) => numbers[call][isArm ? 1 : 0] ?? []);
+  const denied = calls.flatMap((call) => callNumber(call, process.arch) ?? []);
   const program = assemble([
     [LOAD, 0, 0, atArchitecture],
     ...orDeny([JUMP_EQUAL, 1, 0, AUDIT_ARCH]),
