@@ -1,6 +1,7 @@
 /**
  * Makes dist/crib, the one file that users copy: `bun embed/build.ts`. README.md in this folder says what goes into it.
  *
+ *   --arch ARCH     for another processor, amd64 or arm64: dist/crib-ARCH
  *   --print-needs   only tell what the build needs and whether it is here
  *   --entry FILE    compile FILE instead of src/main.ts
  *   --output FILE   write FILE instead of dist/crib
@@ -20,31 +21,35 @@ import { buildPause } from "./parts/pause.ts";
 import { buildProgram, readPackage } from "./parts/program.ts";
 import { buildRunc } from "./parts/runc.ts";
 import { packPayload } from "./payload.ts";
+import { type Target, targetOf } from "./target.ts";
 
-async function build(entry: string, output: string): Promise<void> {
+async function build(target: Target, entry: string, output: string): Promise<void> {
   const startedAt = performance.now();
   const { version, bun } = await readPackage();
   if (Bun.version !== bun) {
     throw new Error(`this is Bun ${Bun.version}, not ${bun}: sh embed/bootstrap.sh installs it`);
   }
-  await checkNeeds();
+  await checkNeeds(target);
 
   const parts = [
-    await buildRunc(),
-    await fetchCrun(),
-    await fetchIsal(),
-    await buildCniPlugins(),
-    await buildPause(version),
-    await buildDemoImage(),
+    await buildRunc(target),
+    await fetchCrun(target),
+    await fetchIsal(target),
+    await buildCniPlugins(target),
+    await buildPause(target, version),
+    await buildDemoImage(target),
   ];
   const versions = Object.assign({ crib: version, bun }, ...parts.map((part) => part.versions));
-  parts.push(await buildProgram(entry, version, versions));
-  const launcher = await buildLauncher();
+  parts.push(await buildProgram(target, entry, version, versions));
+  const launcher = await buildLauncher(target);
 
-  const files = [await joinNotices([...parts, launcher]), ...parts.flatMap((part) => part.files)];
+  const files = [
+    await joinNotices(target, [...parts, launcher]),
+    ...parts.flatMap((part) => part.files),
+  ];
   process.stdout.write("  compressing ...");
   const compressingSince = performance.now();
-  const payload = await packPayload(files, { version, parts: versions });
+  const payload = await packPayload(files, { version, parts: versions }, target.loader);
   console.log(` ${secondsSince(compressingSince)}`);
   const launcherBytes = await Bun.file(launcher.path).bytes();
   await writeExecutable(output, Buffer.concat([launcherBytes, payload]));
@@ -53,24 +58,29 @@ async function build(entry: string, output: string): Promise<void> {
   console.log(`${output} is ready after ${secondsSince(startedAt)}`);
 }
 
-async function buildLauncher(): Promise<{ readonly path: string; readonly notices: string }> {
+async function buildLauncher(
+  target: Target,
+): Promise<{ readonly path: string; readonly notices: string }> {
   const inputs = [
-    ...(await goInputs()),
+    ...(await goInputs(target)),
     ...(await sources(join(embed, "launcher"), "!(*_test).go")),
   ];
-  const built = await cached("launcher", inputs, async (directory) => {
-    await goBuild({ target: "./launcher", output: join(directory, "launcher") });
-    await Bun.write(join(directory, "notices"), await goNotices("./launcher"));
+  const built = await cached(`launcher${target.suffix}`, inputs, async (directory) => {
+    await goBuild(target, { from: "./launcher", output: join(directory, "launcher") });
+    await Bun.write(join(directory, "notices"), await goNotices(target, "./launcher"));
   });
   return { path: join(built, "launcher"), notices: join(built, "notices") };
 }
 
 /** The licences of all parts in one file, as most of them demand of whoever copies them. */
-async function joinNotices(parts: readonly { readonly notices?: string }[]): Promise<PayloadFile> {
+async function joinNotices(
+  target: Target,
+  parts: readonly { readonly notices?: string }[],
+): Promise<PayloadFile> {
   const texts = await Promise.all(
     parts.flatMap(({ notices }) => (notices === undefined ? [] : [Bun.file(notices).text()])),
   );
-  const directory = await cached("notices", texts, async (made) => {
+  const directory = await cached(`notices${target.suffix}`, texts, async (made) => {
     await Bun.write(join(made, "notices"), texts.join(""));
   });
   return { path: "NOTICES", source: join(directory, "notices"), mode: "0444" };
@@ -110,12 +120,17 @@ const { values } = parseArgs({
   options: {
     "print-needs": { type: "boolean", default: false },
     entry: { type: "string", default: join(repository, "src/main.ts") },
-    output: { type: "string", default: join(repository, "dist/crib") },
+    arch: { type: "string" },
+    output: { type: "string" },
   },
 });
 try {
-  if (values["print-needs"]) await printNeeds();
-  else await build(values.entry, values.output);
+  const target = targetOf(values.arch);
+  if (values["print-needs"]) await printNeeds(target);
+  else {
+    const output = values.output ?? join(repository, `dist/crib${target.suffix}`);
+    await build(target, values.entry, output);
+  }
 } catch (error) {
   console.error(`build: ${describe(error)}`);
   process.exit(1);

@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { cached } from "./cache.ts";
 import { run, tryRun } from "./command.ts";
 import { canInstall } from "./needs.ts";
+import type { Target } from "./target.ts";
 
 /** A package as the machine's apt sources offer it. apt checks the signatures. */
 export interface DebianPackage {
@@ -16,16 +17,54 @@ export interface DebianPackage {
 const packageLists = "/var/lib/apt/lists";
 
 /** The packages and all that they depend on. Asked of apt again whenever its lists have changed. */
-export async function packageClosure(names: readonly string[]): Promise<DebianPackage[]> {
+export async function packageClosure(
+  target: Target,
+  names: readonly string[],
+): Promise<DebianPackage[]> {
   const inputs = [
     ...names,
     ...(await packageListInputs()),
     await Bun.file(import.meta.path).text(),
   ];
-  const asked = await cached(`debian-${names[0]}`, inputs, async (directory) => {
-    await Bun.write(join(directory, "packages.json"), JSON.stringify(await askClosure(names)));
+  const options = await aptOptions(target);
+  const asked = await cached(`debian-${names[0]}${target.suffix}`, inputs, async (directory) => {
+    const closure = await askClosure(options, names);
+    await Bun.write(join(directory, "packages.json"), JSON.stringify(closure));
   });
   return await Bun.file(join(asked, "packages.json")).json();
+}
+
+/** Without what it depends on. */
+export async function onlyPackage(target: Target, name: string): Promise<DebianPackage[]> {
+  return (await packageClosure(target, [name])).filter((each) => each.name === name);
+}
+
+/**
+ * What makes apt speak of another processor's packages: lists of its own, from the machine's sources, fetched again
+ * whenever the machine's lists have changed. The machine itself hears nothing of that processor.
+ */
+async function aptOptions(target: Target): Promise<readonly string[]> {
+  if (target.isNative) return [];
+  const optionsFor = (directory: string) => {
+    const settings = {
+      "APT::Architecture": target.arch,
+      "APT::Architectures::": target.arch,
+      "APT::Sandbox::User": "root",
+      "Acquire::IndexTargets::deb::DEP-11::DefaultEnabled": "false",
+      "Dir::State": directory,
+      "Dir::State::lists": join(directory, "lists"),
+      "Dir::State::status": join(directory, "status"),
+      "Dir::Cache": directory,
+    };
+    return Object.entries(settings).flatMap(([name, value]) => ["-o", `${name}=${value}`]);
+  };
+  const inputs = await packageListInputs();
+  const fetched = await cached(`apt${target.suffix}`, inputs, async (directory) => {
+    await mkdir(join(directory, "lists/partial"), { recursive: true });
+    await Bun.write(join(directory, "status"), "");
+    await run(["apt-get", "update", "--quiet", ...optionsFor(directory)]);
+  });
+  return optionsFor(fetched);
 }
 
 async function packageListInputs(): Promise<string[]> {
@@ -38,21 +77,27 @@ async function packageListInputs(): Promise<string[]> {
   );
 }
 
-async function askClosure(names: readonly string[]): Promise<DebianPackage[]> {
+async function askClosure(
+  options: readonly string[],
+  names: readonly string[],
+): Promise<DebianPackage[]> {
   const closure = new Map<string, DebianPackage>();
   let wanted = [...names];
   while (wanted.length > 0) {
-    const found = await describePackages(wanted);
+    const found = await describePackages(options, wanted);
     for (const each of found) closure.set(each.name, each);
     wanted = [...new Set(found.flatMap(({ depends }) => depends))].filter((n) => !closure.has(n));
   }
   return [...closure.values()];
 }
 
-async function describePackages(names: readonly string[]): Promise<DebianPackage[]> {
-  const argv = ["apt-cache", "show", "--no-all-versions", ...names];
+async function describePackages(
+  options: readonly string[],
+  names: readonly string[],
+): Promise<DebianPackage[]> {
+  const argv = ["apt-cache", ...options, "show", "--no-all-versions", ...names];
   let text = await tryRun(argv);
-  if (text === undefined && canInstall()) {
+  if (text === undefined && options.length === 0 && canInstall()) {
     await run(["apt-get", "update", "--quiet"]);
     text = await run(argv);
   }
@@ -95,6 +140,7 @@ export function versionOf(packages: readonly DebianPackage[], name: string): str
 
 /** Downloads the packages and unpacks them into one directory; nothing is installed. */
 export async function unpackPackages(
+  target: Target,
   packages: readonly DebianPackage[],
   directory: string,
 ): Promise<void> {
@@ -103,6 +149,7 @@ export async function unpackPackages(
   await run(
     [
       ...["apt-get", "download", "--quiet", "-o", "APT::Sandbox::User=root"],
+      ...(await aptOptions(target)),
       ...packages.map(({ name, version }) => `${name}=${version}`),
     ],
     { cwd: downloads },

@@ -5,7 +5,15 @@ export interface Elf {
   /** Where the loader's name (PT_INTERP) and the search path (DT_RPATH) stand in the file. */
   readonly interpreter?: FileText;
   readonly rpath?: FileText;
-  sectionOffset(name: string): number | undefined;
+  /** Where the address of the version definitions (DT_VERDEF) stands in the file. */
+  readonly versionDefinitions?: number;
+  section(name: string): Section | undefined;
+}
+
+/** Where a section is in the file, and in memory. */
+export interface Section {
+  readonly offset: number;
+  readonly address: bigint;
 }
 
 /** A text in the file, at `offset`, without the zero byte after it. */
@@ -20,8 +28,9 @@ const PT_INTERP = 3;
 const DT_NEEDED = 1n;
 const DT_STRTAB = 5n;
 const DT_RPATH = 15n;
+const DT_VERDEF = 0x6fff_fffcn;
 
-/** Reads the program headers as the kernel and the loader do, and the section headers for `sectionOffset`. */
+/** Reads the program headers as the kernel and the loader do, and the section headers for `section`. */
 export function parseElf(bytes: Uint8Array): Elf {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const u16 = (at: number) => view.getUint16(at, true);
@@ -57,7 +66,7 @@ export function parseElf(bytes: Uint8Array): Elf {
   const dynamic = segments.find((s) => s.type === PT_DYNAMIC);
   const tags = Array.from({ length: dynamic === undefined ? 0 : dynamic.size / 16 }, (_, index) => {
     const at = (dynamic?.offset ?? 0) + index * 16;
-    return { tag: u64(at), value: u64(at + 8) };
+    return { tag: u64(at), value: u64(at + 8), offset: at + 8 };
   });
   const strings = tags.find(({ tag }) => tag === DT_STRTAB);
   const texts = (wanted: bigint): FileText[] =>
@@ -67,16 +76,21 @@ export function parseElf(bytes: Uint8Array): Elf {
           .filter(({ tag }) => tag === wanted)
           .map(({ value }) => textAt(fileOffset(strings.value) + Number(value)));
   const rpath = texts(DT_RPATH)[0];
+  const definitions = tags.find(({ tag }) => tag === DT_VERDEF);
 
   return {
     needed: texts(DT_NEEDED).map(({ text }) => text),
     ...(interpreter !== undefined && { interpreter: textAt(interpreter.offset) }),
     ...(rpath !== undefined && { rpath }),
-    sectionOffset(name) {
+    ...(definitions !== undefined && { versionDefinitions: definitions.offset }),
+    section(name) {
       const header = (index: number) => offset(40) + index * u16(58);
       const names = offset(header(u16(62)) + 24);
       for (let index = 0; index < u16(60); index++) {
-        if (textAt(names + u32(header(index))).text === name) return offset(header(index) + 24);
+        const at = header(index);
+        if (textAt(names + u32(at)).text === name) {
+          return { offset: offset(at + 24), address: u64(at + 16) };
+        }
       }
       return undefined;
     },

@@ -1,5 +1,6 @@
 import { readdir } from "node:fs/promises";
 import { tryRun } from "./command.ts";
+import type { Target } from "./target.ts";
 
 /** Something the build cannot do without: how to tell that it is there, and how to get it. */
 interface Need {
@@ -12,25 +13,39 @@ interface Need {
 
 const oldestGo = [1, 26] as const;
 
-const needs: readonly Need[] = [
+const needsFor = (target: Target): readonly Need[] => [
   command("node", "nodejs"),
   {
     name: `go ${oldestGo.join(".")} or newer`,
     found: hasGo,
     advice: "install Go from the Go project's own packages",
   },
-  command("gcc", "gcc"),
-  library("the static C library", "libc.a", "libc6-dev"),
+  ...(target.isNative ? ownCompiler : compilerFor(target)),
   command("pkg-config", "pkg-config"),
-  library("libseccomp with headers", "libseccomp.a", "libseccomp-dev"),
   command("patchelf", "patchelf"),
   { ...command("apt-get", "apt"), advice: "build on Debian or Ubuntu: crun comes as a package" },
   command("dpkg-deb", "dpkg"),
 ];
 
+const ownCompiler: readonly Need[] = [
+  command("gcc", "gcc"),
+  library("gcc", "the static C library", "libc.a", "libc6-dev"),
+  library("gcc", "libseccomp with headers", "libseccomp.a", "libseccomp-dev"),
+];
+
+/** Its libseccomp comes from a package that is only unpacked. */
+function compilerFor({ arch, gcc, gccPackage, libcPackage }: Target): readonly Need[] {
+  return [
+    command(gcc, gccPackage),
+    library(gcc, `the static C library for ${arch}`, "libc.a", libcPackage),
+    command("npm", "npm"),
+  ];
+}
+
 /** Makes sure that all is there: installs what is missing where that is allowed, otherwise says in one line what is. */
-export async function checkNeeds(): Promise<void> {
-  let missing = await missingNeeds();
+export async function checkNeeds(target: Target): Promise<void> {
+  const needs = needsFor(target);
+  let missing = await missingOf(needs);
   const packages = missing.flatMap(({ debianPackage }) => debianPackage ?? []);
   if (packages.length > 0 && canInstall()) {
     console.log(`  installing ${packages.join(" ")}`);
@@ -39,7 +54,7 @@ export async function checkNeeds(): Promise<void> {
       await tryRun(["apt-get", "update", "--quiet"]);
       await install(packages);
     }
-    missing = await missingNeeds();
+    missing = await missingOf(needs);
   }
   if (missing.length === 0) return;
   const names = missing.map(({ name }) => name).join(", ");
@@ -47,8 +62,9 @@ export async function checkNeeds(): Promise<void> {
 }
 
 /** One line for each need: is it here? */
-export async function printNeeds(): Promise<void> {
-  const missing = await missingNeeds();
+export async function printNeeds(target: Target): Promise<void> {
+  const needs = needsFor(target);
+  const missing = await missingOf(needs);
   for (const need of needs) {
     console.log(
       missing.includes(need)
@@ -58,7 +74,7 @@ export async function printNeeds(): Promise<void> {
   }
 }
 
-async function missingNeeds(): Promise<Need[]> {
+async function missingOf(needs: readonly Need[]): Promise<Need[]> {
   const found = await Promise.all(needs.map((need) => need.found()));
   return needs.filter((_, index) => !found[index]);
 }
@@ -95,13 +111,12 @@ function command(name: string, debianPackage: string): Need {
 }
 
 /** A library for static linking; its `-dev` package brings the headers too. */
-function library(name: string, file: string, debianPackage: string): Need {
+function library(gcc: string, name: string, file: string, debianPackage: string): Need {
   return {
     name,
     debianPackage,
     // gcc answers with a path when it finds the file, otherwise with the bare name.
-    found: async () =>
-      (await tryRun(["gcc", `-print-file-name=${file}`]))?.startsWith("/") ?? false,
+    found: async () => (await tryRun([gcc, `-print-file-name=${file}`]))?.startsWith("/") ?? false,
   };
 }
 

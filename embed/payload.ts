@@ -41,6 +41,7 @@ const verifiedSize = 4 << 20;
 export async function packPayload(
   files: readonly PayloadFile[],
   about: Pick<Manifest, "version" | "parts">,
+  loader: string,
 ): Promise<Uint8Array> {
   const entries: ManifestEntry[] = [];
   const archive = new PieceCutter();
@@ -51,7 +52,7 @@ export async function packPayload(
       continue;
     }
     const content = await Bun.file(file.source).bytes();
-    const patches = patchesOf(content);
+    const patches = patchesOf(content, loader);
     entries.push({
       path: file.path,
       mode: file.mode,

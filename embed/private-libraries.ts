@@ -1,8 +1,6 @@
 import { run } from "./command.ts";
 import { type Elf, type FileText, parseElf } from "./elf.ts";
 
-export const loader = "ld-linux-x86-64.so.2";
-
 /** Room for the path of the data directory and what follows it. */
 const room = 255;
 const placeholder = "x".repeat(room);
@@ -25,10 +23,21 @@ export async function usePrivateLibraries(executable: string): Promise<void> {
     ...["patchelf", "--set-interpreter", placeholder],
     ...["--force-rpath", "--set-rpath", placeholder, executable],
   ]);
+  await findVersionsAgain(executable);
+}
+
+/** patchelf moves the version definitions and forgets to say where: the loader would read whatever is there now. */
+async function findVersionsAgain(executable: string): Promise<void> {
+  const bytes = Buffer.from(await Bun.file(executable).bytes());
+  const elf = parseElf(bytes);
+  const section = elf.section(".gnu.version_d");
+  if (elf.versionDefinitions === undefined || section === undefined) return;
+  bytes.writeBigUInt64LE(section.address, elf.versionDefinitions);
+  await Bun.write(executable, bytes);
 }
 
 /** The places that `usePrivateLibraries` made, in the order of the file; none in any other file. */
-export function patchesOf(bytes: Uint8Array): Patch[] {
+export function patchesOf(bytes: Uint8Array, loader: string): Patch[] {
   if (!isElf(bytes)) return [];
   const elf: Elf = parseElf(bytes);
   const patch = (place: FileText | undefined, path: string): Patch[] =>

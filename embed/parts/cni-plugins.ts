@@ -2,6 +2,7 @@ import { copyFile, mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { cached, embed } from "../cache.ts";
 import { run } from "../command.ts";
+import type { Target } from "../target.ts";
 import { commandName, goBuild, goInputs, goNotices, pinnedVersion } from "./go.ts";
 import type { Part } from "./part.ts";
 
@@ -23,19 +24,20 @@ const plugins = [
  * would be 36 MB. Each plugin is a `package main`, which nothing can import, so copies of their sources get a package
  * name and an exported `Main`. The rest of their module is used as it is.
  */
-export async function buildCniPlugins(): Promise<Part> {
+export async function buildCniPlugins(target: Target): Promise<Part> {
   const version = await pinnedVersion(module);
   const recipe = await Bun.file(import.meta.path).text();
-  const built = await cached("cni-plugins", [...(await goInputs()), recipe], async (directory) => {
+  const inputs = [...(await goInputs(target)), recipe];
+  const built = await cached(`cni-plugins${target.suffix}`, inputs, async (directory) => {
     const source = join(directory, "source");
-    await makeSource(source);
-    await goBuild({
-      target: ".",
+    await makeSource(target, source);
+    await goBuild(target, {
+      from: ".",
       output: join(directory, "plugins"),
       module: source,
       linkerFlags: [`-X ${module}/pkg/utils/buildversion.BuildVersion=v${version}`],
     });
-    await Bun.write(join(directory, "notices"), await goNotices(".", source));
+    await Bun.write(join(directory, "notices"), await goNotices(target, ".", source));
   });
   return {
     versions: { "cni-plugins": version },
@@ -47,12 +49,15 @@ export async function buildCniPlugins(): Promise<Part> {
   };
 }
 
-async function makeSource(directory: string): Promise<void> {
+async function makeSource(target: Target, directory: string): Promise<void> {
   await mkdir(directory, { recursive: true });
   await copyFile(join(embed, "go.mod"), join(directory, "go.mod"));
   await copyFile(join(embed, "go.sum"), join(directory, "go.sum"));
   const format = '{{.ImportPath}} {{.Dir}} {{join .GoFiles ","}}';
-  const list = await run(["go", "list", "-f", format, ...plugins], { cwd: embed });
+  const list = await run(["go", "list", "-f", format, ...plugins], {
+    cwd: embed,
+    env: target.goEnv,
+  });
   for (const line of list.trim().split("\n")) {
     const [importPath = "", from = "", files = ""] = line.split(" ");
     const plugin = commandName(importPath);

@@ -1,9 +1,10 @@
 import { copyFile, realpath, rename, rm } from "node:fs/promises";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { cached } from "../cache.ts";
 import { packageClosure, packageInputs, unpackPackages, versionOf } from "../debian.ts";
 import { parseElf } from "../elf.ts";
-import { loader, usePrivateLibraries } from "../private-libraries.ts";
+import { usePrivateLibraries } from "../private-libraries.ts";
+import type { Target } from "../target.ts";
 import { notice } from "./go.ts";
 import type { Part, PayloadFile } from "./part.ts";
 
@@ -14,13 +15,15 @@ const programLibraries = ["libc.so.6", "libdl.so.2", "libm.so.6", "libpthread.so
  * crun from its Debian package, and one private C library for it and for the program. Nothing of the node's own is
  * loaded, so that the node's may be older, newer, another, or none.
  */
-export async function fetchCrun(): Promise<Part> {
-  const packages = await packageClosure(["crun", "libc6"]);
+export async function fetchCrun(target: Target): Promise<Part> {
+  const { loader } = target;
+  const packages = await packageClosure(target, ["crun", "libc6"]);
   const recipes = [import.meta.path, join(import.meta.dir, "../private-libraries.ts")];
   const inputs = await Promise.all(recipes.map(async (path) => await Bun.file(path).text()));
-  const built = await cached("crun", [...packageInputs(packages), ...inputs], async (directory) => {
+  inputs.push(...packageInputs(packages));
+  const built = await cached(`crun${target.suffix}`, inputs, async (directory) => {
     const root = join(directory, "root");
-    await unpackPackages(packages, root);
+    await unpackPackages(target, packages, root);
     const crun = join(directory, "crun");
     await rename(join(root, "usr/bin/crun"), crun);
 
@@ -79,7 +82,7 @@ async function isolateLoader(path: string): Promise<void> {
   const bytes = Buffer.from(await Bun.file(path).bytes());
   for (const name of ["/etc/ld.so.preload", "/etc/ld.so.cache"]) {
     const at = bytes.indexOf(`\0${name}\0`);
-    if (at < 0) throw new Error(`${loader} does not name ${name}`);
+    if (at < 0) throw new Error(`${basename(path)} does not name ${name}`);
     bytes[at + 1] = 0;
   }
   await Bun.write(path, bytes);

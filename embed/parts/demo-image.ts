@@ -3,8 +3,9 @@ import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import { cached } from "../cache.ts";
 import { run } from "../command.ts";
-import { packageClosure, packageInputs, unpackPackages, versionOf } from "../debian.ts";
+import { onlyPackage, packageInputs, unpackPackages, versionOf } from "../debian.ts";
 import { type TarEntry, tarArchive } from "../tar.ts";
+import { type Target, targetOf } from "../target.ts";
 import { notice } from "./go.ts";
 import type { Part } from "./part.ts";
 
@@ -12,21 +13,23 @@ const reference = "crib.local/demo:1";
 const created = "2001-09-09T01:46:40Z";
 
 /** An image to show crib with where there is no network: a static busybox, as an OCI image layout in a tar. */
-export async function buildDemoImage(): Promise<Part> {
-  const packages = (await packageClosure(["busybox-static"])).filter(
-    ({ name }) => name === "busybox-static",
-  );
+export async function buildDemoImage(target: Target): Promise<Part> {
+  const packages = await onlyPackage(target, "busybox-static");
+  // One for another processor cannot be asked: this machine's is made with the same configuration.
+  const own = target.isNative ? packages : await onlyPackage(targetOf(), "busybox-static");
   const recipe = await Bun.file(import.meta.path).text();
   const built = await cached(
-    "demo-image",
-    [...packageInputs(packages), recipe],
+    `demo-image${target.suffix}`,
+    [...packageInputs(packages), ...(target.isNative ? [] : packageInputs(own)), recipe],
     async (directory) => {
       const root = join(directory, "root");
-      await unpackPackages(packages, root);
-      const busybox = join(root, "bin/busybox");
-      const applets = (await run([busybox, "--list"])).trim().split("\n");
-      const layer = tarArchive(rootFileSystem(await Bun.file(busybox).bytes(), applets));
-      await Bun.write(join(directory, "demo.tar"), tarArchive(imageLayout(layer)));
+      const ownRoot = target.isNative ? root : join(root, "own");
+      await unpackPackages(target, packages, root);
+      if (!target.isNative) await unpackPackages(targetOf(), own, ownRoot);
+      const busybox = await Bun.file(join(root, "bin/busybox")).bytes();
+      const applets = (await run([join(ownRoot, "bin/busybox"), "--list"])).trim().split("\n");
+      const layer = tarArchive(rootFileSystem(busybox, applets));
+      await Bun.write(join(directory, "demo.tar"), tarArchive(imageLayout(target, layer)));
       const copyright = await Bun.file(join(root, "usr/share/doc/busybox-static/copyright")).text();
       await Bun.write(join(directory, "notices"), notice("busybox-static (Debian)", copyright));
       await rm(root, { recursive: true });
@@ -71,7 +74,7 @@ function rootFileSystem(busybox: Uint8Array, applets: readonly string[]): TarEnt
   ];
 }
 
-function imageLayout(layer: Uint8Array): TarEntry[] {
+function imageLayout(target: Target, layer: Uint8Array): TarEntry[] {
   const blobs: TarEntry[] = [];
   /** Adds the blob and returns its descriptor. */
   const blob = (mediaType: string, content: Uint8Array) => {
@@ -86,7 +89,7 @@ function imageLayout(layer: Uint8Array): TarEntry[] {
     "application/vnd.oci.image.config.v1+json",
     json({
       created,
-      architecture: process.arch === "x64" ? "amd64" : process.arch,
+      architecture: target.arch,
       os: "linux",
       config: { Env: ["PATH=/bin"], Cmd: ["sh"], WorkingDir: "/" },
       rootfs: { type: "layers", diff_ids: [layerDescriptor.digest] },

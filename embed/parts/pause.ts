@@ -1,6 +1,7 @@
 import { join } from "node:path";
 import { cached, embed } from "../cache.ts";
 import { run } from "../command.ts";
+import type { Target } from "../target.ts";
 import type { Part } from "./part.ts";
 
 const programs = ["pause", "namespaces", "without-unified", "enter"] as const;
@@ -9,17 +10,25 @@ const programs = ["pause", "namespaces", "without-unified", "enter"] as const;
  * Programs of a page or two: the first process of a pod that shares a PID namespace, the maker of namespaces, what crun
  * starts through on a node with hybrid cgroups, and what runs a command in a container.
  */
-export async function buildPause(version: string): Promise<Part> {
+export async function buildPause(target: Target, version: string): Promise<Part> {
   const source = (name: string) => join(embed, "pause", name);
   const files = [...programs.map((name) => `${name}.c`), "entry.h", "system-call.h"].map(source);
   const inputs = [
     ...(await Promise.all(files.map((file) => Bun.file(file).text()))),
     await Bun.file(import.meta.path).text(),
   ];
-  const built = await cached("pause", inputs, async (directory) => {
+  const built = await cached(`pause${target.suffix}`, inputs, async (directory) => {
     for (const name of programs) {
       await run([
-        ...["gcc", "-Os", "-Wall", "-Wextra", "-Werror", "-ffreestanding", "-mgeneral-regs-only"],
+        ...[
+          target.gcc,
+          "-Os",
+          "-Wall",
+          "-Wextra",
+          "-Werror",
+          "-ffreestanding",
+          "-mgeneral-regs-only",
+        ],
         ...["-fno-stack-protector", "-fno-asynchronous-unwind-tables", "-fcf-protection=none"],
         ...["-static", "-nostdlib", "-s", "-Wl,--build-id=none,-z,noexecstack"],
         ...["-o", join(directory, name), source(`${name}.c`)],

@@ -1,8 +1,10 @@
 import { dirname, join, resolve } from "node:path";
-import { cached, repository, sources } from "../cache.ts";
+import { cached, embed, repository, sources } from "../cache.ts";
 import { run } from "../command.ts";
 import { parseElf } from "../elf.ts";
 import { usePrivateLibraries } from "../private-libraries.ts";
+import type { Target } from "../target.ts";
+import { fetchBun } from "./bun.ts";
 import { licencesIn, notice } from "./go.ts";
 import type { Part } from "./part.ts";
 
@@ -21,6 +23,7 @@ export async function readPackage(): Promise<{ readonly version: string; readonl
 
 /** The TypeScript program, compiled by the Bun that runs this, with the versions of all parts inside. */
 export async function buildProgram(
+  target: Target,
   entry: string,
   version: string,
   versions: Readonly<Record<string, string>>,
@@ -33,9 +36,11 @@ export async function buildProgram(
     JSON.stringify(versions),
     ...(await sources(dirname(main), "**/!(*.test).ts")),
     ...(await sources(repository, "{package.json,bun.lock,tsconfig.json}")),
-    ...(await sources(import.meta.dir, "{program.ts,../private-libraries.ts}")),
+    ...(await sources(import.meta.dir, "program.ts")),
+    ...(await sources(embed, "{private-libraries,target}.ts")),
   ];
-  const built = await cached("program", inputs, async (directory) => {
+  const other = target.isNative ? [] : await compileFor(target);
+  const built = await cached(`program${target.suffix}`, inputs, async (directory) => {
     const output = join(directory, "crib");
     await run(
       [
@@ -49,6 +54,7 @@ export async function buildProgram(
           "--format=esm",
         ],
         ...["--no-compile-autoload-dotenv", "--no-compile-autoload-bunfig"],
+        ...other,
         `--define=CRIB_VERSION=${JSON.stringify(version)}`,
         `--define=CRIB_PARTS=${JSON.stringify(JSON.stringify(versions))}`,
         ...[`--outfile=${output}`, main],
@@ -59,14 +65,19 @@ export async function buildProgram(
     await Bun.write(join(directory, "notices"), await notices());
   });
   const program = join(built, "crib");
-  const code = parseElf(await Bun.file(program).bytes()).sectionOffset(".bun");
+  const code = parseElf(await Bun.file(program).bytes()).section(".bun");
   if (code === undefined) throw new Error("the compiled program has no section .bun");
   return {
     versions: {},
     // Bun itself lies between its headers and the compiled code, and is the same in every build.
-    files: [{ path: "crib", source: program, mode: "0555", seams: [1 << 20, code] }],
+    files: [{ path: "crib", source: program, mode: "0555", seams: [1 << 20, code.offset] }],
     notices: join(built, "notices"),
   };
+}
+
+async function compileFor(target: Target): Promise<string[]> {
+  const bun = await fetchBun(target);
+  return [`--target=${target.bun.target}`, `--compile-executable-path=${bun}`];
 }
 
 async function notices(): Promise<string> {

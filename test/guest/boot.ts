@@ -1,5 +1,5 @@
 /**
- * bun test/guest/boot.ts [--script FILE] [--crib FILE] [--data DISK] [--out DIR] [--minutes N] [COMMAND]
+ * bun test/guest/boot.ts [--arch ARCH] [--script FILE] [--crib FILE] [--data DISK] [--out DIR] [--minutes N] [COMMAND]
  *
  * Boots a virtual machine as guest.ts makes it, runs the script or the command in it, shows its console, and ends
  * with the exit code of what ran. --data keeps /var/lib in that file for the next boot; it is made if missing.
@@ -14,6 +14,7 @@ import { runGuest } from "./guest.ts";
 const { values, positionals } = parseArgs({
   allowPositionals: true,
   options: {
+    arch: { type: "string" },
     script: { type: "string" },
     crib: { type: "string" },
     data: { type: "string" },
@@ -30,6 +31,7 @@ const result = await runGuest({
       ? `${positionals.join(" ")}\n`
       : await Bun.file(values.script).text(),
   ...(values.data === undefined ? {} : { dataDisk: values.data }),
+  ...(values.arch === undefined ? {} : { arch: values.arch }),
   ...(values.crib === undefined ? {} : { crib: values.crib }),
   outDir: values.out,
   timeoutMs: Number(values.minutes) * 60_000,

@@ -6,14 +6,17 @@ import { writeMirrors } from "../harness/registry-server.ts";
 import { parts } from "../parts/paths.ts";
 import { run } from "../parts/run.ts";
 import { packCpio } from "./cpio.ts";
+import { busyboxFor, registryFor } from "./foreign.ts";
+import type { Machine } from "./machine.ts";
 import { chooseUserland, guestCache, type Kernel, listing, modulesFor } from "./packages.ts";
 
 const ownFiles = join(import.meta.dir, "root");
-const programs = [parts.crictl, parts.critest["1.36.0"].critest, parts.dockerRegistry];
+/** Only a guest like this machine has them; on others the registry is Debian's package. */
+const ownPrograms = [parts.crictl, parts.critest["1.36.0"].critest, parts.dockerRegistry];
 const registryHost = "127.0.0.1:5000";
 const mib = 2 ** 20;
 
-const files: Readonly<Record<string, string>> = {
+const settings: Readonly<Record<string, string>> = {
   "etc/hosts": "127.0.0.1 localhost guest\n",
   "etc/resolv.conf": "nameserver 127.0.0.1\n",
   "etc/passwd": "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534::/:/bin/false\n",
@@ -47,24 +50,30 @@ const alternatives = ["iptables", "ip6tables"].flatMap((name) =>
 );
 
 /** The disk that every guest has as its root, read only: Debian's tools, crib, a registry with the test images. */
-export async function makeRootDisk(kernel: Kernel, crib: string): Promise<string> {
-  const userland = await chooseUserland();
+export async function makeRootDisk(
+  { target }: Machine,
+  kernel: Kernel,
+  crib: string,
+): Promise<string> {
+  const userland = await chooseUserland(target);
+  const programs = target.isNative ? ownPrograms : [];
+  const [busybox, registry] = [await busyboxFor(target), await registryFor(target)];
   const inputs = [
     await Bun.file(import.meta.path).text(),
     ...packageInputs(userland.packages),
     kernel.version,
-    ...(await Promise.all([crib, parts.busybox, ...programs].map(identity))),
-    await listing(parts.registryData),
+    ...(await Promise.all([crib, busybox, ...programs].map(identity))),
+    await listing(registry),
     ...(await Promise.all((await ownNames()).map((name) => Bun.file(join(ownFiles, name)).text()))),
   ];
   const made = await cached(
-    "root",
+    `root${target.suffix}`,
     inputs,
     async (dir) => {
       const tree = join(dir, "tree");
       await mkdir(tree);
       await userland.unpack(tree);
-      await fillTree(tree, kernel, crib);
+      await fillTree(tree, kernel, programs, { crib, busybox, registry });
       await makeExt4(join(dir, "root.img"), await sizeOf(tree), ["-O", "^has_journal", "-d", tree]);
       await rm(tree, { recursive: true });
     },
@@ -73,13 +82,18 @@ export async function makeRootDisk(kernel: Kernel, crib: string): Promise<string
   return join(made, "root.img");
 }
 
-async function fillTree(tree: string, kernel: Kernel, crib: string): Promise<void> {
+async function fillTree(
+  tree: string,
+  kernel: Kernel,
+  programs: readonly string[],
+  files: { readonly crib: string; readonly busybox: string; readonly registry: string },
+): Promise<void> {
   for (const dir of emptyDirectories) await mkdir(join(tree, dir), { recursive: true });
-  for (const [path, text] of Object.entries(files)) await Bun.write(join(tree, path), text);
+  for (const [path, text] of Object.entries(settings)) await Bun.write(join(tree, path), text);
   await writeMirrors(join(tree, "etc/crib/certs.d"), registryHost);
   await cp(kernel.modules, join(tree, "lib/modules", kernel.version), { recursive: true });
-  await cp(parts.registryData, join(tree, "opt/registry"), { recursive: true });
-  await cp(crib, join(tree, "usr/local/bin/crib"));
+  await cp(files.registry, join(tree, "opt/registry"), { recursive: true });
+  await cp(files.crib, join(tree, "usr/local/bin/crib"));
   for (const program of programs) await run(["cp", program, join(tree, "usr/local/bin/")]);
   for (const name of await ownNames()) {
     const target = join(tree, places[name] ?? "usr/local/sbin", name);
@@ -91,7 +105,7 @@ async function fillTree(tree: string, kernel: Kernel, crib: string): Promise<voi
   }
   // util-linux goes first; all else is busybox.
   const applets = (await run([parts.busybox, "--list-full"])).trim().split("\n");
-  await run(["cp", parts.busybox, join(tree, "bin/busybox")]);
+  await run(["cp", files.busybox, join(tree, "bin/busybox")]);
   for (const path of applets) {
     await mkdir(join(tree, path, ".."), { recursive: true });
     await symlink("/bin/busybox", join(tree, path)).catch(ignoreExisting);
@@ -100,6 +114,7 @@ async function fillTree(tree: string, kernel: Kernel, crib: string): Promise<voi
 
 /** The initramfs: busybox, the drivers of the root disk, and `/guest`, which the node finds in /run. */
 export async function makeInitramfs(
+  { target }: Machine,
   kernel: Kernel,
   guestFiles: Readonly<Record<string, string>>,
 ): Promise<Uint8Array> {
@@ -109,7 +124,7 @@ export async function makeInitramfs(
   return packCpio([
     ...["bin", "modules", "guest"].map((path) => ({ type: "directory", path }) as const),
     file("init", await Bun.file(join(ownFiles, "early-init")).text()),
-    file("bin/busybox", await Bun.file(parts.busybox).bytes()),
+    file("bin/busybox", await Bun.file(await busyboxFor(target)).bytes()),
     file("modules/order", flat.map((name) => `${name}\n`).join("")),
     ...(await Promise.all(
       modules.map(async (path, i) =>

@@ -3,6 +3,7 @@ import { join, resolve } from "node:path";
 import { repositoryDir } from "../parts/paths.ts";
 import { run } from "../parts/run.ts";
 import { makeDataDisk, makeInitramfs, makeRawDisk, makeRootDisk } from "./disks.ts";
+import { machineOf } from "./machine.ts";
 import { fetchKernel, guestCache, requireQemu } from "./packages.ts";
 
 export interface GuestOptions {
@@ -12,7 +13,9 @@ export interface GuestOptions {
   readonly files?: Readonly<Record<string, string>>;
   /** Disk with /var/lib, from `makeDataDisk`; an empty one unless it says another. */
   readonly dataDisk?: string;
-  /** The executable to put into the guest; the built one unless it says another. */
+  /** The guest's processor, amd64 or arm64; this machine's unless it says another. */
+  readonly arch?: string;
+  /** The executable to put into the guest; the one that is built for it unless it says another. */
   readonly crib?: string;
   /** Filled with what the guest left in /run/results, and `console.log`. Emptied before. */
   readonly outDir: string;
@@ -38,11 +41,13 @@ const memoryMib = 2048;
  */
 export async function runGuest(options: GuestOptions): Promise<GuestResult> {
   await using undo = new AsyncDisposableStack();
-  const qemu = await requireQemu();
-  const kernel = await fetchKernel();
+  const machine = machineOf(options.arch);
+  const qemu = await requireQemu(machine);
+  const kernel = await fetchKernel(machine);
   const rootDisk = await makeRootDisk(
+    machine,
     kernel,
-    resolve(options.crib ?? join(repositoryDir, "dist/crib")),
+    resolve(options.crib ?? join(repositoryDir, `dist/crib${machine.target.suffix}`)),
   );
   const outDir = resolve(options.outDir);
   await rm(outDir, { recursive: true, force: true });
@@ -53,7 +58,7 @@ export async function runGuest(options: GuestOptions): Promise<GuestResult> {
   const initramfs = join(dir, "initramfs");
   await Bun.write(
     initramfs,
-    await makeInitramfs(kernel, { ...options.files, script: options.script }),
+    await makeInitramfs(machine, kernel, { ...options.files, script: options.script }),
   );
   const resultDisk = join(dir, "results.img");
   await makeRawDisk(resultDisk);
@@ -65,14 +70,14 @@ export async function runGuest(options: GuestOptions): Promise<GuestResult> {
     [
       // A guest takes minutes of both processors; whoever works on this machine goes first.
       ...["setpriv", "--pdeathsig", "KILL", "nice", "-n", "10", qemu],
-      ...["-accel", "tcg,thread=multi", "-cpu", "max", "-machine", "q35"],
+      ...["-accel", "tcg,thread=multi", ...machine.options],
       ...["-smp", `${processors}`, "-m", `${memoryMib}`],
       ...["-nodefaults", "-display", "none", "-serial", "stdio", "-no-reboot"],
       ...["-kernel", kernel.image, "-initrd", initramfs],
       // Emulated processors share their clock: what looks like a lock-up is the host's other work.
       ...[
         "-append",
-        "console=ttyS0 loglevel=4 panic=-1 nowatchdog rcupdate.rcu_cpu_stall_suppress=1",
+        `console=${machine.console} loglevel=4 panic=-1 nowatchdog rcupdate.rcu_cpu_stall_suppress=1`,
       ],
       ...["-drive", `file=${rootDisk},format=raw,if=virtio,readonly=on`],
       ...["-drive", `file=${resultDisk},format=raw,if=virtio`],

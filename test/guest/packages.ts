@@ -7,15 +7,18 @@ import {
   packageInputs,
   unpackPackages,
 } from "../../embed/debian.ts";
+import type { Target } from "../../embed/target.ts";
 import { installPackages } from "../parts/debian.ts";
 import { parts, repositoryDir } from "../parts/paths.ts";
 import { run } from "../parts/run.ts";
+import type { Machine } from "./machine.ts";
 
 /** Everything about guests that takes time to make, by version. */
 export const guestCache = join(repositoryDir, ".cache/guest");
 
 /** On the node of the tests: what crib and critest run, and what loads AppArmor profiles. */
 const userland = ["iptables", "nftables", "util-linux", "apparmor", "criu"];
+const foreignUserland = ["iptables", "nftables", "util-linux", "docker-registry"];
 /** What these packages depend on only for being installed. */
 const unwanted =
   /^(?:debconf|perl|lsb-base|sysvinit-utils|netbase|init-system-helpers|python3.*|libpython.*|media-types|tzdata)/u;
@@ -28,18 +31,18 @@ export interface Kernel {
 }
 
 /** Debian's kernel for virtual machines, unpacked and not installed. */
-export async function fetchKernel(): Promise<Kernel> {
-  const closure = await packageClosure(["linux-image-cloud-amd64"]);
+export async function fetchKernel({ target, kernelPackage }: Machine): Promise<Kernel> {
+  const closure = await packageClosure(target, [kernelPackage]);
   const image = closure.find(({ name }) => /^linux-image-\d/u.test(name));
-  if (image === undefined) throw new Error("linux-image-cloud-amd64 depends on no kernel");
+  if (image === undefined) throw new Error(`${kernelPackage} depends on no kernel`);
   const version = image.name.replace("linux-image-", "");
   const dir = await cached(
-    "kernel",
+    `kernel${target.suffix}`,
     packageInputs([image]),
     async (made) => {
       const unpacked = join(made, "unpacked");
       await mkdir(unpacked);
-      await unpackPackages([image], unpacked);
+      await unpackPackages(target, [image], unpacked);
       await run([parts.busybox, "depmod", "-b", unpacked, version]);
       await rename(join(unpacked, "boot", `vmlinuz-${version}`), join(made, "vmlinuz"));
       await rename(join(unpacked, "lib/modules", version), join(made, "modules"));
@@ -56,13 +59,14 @@ export interface Userland {
   unpack(directory: string): Promise<void>;
 }
 
-export async function chooseUserland(): Promise<Userland> {
-  const closure = await packageClosure(userland);
+export async function chooseUserland(target: Target): Promise<Userland> {
+  const wanted = target.isNative ? userland : foreignUserland;
+  const closure = await packageClosure(target, wanted);
   const packages = closure.filter(({ name }) => !unwanted.test(name));
   return {
     packages,
     unpack: async (directory) => {
-      await unpackPackages(packages, directory);
+      await unpackPackages(target, packages, directory);
       await rm(join(directory, "downloads"), { recursive: true });
       for (const dir of ["usr/share/doc", "usr/share/man", "usr/share/locale"]) {
         await rm(join(directory, dir), { recursive: true, force: true });
@@ -72,11 +76,11 @@ export async function chooseUserland(): Promise<Userland> {
 }
 
 /** The emulator, installed if it is missing: it comes with half a hundred libraries. */
-export async function requireQemu(): Promise<string> {
-  const find = () => Bun.which("qemu-system-x86_64");
-  if (find() === null) await installPackages(["qemu-system-x86"]);
+export async function requireQemu({ emulator, emulatorPackage }: Machine): Promise<string> {
+  const find = () => Bun.which(emulator);
+  if (find() === null) await installPackages([emulatorPackage]);
   const qemu = find();
-  if (qemu === null) throw new Error("qemu-system-x86_64 is missing");
+  if (qemu === null) throw new Error(`${emulator} is missing`);
   return qemu;
 }
 
