@@ -49,7 +49,7 @@ async function makeTemplate(
   // We wrote that file: it is what it was.
   const text = await readFile(bundleOf(stateDir, id).config, "utf8");
   const spec = JSON.parse(text) as RuntimeSpec;
-  if (!getHandler(handlers, handler).allowsDirectExec) {
+  if (!getHandler(handlers, handler).isOwnRunc) {
     return { process: spec.process, prepared: undefined };
   }
   const cgroupFiles = directoriesOf(cgroup, cgroupPath)

@@ -55,8 +55,8 @@ export interface RuntimeHandler {
   readonly features: RuntimeFeatures;
   /** The whole environment of its commands. */
   readonly env: Readonly<Record<string, string>>;
-  /** It is the runc whose exec is known so well that it may be done without it (direct/). */
-  readonly allowsDirectExec: boolean;
+  /** It is the runc that is known so well that some of its work may be done without it (direct/). */
+  readonly isOwnRunc: boolean;
   createArgv(options: CreateArguments): Argv;
   execArgv(options: ExecArguments): Argv;
   /** Lets the user's program run. */

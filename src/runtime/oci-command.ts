@@ -7,6 +7,8 @@ import { type CommandResult, runCommand } from "../os/command.ts";
 import { childEnv } from "../os/role.ts";
 import { endCommands } from "./commands-under-way.ts";
 import { criuFailure } from "./criu.ts";
+import { deleteDirectly } from "./direct/direct-delete.ts";
+import { finishStart, startDirectly } from "./direct/direct-start.ts";
 import { parseFeatures, unknownFeatures } from "./features.ts";
 import type {
   Argv,
@@ -29,7 +31,7 @@ export interface OciCommandOptions {
   readonly timeoutMs?: number;
   /** The program that crun is started through on a node with hybrid cgroups (embed/pause/without-unified.c). */
   readonly withoutUnifiedPath: string;
-  readonly allowsDirectExec?: boolean;
+  readonly isOwnRunc?: boolean;
 }
 
 const defaultTimeoutMs = 60_000;
@@ -57,17 +59,20 @@ class OciCommand implements RuntimeHandler {
   readonly path: string;
   readonly features: RuntimeFeatures;
   readonly env: Readonly<Record<string, string>>;
-  readonly allowsDirectExec: boolean;
+  readonly isOwnRunc: boolean;
   readonly #root: string;
   readonly #prefix: Argv;
   readonly #timeoutMs: number;
+  /** systemd keeps units of containers, which runc has to end. */
+  readonly #deletesDirectly: boolean;
 
   constructor(options: OciCommandOptions, features: RuntimeFeatures) {
     this.name = options.name;
     this.path = options.path;
     this.features = features;
     this.env = isNamed(options.path, "runc") ? runcEnv : childEnv;
-    this.allowsDirectExec = options.allowsDirectExec ?? false;
+    this.isOwnRunc = options.isOwnRunc ?? false;
+    this.#deletesDirectly = this.isOwnRunc && !options.systemdCgroup;
     this.#root = options.root;
     this.#timeoutMs = options.timeoutMs ?? defaultTimeoutMs;
     this.#prefix = [
@@ -98,10 +103,12 @@ class OciCommand implements RuntimeHandler {
   }
 
   async start(ctx: Context, id: string): Promise<void> {
+    if (this.isOwnRunc && (await startDirectly(ctx, this.#stateOf(id), this.#timeoutMs))) return;
     await this.#checked(ctx, ["start", checkId(id)]);
   }
 
   async delete(ctx: Context, id: string): Promise<void> {
+    if (this.#deletesDirectly && deleteDirectly(this.#stateOf(id))) return;
     // Without --force first: that one sleeps 100 ms even when there is nothing left to kill.
     for (const force of [[], ["--force"]]) {
       if (!this.#knows(id)) return;
@@ -113,7 +120,7 @@ class OciCommand implements RuntimeHandler {
       }
     }
     if (!this.#knows(id)) return;
-    rmSync(`${this.#root}/${checkId(id)}`, { recursive: true, force: true });
+    rmSync(this.#stateOf(id), { recursive: true, force: true });
     ctx.log.warn("removed state that the runtime does not delete", { handler: this.name });
   }
 
@@ -152,14 +159,24 @@ class OciCommand implements RuntimeHandler {
   async state(ctx: Context, id: string): Promise<RuntimeState | undefined> {
     if (!this.#knows(id)) return undefined;
     const result = await this.#run(ctx, ["state", checkId(id)]);
-    if (result.exitCode === 0) return parseState(result.stdout);
+    if (result.exitCode === 0) return this.#noticeStart(id, parseState(result.stdout));
     if (!this.#knows(id)) return undefined;
     throw this.#failure("state", result);
   }
 
-  /** runc and crun alike keep one directory a container. */
+  #noticeStart(id: string, state: RuntimeState): RuntimeState {
+    const mayRun = this.isOwnRunc && state.status === "created";
+    if (!mayRun || !finishStart(this.#stateOf(id), state.pid, this.path)) return state;
+    return { ...state, status: "running" };
+  }
+
   #knows(id: string): boolean {
-    return existsSync(`${this.#root}/${checkId(id)}`);
+    return existsSync(this.#stateOf(id));
+  }
+
+  /** runc and crun alike keep one directory a container. */
+  #stateOf(id: string): string {
+    return `${this.#root}/${checkId(id)}`;
   }
 
   async #checked(

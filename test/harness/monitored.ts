@@ -56,6 +56,7 @@ export class MonitoredNode implements AsyncDisposable {
       root: `${path}/runc`,
       systemdCgroup: false,
       withoutUnifiedPath: findBuilt("pause-*/without-unified"),
+      isOwnRunc: runtimePath === findRunc(),
     });
     const node = new MonitoredNode(path, makeRootfs(path), handler, undo.move());
     await node.restartDaemon();

@@ -14,6 +14,9 @@ export interface TestContainerOptions {
   readonly args: readonly string[];
   readonly terminal?: boolean;
   readonly memory?: number;
+  /** As the runtime-spec has it. */
+  readonly hooks?: object;
+  readonly namespaces?: readonly string[];
 }
 
 /** A bundle as small as runc and crun accept it, in a cgroup of its own. */
@@ -27,6 +30,7 @@ export function makeTestContainer(stateDir: string, options: TestContainerOption
     ociVersion: "1.0.2",
     process: { ...testProcess(options.args), terminal: options.terminal ?? false },
     root: { path: options.rootfs },
+    hooks: options.hooks,
     mounts: [
       { destination: "/proc", type: "proc", source: "proc" },
       { destination: "/dev", type: "tmpfs", source: "tmpfs", options: ["nosuid", "mode=755"] },
@@ -38,7 +42,7 @@ export function makeTestContainer(stateDir: string, options: TestContainerOption
       },
     ],
     linux: {
-      namespaces: ["mount", "ipc", "uts", "pid"].map((type) => ({ type })),
+      namespaces: (options.namespaces ?? ["mount", "ipc", "uts", "pid"]).map((type) => ({ type })),
       cgroupsPath: cgroup,
       resources: memory === undefined ? {} : { memory: { limit: memory, swap: memory } },
     },

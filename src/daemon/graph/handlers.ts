@@ -26,7 +26,7 @@ export async function openHandlers(
         root: `${config.state}/runtime/${name}`,
         systemdCgroup,
         withoutUnifiedPath: `${config.payload}/without-unified`,
-        allowsDirectExec: name === "runc" && path === "",
+        isOwnRunc: name === "runc" && path === "",
       });
     } catch (err) {
       if (name === defaultHandler) throw new Error(`runtime handler ${name}`, { cause: err });
