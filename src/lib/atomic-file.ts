@@ -11,12 +11,12 @@ import { dirname } from "node:path";
 
 /**
  * Writes a whole file so that a reader, or a power cut, sees either the old or the new content.
- * The file and its directory are on disk when this returns.
+ * The file and its directory are on disk when this returns, unless it is `brief`: of no use after a reboot.
  */
 export function writeFileAtomically(
   path: string,
   content: string | Uint8Array,
-  options: { readonly mode?: number } = {},
+  options: { readonly mode?: number; readonly brief?: boolean } = {},
 ): void {
   const temporary = `${path}.${randomName()}.tmp`;
   try {
@@ -24,7 +24,7 @@ export function writeFileAtomically(
     try {
       const bytes = typeof content === "string" ? Buffer.from(content) : content;
       for (let at = 0; at < bytes.byteLength; ) at += writeSync(fd, bytes, at);
-      fsyncSync(fd);
+      if (options.brief !== true) fsyncSync(fd);
     } finally {
       closeSync(fd);
     }
@@ -33,7 +33,7 @@ export function writeFileAtomically(
     rmSync(temporary, { force: true });
     throw err;
   }
-  syncDirectory(dirname(path));
+  if (options.brief !== true) syncDirectory(dirname(path));
 }
 
 /** Removes what writers of `directory` left that were killed in the middle. There must be no other writer now. */

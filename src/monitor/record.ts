@@ -19,7 +19,8 @@ const maxBytes = 256 * 1024;
 const suffix = ".json";
 
 export function writeRecord(dir: string, record: ContainerRecord): void {
-  writeFileAtomically(`${dir}/${record.plan.container}${suffix}`, formatMessage(record));
+  const path = `${dir}/${record.plan.container}${suffix}`;
+  writeFileAtomically(path, formatMessage(record), { brief: true });
 }
 
 export function removeRecord(dir: string, container: string): void {

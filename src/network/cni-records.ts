@@ -77,7 +77,8 @@ export function openCniRecords({ lasting, brief }: CniRecordDirs): CniRecords {
     },
     put(record) {
       const dir = record.embedded ? brief : lasting;
-      writeFileAtomically(`${dir}/${record.sandboxId}.json`, formatRecord(record));
+      const path = `${dir}/${record.sandboxId}.json`;
+      writeFileAtomically(path, formatRecord(record), { brief: record.embedded });
     },
     delete(id) {
       // Not synced: a record that a power cut brings back costs one more DEL.
