@@ -4,7 +4,7 @@ import { invalidArgument } from "../lib/errors.ts";
 import { asBoolean, asInteger, asObject, asString, optional, parseJson } from "../lib/json.ts";
 import { isErrno } from "../os/errno-error.ts";
 
-/** How a container ended. In a file before anybody is told, so that no crash but the node's loses it. */
+/** How a container ended. On disk before anybody is told, so that no crash loses it. */
 export interface ExitRecord {
   /** As a shell shows it: 128 + signal for a killed process; 255 where nobody saw the end. */
   readonly exitCode: number;
@@ -18,8 +18,9 @@ export interface ExitRecord {
 
 const maxBytes = 4096;
 
+/** Durable when it returns: the record and its directory are on disk. */
 export function writeExitRecord(path: string, record: ExitRecord): void {
-  writeFileAtomically(path, `${JSON.stringify(encodeExitRecord(record))}\n`, { brief: true });
+  writeFileAtomically(path, `${JSON.stringify(encodeExitRecord(record))}\n`);
 }
 
 /** `undefined` when the container has not ended. */
