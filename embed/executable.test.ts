@@ -1,6 +1,6 @@
 /** dist/crib as users get it. Build it first: `bun embed/build.ts`. */
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { copyFile, mkdir, mkdtemp, readdir, readlink, rm } from "node:fs/promises";
+import { copyFile, mkdir, mkdtemp, readdir, readlink, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { repository } from "./cache.ts";
@@ -58,6 +58,33 @@ describe.skipIf(!canRun && !inCi)("in an empty root, without any C library", () 
       const about = await run(["sh", "-c", '"$0" 2>&1', join(directory, name)]);
       expect(about).toContain(`CNI ${name} plugin v`);
     }
+  });
+
+  test("bridge has addresses of the host-local that comes first in CNI_PATH", async () => {
+    const own = join(root, payload, "cni");
+    const other = join(root, "other");
+    const given = join(root, "addresses/net/10.9.0.2");
+    const ipam = {
+      type: "host-local",
+      dataDir: join(root, "addresses"),
+      ranges: [[{ subnet: "10.9.0.0/24" }]],
+    };
+    const conf = { cniVersion: "1.0.0", name: "net", type: "bridge", ipam };
+    const giveBack = async (...path: readonly string[]) => {
+      const env = ["CNI_COMMAND=DEL", "CNI_CONTAINERID=c", "CNI_IFNAME=eth0"];
+      const argv = ["env", ...env, `CNI_PATH=${path.join(":")}`, join(own, "bridge")];
+      await using bridge = Bun.spawn(argv, { stdin: Buffer.from(JSON.stringify(conf)) });
+      expect(await bridge.stdout.text()).toBe("");
+      expect(await bridge.exited).toBe(0);
+      return !(await Bun.file(given).exists());
+    };
+    await Bun.write(given, "c\r\neth0");
+    await mkdir(other);
+    const script = `#!/bin/sh\necho $CNI_COMMAND >${other}/called`;
+    await writeFile(join(other, "host-local"), script, { mode: 0o755 });
+    expect(await giveBack(other, own)).toBe(false);
+    expect(await Bun.file(join(other, "called")).text()).toBe("DEL\n");
+    expect(await giveBack(own, other)).toBe(true);
   });
 
   test("pause reaps orphans and ends on SIGTERM as the first process of a PID namespace", async () => {
