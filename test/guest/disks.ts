@@ -36,7 +36,19 @@ const settings: Readonly<Record<string, string>> = {
   }),
 };
 const emptyDirectories = [
-  ...["proc", "sys", "dev", "run", "tmp", "mnt", "root", "var/tmp", "var/lib", "etc/cni"],
+  ...[
+    "proc",
+    "sys",
+    "dev",
+    "run",
+    "tmp",
+    "mnt",
+    "root",
+    "var/tmp",
+    "var/log",
+    "var/lib",
+    "etc/cni",
+  ],
   "opt/cni/bin",
   ...["bin", "sbin", "usr/local/bin", "usr/local/sbin", "etc/apparmor.d/cache"],
 ];

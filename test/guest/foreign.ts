@@ -28,7 +28,12 @@ export async function busyboxFor(target: Target): Promise<string> {
   return join(dir, "busybox");
 }
 
-/** A registry's data directory. Of another processor it has one image, for that one and for ours: `crib-test/demo:1`. */
+const noTls = "--dest-tls-verify=false";
+
+/**
+ * A registry's data directory. For another processor it has one image, for that one and for ours: `crib-test/demo:1`,
+ * and `:zstd`.
+ */
 export async function registryFor(target: Target): Promise<string> {
   if (target.isNative) return parts.registryData;
   const platforms = [targetOf(), target];
@@ -48,10 +53,17 @@ export async function registryFor(target: Target): Promise<string> {
       }
       await writeIndex(layout, manifests);
       await using registry = await startRegistry({ dataDir: join(made, "data"), writable: true });
-      const [from, to] = [`oci:${layout}:1`, `docker://${registry.host}/crib-test/demo:1`];
-      const options = ["--insecure-policy", "--quiet", "--all", "--dest-tls-verify=false"];
-      await run(["skopeo", "copy", ...options, from, to]);
-      await rm(layout, { recursive: true });
+      const copy = (from: string, to: string, ...options: readonly string[]) =>
+        run(["skopeo", "copy", "--insecure-policy", "--quiet", "--all", ...options, from, to]);
+      const push = (from: string, tag: string, ...options: readonly string[]) =>
+        copy(`oci:${from}`, `docker://${registry.host}/crib-test/demo:${tag}`, noTls, ...options);
+      await push(`${layout}:1`, "1");
+      const recompressed = join(made, "recompressed");
+      const zstd = ["--dest-compress", "--dest-compress-format=zstd"];
+      await copy(`oci:${layout}:1`, `oci:${recompressed}:1`, ...zstd);
+      // Or else it takes the layers that the registry has.
+      await push(`${recompressed}:1`, "zstd", "--preserve-digests");
+      for (const each of [layout, recompressed]) await rm(each, { recursive: true });
     },
     guestCache,
   );
