@@ -5,6 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { repository } from "./cache.ts";
 import { run } from "./command.ts";
+import { parseElf } from "./elf.ts";
 
 const executable = join(repository, "dist/crib");
 const inCi = process.env["CI"] === "true";
@@ -37,6 +38,14 @@ describe.skipIf(!canRun && !inCi)("in an empty root, without any C library", () 
     for (const part of ["crib", "bun", "runc", "crun", "cni-plugins", "pause", "glibc"]) {
       expect(version).toMatch(new RegExp(`^${part}\\s+\\d`, "m"));
     }
+  });
+
+  test("the program has its version definitions where the loader looks for them", async () => {
+    const program = Buffer.from(await Bun.file(join(root, payload, "crib")).bytes());
+    const { versionDefinitions = 0, section } = parseElf(program);
+    expect(program.readBigUInt64LE(versionDefinitions)).toBe(
+      section(".gnu.version_d")?.address ?? 0n,
+    );
   });
 
   test("says so when /proc is missing", async () => {
