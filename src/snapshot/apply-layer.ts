@@ -1,6 +1,7 @@
+import type { Digest } from "../oci/digest.ts";
 import type { NativeExpanders } from "./decompress.ts";
 import { expandLayer } from "./expand-layer.ts";
-import type { LayerLimits, LayerReport, TreeReport } from "./layer-report.ts";
+import type { LayerLimits, LayerReport } from "./layer-report.ts";
 import { LayerWriter } from "./layer-writer.ts";
 import { type RecipeFiles, RecipeRecorder } from "./recipe-recorder.ts";
 
@@ -15,24 +16,27 @@ export async function applyLayer(
   recipe: RecipeFiles,
 ): Promise<LayerReport> {
   const layer = new UnpackingLayer(limits, recipe);
-  const expansion = await expandLayer(source, native, limits, (piece) => layer.write(piece));
-  return { ...layer.finish(), ...expansion };
+  await expandLayer(source, native, limits, (piece) => layer.write(piece));
+  return layer.finish();
 }
 
-/** The same for the expanded bytes of a layer, which somebody else digests. */
+/** The same for what somebody else expands. */
 export function writeLayer(
   pieces: Iterable<Uint8Array>,
   limits: LayerLimits,
   recipe: RecipeFiles,
-): TreeReport {
+): LayerReport {
   const layer = new UnpackingLayer(limits, recipe);
   for (const piece of pieces) layer.write(piece);
   return layer.finish();
 }
 
+/** Digests all of the bytes, also what comes after the end of the archive. */
 class UnpackingLayer {
+  readonly #hash = new Bun.CryptoHasher("sha256");
   readonly #writer: LayerWriter;
   readonly #recorder: RecipeRecorder;
+  #expandedBytes = 0;
 
   constructor(limits: LayerLimits, recipe: RecipeFiles) {
     this.#writer = new LayerWriter(limits, (path) => this.#recorder.keep(path));
@@ -40,11 +44,14 @@ class UnpackingLayer {
   }
 
   write(piece: Uint8Array): void {
+    this.#hash.update(piece);
+    this.#expandedBytes += piece.byteLength;
     this.#recorder.write(piece);
   }
 
-  finish(): TreeReport {
+  finish(): LayerReport {
     this.#recorder.finish();
-    return this.#writer.finish();
+    const diffId = `sha256:${this.#hash.digest("hex")}` as Digest;
+    return { ...this.#writer.finish(), diffId, expandedBytes: this.#expandedBytes };
   }
 }

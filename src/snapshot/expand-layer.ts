@@ -1,28 +1,21 @@
 import { AppError } from "../lib/errors.ts";
-import type { Digest } from "../oci/digest.ts";
 import { decompress, type NativeExpanders } from "./decompress.ts";
-import type { Expansion, LayerLimits } from "./layer-report.ts";
+import type { LayerLimits } from "./layer-report.ts";
 
-/**
- * Gives the expanded bytes of a layer to `take`, piece by piece, and digests them (all of them, also what comes after
- * the end of the archive). A piece is valid during the call only.
- */
+/** Gives the expanded bytes of a layer to `take`, piece by piece. A piece is valid during the call only. */
 export async function expandLayer(
   source: AsyncIterable<Uint8Array>,
   native: NativeExpanders,
   limits: LayerLimits,
   take: (piece: Uint8Array) => void,
-): Promise<Expansion> {
-  const hash = new Bun.CryptoHasher("sha256");
+): Promise<void> {
   const counted = new CountedSource(source);
   let expandedBytes = 0;
   for await (const piece of decompress(counted.read(), native)) {
     expandedBytes += piece.byteLength;
     checkExpansion(expandedBytes, counted.bytes, limits);
-    hash.update(piece);
     take(piece);
   }
-  return { diffId: `sha256:${hash.digest("hex")}` as Digest, expandedBytes };
 }
 
 function checkExpansion(expanded: number, compressed: number, limits: LayerLimits): void {

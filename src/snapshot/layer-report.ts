@@ -33,14 +33,11 @@ export interface TreeReport {
   readonly links: readonly (readonly [name: string, target: string])[];
 }
 
-/** What the bytes of a layer are when they are expanded. */
-export interface Expansion {
+/** What the unpacking child says on stdout when all went well. */
+export interface LayerReport extends TreeReport {
   readonly diffId: Digest;
   readonly expandedBytes: number;
 }
-
-/** What the unpacking child says on stdout when all went well. */
-export interface LayerReport extends TreeReport, Expansion {}
 
 /** And when not. */
 export interface UnpackFailure {

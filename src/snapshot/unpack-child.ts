@@ -5,7 +5,7 @@ import { openPipe } from "../os/io.ts";
 import { setPipeSize } from "../os/pipe-size.ts";
 import { roleArgv } from "../os/role.ts";
 import type { CompletionOrder } from "./complete-layer.ts";
-import type { Expansion, LayerReport, TreeReport } from "./layer-report.ts";
+import type { LayerReport } from "./layer-report.ts";
 import { UnpackProcess } from "./unpack-process.ts";
 import type { LayerFinding } from "./verify-layer.ts";
 
@@ -49,15 +49,15 @@ export async function applyInTwoChildren(
     expander.kill();
     throw err;
   });
-  const [expansion, tree] = await Promise.allSettled([
+  const [expansion, layer] = await Promise.allSettled([
     feeding.then(() => expander.report()),
     writer.report(),
   ]);
   const isBrokenPipe = expansion.status === "rejected" && kindOf(expansion.reason) === "aborted";
   if (expansion.status === "rejected" && !isBrokenPipe) throw expansion.reason;
-  if (tree.status === "rejected") throw tree.reason;
+  if (layer.status === "rejected") throw layer.reason;
   if (expansion.status === "rejected") throw expansion.reason;
-  return { ...(tree.value as TreeReport), ...(expansion.value as Expansion) };
+  return layer.value as LayerReport;
 
   /** The daemon keeps neither end of the pipe between them. */
   function startTwo() {

@@ -28,7 +28,7 @@ const payloadLibraries = join(dirname(process.execPath), "lib");
 /**
  * The child that does what a daemon must not: it confines itself and then handles what an image brought.
  *   apply DIR     unpacks the layer on stdin into DIR/fs, chrooted there; writes its recipe in DIR; reports JSON on stdout
- *   expand DIR    expands the layer on stdin to descriptor 3, chrooted into the empty DIR; reports JSON on stdout
+ *   expand DIR    expands the layer on stdin to descriptor 3, chrooted into the empty DIR
  *   write DIR     is `apply` for what `expand` gives
  *   series DIR    is `apply` for one small layer after the other (unpack-series.ts), of DIR/NAME each
  *   rebuild DIR   writes the layer's archive to stdout, from DIR/fs and the recipe; failures go to stderr
@@ -72,7 +72,8 @@ async function run(
     case "expand": {
       const native = openExpanders(libraries);
       confineEntirely(directory);
-      return await expandLayer(asyncPiecesOf(0), native, layerLimits, passOn);
+      await expandLayer(asyncPiecesOf(0), native, layerLimits, passOn);
+      return {};
     }
     case "write": {
       const recipe = openNewRecipe(directory);
