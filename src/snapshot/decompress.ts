@@ -24,7 +24,8 @@ const noExpanders: NativeExpanders = { gzip: undefined, zstd: undefined };
 
 type Compression = "gzip" | "zstd" | "none";
 
-const outputBytes = 1 << 20;
+/** Stays in a core's cache until it has been digested and written. */
+const outputBytes = 256 << 10;
 const chunkSize = 256 << 10;
 const peekBytes = 4;
 

@@ -49,7 +49,8 @@ export class Unpacker {
       const { head, isWhole } = await peek(counted);
       if (isWhole) return await this.#small.apply(ctx, group, directory, Buffer.concat(head));
       const bytes = joined(head, counted);
-      const inTwo = this.#processes + 2 <= availableParallelism();
+      // One core is for whoever sends the bytes and for the kernel's write-back.
+      const inTwo = this.#processes + 2 < availableParallelism();
       count = inTwo ? 2 : 1;
       this.#processes += count;
       return inTwo
