@@ -6,9 +6,11 @@ import { ContainerEventType, ContainerState, PodSandboxState } from "../gen/runt
 test("an event has the whole pod's status with it", async () => {
   const domain = openDomain();
   const pod = sandbox({ state: "ready", ips: ["10.0.0.2"] });
-  const one = container(pod.id, { state: { name: "running", pid: 1, startedAtNs: 7n } });
+  const old = container(pod.id, { createdAtNs: 1n });
+  const state = { name: "running", pid: 1, startedAtNs: 7n } as const;
+  const one = container(pod.id, { createdAtNs: 2n, state });
   domain.happened.push(
-    { type: "started", id: one.id, atNs: 5n, sandbox: pod, containers: [one] },
+    { type: "started", id: one.id, atNs: 5n, sandbox: pod, containers: [old, one] },
     { type: "deleted", id: one.id, atNs: 6n, sandbox: undefined, containers: [] },
   );
   const events = [];
@@ -23,6 +25,7 @@ test("an event has the whole pod's status with it", async () => {
     },
     containersStatuses: [
       { id: one.id, state: ContainerState.CONTAINER_RUNNING, startedAt: 7n, imageId: one.imageId },
+      { id: old.id },
     ],
   });
   expect(events[1]?.containerEventType).toBe(ContainerEventType.CONTAINER_DELETED_EVENT);

@@ -4,7 +4,7 @@ import * as pb from "../gen/runtime/v1/api_pb.ts";
 import type { PodEvent } from "../sandbox/events.ts";
 import { contextOf } from "./call/interceptor.ts";
 import type { CriDeps } from "./deps.ts";
-import { toContainerStatus } from "./message/container-message.ts";
+import { toContainerStatuses } from "./message/container-message.ts";
 import { toSandboxStatus } from "./message/sandbox-message.ts";
 
 type Methods = Pick<ServiceImpl<typeof pb.RuntimeService>, "getContainerEvents">;
@@ -39,8 +39,6 @@ function toEventMessage(
     ...(event.sandbox === undefined
       ? {}
       : { podSandboxStatus: create(pb.PodSandboxStatusSchema, toSandboxStatus(event.sandbox)) }),
-    containersStatuses: event.containers.map((container) =>
-      toContainerStatus(container, images.find(container.imageId)),
-    ),
+    containersStatuses: [...toContainerStatuses(event.containers, (image) => images.find(image))],
   };
 }

@@ -115,9 +115,9 @@ test("PodSandboxStatus gives back what was asked for and what is", async () => {
     ips: ["10.1.2.3", "fd00::3"],
   });
   const { domain, runtime } = setUp(pod);
-  const inside = container(pod.id);
-  domain.running.set(inside.id, inside);
-  domain.running.set("f".repeat(64), container(sandbox().id));
+  const first = container(pod.id, { createdAtNs: 1n });
+  const second = container(pod.id, { createdAtNs: 2n });
+  for (const one of [first, second, container(sandbox().id)]) domain.running.set(one.id, one);
 
   const answer = await runtime.podSandboxStatus({ podSandboxId: pod.id });
   const { status } = answer;
@@ -138,7 +138,8 @@ test("PodSandboxStatus gives back what was asked for and what is", async () => {
   expect(status?.runtimeHandler).toBe("crun");
   expect(answer.info).toEqual({});
   expect(answer.timestamp).toBe(1_700_000_009_000_000_009n);
-  expect(answer.containersStatuses.map(({ id }) => id)).toEqual([inside.id]);
+  // The one that counts, as a kubelet with EventedPLEG sees it.
+  expect(answer.containersStatuses.map(({ id }) => id)).toEqual([second.id, first.id]);
 });
 
 test("PodSandboxStatus leaves the network out for a pod in the node's, and keeps the IP after stop", async () => {

@@ -5,7 +5,7 @@ import { invalidArgument } from "../lib/errors.ts";
 import type { Sandbox } from "../sandbox/sandbox.ts";
 import { contextOf } from "./call/interceptor.ts";
 import type { CriDeps } from "./deps.ts";
-import { toContainerStatus } from "./message/container-message.ts";
+import { toContainerStatuses } from "./message/container-message.ts";
 import { EncodedItems, fillList, inBatches } from "./message/encoded.ts";
 import {
   sandboxInfo,
@@ -80,9 +80,7 @@ export function sandboxMethods(
       const inside = containers.list().filter((container) => container.sandboxId === sandbox.id);
       return {
         status: toSandboxStatus(sandbox),
-        containersStatuses: inside.map((container) =>
-          toContainerStatus(container, images.find(container.imageId)),
-        ),
+        containersStatuses: [...toContainerStatuses(inside, (image) => images.find(image))],
         timestamp: node.now(),
         info: verbose ? sandboxInfo(sandbox) : {},
       };

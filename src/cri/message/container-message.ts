@@ -35,6 +35,19 @@ export function toContainerStatus(
   };
 }
 
+/**
+ * Of the containers of one pod, the newest first: a kubelet with EventedPLEG takes the first of a name for the one that
+ * counts, and would make an attempt again that there was already.
+ */
+export function toContainerStatuses(
+  containers: readonly Container[],
+  findImage: (id: Container["imageId"]) => Image | undefined,
+): readonly MessageInitShape<typeof pb.ContainerStatusSchema>[] {
+  return containers
+    .toSorted((a, b) => (a.createdAtNs < b.createdAtNs ? 1 : -1))
+    .map((container) => toContainerStatus(container, findImage(container.imageId)));
+}
+
 /** What `crictl inspect` shows beyond the status; JSON, for people and tools. */
 export function containerInfo(container: Container): Record<string, string> {
   const info = {
