@@ -137,7 +137,7 @@ test("PodSandboxStatus gives back what was asked for and what is", async () => {
   expect(status?.annotations).toEqual(annotations);
   expect(status?.runtimeHandler).toBe("crun");
   expect(answer.info).toEqual({});
-  expect(answer.timestamp).toBe(1_700_000_009_000_000_009n);
+  expect(answer.timestamp).toBe(0n);
   // The one that counts, as a kubelet with EventedPLEG sees it.
   expect(answer.containersStatuses.map(({ id }) => id)).toEqual([second.id, first.id]);
 });

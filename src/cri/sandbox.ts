@@ -32,9 +32,9 @@ type Methods = Pick<
 const handlerName = /^[A-Za-z0-9._-]{0,128}$/;
 
 export function sandboxMethods(
-  deps: Pick<CriDeps, "sandboxes" | "containers" | "images" | "node">,
+  deps: Pick<CriDeps, "sandboxes" | "containers" | "images">,
 ): Methods {
-  const { sandboxes, containers, images, node } = deps;
+  const { sandboxes, containers, images } = deps;
   const items = new EncodedItems(pb.PodSandboxSchema, toSandboxItem);
   const known = {
     find(id: string): Sandbox | undefined {
@@ -81,7 +81,8 @@ export function sandboxMethods(
       return {
         status: toSandboxStatus(sandbox),
         containersStatuses: [...toContainerStatuses(inside, (image) => images.find(image))],
-        timestamp: node.now(),
+        // No timestamp: by that a kubelet 1.37 with EventedPLEG believes the list above without seeing which of them
+        // are in a ready sandbox, and runs init containers again. Without, it asks for each.
         info: verbose ? sandboxInfo(sandbox) : {},
       };
     },
