@@ -234,6 +234,35 @@ test("a manifest that is not what was asked for, or too long, is refused", async
   expect(await failure(repo.fetchManifest(ctx, "long"))).toMatch(/^resource-exhausted/);
 });
 
+test("findReferrers() follows a list to its end, on the same host and below the same path", async () => {
+  using server = serve((_, url) => {
+    const page = Number(url.searchParams.get("page") ?? 0);
+    const next = `<http://elsewhere.test/v1?page=${page + 1}&n=1>; rel="next"`;
+    const headers = { link: page === 0 ? `</>; rel="first", ${next}` : next };
+    const manifests = page === 1 ? [] : [{ page }];
+    return page === 3 ? Response.json({ manifests }) : Response.json({ manifests }, { headers });
+  });
+  const pages = await repository([server.origin]).findReferrers(ctx, blob.digest);
+  const found = pages.map((page) => JSON.parse(Buffer.from(page).toString()).manifests);
+  expect(found).toEqual([[{ page: 0 }], [{ page: 2 }], [{ page: 3 }]]);
+  const path = `/v2/a/b/referrers/${blob.digest}`;
+  const asked = server.requests.map((request) => request.path);
+  expect(asked).toEqual([path, ...[1, 2, 3].map((page) => `${path}?page=${page}&n=1`)]);
+});
+
+test("findReferrers() ends with a list that does not", async () => {
+  for (const filler of ["", "x".repeat(1 << 20)]) {
+    using server = serve((_, __, count) =>
+      Response.json(
+        { manifests: [{}], filler },
+        { headers: { link: `</?page=${count}>; rel=next` } },
+      ),
+    );
+    const pages = await repository([server.origin]).findReferrers(ctx, blob.digest);
+    expect(pages.length).toBe(filler === "" ? 100 : 4);
+  }
+});
+
 /** Sends a part and then ends. */
 function broken(bytes: Uint8Array, headers: Record<string, string> = {}, status = 200): Response {
   const stream = new ReadableStream({

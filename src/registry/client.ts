@@ -1,6 +1,5 @@
 import type { Context } from "../lib/context.ts";
 import { AppError, kindOf } from "../lib/errors.ts";
-import { asArray, asObject, parseJson } from "../lib/json.ts";
 import type { Descriptor } from "../oci/descriptor.ts";
 import { type Digest, digestOf } from "../oci/digest.ts";
 import { acceptedManifestTypes, maxManifestBytes } from "../oci/manifest.ts";
@@ -16,7 +15,8 @@ import { noProxy, type ProxySettings } from "./hosts/proxy.ts";
 import { readRegistries } from "./hosts/registries-yaml.ts";
 import type { RegistryHost } from "./hosts/registry-host.ts";
 import { Progress } from "./progress.ts";
-import { RegistryError, readLimited } from "./registry-error.ts";
+import { fetchReferrers } from "./referrers.ts";
+import { readLimited } from "./registry-error.ts";
 
 export interface RegistryOptions {
   /** Where `<host>/hosts.toml` files are, first found first. */
@@ -36,7 +36,6 @@ export interface RemoteManifest {
   readonly digest: Digest;
 }
 
-const indexType = "application/vnd.oci.image.index.v1+json";
 /** How registries that are older than the referrers API say so, in various ways. */
 const notThere: ReadonlySet<string> = new Set([
   ...["not-found", "failed-precondition", "invalid-argument"],
@@ -80,26 +79,16 @@ export class Repository {
   }
 
   /**
-   * The index of what refers to a manifest (distribution-spec, listing referrers); undefined where no host says that
-   * anything does, or none has this API. Not verified: no digest is known for it.
+   * Indexes of what refers to a manifest; none where no host says that anything does, or none has this API. Not
+   * verified: no digest is known for them.
    */
-  async findReferrers(ctx: Context, digest: Digest): Promise<Uint8Array | undefined> {
+  async findReferrers(ctx: Context, digest: Digest): Promise<readonly Uint8Array[]> {
     try {
-      return await this.#firstOf(ctx, "resolve", async (client) => {
-        const progress = new Progress(this.#transfer.stallMs);
-        const response = await client.get(ctx, `referrers/${digest}`, {
-          headers: { accept: indexType },
-          signal: progress.signal,
-        });
-        const what = `referrers of ${digest}`;
-        const bytes = await readLimited(progress.watch(response.body, what), maxManifestBytes);
-        const document = asObject(parseJson(bytes, what, { maxBytes: maxManifestBytes }), what);
-        // A mirror that knows of none is not the last to be asked.
-        if (asArray(document["manifests"], what).length === 0) throw new RegistryError(what, 404);
-        return bytes;
-      });
+      return await this.#firstOf(ctx, "resolve", (client) =>
+        fetchReferrers(ctx, client, digest, this.#transfer.stallMs),
+      );
     } catch (err) {
-      if (notThere.has(kindOf(err))) return undefined;
+      if (notThere.has(kindOf(err))) return [];
       throw err;
     }
   }

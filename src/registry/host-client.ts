@@ -10,6 +10,7 @@ import { type Route, request } from "./request.ts";
 export interface GetOptions {
   readonly headers: Readonly<Record<string, string>>;
   readonly signal: AbortSignal;
+  readonly query?: string;
 }
 
 export interface HostClientOptions {
@@ -50,6 +51,7 @@ export class HostClient {
   async get(ctx: Context, path: string, options: GetOptions): Promise<Response> {
     const url = new URL(this.host.base);
     url.pathname += `/${this.#repository}/${path}`;
+    url.search = options.query ?? "";
     if (this.#namespace !== undefined) url.searchParams.set("ns", this.#namespace);
     return await this.#get(ctx, url, options);
   }

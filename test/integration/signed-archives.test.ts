@@ -179,7 +179,7 @@ test.skipIf(!isRoot).each([
   const served = { registry: "images.test", repository: "app/web" };
   const notServed = () => new AppError("not served", { kind: "not-found" });
   const source = registrySignatures(() => ({
-    findReferrers: () => Promise.resolve(undefined),
+    findReferrers: async () => [],
     async fetchManifest(_ctx, tagOrDigest) {
       const found = await findServedManifest(ctx, images, served, tagOrDigest);
       if (found === undefined) throw notServed();

@@ -45,11 +45,13 @@ async function listReferring(
   repository: Registry,
   digest: Digest,
 ): Promise<readonly Descriptor[]> {
-  const listed =
-    (await repository.findReferrers(ctx, digest)) ??
-    (await findManifest(ctx, repository, referrersTag(digest)))?.bytes;
-  if (listed === undefined) return [];
-  return readReferrers(listed, `referrers of ${digest}`).slice(0, maxSignatures);
+  const pages = await repository.findReferrers(ctx, digest);
+  const tagged =
+    pages.length > 0 ? undefined : await findManifest(ctx, repository, referrersTag(digest));
+  const indexes = tagged === undefined ? pages : [tagged.bytes];
+  return indexes
+    .flatMap((index) => readReferrers(index, `referrers of ${digest}`))
+    .slice(0, maxSignatures);
 }
 
 async function findManifest(
