@@ -1,10 +1,12 @@
 import { afterEach, describe, expect, test } from "bun:test";
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { directoriesOf, directoryFor } from "../../src/cgroup/directory.ts";
-import { readCgroupHost } from "../../src/cgroup/host.ts";
+import { isFrozen } from "../../src/cgroup/frozen.ts";
+import { type CgroupHost, readCgroupHost } from "../../src/cgroup/host.ts";
 import { oomFiles, parseOomKills } from "../../src/cgroup/oom.ts";
 import { killAll, listProcesses } from "../../src/cgroup/processes.ts";
 import { removeCgroup } from "../../src/cgroup/remove.ts";
+import { thaw } from "../../src/cgroup/thaw.ts";
 import type { Context } from "../../src/lib/context.ts";
 import { silentLog } from "../../src/lib/log.ts";
 import { eventually } from "../harness/eventually.ts";
@@ -41,6 +43,23 @@ describe("a cgroup in all hierarchies", () => {
     await killAll(ctx, host, pod);
     expect(await child.exited).toBe(137);
     await killAll(ctx, host, pod);
+  });
+
+  test("is frozen with one above it, in either version", async () => {
+    const { unified } = host;
+    const version2 = { ...host, roots: new Map<string, string>(), unified };
+    for (const kind of unified === undefined ? [host] : [host, version2]) {
+      make(pod);
+      make(container);
+      start(container, "sleep", "1000");
+      expect(isFrozen(kind, container)).toBe(false);
+      freeze(pod, kind);
+      await eventually(() => expect(isFrozen(kind, container)).toBe(true));
+      expect(isFrozen(kind, `${pod}/absent`)).toBe(false);
+      thaw(host, pod);
+      await eventually(() => expect(isFrozen(kind, container)).toBe(false));
+      await removeCgroup(ctx, host, pod);
+    }
   });
 
   test("never reaches the root", async () => {
@@ -81,8 +100,8 @@ function start(relative: string, ...argv: string[]) {
   return child;
 }
 
-function freeze(relative: string): void {
-  const version1 = directoryFor(host, "freezer", relative);
+function freeze(relative: string, kind: CgroupHost = host): void {
+  const version1 = directoryFor(kind, "freezer", relative);
   if (version1 !== undefined) writeFileSync(`${version1}/freezer.state`, "FROZEN");
-  else writeFileSync(`${directoriesOf(host, relative)[0]}/cgroup.freeze`, "1");
+  else writeFileSync(`${kind.unified}${relative}/cgroup.freeze`, "1");
 }
