@@ -35,10 +35,14 @@ export class ExecTemplates {
 
   async get(container: Container): Promise<ExecTemplate> {
     const known = this.#templates.get(container);
-    if (known !== undefined) return known;
+    if (known !== undefined && this.#isReady(known)) return known;
     const template = await makeTemplate(container, this.#options);
     this.#templates.set(container, template);
     return template;
+  }
+
+  #isReady({ prepared }: ExecTemplate): boolean {
+    return prepared === undefined || this.#options.direct?.isReady(prepared) === true;
   }
 }
 

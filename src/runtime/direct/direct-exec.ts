@@ -23,7 +23,7 @@ export interface DirectExecOptions {
   readonly log: Log;
 }
 
-/** How to run programs in one container; good as long as its spec is. */
+/** How to run programs in one container; good as long as its spec is, and `isReady` says so. */
 export interface PreparedExec {
   readonly plan: ExecPlan;
   readonly filter: Filter | undefined;
@@ -72,6 +72,11 @@ export class DirectExec implements Disposable {
     return { plan: { ...plan, seccomp: undefined }, filter };
   }
 
+  /** False when the filter had to make room for those of other containers: it is to be prepared again. */
+  isReady({ filter }: PreparedExec): boolean {
+    return filter === undefined || this.#filters.renew(filter);
+  }
+
   #filterOf(profile: SpecSeccomp): Filter | undefined {
     try {
       return this.#filters.get(profile);
@@ -91,7 +96,7 @@ export class DirectExec implements Disposable {
     reaper: Reaper,
     signal: AbortSignal,
   ): Promise<ExecProcess | undefined> {
-    if (!this.#isUseful) return undefined;
+    if (!this.#isUseful || !this.isReady(request.prepared)) return undefined;
     using init = openInit(request.init);
     if (init === undefined) return undefined;
     using report = new ReportPipe();

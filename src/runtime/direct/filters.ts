@@ -8,6 +8,8 @@ import { compileSeccomp } from "./seccomp-program.ts";
 
 /** A compiled filter in a file in memory. */
 export interface Filter {
+  /** Of the profile. */
+  readonly key: string;
   readonly file: OwnedFd;
   /** In instructions. */
   readonly length: number;
@@ -15,12 +17,12 @@ export interface Filter {
 }
 
 /** A node has a few: one for each set of capabilities with the default profile, and those of its administrator. */
-const maxFilters = 200;
+export const maxFilters = 200;
 
-/** The filters of all profiles that were asked for: each takes 8 ms of CPU to compile, and is kept. */
+/** The filters that were used last: each takes 8 ms of CPU to compile. */
 export class Filters implements Disposable {
   readonly #libraryPath: string;
-  readonly #open = new DisposableStack();
+  /** Least recently used first; none for a profile that cannot be compiled. */
   readonly #filters = new Map<string, Filter | undefined>();
   #library: Libseccomp | undefined;
 
@@ -28,28 +30,45 @@ export class Filters implements Disposable {
     this.#libraryPath = libraryPath;
   }
 
-  /** `undefined` for a profile that cannot be compiled here. The filter is valid until this is disposed. */
+  /** `undefined` for a profile that cannot be compiled here. The filter is good while `renew` says so. */
   get(profile: SpecSeccomp): Filter | undefined {
     const key = createHash("sha256").update(JSON.stringify(profile)).digest("hex");
-    if (this.#filters.has(key)) return this.#filters.get(key);
-    if (this.#filters.size >= maxFilters) return undefined;
+    if (this.#filters.has(key)) return this.#use(key);
     this.#filters.set(key, undefined); // also where compiling throws: it would do so again
-    const filter = this.#compile(profile);
+    for (const oldest of this.#filters.keys()) {
+      if (this.#filters.size <= maxFilters) break;
+      this.#filters.get(oldest)?.file[Symbol.dispose]();
+      this.#filters.delete(oldest);
+    }
+    const filter = this.#compile(key, profile);
     this.#filters.set(key, filter);
     return filter;
   }
 
-  #compile(profile: SpecSeccomp): Filter | undefined {
+  /** It is used again. False when it had to make room for others. */
+  renew(filter: Filter): boolean {
+    return this.#filters.get(filter.key) === filter && this.#use(filter.key) === filter;
+  }
+
+  #use(key: string): Filter | undefined {
+    const filter = this.#filters.get(key);
+    this.#filters.delete(key);
+    this.#filters.set(key, filter);
+    return filter;
+  }
+
+  #compile(key: string, profile: SpecSeccomp): Filter | undefined {
     this.#library ??= Libseccomp.open(this.#libraryPath);
     if (this.#library === undefined) return undefined;
     const program = compileSeccomp(this.#library, profile);
     if (program === undefined) return undefined;
     const { instructions, flags } = program;
-    const file = this.#open.use(sealedFile("seccomp-filter", instructions));
-    return { file, length: instructions.byteLength / instructionBytes, flags };
+    const file = sealedFile("seccomp-filter", instructions);
+    return { key, file, length: instructions.byteLength / instructionBytes, flags };
   }
 
   [Symbol.dispose](): void {
-    this.#open.dispose();
+    for (const filter of this.#filters.values()) filter?.file[Symbol.dispose]();
+    this.#filters.clear();
   }
 }
