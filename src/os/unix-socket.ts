@@ -8,6 +8,7 @@ const libc = link({
   listen: { args: ["int", "int"], returns: "int" },
   accept4: { args: ["int", "ptr", "ptr", "int"], returns: "int" },
   recvmsg: { args: ["int", "ptr", "int"], returns: "i64" },
+  getsockopt: { args: ["int", "int", "int", "ptr", "ptr"], returns: "int" },
 });
 
 const AF_UNIX = 1;
@@ -16,6 +17,7 @@ const SOCK_NONBLOCK = 0x800;
 const SOCK_CLOEXEC = 0x8_0000;
 const MSG_CMSG_CLOEXEC = 0x4000_0000;
 const SOL_SOCKET = 1;
+const SO_PEERCRED = 17;
 const SCM_RIGHTS = 1;
 const maxPathBytes = 107;
 const backlog = 128;
@@ -48,6 +50,16 @@ export function acceptUnix(listener: number): OwnedFd | undefined {
     libc.accept4(int32(listener), null, null, SOCK_NONBLOCK | SOCK_CLOEXEC),
   );
   return fd === undefined ? undefined : new OwnedFd(fd);
+}
+
+/** getsockopt(2) SO_PEERCRED: the process that a connection leads to, as it was when that began to listen. */
+export function peerOf(socket: number): number {
+  const credentials = new Int32Array(3); // struct ucred: pid, uid, gid
+  const size = new Uint32Array([credentials.byteLength]);
+  check("getsockopt SO_PEERCRED", () =>
+    libc.getsockopt(int32(socket), SOL_SOCKET, SO_PEERCRED, ptr(credentials), ptr(size)),
+  );
+  return credentials[0] ?? 0;
 }
 
 /**

@@ -1,10 +1,14 @@
 import type { Socket } from "bun";
 import { AppError } from "../lib/errors.ts";
+import type { OwnedFd } from "../os/owned-fd.ts";
+import { findProcess, signalUnlessEnded } from "../os/pidfd.ts";
+import { peerOf } from "../os/unix-socket.ts";
 import type { ExitRecord } from "./exit-record.ts";
 import { formatMessage, type MonitorMessage, parseMessage } from "./monitor-answers.ts";
 import { type MonitorRequest, maxMessageBytes } from "./monitor-protocol.ts";
 
 const newline = 0x0a;
+const SIGKILL = 9;
 
 export interface MonitorClientEvents {
   onExit(container: string, record: ExitRecord): void;
@@ -17,6 +21,7 @@ export class MonitorClient implements Disposable {
   readonly #events: MonitorClientEvents;
   readonly #waiting = new Map<number, PromiseWithResolvers<unknown>>();
   #socket: Socket | undefined;
+  #process: OwnedFd | undefined;
   #received: Buffer = Buffer.alloc(0);
   #unsent: Buffer = Buffer.alloc(0);
   #nextId = 1;
@@ -54,8 +59,16 @@ export class MonitorClient implements Disposable {
     return answer.promise;
   }
 
+  /** Ends the monitor, and not its children, which are containers: a successor goes on with them. */
+  kill(): void {
+    if (this.#process !== undefined) signalUnlessEnded(this.#process.fd, SIGKILL);
+  }
+
   #opened(socket: Socket): void {
     this.#socket = socket;
+    // Bun's types leave it out. The number is the monitor's while the connection lasts, the descriptor for good.
+    const { fd } = socket as Socket & { readonly fd: number };
+    this.#process = findProcess(peerOf(fd));
   }
 
   #flush(): void {
@@ -93,16 +106,20 @@ export class MonitorClient implements Disposable {
 
   #closed(): void {
     if (this.#isClosed) return;
-    this.#isClosed = true;
-    for (const answer of this.#waiting.values()) answer.reject(gone());
-    this.#waiting.clear();
+    this.#end();
     this.#events.onClose();
   }
 
-  [Symbol.dispose](): void {
+  #end(): void {
     this.#isClosed = true;
+    this.#process?.[Symbol.dispose]();
+    this.#process = undefined;
     for (const answer of this.#waiting.values()) answer.reject(gone());
     this.#waiting.clear();
+  }
+
+  [Symbol.dispose](): void {
+    this.#end();
     this.#socket?.terminate();
   }
 }

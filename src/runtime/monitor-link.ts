@@ -17,7 +17,6 @@ import {
   awaitMonitor,
   type ConnectedMonitor,
   connectMonitor,
-  killMonitor,
   startMonitor,
 } from "./monitor-process.ts";
 import {
@@ -279,7 +278,7 @@ export class MonitorLink implements Disposable {
   #stuck(monitor: ConnectedMonitor): void {
     if (this.#closing.signal.aborted) return;
     this.#options.ctx.log.error("a monitor does not answer, killing it", { monitor: this.id });
-    killMonitor(this.dir);
+    monitor.client.kill();
     monitor.client[Symbol.dispose]();
     if (this.#monitor === monitor) this.#lost();
   }

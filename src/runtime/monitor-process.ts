@@ -3,10 +3,7 @@ import type { Context } from "../lib/context.ts";
 import { AppError } from "../lib/errors.ts";
 import { isErrno } from "../os/errno-error.ts";
 import { ownChild } from "../os/own-child.ts";
-import { findProcess, signalUnlessEnded } from "../os/pidfd.ts";
-import { processIds } from "../os/process-stat.ts";
 import { childEnv } from "../os/role.ts";
-import { argumentsOf } from "./commands-under-way.ts";
 import type { Argv } from "./handler.ts";
 import { readHelloResult } from "./monitor-answers.ts";
 import { MonitorClient, type MonitorClientEvents } from "./monitor-client.ts";
@@ -15,7 +12,6 @@ import { protocolVersion } from "./monitor-protocol.ts";
 /** How long a new monitor may take until it listens, and any monitor until it says hello. */
 const startMs = 10_000;
 const retryMs = 5;
-const SIGKILL = 9;
 
 /**
  * The optimising compilers of the engine would take more memory than all containers of a monitor, for a log pump
@@ -81,6 +77,7 @@ export async function connectMonitor(
   let isStuck = false;
   const late = setTimeout(() => {
     isStuck = true;
+    client.kill();
     client[Symbol.dispose]();
   }, startMs);
   try {
@@ -89,24 +86,9 @@ export async function connectMonitor(
   } catch (err) {
     client[Symbol.dispose]();
     if (!isStuck) throw err;
-    killMonitor(dir);
     return undefined;
   } finally {
     clearTimeout(late);
-  }
-}
-
-/** Not its children, which are containers: a successor goes on with them. */
-export function killMonitor(dir: string): void {
-  const isIt = (pid: number) => {
-    const argv = argumentsOf(pid);
-    const at = argv.indexOf("--dir");
-    return argv[at - 1] === "monitor" && argv[at + 1] === dir;
-  };
-  for (const pid of processIds().filter(isIt)) {
-    // With the descriptor open the number cannot change hands between the second look and the signal.
-    using held = findProcess(pid);
-    if (held !== undefined && isIt(pid)) signalUnlessEnded(held.fd, SIGKILL);
   }
 }
 
