@@ -12,7 +12,9 @@ import { followPod, startPod } from "./run-pod.ts";
 const time = "2026-01-01T00:00:00.000000001Z";
 
 /** A node with one pod at most, which writes its calls down and logs like a container. */
-async function serveNode(options: { readonly failStart?: boolean } = {}) {
+async function serveNode(
+  options: { readonly failStart?: boolean; readonly namespace?: string } = {},
+) {
   const calls: string[] = [];
   let state: pb.ContainerState = pb.ContainerState.CONTAINER_CREATED;
   let exitCode = 0;
@@ -27,6 +29,11 @@ async function serveNode(options: { readonly failStart?: boolean } = {}) {
   };
   const cri = await serveFakeCri(
     {
+      listPodSandbox: () => {
+        const { namespace } = options;
+        if (namespace === undefined) return { items: [] };
+        return { items: [{ id: "f".repeat(64), metadata: { name: "demo", namespace } }] };
+      },
       runPodSandbox: () => ({ ...call("run"), podSandboxId: "p" }),
       createContainer: () => ({ ...call("create"), containerId: "c" }),
       startContainer: () => {
@@ -93,6 +100,21 @@ describe("crib run", () => {
     expect(await followed).toBe(137);
     expect(calls.slice(4)).toEqual(["stop 10", "stop 0"]);
     expect(written().stderr).toBe("bye\nbye\n");
+  });
+
+  test("takes no name that a pod of the namespace has, and pulls nothing then", async () => {
+    for (const namespace of ["default", "other"]) {
+      const { cri, calls, request } = await serveNode({ namespace });
+      await using _cri = cri;
+      using client = openCriClient(cri.endpoint);
+      const failure = await startPod(testEnv().env, client, request).catch((err: unknown) => err);
+      if (namespace === "other") expect(calls).toContain("run");
+      else {
+        const taken = 'the name "demo" is taken by pod fffffffffffff: crib rm -f demo, or';
+        expect(describeFailure(failure)).toBe(`${taken} --name another`);
+        expect(calls).toEqual([]);
+      }
+    }
   });
 
   test("removes the pod and its logs when the container does not start", async () => {

@@ -1,13 +1,14 @@
 import { mkdir, rm } from "node:fs/promises";
 import type * as pb from "../../gen/runtime/v1/api_pb.ts";
 import { detached } from "../../lib/context.ts";
-import { notFound } from "../../lib/errors.ts";
+import { AppError, notFound } from "../../lib/errors.ts";
 import type { CriClient } from "../client.ts";
 import type { CommandEnv } from "../command.ts";
 import { exitCodes } from "../failure.ts";
 import type { Credentials } from "../image/credentials.ts";
 import { pullImage } from "../image/pull-image.ts";
 import { printLog } from "../log/print-log.ts";
+import { shortId } from "../output/format.ts";
 import type { TalkEnd } from "../streams/talk.ts";
 import { awaitExitCode, hasEnded } from "../wait.ts";
 import { removePod } from "./remove-pod.ts";
@@ -34,6 +35,7 @@ export async function startPod(
 ): Promise<StartedPod> {
   const { sandbox, container } = request.configs;
   const { signal } = env.ctx;
+  await refuseTakenName(cri, sandbox, signal);
   const image = container.image?.image ?? "";
   const { image: present } = await cri.images.imageStatus({ image: { image } }, { signal });
   if (request.pull === "never" && present === undefined) throw notFound(`no image "${image}"`);
@@ -62,6 +64,24 @@ export async function startPod(
   await cri.runtime.startContainer({ containerId }, patiently);
   undo.move();
   return { sandboxId: podSandboxId, containerId, sandbox };
+}
+
+/** Nothing that is named by it could be told apart. A pod that another command makes at this moment is not seen. */
+async function refuseTakenName(
+  cri: CriClient,
+  { metadata }: pb.PodSandboxConfig,
+  signal: AbortSignal,
+): Promise<void> {
+  const { name = "", namespace = "" } = metadata ?? {};
+  const { items } = await cri.runtime.listPodSandbox({}, { signal });
+  const taken = items.find((pod) => {
+    return pod.metadata?.name === name && pod.metadata.namespace === namespace;
+  });
+  if (taken === undefined) return;
+  throw new AppError(
+    `the name "${name}" is taken by pod ${shortId(taken.id)}: crib rm -f ${name}, or --name another`,
+    { kind: "already-exists" },
+  );
 }
 
 const stopGraceSeconds = 10n;
