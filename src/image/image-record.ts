@@ -76,7 +76,12 @@ export function documentsOf(record: ImageRecord): readonly Digest[] {
     manifest,
     ...blobs,
   ]);
-  return [configOf(record), ...record.manifestDigests, ...signatures];
+  return [...ownDocumentsOf(record), ...signatures];
+}
+
+/** Without its signatures. */
+export function ownDocumentsOf(record: ImageRecord): readonly Digest[] {
+  return [configOf(record), ...record.manifestDigests];
 }
 
 export function imageOf(record: ImageRecord): Image {

@@ -79,6 +79,18 @@ export class ImageStore {
     this.#index({ ...record, pinned });
   }
 
+  /** Of all images; answers whose they were. */
+  dropSignatures(isLost: (signatures: StoredSignatures) => boolean): readonly ImageId[] {
+    return this.listRecords().flatMap((record) => {
+      const { signatures = [] } = record;
+      const left = signatures.filter((one) => !isLost(one));
+      if (left.length === signatures.length) return [];
+      this.#records.put({ ...record, signatures: left });
+      this.#index({ ...record, signatures: left });
+      return record.id;
+    });
+  }
+
   /** Idempotent. */
   delete(id: ImageId): void {
     const entry = this.#byId.get(id);

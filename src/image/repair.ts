@@ -5,15 +5,15 @@ import type { Digest } from "../oci/digest.ts";
 import { parseReference } from "../oci/reference.ts";
 import type { LayerStore } from "../snapshot/snapshotter.ts";
 import type { ImageDeps } from "./deps.ts";
-import { chainOf, configOf, type ImageRecord } from "./image-record.ts";
+import { chainOf, configOf, type ImageRecord, ownDocumentsOf } from "./image-record.ts";
 import { keptSource, layersOf, manifestOf } from "./kept-layers.ts";
 import { originalsOf } from "./originals.ts";
 import { pullImage } from "./pull.ts";
-import { admitAgain } from "./signatures/admit.ts";
+import { admitAgain, asksForSignature } from "./signatures/admit.ts";
 import { storeImage } from "./store-image.ts";
 
 export interface Damage {
-  /** Manifests and the config. */
+  /** Manifests and the config, and those of signatures. */
   readonly documents: readonly Digest[];
   readonly layers: readonly ChainId[];
   /** Layers as they came. */
@@ -23,7 +23,8 @@ export interface Damage {
 /**
  * Unpacks the damaged layers again: from the bytes that are kept of them, else by pulling the image by the digest that it
  * came by, from wherever pulls find it. Each is replaced when its successor is complete: until then, and where that
- * fails, the old one stays. A kept blob that is damaged is given up.
+ * fails, the old one stays. A kept blob that is damaged is given up, and so is a signature that no policy asks for, or
+ * that the image is no longer signed with.
  */
 export async function repairImage(
   ctx: Context,
@@ -35,12 +36,27 @@ export async function repairImage(
   if (damage.documents.length + damage.layers.length === 0) return;
   // A damaged document is worth as much as none.
   for (const digest of damage.documents) deps.content.remove(digest);
-  const layers = withoutDamaged(deps.layers, damage.layers);
-  const withLayers = { ...deps, layers };
-  const isWhole = damage.documents.length === 0 && (await unpackKept(ctx, withLayers, record));
-  if (!isWhole) await pullAgain(ctx, withLayers, record);
-  await deps.layers.sync(ctx);
+  const documents = asksForSignature(deps.signatures, record)
+    ? damage.documents
+    : damage.documents.filter((digest) => ownDocumentsOf(record).includes(digest));
+  if (documents.length + damage.layers.length > 0) {
+    const layers = withoutDamaged(deps.layers, damage.layers);
+    const withLayers = { ...deps, layers };
+    const isWhole = documents.length === 0 && (await unpackKept(ctx, withLayers, record));
+    if (!isWhole) await pullAgain(ctx, withLayers, record);
+    await deps.layers.sync(ctx);
+  }
+  dropLostSignatures(ctx, deps, damage);
   ctx.log.info("image repaired", { image: record.id, layers: damage.layers.length });
+}
+
+function dropLostSignatures(ctx: Context, deps: ImageDeps, { documents }: Damage): void {
+  const there = new Set(deps.content.list());
+  const lost = new Set(documents.filter((digest) => !there.has(digest)));
+  const losers = deps.images.dropSignatures(({ manifest, blobs }) =>
+    [manifest, ...blobs].some((digest) => lost.has(digest)),
+  );
+  for (const image of losers) ctx.log.warn("a damaged signature is given up", { image });
 }
 
 async function pullAgain(ctx: Context, deps: ImageDeps, record: ImageRecord): Promise<void> {

@@ -53,7 +53,7 @@ export async function* verifyImages(
   }
   const failures = await repairAll(ctx, deps, [...damaged.keys()]);
   for (const [part, problem] of damaged) {
-    const left = await problemOf(ctx, deps, part);
+    const left = isStillWanted(deps, part) ? await problemOf(ctx, deps, part) : undefined;
     const failed = part.records.flatMap(({ id }) => failures.get(id) ?? [])[0] ?? left;
     yield verdict(part, problem, left === undefined ? "done" : { failed: failed ?? "" });
   }
@@ -100,6 +100,14 @@ async function problemOf(ctx: Context, deps: ImageDeps, part: Part): Promise<str
   } catch (err) {
     return describe(err);
   }
+}
+
+/** Not so a signature that was given up. */
+function isStillWanted({ images }: ImageDeps, { kind, digest }: Part): boolean {
+  return (
+    kind !== "document" ||
+    images.listRecords().some((record) => documentsOf(record).includes(digest))
+  );
 }
 
 /** Answers why it failed, by image. An image whose damage an earlier one's repair has undone is left alone. */

@@ -3,6 +3,7 @@ import { existsSync, readdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { OpenImages } from "../../src/image/open.ts";
 import { pullImage } from "../../src/image/pull.ts";
+import { verifyImages } from "../../src/image/verify.ts";
 import { describe as messageOf, reasonOf } from "../../src/lib/errors.ts";
 import { silentLog } from "../../src/lib/log.ts";
 import { parseReference } from "../../src/oci/reference.ts";
@@ -290,6 +291,39 @@ describe.skipIf(!isPossible)("a policy that asks for signatures", () => {
     expect(front.asked.some((path) => path.endsWith(sha256(huge.payload)))).toBe(false);
     await push("bad/much", image, [signatureImage([huge, right])]);
     await pull(images, "bad/much:1");
+  });
+
+  test("one that is damaged is fetched again if it is asked for, and else given up", async () => {
+    const image = imageOf("damaged");
+    const signature = sign(image.manifest.digest, "app/damaged");
+    await push("app/damaged", image, [signature]);
+    await using front = inFront(() => undefined);
+    const { images, policyFile } = await open(
+      { default: [signed] },
+      { [host]: `server = "${front.url}"` },
+    );
+    await pull(images, "app/damaged:1");
+    const { digest } = signature.manifest;
+    const damage = () =>
+      writeFileSync(join(roots, `${opened - 1}`, "content/sha256", digest.slice(7)), "{}");
+    const verify = async (repair: boolean) => {
+      const verdicts = await Array.fromAsync(verifyImages(ctx, images, { keys: [], repair }));
+      return verdicts.filter(({ problem }) => problem !== undefined);
+    };
+    const kept = () => images.images.listRecords()[0]?.signatures?.map((one) => one.manifest);
+
+    damage();
+    expect(await verify(true)).toMatchObject([{ digest, repair: "done" }]);
+    expect(await verify(false)).toEqual([]);
+    expect(kept()).toEqual([digest as never]);
+
+    damage();
+    writeFileSync(policyFile, JSON.stringify({ default: [{ type: "insecureAcceptAnything" }] }));
+    const before = front.asked.length;
+    expect(await verify(true)).toMatchObject([{ digest, repair: "done" }]);
+    expect(await verify(false)).toEqual([]);
+    expect(kept()).toEqual([]);
+    expect(front.asked.length).toBe(before);
   });
 
   test("resolves a tag once: what is verified is what is stored", async () => {

@@ -58,8 +58,21 @@ export function admitAgain(found: Omit<FoundImage, "repoTags" | "repoDigests">):
   return { ...nameless, signatures: [] as readonly AcceptedSignatures[] } as AdmittedImage;
 }
 
+/** Whether the policy, as it is now, would have nobody admit the image without a signature. */
+export function asksForSignature(
+  { policyFiles }: Pick<SignatureDeps, "policyFiles">,
+  image: Pick<FoundImage, "repoTags" | "repoDigests">,
+): boolean {
+  return namesOf(image)
+    .flatMap((reference) => findRule(policyFiles, reference)?.requirements ?? [])
+    .some(({ type }) => type === "sigstoreSigned");
+}
+
 /** As it is asked for: by tag, or else by digest. An image that gets no name is its own case. */
-function namesOf({ repoTags, repoDigests }: FoundImage): readonly (Reference | undefined)[] {
+function namesOf({
+  repoTags,
+  repoDigests,
+}: Pick<FoundImage, "repoTags" | "repoDigests">): readonly (Reference | undefined)[] {
   const names = repoTags.length > 0 ? repoTags : repoDigests;
   return names.length > 0 ? names.map(parseReference) : [undefined];
 }
