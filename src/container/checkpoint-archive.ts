@@ -1,10 +1,12 @@
-import { createReadStream, readdirSync, statSync } from "node:fs";
+import { constants, createReadStream, fstatSync, openSync, readdirSync } from "node:fs";
 import type * as pb from "../gen/runtime/v1/api_pb.ts";
 import type { Image } from "../image/image.ts";
 import type { RuntimeSpec } from "../oci/runtime-spec.ts";
 import { isErrno } from "../os/errno-error.ts";
+import { OwnedFd } from "../os/owned-fd.ts";
 import type { TarMember } from "../snapshot/pack-tar.ts";
 import type { Container } from "./container.ts";
+import { findLog } from "./log-path.ts";
 
 /** What is known of a container at the time of its checkpoint. */
 export interface CheckpointSubject {
@@ -32,13 +34,13 @@ export async function* checkpointMembers(
   // Readers look for the directory itself.
   yield { header: { name: "checkpoint/", type: "directory", mode: 0o700, mtime: subject.at } };
   for (const name of readdirSync(`${dir}/checkpoint`).sort()) {
-    yield* member(`checkpoint/${name}`, `${dir}/checkpoint/${name}`);
+    yield* member(`checkpoint/${name}`, openIfThere(`${dir}/checkpoint/${name}`));
   }
   for (const name of ["dump.log", "stats-dump", "rootfs-diff.tar"]) {
-    yield* member(name, `${dir}/${name}`);
+    yield* member(name, openIfThere(`${dir}/${name}`));
   }
-  const { logPath } = subject.container;
-  if (logPath !== "") yield* member("container.log", logPath);
+  const { logPath, config } = subject.container;
+  yield* member("container.log", findLog(logPath, config.logPath));
 }
 
 function configDump({ container, image, runtime, at }: CheckpointSubject) {
@@ -101,18 +103,19 @@ async function* once(bytes: Uint8Array): AsyncGenerator<Uint8Array> {
   yield bytes;
 }
 
-/** A file as it is now, if it is there; what is written to it meanwhile is left out. */
-function* member(name: string, path: string): Generator<TarMember> {
-  const size = sizeOf(path);
-  if (size === undefined) return;
+/** A file as it is now, if it is there; what is written to it meanwhile is left out. Closes it. */
+function* member(name: string, opened: OwnedFd | undefined): Generator<TarMember> {
+  if (opened === undefined) return;
+  using file = opened;
+  const { size } = fstatSync(file.fd);
   const header = { name, size, mode: 0o600, mtime: new Date() };
   if (size === 0) yield { header };
-  else yield { header, content: createReadStream(path, { end: size - 1 }) };
+  else yield { header, content: createReadStream(`/proc/self/fd/${file.fd}`, { end: size - 1 }) };
 }
 
-function sizeOf(path: string): number | undefined {
+function openIfThere(path: string): OwnedFd | undefined {
   try {
-    return statSync(path).size;
+    return new OwnedFd(openSync(path, constants.O_RDONLY));
   } catch (err) {
     if (isErrno(err, "ENOENT")) return undefined;
     throw err;

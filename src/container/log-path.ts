@@ -1,4 +1,8 @@
+import { fstatSync } from "node:fs";
 import { invalidArgument } from "../lib/errors.ts";
+import { isErrno } from "../os/errno-error.ts";
+import { openPathInRoot } from "../os/open-in-root.ts";
+import { OwnedFd } from "../os/owned-fd.ts";
 
 const maxPath = 4095;
 
@@ -24,4 +28,21 @@ export function logPathOf(logDirectory: string, logPath: string): string {
 /** The sandbox's `log_directory` again, from what `logPathOf` has answered. */
 export function podLogDirectoryOf(path: string, logPath: string): string | undefined {
   return path === "" ? undefined : path.slice(0, -logPath.length).replace(/\/+$/, "") || undefined;
+}
+
+/**
+ * Opens a container's log, to be read through `/proc/self/fd`; `undefined` where there is no such file. Inside of the
+ * pod's log directory no link leads out of it: a container that has it mounted could make one to any file of the node.
+ */
+export function findLog(path: string, logPath: string): OwnedFd | undefined {
+  const podDirectory = podLogDirectoryOf(path, logPath);
+  if (podDirectory === undefined) return undefined;
+  try {
+    using found = openPathInRoot(podDirectory, logPath);
+    return fstatSync(found.fd).isFile() ? new OwnedFd(found.release()) : undefined;
+  } catch (err) {
+    if (isErrno(err, "ENOENT") || isErrno(err, "ENOTDIR") || isErrno(err, "ELOOP"))
+      return undefined;
+    throw err;
+  }
 }
