@@ -6,7 +6,6 @@ import type { Image } from "../image/image.ts";
 import { type Context, detached, withFields } from "../lib/context.ts";
 import { AppError, failedPrecondition, invalidArgument, notFound } from "../lib/errors.ts";
 import { type ContainerId, generateContainerId } from "../lib/id.ts";
-import { abortable } from "../lib/keyed-mutex.ts";
 import { hostUser } from "../oci/pod-ids.ts";
 import { criuConfigAnnotation } from "../runtime/criu.ts";
 import { ensureOomScore } from "../runtime/oom-score.ts";
@@ -25,7 +24,8 @@ import { stopSignalOf } from "./stop-signal.ts";
 
 /**
  * Makes a container with its root file system, spec and log file, and its first process waiting in the OCI runtime.
- * The caller has checked the sandbox. A repeated call for the same name and attempt joins the one that is running.
+ * The caller has checked the sandbox. A repeated call for the same name and attempt joins the one that is running, and
+ * is answered like it once more if all its callers had given up and it was not started since.
  */
 export function createContainer(
   ctx: Context,
@@ -35,12 +35,14 @@ export function createContainer(
 ): Promise<ContainerId> {
   const { name = "", attempt = 0 } = config.metadata ?? {};
   const { sandboxId } = environment;
-  const creation = deps.creations.run(JSON.stringify([sandboxId, name, attempt]), async () => {
+  const key = JSON.stringify([sandboxId, name, attempt]);
+  return deps.creations.run(key, ctx.signal, async (unheard) => {
     const taken = deps.containers
       .list()
       .find(
         (other) => other.sandboxId === sandboxId && isSame(other.config.metadata, config.metadata),
       );
+    if (taken?.id === unheard && taken?.state.name === "created") return taken.id;
     if (taken !== undefined) {
       throw new AppError(`create container ${name}: attempt ${attempt} is container ${taken.id}`, {
         kind: "already-exists",
@@ -58,7 +60,6 @@ export function createContainer(
     }
     return id;
   });
-  return abortable(creation, ctx.signal);
 }
 
 /** A creation goes on when its caller gives up, because the caller will come again: this is its own end. */

@@ -1,20 +1,60 @@
+import { abortable } from "./keyed-mutex.ts";
+
+interface Attempt<Value> {
+  readonly result: Promise<Value>;
+  /** Of all its callers. */
+  readonly signals: AbortSignal[];
+}
+
+/** Of calls that nobody repeats. */
+const maxUnheard = 100;
+
 /**
  * One attempt a key at a time: a caller that comes while an attempt runs gets that attempt's result. A kubelet
- * whose call timed out repeats it, and must find the work going on instead of a reserved name.
+ * whose call timed out repeats it, and must find the work going on instead of a reserved name; and if it comes too
+ * late for that, what has become of it.
  */
 export class SingleFlight<Value> {
-  readonly #running = new Map<string, Promise<Value>>();
+  readonly #running = new Map<string, Attempt<Value>>();
+  readonly #unheard = new Map<string, Value>();
 
-  run(key: string, start: () => Promise<Value>): Promise<Value> {
-    const running = this.#running.get(key);
-    if (running !== undefined) return running;
-    const attempt = start().finally(() => this.#running.delete(key));
+  /**
+   * An aborted caller leaves at once, the attempt goes on. `start` is told what the last attempt came to, if nobody
+   * was left to hear of it.
+   */
+  run(
+    key: string,
+    signal: AbortSignal,
+    start: (unheard: Value | undefined) => Promise<Value>,
+  ): Promise<Value> {
+    const attempt = this.#running.get(key) ?? this.#start(key, start);
+    attempt.signals.push(signal);
+    return abortable(attempt.result, signal);
+  }
+
+  #start(key: string, start: (unheard: Value | undefined) => Promise<Value>): Attempt<Value> {
+    const unheard = this.#unheard.get(key);
+    this.#unheard.delete(key);
+    const signals: AbortSignal[] = [];
+    const result = start(unheard)
+      .then((value) => {
+        if (signals.every(({ aborted }) => aborted)) this.#keep(key, value);
+        return value;
+      })
+      .finally(() => this.#running.delete(key));
+    const attempt = { result, signals };
     this.#running.set(key, attempt);
     return attempt;
   }
 
+  #keep(key: string, value: Value): void {
+    this.#unheard.set(key, value);
+    const [oldest] = this.#unheard.keys();
+    if (this.#unheard.size > maxUnheard && oldest !== undefined) this.#unheard.delete(oldest);
+  }
+
   /** Resolves when nothing runs any more. */
   async idle(): Promise<void> {
-    await Promise.allSettled(this.#running.values());
+    await Promise.allSettled([...this.#running.values()].map(({ result }) => result));
   }
 }

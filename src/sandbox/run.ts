@@ -3,7 +3,6 @@ import type * as pb from "../gen/runtime/v1/api_pb.ts";
 import { type Context, detached, withFields } from "../lib/context.ts";
 import { AppError } from "../lib/errors.ts";
 import { generateSandboxId, type SandboxId } from "../lib/id.ts";
-import { abortable } from "../lib/keyed-mutex.ts";
 import { pinNamespaces } from "../network/netns.ts";
 import { attachmentOf } from "./attachment.ts";
 import type { SandboxDeps } from "./deps.ts";
@@ -15,7 +14,8 @@ import { userNamespaceOf } from "./user-namespace.ts";
 
 /**
  * Makes the environment of a pod and answers when it is ready: files, pinned namespaces, network. No process runs
- * for it. A repeated call for the same pod and attempt joins the one that is running.
+ * for it. A repeated call for the same pod and attempt joins the one that is running, and is answered like it once more
+ * if all its callers had given up: a kubelet would find the pod in the list, but only after an error and its back-off.
  */
 export function runSandbox(
   ctx: Context,
@@ -25,10 +25,11 @@ export function runSandbox(
 ): Promise<SandboxId> {
   const { name = "", namespace = "", uid = "", attempt = 0 } = config.metadata ?? {};
   const key = JSON.stringify([namespace, name, uid, attempt]);
-  const running = deps.runs.run(key, async () => {
+  return deps.runs.run(key, ctx.signal, async (unheard) => {
     const taken = deps.sandboxes
       .list()
       .find((other) => isSame(other.config.metadata, config.metadata));
+    if (taken?.id === unheard && taken?.state === "ready") return taken.id;
     if (taken !== undefined) {
       throw new AppError(
         `run sandbox ${namespace}/${name}: attempt ${attempt} is sandbox ${taken.id}`,
@@ -53,7 +54,6 @@ export function runSandbox(
     await setUp(subject, deps, sandbox);
     return sandbox.id;
   });
-  return abortable(running, ctx.signal);
 }
 
 /** An attempt goes on when its caller gives up, because the caller will come again: this is its own end. */

@@ -1,11 +1,12 @@
 import { expect, test } from "bun:test";
-import { Code, ConnectError } from "@connectrpc/connect";
-import { ContainerState } from "../../src/gen/runtime/v1/api_pb.ts";
+import { create } from "@bufbuild/protobuf";
+import { Code } from "@connectrpc/connect";
+import { ContainerConfigSchema, ContainerState } from "../../src/gen/runtime/v1/api_pb.ts";
 import { Daemon } from "../harness/daemon.ts";
 import { eventually } from "../harness/eventually.ts";
 import { failure } from "../harness/failure.ts";
 import { leftOvers } from "../harness/leaks.ts";
-import { createScript, readLog, runPod, startScript, statusOf } from "../harness/pod.ts";
+import { createScript, demoImage, readLog, runPod, startScript, statusOf } from "../harness/pod.ts";
 import { tempDir } from "../harness/temp-dir.ts";
 
 /** A monitor that is stopped is replaced after six missed beats and a bit. */
@@ -75,12 +76,41 @@ test("a daemon that is stopped for a while goes on where it was, and its monitor
   process.kill(daemon.pid, "SIGCONT");
   expect(await exitCodeOf(daemon, ending)).toBe(5);
   expect(readLog((await statusOf(cri, ending)).logPath)).toBe("bye\n");
-  // Joined while it is made; told of by its id when it is there, and in the list that a kubelet looks at first.
-  await cri.runtime.runPodSandbox({ config: config as typeof pod.config }).catch((err) => {
-    expect(ConnectError.from(err).code).toBe(Code.AlreadyExists);
-  });
+  // Joined while it is made, and answered once more when it is there.
+  const { podSandboxId } = await cri.runtime.runPodSandbox({ config: config as typeof pod.config });
   const { items } = await cri.runtime.listPodSandbox({});
-  expect(items.filter(({ metadata }) => metadata?.name === "late").length).toBe(1);
+  const late = items.filter(({ metadata }) => metadata?.name === "late");
+  expect(late.map(({ id }) => id)).toEqual([podSandboxId]);
   await Bun.sleep(5500); // one more
   expect(daemon.monitors()).toEqual(monitors);
 }, 120_000);
+
+test("a caller that comes again for a container that took too long is answered with it", async () => {
+  using dir = tempDir();
+  await using daemon = await Daemon.start({ demoImage: true });
+  const { runtime } = daemon.cri;
+  const pod = await runPod(daemon.cri, dir.path);
+  await createScript(daemon.cri, pod, "exit 0");
+  const request = {
+    podSandboxId: pod.id,
+    config: create(ContainerConfigSchema, {
+      metadata: { name: "late", attempt: 0 },
+      image: { image: demoImage },
+      command: ["true"],
+    }),
+    sandboxConfig: pod.config,
+  };
+  const listed = async () => {
+    const { containers } = await runtime.listContainers({});
+    return containers.filter(({ metadata }) => metadata?.name === "late").map(({ id }) => id);
+  };
+  signalMonitors(daemon, "SIGSTOP");
+  const impatient = await failure(runtime.createContainer(request, { timeoutMs: 1000 }));
+  expect(impatient.code).toBe(Code.DeadlineExceeded);
+  signalMonitors(daemon, "SIGCONT");
+  await eventually(async () => expect(await listed()).toHaveLength(1));
+  const { containerId } = await runtime.createContainer(request);
+  expect(await listed()).toEqual([containerId]);
+  // It has been told: whoever comes now means another one.
+  expect((await failure(runtime.createContainer(request))).code).toBe(Code.AlreadyExists);
+}, 60_000);
