@@ -73,8 +73,9 @@ export async function openImages(ctx: Context, options: ImagesOptions): Promise<
   const kept = new KeptBlobs(join(options.root, "content", "kept"), options.keepsBlobs ?? false);
   // Those of an image that is about to be forgotten stay until the next start: it is pulled again with them.
   const keptDigests = kept.list().map(([digest]) => digest);
-  releaseLayers({ content, kept }, keptDigests, options.records.list());
-  const images = new ImageStore(options.records, (record) => {
+  const records = options.records.list();
+  releaseLayers({ content, kept }, keptDigests, records);
+  const images = new ImageStore({ ...options.records, list: () => records }, (record) => {
     const isIntact = chainOf(record).every((chainId) => layers.find(chainId) !== undefined);
     if (!isIntact) ctx.log.warn("image has lost layers and is forgotten", { image: record.id });
     return isIntact;
