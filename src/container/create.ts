@@ -11,6 +11,7 @@ import { criuConfigAnnotation } from "../runtime/criu.ts";
 import { ensureOomScore } from "../runtime/oom-score.ts";
 import { agreeOnSpec } from "./agree-on-spec.ts";
 import type { Container } from "./container.ts";
+import { createdAfter } from "./created-at.ts";
 import type { ContainerDeps } from "./deps.ts";
 import type { SandboxEnvironment } from "./environment.ts";
 import { getHandler } from "./handlers.ts";
@@ -133,7 +134,7 @@ async function setUp(
     id,
     sandboxId: environment.sandboxId,
     config: { ...config, mounts: [...withImageRefs(config.mounts, volumes)] },
-    createdAtNs: deps.clock(),
+    createdAtNs: createdAfter(deps.containers.list(), deps.clock()),
     imageId: image.id,
     logPath,
     user,

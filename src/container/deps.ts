@@ -43,6 +43,7 @@ export interface ContainerDeps {
   readonly exits: ExitWaiters;
   readonly events: ContainerEvents;
   readonly plugins: ContainerPlugins;
+  /** The wall's: kubelets compare it with their own. Somebody may set it. */
   readonly clock: () => bigint;
   readonly bootId: string;
 }

@@ -59,11 +59,13 @@ type Exited = Extract<ContainerState, { name: "exited" }>;
 /** Without a record nobody saw it end: the node was rebooted, or all who watched were killed. */
 function exitedState(container: Container, exit: ExitRecord | undefined, nowNs: bigint): Exited {
   const startedAtNs = container.state.name === "running" ? container.state.startedAtNs : undefined;
+  // A brief program has ended before its start was noted, and clocks are set: nobody lives for a negative time.
+  const finishedAtNs = (atNs: bigint) => max(atNs, startedAtNs ?? container.createdAtNs);
   if (exit === undefined || exit.isUnknown) {
     return {
       name: "exited",
       startedAtNs,
-      finishedAtNs: nowNs,
+      finishedAtNs: finishedAtNs(nowNs),
       exitCode: 255,
       reason: "Unknown",
       message: "nobody saw the container end",
@@ -73,8 +75,7 @@ function exitedState(container: Container, exit: ExitRecord | undefined, nowNs: 
   return {
     name: "exited",
     startedAtNs,
-    // A brief program has ended before its start was noted, and clocks are set: nobody lives for a negative time.
-    finishedAtNs: max(exit.finishedAtNs, startedAtNs ?? container.createdAtNs),
+    finishedAtNs: finishedAtNs(exit.finishedAtNs),
     exitCode: exit.exitCode,
     reason,
     message: "",

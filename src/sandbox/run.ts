@@ -1,3 +1,4 @@
+import { createdAfter } from "../container/created-at.ts";
 import { getHandler } from "../container/handlers.ts";
 import type * as pb from "../gen/runtime/v1/api_pb.ts";
 import { type Context, detached, withFields } from "../lib/context.ts";
@@ -43,7 +44,7 @@ export function runSandbox(
       id: generateSandboxId(),
       config,
       handler,
-      createdAtNs: deps.clock(),
+      createdAtNs: createdAfter(deps.sandboxes.list(), deps.clock()),
       bootId: deps.bootId,
       state: "starting",
       ips: [],

@@ -210,6 +210,78 @@ describe.skipIf(!enabled)("cgroup version 2 alone, no systemd, no udev", () => {
   });
 });
 
+describe.skipIf(!enabled)("a clock that somebody sets", () => {
+  const outDir = join(guestCache, "clock");
+  const text = (name: string) => Bun.file(join(outDir, name)).text();
+  const stats = async (name: string) => {
+    const { stats: found } = JSON.parse(await text(name)) as {
+      stats: readonly {
+        cpu: { timestamp: string; usageNanoCores: { value: string } | null };
+      }[];
+    };
+    return {
+      atMs: Number(BigInt(found[0]?.cpu.timestamp ?? 0) / 1_000_000n),
+      nanoCores: Number(found[0]?.cpu.usageNanoCores?.value ?? 0),
+    };
+  };
+  const attempts = async () =>
+    parseDocuments(await text("inspect.json"))
+      .map(({ status }) => status)
+      .sort((a, b) => a.metadata.attempt - b.metadata.attempt);
+
+  beforeAll(async () => {
+    const { exitCode } = await runScript("clock.sh", {
+      ...options,
+      outDir,
+      timeoutMs: 15 * minute,
+    });
+    expect(exitCode).toBe(0);
+  }, 20 * minute);
+
+  describe.each(["ahead", "back", "epoch"])("%s", (jump) => {
+    test("ends nothing early and nothing late", async () => {
+      for (const name of ["exec-ms", "stop-ms"]) {
+        const ms = Number(await text(`${jump}/${name}`));
+        expect(ms).toBeGreaterThanOrEqual(2000);
+        expect(ms).toBeLessThan(30_000);
+      }
+      expect(await text(`${jump}/stream`)).toBe("survived\n");
+      expect(await text(`${jump}/exec`)).toBe("hello\n");
+    });
+
+    test("leaves statistics that have rates", async () => {
+      const at = await stats(`${jump}/stats-at.json`);
+      const after = await stats(`${jump}/stats-after.json`);
+      // An exec that takes two seconds has been between them.
+      expect(after.atMs - at.atMs).toBeGreaterThan(2000);
+      expect(after.atMs - at.atMs).toBeLessThan(60_000);
+      for (const { nanoCores } of [at, after]) {
+        expect(nanoCores).toBeGreaterThanOrEqual(0);
+        expect(nanoCores).toBeLessThan(2e9);
+      }
+    });
+  });
+
+  test("leaves the newest attempt of a container the newest, also after a restart", async () => {
+    const all = await attempts();
+    expect(all.map(({ metadata }) => metadata.attempt)).toEqual([0, 1, 2, 3, 4, 5]);
+    const created = all.map(({ createdAt }) => nanosecondsOf(createdAt));
+    expect(created).toEqual(created.toSorted());
+    expect(new Set(created).size).toBe(6);
+  });
+
+  test("says when a container has begun as its clients' clocks do, and it ends after that", async () => {
+    for (const [i, { startedAt, finishedAt, state }] of (await attempts()).entries()) {
+      const startedMs = Date.parse(startedAt);
+      const noted = Number(await text(`started-${i}`)) * 1000;
+      expect(Math.abs(startedMs - noted)).toBeLessThan(30_000);
+      if (state === "CONTAINER_EXITED") {
+        expect(Date.parse(finishedAt)).toBeGreaterThanOrEqual(startedMs);
+      }
+    }
+  });
+});
+
 describe.skipIf(!enabled)("critest", () => {
   test(
     "passes what is required, with AppArmor",
@@ -225,13 +297,22 @@ describe.skipIf(!enabled)("critest", () => {
 
 interface Inspected {
   readonly status: {
-    readonly metadata: { readonly name: string };
+    readonly metadata: { readonly name: string; readonly attempt: number };
     readonly state: string;
+    readonly createdAt: string;
+    readonly startedAt: string;
+    readonly finishedAt: string;
     readonly exitCode: number;
     readonly reason: string;
     readonly logPath: string;
     readonly resources: { readonly linux: Readonly<Record<string, unknown>> };
   };
+}
+
+/** RFC 3339 as a text that sorts as time does: zeros at the end are left out of a fraction. */
+function nanosecondsOf(time: string): string {
+  const [seconds = "", fraction = ""] = time.replace(/Z$/, "").split(".");
+  return `${seconds}.${fraction.padEnd(9, "0")}`;
 }
 
 /** JSON objects one after the other, each with its braces at the start of a line. */

@@ -81,6 +81,7 @@ const files: Readonly<Record<string, unknown>> = {
   "container-sleeper.json": container("sleeper", sleeper),
   "container-created.json": container("created", sleeper),
   "container-done.json": container("done", shell("echo done; exit 7")),
+  "container-ticker.json": container("ticker", shell("while :; do echo tick; sleep 0.2; done")),
   "container-web.json": container("web", [], {
     image: "e2e-test-images/nginx:1.14-2",
     pid: pid.pod,

@@ -15,7 +15,7 @@ import { KeyedMutex } from "../../lib/keyed-mutex.ts";
 import { SingleFlight } from "../../lib/single-flight.ts";
 import { NetworkCounters } from "../../network/counters.ts";
 import { openCniNetwork } from "../../network/network.ts";
-import { bootId, openClock } from "../../os/clock.ts";
+import { bootId, openClock, realtimeNs } from "../../os/clock.ts";
 import { Monitors } from "../../runtime/monitors.ts";
 import { Reaper } from "../../runtime/reaper.ts";
 import type { SandboxDeps } from "../../sandbox/deps.ts";
@@ -125,11 +125,10 @@ export async function openDomain(
   const containers = openContainers(database, copies(`${config.state}/records/containers`));
   const sandboxes = openSandboxes(database, copies(`${config.state}/records/sandboxes`));
   database.filled();
-  const clock = openClock();
   const events = new EventHub({
     findSandbox: (id) => sandboxes.find(id),
     listContainers: () => containers.list(),
-    clock,
+    clock: openClock(),
     signal: ctx.signal,
   });
   const cgroups = resources.use(new OpenCgroups(cgroup));
@@ -192,7 +191,7 @@ export async function openDomain(
     creations: new SingleFlight(),
     runs: new SingleFlight(),
     exits: new ExitWaiters(),
-    clock,
+    clock: realtimeNs,
     bootId: bootId(),
   };
   built.resolve(deps);
