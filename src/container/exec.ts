@@ -10,6 +10,7 @@ import type { WindowSize } from "../os/terminal.ts";
 import type { DirectExec, DirectExecRequest } from "../runtime/direct/direct-exec.ts";
 import { type ExecSession, openExecSession } from "../runtime/exec-session.ts";
 import { type ExecSyncResult, execSync } from "../runtime/exec-sync.ts";
+import type { OutputPool } from "../runtime/output-pool.ts";
 import type { Reaper } from "../runtime/reaper.ts";
 import type { ExecRequest } from "../runtime/start-exec.ts";
 import { type Container, processOf } from "./container.ts";
@@ -22,6 +23,7 @@ export interface ExecDeps
   readonly reaper: Reaper;
   readonly execTemplates: ExecTemplates;
   readonly directExec: DirectExec | undefined;
+  readonly execOutput: OutputPool;
 }
 
 /**
@@ -36,7 +38,8 @@ export async function execInContainer(
 ): Promise<ExecSyncResult> {
   const container = getRunning(deps, id, "exec in");
   const request = await requestOf(deps, container, argv, false);
-  return await execSync(ctx, runtimeOf(deps, container), { ...request, timeoutMs });
+  const runtime = { ...runtimeOf(deps, container), output: deps.execOutput };
+  return await execSync(ctx, runtime, { ...request, timeoutMs });
 }
 
 export interface ExecSessionOptions {

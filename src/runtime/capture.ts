@@ -1,10 +1,6 @@
 import { openPipe, setNonblocking } from "../os/io.ts";
 import type { OwnedFd } from "../os/owned-fd.ts";
-
-/** Bytes that several captures may keep together. */
-export interface CaptureBudget {
-  left: number;
-}
+import type { OutputBudget } from "./output-pool.ts";
 
 const mark = Buffer.from("\n[crib: output truncated]\n");
 
@@ -14,7 +10,7 @@ const mark = Buffer.from("\n[crib: output truncated]\n");
  */
 export class Capture implements AsyncDisposable {
   readonly #readEnd: OwnedFd;
-  readonly #budget: CaptureBudget;
+  readonly #budget: OutputBudget;
   readonly #reader: ReturnType<typeof readerOf>;
   readonly #chunks: Uint8Array[] = [];
   #isTruncated = false;
@@ -23,7 +19,7 @@ export class Capture implements AsyncDisposable {
   /** Settles when nobody has the pipe open for writing any more. */
   readonly done: Promise<void>;
 
-  constructor(budget: CaptureBudget) {
+  constructor(budget: OutputBudget) {
     const { readEnd, writeEnd } = openPipe();
     this.#readEnd = readEnd;
     this.writeEnd = writeEnd;
@@ -45,8 +41,7 @@ export class Capture implements AsyncDisposable {
     for (;;) {
       const { value, done } = await this.#reader.read();
       if (done) return;
-      const kept = value.subarray(0, this.#budget.left);
-      this.#budget.left -= kept.byteLength;
+      const kept = value.subarray(0, this.#budget.take(value.byteLength));
       if (kept.byteLength > 0) this.#chunks.push(kept);
       if (kept.byteLength < value.byteLength) this.#isTruncated = true;
     }

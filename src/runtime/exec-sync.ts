@@ -5,6 +5,7 @@ import { abortable } from "../lib/keyed-mutex.ts";
 import { OwnedFd } from "../os/owned-fd.ts";
 import { exitCodeOf } from "../os/pidfd.ts";
 import { Capture } from "./capture.ts";
+import type { OutputPool } from "./output-pool.ts";
 import { type ExecDeps, type ExecRequest, startExec } from "./start-exec.ts";
 
 export interface ExecSyncRequest extends ExecRequest {
@@ -20,8 +21,6 @@ export interface ExecSyncResult {
   readonly isTruncated: boolean;
 }
 
-/** A kubelet takes messages of up to 16 MiB: both streams together stay below that. */
-const maxOutputBytes = 15 * 1024 * 1024 - 4096;
 /** How long to wait for output after the end, when a background process still has the pipes open. */
 const drainMs = 5000;
 
@@ -32,14 +31,14 @@ const drainMs = 5000;
  */
 export async function execSync(
   ctx: Context,
-  deps: ExecDeps,
+  deps: ExecDeps & { readonly output: OutputPool },
   request: ExecSyncRequest,
 ): Promise<ExecSyncResult> {
   ctx.signal.throwIfAborted();
   const { timeoutMs } = request;
   const late = timeoutMs > 0 ? AbortSignal.timeout(timeoutMs) : undefined;
   const signal = late === undefined ? ctx.signal : AbortSignal.any([ctx.signal, late]);
-  const budget = { left: maxOutputBytes };
+  const budget = deps.output.open(ctx.signal);
   await using stdout = new Capture(budget);
   await using stderr = new Capture(budget);
   try {

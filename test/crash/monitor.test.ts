@@ -1,7 +1,11 @@
 import { expect, test } from "bun:test";
 import { create } from "@bufbuild/protobuf";
 import { Code } from "@connectrpc/connect";
-import { ContainerConfigSchema, ContainerState } from "../../src/gen/runtime/v1/api_pb.ts";
+import {
+  ContainerConfigSchema,
+  ContainerState,
+  NamespaceMode,
+} from "../../src/gen/runtime/v1/api_pb.ts";
 import { Daemon } from "../harness/daemon.ts";
 import { eventually } from "../harness/eventually.ts";
 import { failure } from "../harness/failure.ts";
@@ -97,6 +101,7 @@ test("a caller that comes again for a container that took too long is answered w
       metadata: { name: "late", attempt: 0 },
       image: { image: demoImage },
       command: ["true"],
+      linux: { securityContext: { namespaceOptions: { pid: NamespaceMode.CONTAINER } } },
     }),
     sandboxConfig: pod.config,
   };

@@ -7,6 +7,7 @@ import type { ExitRecord } from "../../src/runtime/exit-record.ts";
 import type { RuntimeHandler } from "../../src/runtime/handler.ts";
 import { Monitors } from "../../src/runtime/monitors.ts";
 import { openOciCommand } from "../../src/runtime/oci-command.ts";
+import { OutputPool } from "../../src/runtime/output-pool.ts";
 import { Reaper } from "../../src/runtime/reaper.ts";
 import { processes } from "./daemon.ts";
 import {
@@ -26,6 +27,7 @@ export class MonitoredNode implements AsyncDisposable {
   readonly stateDir: string;
   readonly handler: RuntimeHandler;
   readonly reaper: Reaper;
+  readonly output = new OutputPool();
   readonly exits = new Map<string, ExitRecord>();
   readonly #rootfs: string;
   readonly #containers: TestContainer[] = [];

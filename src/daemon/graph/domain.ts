@@ -17,6 +17,7 @@ import { NetworkCounters } from "../../network/counters.ts";
 import { openCniNetwork } from "../../network/network.ts";
 import { bootId, openClock, realtimeNs } from "../../os/clock.ts";
 import { Monitors } from "../../runtime/monitors.ts";
+import { OutputPool } from "../../runtime/output-pool.ts";
 import { Reaper } from "../../runtime/reaper.ts";
 import type { SandboxDeps } from "../../sandbox/deps.ts";
 import { EventHub } from "../../sandbox/event-hub.ts";
@@ -152,6 +153,7 @@ export async function openDomain(
     monitors,
     reaper,
     directExec,
+    execOutput: new OutputPool(),
     execTemplates: new ExecTemplates({
       stateDir: config.state,
       cgroup,
