@@ -26,14 +26,11 @@ const defaultBacklog = 1000;
  * on; one that does not keep up loses its subscription, not single events, and has to look at everything anew.
  */
 export class EventHub implements LifecycleEvents {
-  /** What is told of a pod beside the events has its time from here as well: it is older or newer than they are. */
-  readonly clock: () => bigint;
   readonly #options: EventHubOptions;
   readonly #subscriptions = new Set<Subscription>();
   readonly #listeners: ((event: LifecycleEvent) => void)[] = [];
 
   constructor(options: EventHubOptions) {
-    this.clock = options.clock;
     this.#options = options;
   }
 
@@ -69,13 +66,13 @@ export class EventHub implements LifecycleEvents {
   }
 
   #withPod(event: LifecycleEvent): PodEvent {
-    const { findSandbox, listContainers } = this.#options;
+    const { findSandbox, listContainers, clock } = this.#options;
     const { type } = event;
     const [id, sandboxId, sandbox] =
       "sandbox" in event
         ? [event.sandbox.id, event.sandbox.id, event.sandbox]
         : [event.container.id, event.container.sandboxId, findSandbox(event.container.sandboxId)];
     const containers = listContainers().filter((container) => container.sandboxId === sandboxId);
-    return { type, id, atNs: this.clock(), sandbox, containers };
+    return { type, id, atNs: clock(), sandbox, containers };
   }
 }

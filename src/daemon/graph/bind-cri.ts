@@ -109,7 +109,7 @@ export function bindCri({ config, deps, images, streaming }: Domain): CriDeps {
         return { status: ready, ...why };
       },
       setPodCidr: async (_ctx, podCidr) => network.setPodCidr(podCidr),
-      now: deps.events.clock,
+      now: deps.clock,
     },
   };
 }
