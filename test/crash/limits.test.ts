@@ -1,5 +1,7 @@
 import { expect, test } from "bun:test";
+import { randomBytes } from "node:crypto";
 import {
+  chmodSync,
   existsSync,
   mkdirSync,
   readdirSync,
@@ -9,11 +11,16 @@ import {
 } from "node:fs";
 import { Code } from "@connectrpc/connect";
 import { PodSandboxState } from "../../src/gen/runtime/v1/api_pb.ts";
+import { connectCri } from "../harness/cri.ts";
 import { Daemon } from "../harness/daemon.ts";
 import { eventually } from "../harness/eventually.ts";
 import { failure } from "../harness/failure.ts";
+import { makeImage, makeLayer, pushImage } from "../harness/images/oci-image.ts";
+import { packTar } from "../harness/images/tar.ts";
 import { leftOvers } from "../harness/leaks.ts";
+import { executable } from "../harness/payload.ts";
 import { type Pod, runPod, startScript } from "../harness/pod.ts";
+import { startRegistry } from "../harness/registry-server.ts";
 import { tempDir } from "../harness/temp-dir.ts";
 
 function setOpenFiles(pid: number, soft: number): void {
@@ -37,14 +44,13 @@ function noNewProcess(pid: number): Disposable {
 }
 
 /** What cannot be done is refused as such, and what needs nothing is done. */
-async function expectRefusals({ cri }: Daemon, pod: Pod, running: string, logs: string) {
+async function expectRefusals({ cri }: Daemon, running: string, logs: string) {
   const image = { image: "127.0.0.1:1/crib/none:1" };
   const refused = await Promise.all([
     failure(runPod(cri, logs)),
-    failure(startScript(cri, pod, "exit 0")),
     failure(cri.runtime.execSync({ containerId: running, cmd: ["true"], timeout: 20n })),
   ]);
-  expect(refused.map(({ code }) => code)).toEqual(Array(3).fill(Code.ResourceExhausted));
+  expect(refused.map(({ code }) => code)).toEqual(Array(2).fill(Code.ResourceExhausted));
   await failure(cri.image.pullImage({ image }));
   expect((await cri.runtime.listContainers({})).containers.length).toBeGreaterThan(0);
 }
@@ -67,13 +73,17 @@ test("without descriptors, or without processes, calls are refused; it goes on w
     /Max open files +(\d+)/.exec(readFileSync(`/proc/${pid}/limits`, "utf8"))?.[1],
   );
   setOpenFiles(pid, readdirSync(`/proc/${pid}/fd`).length);
-  await expectRefusals(daemon, pod, running, dir.path);
+  await expectRefusals(daemon, running, dir.path);
+  const { code } = await failure(startScript(cri, pod, "exit 0"));
+  expect(code).toBe(Code.ResourceExhausted);
   setOpenFiles(pid, limit);
   await expectService(daemon, pod, running);
 
   {
     using _limit = noNewProcess(pid);
-    await expectRefusals(daemon, pod, running, dir.path);
+    await expectRefusals(daemon, running, dir.path);
+    // Its processes are the monitor's to start.
+    await startScript(cri, pod, "exit 0");
   }
   await expectService(daemon, pod, running);
 
@@ -88,3 +98,55 @@ test("without descriptors, or without processes, calls are refused; it goes on w
   const ids = [running, ...items.map(({ id }) => id)];
   await eventually(() => expect(leftOvers(daemon, ids)).toEqual([]));
 });
+
+/** A version of the executable that runs in a cgroup with a memory limit. */
+function withMemoryLimit(dir: string, bytes: number): Disposable & { readonly executable: string } {
+  const version1 = "/sys/fs/cgroup/memory";
+  const [root, file] = existsSync(version1)
+    ? [version1, "memory.limit_in_bytes"]
+    : ["/sys/fs/cgroup", "memory.max"];
+  const cgroup = `${root}/crib-test-memory-${process.pid}`;
+  mkdirSync(cgroup);
+  writeFileSync(`${cgroup}/${file}`, String(bytes));
+  const path = `${dir}/crib`;
+  writeFileSync(path, `#!/bin/sh\necho $$ > ${cgroup}/cgroup.procs\nexec ${executable} "$@"\n`);
+  chmodSync(path, 0o755);
+  return { executable: path, [Symbol.dispose]: () => rmdirSync(cgroup) };
+}
+
+test("under a memory limit of 96 MB it answers what others ask for all at once, and pulls", async () => {
+  using dir = tempDir("/var/tmp");
+  using limited = withMemoryLimit(dir.path, 96 << 20);
+  await using registry = await startRegistry({ writable: true });
+  const data = randomBytes(48 << 20);
+  const layers = [0, 1].map((i) =>
+    makeLayer(packTar([{ type: "file", path: `${i}`, data }]), "gzip"),
+  );
+  await pushImage(registry.url, "big/one", "1", makeImage(layers, {}));
+  const registryConfigDir = `${dir.path}/certs.d`;
+  mkdirSync(`${registryConfigDir}/registry.test`, { recursive: true });
+  const hosts = `${registryConfigDir}/registry.test/hosts.toml`;
+  writeFileSync(hosts, `server = "${registry.url}"\n`);
+  const { executable: file } = limited;
+  await using daemon = await Daemon.start({ demoImage: true, executable: file, registryConfigDir });
+  const { cri, pid } = daemon;
+  const pod = await runPod(cri, dir.path);
+  const running = await startScript(cri, pod, "trap exit TERM; while :; do sleep 0.1; done");
+
+  const others = Array.from({ length: 16 }, () => connectCri(daemon.socket));
+  const talk = ["dd", "if=/dev/zero", "bs=1M", "count=15"];
+  const sizes = await Promise.all(
+    others.map(async ({ runtime }) => {
+      for (let i = 0; i < 10; i++) {
+        await runtime.listContainers({});
+        await runtime.listContainerStats({});
+      }
+      const { stdout } = await runtime.execSync({ containerId: running, cmd: talk, timeout: 60n });
+      return stdout.byteLength;
+    }),
+  );
+  expect(Math.min(...sizes)).toBeGreaterThan(64 << 10);
+  await cri.image.pullImage({ image: { image: "registry.test/big/one:1" } });
+  await expectService(daemon, pod, running);
+  expect(readFileSync(`/proc/${pid}/cgroup`, "latin1")).toContain("crib-test-memory");
+}, 180_000);
