@@ -9,18 +9,22 @@ export const hasOwnNetwork = process.env[marker] === "1";
  * Runs a test file again in network and mount namespaces of its own, so that bridges, rules and mounts never meet the machine's.
  * Called once at the top of the file; the file's tests are for `hasOwnNetwork` only.
  */
-export function inOwnNetwork(file: string): void {
-  test("in namespaces of its own", async () => {
-    const setUp = 'ip link set lo up && exec "$@"';
-    const child = Bun.spawn(
-      ["unshare", "--net", "--mount", "sh", "-c", setUp, "sh", process.execPath, "test", file],
-      { env: { ...process.env, [marker]: "1" }, stdout: "pipe", stderr: "pipe" },
-    );
-    const [code, out, err] = await Promise.all([
-      child.exited,
-      new Response(child.stdout).text(),
-      new Response(child.stderr).text(),
-    ]);
-    expect(code === 0 ? "passed" : out + err).toBe("passed");
-  }, 120_000);
+export function inOwnNetwork(file: string, timeoutMs = 120_000): void {
+  test(
+    "in namespaces of its own",
+    async () => {
+      const setUp = 'ip link set lo up && exec "$@"';
+      const child = Bun.spawn(
+        ["unshare", "--net", "--mount", "sh", "-c", setUp, "sh", process.execPath, "test", file],
+        { env: { ...process.env, [marker]: "1" }, stdout: "pipe", stderr: "pipe" },
+      );
+      const [code, out, err] = await Promise.all([
+        child.exited,
+        new Response(child.stdout).text(),
+        new Response(child.stderr).text(),
+      ]);
+      expect(code === 0 ? "passed" : out + err).toBe("passed");
+    },
+    timeoutMs,
+  );
 }

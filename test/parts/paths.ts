@@ -14,6 +14,7 @@ export const parts = {
     "1.36.0": { critest: bin("critest"), ginkgo: bin("ginkgo") },
     "1.37.0": { critest: bin("newest/critest"), ginkgo: bin("newest/ginkgo") },
   },
+  kubelet: bin("kubelet"),
   dockerRegistry: bin("docker-registry"),
   /** An NRI plugin that does what a test tells it. */
   nriPlugin: bin("nri-plugin"),

@@ -44,15 +44,19 @@ async function setUp(): Promise<void> {
   }
   const suite = await debianSuite();
   // Compiling keeps the processor busy, the images wait for dpkg and the disk: side by side they take less time.
-  await Promise.all([buildGoPrograms().then(buildSmallPrograms), makeImages(suite).then(getCriu)]);
+  await Promise.all([buildGoPrograms(), makeImages(suite).then(getCriu)]);
 }
 
-/** crictl, and critest of each release: those of crib's own one are pinned here, the newest in a folder of its own. */
+/** One after the other: the compiler keeps all processors busy, and the largest comes last. */
 async function buildGoPrograms(): Promise<void> {
+  // critest of each release: those of crib's own one are pinned here, the newest in a folder of its own.
   const critest = parts.critest["1.36.0"];
   await buildCriTools("crictl, critest, ginkgo", sourceDir, critest, parts.crictl);
   const newest = parts.critest["1.37.0"];
   await buildCriTools("newest critest, ginkgo", join(sourceDir, "newest"), newest);
+  await buildOwnProgram("NRI plugin", "nri", parts.nriPlugin);
+  await buildOwnProgram("signer of images", "signing", parts.signing);
+  await buildKubelet();
 }
 
 async function buildCriTools(
@@ -87,11 +91,6 @@ async function buildCriTools(
   });
 }
 
-async function buildSmallPrograms(): Promise<void> {
-  await buildOwnProgram("NRI plugin", "nri", parts.nriPlugin);
-  await buildOwnProgram("signer of images", "signing", parts.signing);
-}
-
 async function buildOwnProgram(name: string, source: string, output: string): Promise<void> {
   const dir = join(sourceDir, source);
   await runStep({
@@ -102,6 +101,29 @@ async function buildOwnProgram(name: string, source: string, output: string): Pr
     make: async () => {
       const argv = ["nice", "-n", "10", "go", "build", "-trimpath", "-ldflags=-s -w"];
       await run([...argv, "-o", output, "."], { cwd: dir, env: { CGO_ENABLED: "0" } });
+    },
+  });
+}
+
+/** Kubernetes' modules name each other by folders of their repository: go.mod puts their releases there. */
+async function buildKubelet(): Promise<void> {
+  const dir = join(sourceDir, "kubelet");
+  const goMod = await Bun.file(join(dir, "go.mod")).text();
+  const version = /k8s\.io\/kubernetes (v\S+)/u.exec(goMod)?.[1];
+  if (version === undefined) throw new Error(`${dir}/go.mod does not name kubernetes`);
+  const flags = [
+    "-trimpath",
+    `-ldflags=-s -w -X k8s.io/component-base/version.gitVersion=${version}`,
+  ];
+  await runStep({
+    name: "kubelet",
+    doing: `building ${version} from Go modules (about eight minutes)`,
+    inputs: [await textOf(dir), ...flags],
+    outputs: [parts.kubelet],
+    make: async () => {
+      const argv = ["nice", "-n", "10", "go", "build", ...flags, "-o", parts.kubelet];
+      const env = { CGO_ENABLED: "0" };
+      await run([...argv, "k8s.io/kubernetes/cmd/kubelet"], { cwd: dir, env });
     },
   });
 }

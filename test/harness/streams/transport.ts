@@ -39,8 +39,8 @@ export async function upgrade(
   method = "POST",
 ): Promise<{ readonly transport: Transport; readonly head: string; readonly socket: Socket }> {
   const socket = await dial(url);
-  const { pathname, host } = new URL(url);
-  const lines = [`${method} ${pathname} HTTP/1.1`, `Host: ${host}`, ...headers, "", ""];
+  const { pathname, search, host } = new URL(url);
+  const lines = [`${method} ${pathname}${search} HTTP/1.1`, `Host: ${host}`, ...headers, "", ""];
   socket.write(lines.join("\r\n"));
   let received: Buffer = Buffer.alloc(0);
   const answered = Promise.withResolvers<void>();
