@@ -374,6 +374,7 @@ test("a container gets hold of nothing that is about to become its program", asy
     expect(readLog(logPath)).toContain("seen");
   }, 60_000);
   for (const line of readLog(logPath).split("\n").slice(0, -1)) {
+    if (line === "seen") continue; // it had ended before its status was read
     expect(line).not.toContain("GOT");
     expect(line).toContain(need(own));
   }
