@@ -14,13 +14,13 @@ async function runRole([role, ...args]: readonly string[]): Promise<number> {
       (await import("./monitor/run.ts")).runMonitor(args);
       return 0;
     case "source":
-      return (await import("./container/source-role.ts")).runSource(args);
+      return (await import("./container/source/source-role.ts")).runSource(args);
     case "unpack":
-      return await (await import("./snapshot/unpack-role.ts")).runUnpack(args);
+      return await (await import("./snapshot/child/unpack-role.ts")).runUnpack(args);
     case "counters":
-      return (await import("./network/counters-role.ts")).runCounters(args);
+      return (await import("./network/inside/counters-role.ts")).runCounters(args);
     case "sockets":
-      return (await import("./network/sockets-role.ts")).runSockets(args);
+      return (await import("./network/inside/sockets-role.ts")).runSockets(args);
     default:
       return await (await import("./cli/cli.ts")).runCli(process.argv.slice(2), {
         loadConfigTools,

@@ -44,7 +44,7 @@ const allowed: Readonly<Record<string, readonly string[]>> = {
   distribution: ["image", "oci", "lib"],
   admin: ["cri", "image", "lib", "gen"],
   cri: ["sandbox", "container", "image", "streaming", "oci", "lib", "gen", "version.ts"],
-  // A connection is a socket: os/socket-stream.ts is how everybody reads and writes one.
+  // A connection is a socket: os/socket/socket-stream.ts is how everybody reads and writes one.
   streaming: ["spdy", "os", "lib"],
   sandbox: ["container", "image", ...mechanisms, ...base, "gen"],
   container: ["image", ...mechanisms, ...base, "gen"],

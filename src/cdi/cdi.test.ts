@@ -2,7 +2,7 @@ import { afterAll, beforeEach, describe, expect, test } from "bun:test";
 import { mkdirSync, mkdtempSync, rmSync, symlinkSync, truncateSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { kindOf, describe as messageOf } from "../lib/errors.ts";
-import { makeFifo } from "../os/fifo.ts";
+import { makeFifo } from "../os/file/fifo.ts";
 import { parseDeviceName } from "./device-name.ts";
 import { noEdits } from "./edits.ts";
 import { resolveCdiDevices } from "./resolve.ts";

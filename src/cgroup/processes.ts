@@ -2,8 +2,8 @@ import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import type { Context } from "../lib/context.ts";
 import { AppError } from "../lib/errors.ts";
 import { isErrno } from "../os/errno-error.ts";
-import type { OwnedFd } from "../os/owned-fd.ts";
-import { findProcess, signalUnlessEnded } from "../os/pidfd.ts";
+import type { OwnedFd } from "../os/file/owned-fd.ts";
+import { findProcess, signalUnlessEnded } from "../os/process/pidfd.ts";
 import { directoriesOf } from "./directory.ts";
 import type { CgroupHost } from "./host.ts";
 

@@ -15,11 +15,11 @@ import { createdAfter } from "./created-at.ts";
 import type { ContainerDeps } from "./deps.ts";
 import type { SandboxEnvironment } from "./environment.ts";
 import { getHandler } from "./handlers.ts";
-import { mountImageVolumes, withImageRefs } from "./image-volumes.ts";
 import { logPathOf, podLogDirectoryOf } from "./log-path.ts";
-import { placeNetDevices } from "./net-devices.ts";
 import { type ProcessHolder, releaseMs } from "./release.ts";
 import { undoCreation } from "./remove.ts";
+import { mountImageVolumes, withImageRefs } from "./source/image-volumes.ts";
+import { placeNetDevices } from "./source/net-devices.ts";
 import { overlayCriResources } from "./spec/overlay-resources.ts";
 import { stopSignalOf } from "./stop-signal.ts";
 

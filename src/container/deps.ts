@@ -4,14 +4,14 @@ import type { ContainerId } from "../lib/id.ts";
 import type { KeyedMutex } from "../lib/keyed-mutex.ts";
 import type { SingleFlight } from "../lib/single-flight.ts";
 import type { RuntimeHandler } from "../runtime/handler.ts";
-import type { Monitors } from "../runtime/monitors.ts";
+import type { Monitors } from "../runtime/monitor/monitors.ts";
 import type { Snapshotter } from "../snapshot/snapshotter.ts";
 import type { ContainerTable } from "../state/containers.ts";
 import type { IntentTable } from "../state/intents.ts";
 import type { ContainerEvents } from "./events.ts";
 import type { ExitWaiters } from "./exit-waiters.ts";
-import type { MountSources } from "./mount-sources.ts";
 import type { ContainerPlugins } from "./plugins.ts";
+import type { MountSources } from "./source/mount-sources.ts";
 import type { SpecHost } from "./spec/host.ts";
 
 /** What the operations on containers use; built once by daemon/serve.ts. Each operation picks its part. */

@@ -2,7 +2,7 @@ import { killOnce } from "../cgroup/processes.ts";
 import { type Context, withFields } from "../lib/context.ts";
 import { describe, failedPrecondition } from "../lib/errors.ts";
 import type { ContainerId } from "../lib/id.ts";
-import type { ExitRecord } from "../runtime/exit-record.ts";
+import type { ExitRecord } from "../runtime/monitor/exit-record.ts";
 import type { Container, ContainerState } from "./container.ts";
 import type { ContainerDeps } from "./deps.ts";
 import { releaseProcess } from "./release.ts";

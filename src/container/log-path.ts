@@ -1,8 +1,8 @@
 import { fstatSync } from "node:fs";
 import { invalidArgument } from "../lib/errors.ts";
 import { isErrno } from "../os/errno-error.ts";
-import { openPathInRoot } from "../os/open-in-root.ts";
-import { OwnedFd } from "../os/owned-fd.ts";
+import { openPathInRoot } from "../os/file/open-in-root.ts";
+import { OwnedFd } from "../os/file/owned-fd.ts";
 
 const maxPath = 4095;
 

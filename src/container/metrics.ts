@@ -1,8 +1,8 @@
 import type { CgroupDetails } from "../cgroup/stats/details.ts";
 import type { DiskCounters } from "../cgroup/stats/disks.ts";
 import type { OpenCgroups } from "../cgroup/stats/open-cgroups.ts";
-import { blockDevicePath } from "../os/block-device.ts";
-import { countDescriptors, softDescriptorLimit } from "../os/process-descriptors.ts";
+import { blockDevicePath } from "../os/file/block-device.ts";
+import { countDescriptors, softDescriptorLimit } from "../os/process/process-descriptors.ts";
 import type { Container } from "./container.ts";
 import type { CgroupReading, ContainerStats, Usage } from "./stats.ts";
 

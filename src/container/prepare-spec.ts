@@ -4,8 +4,8 @@ import type { RuntimeSpec } from "../oci/runtime-spec.ts";
 import type { RuntimeHandler } from "../runtime/handler.ts";
 import type { ContainerUser } from "./container.ts";
 import type { SandboxEnvironment } from "./environment.ts";
-import type { ImageVolumes } from "./image-volumes.ts";
-import type { MountSources } from "./mount-sources.ts";
+import type { ImageVolumes } from "./source/image-volumes.ts";
+import type { MountSources } from "./source/mount-sources.ts";
 import { buildContainerSpec } from "./spec/build.ts";
 import { resolveClasses } from "./spec/class/resolve.ts";
 import { resolveCdi } from "./spec/device/cdi.ts";
@@ -15,7 +15,7 @@ import { resolveMounts } from "./spec/mount/resolve.ts";
 import { resolveApparmor } from "./spec/security/apparmor.ts";
 import { resolveSeccomp } from "./spec/security/seccomp.ts";
 import { selinuxLabels } from "./spec/security/selinux.ts";
-import { resolveUser } from "./user.ts";
+import { resolveUser } from "./user/user.ts";
 
 export interface SpecDeps {
   readonly host: SpecHost;

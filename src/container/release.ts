@@ -3,7 +3,7 @@ import { removeCgroup } from "../cgroup/remove.ts";
 import type { Context } from "../lib/context.ts";
 import type { ContainerId } from "../lib/id.ts";
 import type { ContainerDeps } from "./deps.ts";
-import { unmountImageVolumes } from "./image-volumes.ts";
+import { unmountImageVolumes } from "./source/image-volumes.ts";
 
 /** What a container holds while it has, or may have, a process. */
 export interface ProcessHolder {

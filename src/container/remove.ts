@@ -2,8 +2,8 @@ import { bundleOf, removeBundle } from "../bundle/bundle.ts";
 import { type Context, detached } from "../lib/context.ts";
 import type { ContainerId } from "../lib/id.ts";
 import type { ContainerDeps } from "./deps.ts";
-import { removeImageVolumes } from "./image-volumes.ts";
 import { type ProcessHolder, releaseMs, releaseProcess } from "./release.ts";
+import { removeImageVolumes } from "./source/image-volumes.ts";
 import { killContainer } from "./stop.ts";
 
 /**

@@ -2,7 +2,7 @@ import { constants } from "node:os";
 import { type Context, detached } from "../lib/context.ts";
 import { describe, failedPrecondition, kindOf } from "../lib/errors.ts";
 import type { ContainerId } from "../lib/id.ts";
-import { processStartTime } from "../os/process-stat.ts";
+import { processStartTime } from "../os/process/process-stat.ts";
 import { signalContainer } from "../runtime/signal-container.ts";
 import { type Container, processOf } from "./container.ts";
 import type { ContainerDeps } from "./deps.ts";

@@ -4,10 +4,10 @@ import type * as pb from "../gen/runtime/v1/api_pb.ts";
 import type { Image } from "../image/image.ts";
 import type { Context } from "../lib/context.ts";
 import type { ContainerId, SandboxId } from "../lib/id.ts";
-import type { PodEvent } from "../sandbox/events.ts";
-import type { NodeMetrics } from "../sandbox/metrics.ts";
+import type { PodEvent } from "../sandbox/events/events.ts";
 import type { Sandbox } from "../sandbox/sandbox.ts";
-import type { PodStats } from "../sandbox/stats.ts";
+import type { NodeMetrics } from "../sandbox/usage/metrics.ts";
+import type { PodStats } from "../sandbox/usage/stats.ts";
 import type { StreamRequest } from "../streaming/deps.ts";
 
 /*

@@ -1,7 +1,7 @@
 import { create, type MessageInitShape } from "@bufbuild/protobuf";
 import type { ServiceImpl } from "@connectrpc/connect";
 import * as pb from "../gen/runtime/v1/api_pb.ts";
-import type { PodEvent } from "../sandbox/events.ts";
+import type { PodEvent } from "../sandbox/events/events.ts";
 import { contextOf } from "./call/interceptor.ts";
 import type { CriDeps } from "./deps.ts";
 import { toContainerStatuses } from "./message/container-message.ts";

@@ -1,7 +1,7 @@
 import { closeSync, ftruncateSync, mkdirSync, openSync, readSync, writeSync } from "node:fs";
 import { failedPrecondition } from "../lib/errors.ts";
 import { isErrno } from "../os/errno-error.ts";
-import { flock, LOCK_EX, LOCK_NB } from "../os/flock.ts";
+import { flock, LOCK_EX, LOCK_NB } from "../os/file/flock.ts";
 
 /**
  * Makes this process the only daemon on `directory`, made if missing, until it disposes of the lock or ends, however it ends.

@@ -2,7 +2,7 @@ import { expect, test } from "bun:test";
 import { join } from "node:path";
 import { tempDir } from "../../test/harness/temp-dir.ts";
 import { check, link } from "../os/libc.ts";
-import { openDatagramSocket } from "../os/unix-datagram.ts";
+import { openDatagramSocket } from "../os/socket/unix-datagram.ts";
 import { notify } from "./notify.ts";
 
 const libc = link({

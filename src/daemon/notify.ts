@@ -1,4 +1,4 @@
-import { openDatagramSocket, sendDatagram } from "../os/unix-datagram.ts";
+import { openDatagramSocket, sendDatagram } from "../os/socket/unix-datagram.ts";
 
 /** Tells systemd what this service does (sd_notify(3)). Does nothing where nobody listens (`socket` undefined). */
 export function notify(socket: string | undefined, state: "READY=1" | "STOPPING=1"): void {

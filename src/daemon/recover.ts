@@ -3,9 +3,9 @@ import { recoverContainers } from "../container/recover.ts";
 import { type Context, detached } from "../lib/context.ts";
 import { describe } from "../lib/errors.ts";
 import type { ContainerId } from "../lib/id.ts";
-import type { ExitRecord } from "../runtime/exit-record.ts";
+import type { ExitRecord } from "../runtime/monitor/exit-record.ts";
 import type { SandboxDeps } from "../sandbox/deps.ts";
-import { recordInfraExit } from "../sandbox/infra.ts";
+import { recordInfraExit } from "../sandbox/environment/infra.ts";
 import { recoverSandboxes } from "../sandbox/recover.ts";
 import { sweepUnknown } from "../sandbox/sweep.ts";
 

@@ -9,7 +9,7 @@ import type { OpenImages } from "../image/open.ts";
 import type { Context } from "../lib/context.ts";
 import { abortable } from "../lib/keyed-mutex.ts";
 import { bootId } from "../os/clock.ts";
-import { setChildSubreaper } from "../os/prctl.ts";
+import { setChildSubreaper } from "../os/process/prctl.ts";
 import type { SandboxDeps } from "../sandbox/deps.ts";
 import { StreamingServer } from "../streaming/server.ts";
 import { version } from "../version.ts";

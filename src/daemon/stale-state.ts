@@ -3,7 +3,7 @@ import { writeFileAtomically } from "../lib/atomic-file.ts";
 import { failedPrecondition } from "../lib/errors.ts";
 import type { Log } from "../lib/log.ts";
 import { isErrno } from "../os/errno-error.ts";
-import { mountPointsBelow } from "../os/mount-points.ts";
+import { mountPointsBelow } from "../os/mount/mount-points.ts";
 
 /** All that is made below `<state>` and means something in one boot only. */
 const parts = ["containers", "monitors", "records", "runtime", "sandboxes"] as const;

@@ -1,9 +1,13 @@
 import { AppError, describe, kindOf } from "../lib/errors.ts";
 import { EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT } from "../os/epoll.ts";
-import { readInto, writeFrom } from "../os/io.ts";
-import type { OwnedFd } from "../os/owned-fd.ts";
-import { formatMessage } from "../runtime/monitor-answers.ts";
-import { type MonitorRequest, maxMessageBytes, parseRequest } from "../runtime/monitor-protocol.ts";
+import { readInto, writeFrom } from "../os/file/io.ts";
+import type { OwnedFd } from "../os/file/owned-fd.ts";
+import { formatMessage } from "../runtime/monitor/monitor-answers.ts";
+import {
+  type MonitorRequest,
+  maxMessageBytes,
+  parseRequest,
+} from "../runtime/monitor/monitor-protocol.ts";
 import type { Loop } from "./loop.ts";
 
 const readBytes = 16 * 1024;

@@ -1,10 +1,10 @@
-import type { OwnedFd } from "../os/owned-fd.ts";
-import type { ExitRecord } from "../runtime/exit-record.ts";
-import type { ContainerPlan } from "../runtime/monitor-protocol.ts";
-import type { Audience } from "./audience.ts";
-import type { Input } from "./input.ts";
-import type { LogFile } from "./log-file.ts";
-import type { Output } from "./pump.ts";
+import type { OwnedFd } from "../os/file/owned-fd.ts";
+import type { ExitRecord } from "../runtime/monitor/exit-record.ts";
+import type { ContainerPlan } from "../runtime/monitor/monitor-protocol.ts";
+import type { Audience } from "./attach/audience.ts";
+import type { Input } from "./stdio/input.ts";
+import type { LogFile } from "./stdio/log-file.ts";
+import type { Output } from "./stdio/pump.ts";
 
 /** The container's first process. Without a pidfd it ended while no monitor was there. */
 export interface FirstProcess {

@@ -1,19 +1,19 @@
 import { readFileSync, rmSync } from "node:fs";
 import { AppError } from "../lib/errors.ts";
 import { EPOLLIN } from "../os/epoll.ts";
-import { bytesReadable, readInto } from "../os/io.ts";
-import type { OwnedFd } from "../os/owned-fd.ts";
-import { exitCodeOf, pidfdOpen, reap } from "../os/pidfd.ts";
-import { processStartTime } from "../os/process-stat.ts";
-import { spawnProcess } from "../os/spawn.ts";
+import { bytesReadable, readInto } from "../os/file/io.ts";
+import type { OwnedFd } from "../os/file/owned-fd.ts";
+import { exitCodeOf, pidfdOpen, reap } from "../os/process/pidfd.ts";
+import { processStartTime } from "../os/process/process-stat.ts";
+import { spawnProcess } from "../os/process/spawn.ts";
 import { ConsoleSocket } from "../runtime/console-socket.ts";
-import type { CreateRequest } from "../runtime/monitor-protocol.ts";
+import type { CreateRequest } from "../runtime/monitor/monitor-protocol.ts";
 import { killTree } from "../runtime/process-tree.ts";
 import { oneLine, readRuntimeError } from "../runtime/runtime-log.ts";
 import { type FirstProcess, MonitoredContainer } from "./container.ts";
-import { LogFile } from "./log-file.ts";
 import type { Loop } from "./loop.ts";
-import { openStdio } from "./stdio.ts";
+import { LogFile } from "./stdio/log-file.ts";
+import { openStdio } from "./stdio/stdio.ts";
 
 /** How long a killed `create` may take to end; a file system that hangs may hold it for ever. */
 const outlivesMs = 3000;

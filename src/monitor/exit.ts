@@ -1,8 +1,8 @@
 import { realtimeNs } from "../os/clock.ts";
 import { EPOLLIN } from "../os/epoll.ts";
 import { isErrno } from "../os/errno-error.ts";
-import { type ExitStatus, exitCodeOf, exitInfo, reap } from "../os/pidfd.ts";
-import type { ExitRecord } from "../runtime/exit-record.ts";
+import { type ExitStatus, exitCodeOf, exitInfo, reap } from "../os/process/pidfd.ts";
+import type { ExitRecord } from "../runtime/monitor/exit-record.ts";
 import type { FirstProcess } from "./container.ts";
 import type { Loop } from "./loop.ts";
 

@@ -1,9 +1,9 @@
 import { AppError, describe, failedPrecondition, notFound } from "../lib/errors.ts";
-import { setNonblocking } from "../os/io.ts";
-import { type ExitStatus, pidfdGetfd, pidfdOpen } from "../os/pidfd.ts";
+import { setNonblocking } from "../os/file/io.ts";
+import { type ExitStatus, pidfdGetfd, pidfdOpen } from "../os/process/pidfd.ts";
 import { setWindowSize } from "../os/terminal.ts";
-import { writeExitRecord } from "../runtime/exit-record.ts";
-import type { CreatedContainer, ListedContainer } from "../runtime/monitor-answers.ts";
+import { writeExitRecord } from "../runtime/monitor/exit-record.ts";
+import type { CreatedContainer, ListedContainer } from "../runtime/monitor/monitor-answers.ts";
 import {
   type AdoptRequest,
   type AttachRequest,
@@ -12,18 +12,18 @@ import {
   maxContainers,
   planOf,
   protocolVersion,
-} from "../runtime/monitor-protocol.ts";
-import { attach, checkAttach } from "./attach.ts";
+} from "../runtime/monitor/monitor-protocol.ts";
+import { attach, checkAttach } from "./attach/attach.ts";
 import type { Answer, HandedOver } from "./connection.ts";
 import type { MonitoredContainer } from "./container.ts";
 import { createContainer } from "./create.ts";
 import { makeExitRecord, watchProcess } from "./exit.ts";
-import type { UnfinishedOutput } from "./journal.ts";
 import type { Loop } from "./loop.ts";
 import { readOomKilled } from "./oom.ts";
-import type { Output, Pump } from "./pump.ts";
 import { type ContainerRecord, removeRecord, writeRecord } from "./record.ts";
 import { restoreContainer } from "./restore.ts";
+import type { UnfinishedOutput } from "./stdio/journal.ts";
+import type { Output, Pump } from "./stdio/pump.ts";
 
 /** A terminal's last bytes come a moment after its process ended; the end of a terminal tells, or this time. */
 const terminalDrainMs = 200;

@@ -1,9 +1,9 @@
 import { readdirSync, readFileSync, rmSync } from "node:fs";
 import { writeFileAtomically } from "../lib/atomic-file.ts";
 import { asBoolean, asInteger, asObject, optional, parseJson } from "../lib/json.ts";
-import { decodeExitRecord, type ExitRecord } from "../runtime/exit-record.ts";
-import { formatMessage } from "../runtime/monitor-answers.ts";
-import { type ContainerPlan, readPlan } from "../runtime/monitor-protocol.ts";
+import { decodeExitRecord, type ExitRecord } from "../runtime/monitor/exit-record.ts";
+import { formatMessage } from "../runtime/monitor/monitor-answers.ts";
+import { type ContainerPlan, readPlan } from "../runtime/monitor/monitor-protocol.ts";
 
 /** A container as the monitor keeps it on disk, so that its successor can go on with it. */
 export interface ContainerRecord {

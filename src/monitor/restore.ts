@@ -1,11 +1,11 @@
 import { isErrno } from "../os/errno-error.ts";
-import type { OwnedFd } from "../os/owned-fd.ts";
-import { findProcess } from "../os/pidfd.ts";
-import { processStartTime } from "../os/process-stat.ts";
+import type { OwnedFd } from "../os/file/owned-fd.ts";
+import { findProcess } from "../os/process/pidfd.ts";
+import { processStartTime } from "../os/process/process-stat.ts";
 import { MonitoredContainer } from "./container.ts";
-import { LogFile } from "./log-file.ts";
-import { openInput, openOutput, removePipes } from "./pipes.ts";
 import type { ContainerRecord } from "./record.ts";
+import { LogFile } from "./stdio/log-file.ts";
+import { openInput, openOutput, removePipes } from "./stdio/pipes.ts";
 
 /**
  * Takes over a container of a monitor that was killed: the same pipes, the same log. What only the daemon can give

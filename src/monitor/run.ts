@@ -3,18 +3,18 @@ import { removeUnfinished } from "../lib/atomic-file.ts";
 import { describe, invalidArgument } from "../lib/errors.ts";
 import { EPOLLIN } from "../os/epoll.ts";
 import { isErrno } from "../os/errno-error.ts";
-import { flock, LOCK_EX, LOCK_NB } from "../os/flock.ts";
-import { OwnedFd } from "../os/owned-fd.ts";
-import { reap } from "../os/pidfd.ts";
-import { setChildSubreaper, setProcessName } from "../os/prctl.ts";
-import { findEndedChild } from "../os/reap-any.ts";
-import { acceptUnix, listenUnix } from "../os/unix-socket.ts";
+import { flock, LOCK_EX, LOCK_NB } from "../os/file/flock.ts";
+import { OwnedFd } from "../os/file/owned-fd.ts";
+import { reap } from "../os/process/pidfd.ts";
+import { setChildSubreaper, setProcessName } from "../os/process/prctl.ts";
+import { findEndedChild } from "../os/process/reap-any.ts";
+import { acceptUnix, listenUnix } from "../os/socket/unix-socket.ts";
 import { Connection } from "./connection.ts";
-import { Journal } from "./journal.ts";
 import { Loop } from "./loop.ts";
 import { Monitor } from "./monitor.ts";
-import { Pump } from "./pump.ts";
 import { readRecords } from "./record.ts";
+import { Journal } from "./stdio/journal.ts";
+import { Pump } from "./stdio/pump.ts";
 
 const maxConnections = 16;
 /** A monitor without containers that no daemon has spoken to for so long has been forgotten. */

@@ -14,7 +14,7 @@ import type { Context } from "../lib/context.ts";
 import { kindOf } from "../lib/errors.ts";
 import { generateSandboxId } from "../lib/id.ts";
 import { silentLog } from "../lib/log.ts";
-import type { Attachment } from "./attachment.ts";
+import type { Attachment } from "./cni/attachment.ts";
 import { openCniNetwork } from "./network.ts";
 
 /** A plugin that writes down how it was called and then runs the script `on-<COMMAND>`, if there is one. */

@@ -8,22 +8,22 @@ import {
   podInterface,
   type RuntimeConfig,
   runtimeConfigOf,
-} from "./attachment.ts";
+} from "./cni/attachment.ts";
 import {
   addToNetwork,
   checkNetwork,
   collectNetworkGarbage,
   deleteFromNetwork,
   networkStatus,
-} from "./cni.ts";
-import { findPlugin } from "./cni-plugin.ts";
-import { type CniRecord, openCniRecords } from "./cni-records.ts";
-import { openConfDirs } from "./conf-dirs.ts";
-import type { Conflist } from "./conflist.ts";
-import { withEdgeDirs } from "./edge-dirs.ts";
-import { openEmbeddedNetwork } from "./embedded.ts";
+} from "./cni/cni.ts";
+import { findPlugin } from "./cni/cni-plugin.ts";
+import { type CniRecord, openCniRecords } from "./cni/cni-records.ts";
+import { openConfDirs } from "./cni/conf-dirs.ts";
+import type { Conflist } from "./cni/conflist.ts";
+import { withEdgeDirs } from "./cni/edge-dirs.ts";
+import { openEmbeddedNetwork } from "./embedded/embedded.ts";
 
-export type { Attachment } from "./attachment.ts";
+export type { Attachment } from "./cni/attachment.ts";
 
 export interface NetworkResult {
   /** At least one; the first is the pod's primary address. */

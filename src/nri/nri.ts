@@ -1,20 +1,20 @@
 import type * as pb from "../gen/nri/v1alpha1/api_pb.ts";
 import type { Context } from "../lib/context.ts";
 import { describe, failedPrecondition } from "../lib/errors.ts";
-import type { SocketStream } from "../os/socket-stream.ts";
+import type { SocketStream } from "../os/socket/socket-stream.ts";
 import type { SandboxPlugins } from "../sandbox/plugins.ts";
 import type { Agreements } from "./agreements.ts";
-import { applyUpdates, tryUpdates } from "./apply-updates.ts";
-import { batches } from "./batches.ts";
 import type { NriConfig } from "./config.ts";
-import { containerHooks } from "./container-hooks.ts";
 import type { NriDomain } from "./domain.ts";
-import { type InstalledPlugin, launchPlugin, listInstalled } from "./installed.ts";
-import type { Plugin } from "./plugin.ts";
-import { Plugins } from "./plugins.ts";
-import { type RegisterOptions, registerPlugin } from "./register.ts";
-import { sandboxHooks } from "./sandbox-hooks.ts";
-import { Updates } from "./updates.ts";
+import { applyUpdates, tryUpdates } from "./event/apply-updates.ts";
+import { containerHooks } from "./event/container-hooks.ts";
+import { sandboxHooks } from "./event/sandbox-hooks.ts";
+import { Updates } from "./event/updates.ts";
+import { batches } from "./plugin/batches.ts";
+import { type InstalledPlugin, launchPlugin, listInstalled } from "./plugin/installed.ts";
+import type { Plugin } from "./plugin/plugin.ts";
+import { Plugins } from "./plugin/plugins.ts";
+import { type RegisterOptions, registerPlugin } from "./plugin/register.ts";
 
 export interface NriOptions {
   readonly config: NriConfig;

@@ -1,6 +1,6 @@
 import { ptr } from "bun:ffi";
+import { OwnedFd } from "./file/owned-fd.ts";
 import { check, checkRetrying, int32, link, uint32 } from "./libc.ts";
-import { OwnedFd } from "./owned-fd.ts";
 
 const libc = link({
   epoll_create1: { args: ["int"], returns: "int" },

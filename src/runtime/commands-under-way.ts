@@ -1,8 +1,8 @@
 import { readFileSync } from "node:fs";
 import { AppError } from "../lib/errors.ts";
 import { isErrno } from "../os/errno-error.ts";
-import { findProcess } from "../os/pidfd.ts";
-import { processIds } from "../os/process-stat.ts";
+import { findProcess } from "../os/process/pidfd.ts";
+import { processIds } from "../os/process/process-stat.ts";
 import { killTree } from "./process-tree.ts";
 
 const endMs = 5000;

@@ -1,7 +1,7 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { isErrno } from "../os/errno-error.ts";
-import { findProcess, reap, signalUnlessEnded } from "../os/pidfd.ts";
-import { processIds, processStat } from "../os/process-stat.ts";
+import { findProcess, reap, signalUnlessEnded } from "../os/process/pidfd.ts";
+import { processIds, processStat } from "../os/process/process-stat.ts";
 
 const SIGKILL = 9;
 const SIGSTOP = 19;

@@ -1,8 +1,8 @@
 import { abortable } from "../lib/keyed-mutex.ts";
 import { isErrno } from "../os/errno-error.ts";
-import { isOwnChild } from "../os/own-child.ts";
-import { type ExitStatus, exitInfo, reap, signalUnlessEnded } from "../os/pidfd.ts";
-import { findEndedChild } from "../os/reap-any.ts";
+import { isOwnChild } from "../os/process/own-child.ts";
+import { type ExitStatus, exitInfo, reap, signalUnlessEnded } from "../os/process/pidfd.ts";
+import { findEndedChild } from "../os/process/reap-any.ts";
 import { childrenOf, isZombie } from "./process-tree.ts";
 
 /** SIGCHLD is merged while pending, and a process that is not our child sends none. */

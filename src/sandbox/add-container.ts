@@ -6,8 +6,8 @@ import { type Context, withFields } from "../lib/context.ts";
 import { failedPrecondition, notFound } from "../lib/errors.ts";
 import type { ContainerId, SandboxId } from "../lib/id.ts";
 import type { SandboxDeps } from "./deps.ts";
-import { environmentOf, isReady } from "./environment.ts";
-import { ensureInfra } from "./infra.ts";
+import { environmentOf, isReady } from "./environment/environment.ts";
+import { ensureInfra } from "./environment/infra.ts";
 import type { Sandbox } from "./sandbox.ts";
 
 /** Creates a container in a ready sandbox (CRI CreateContainer). Its process waits for StartContainer. */

@@ -1,4 +1,4 @@
-import { checkpointContainer } from "../container/checkpoint.ts";
+import { checkpointContainer } from "../container/checkpoint/checkpoint.ts";
 import { type Context, withTimeout } from "../lib/context.ts";
 import type { ContainerId } from "../lib/id.ts";
 import type { SandboxDeps } from "./deps.ts";

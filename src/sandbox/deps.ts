@@ -4,7 +4,7 @@ import type { KeyedMutex } from "../lib/keyed-mutex.ts";
 import type { SingleFlight } from "../lib/single-flight.ts";
 import type { Network } from "../network/network.ts";
 import type { SandboxTable } from "../state/sandboxes.ts";
-import type { LifecycleEvents } from "./events.ts";
+import type { LifecycleEvents } from "./events/events.ts";
 import type { SandboxPlugins } from "./plugins.ts";
 
 /** What the operations on sandboxes use: all that containers use, and the network. */

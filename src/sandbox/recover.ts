@@ -1,7 +1,7 @@
 import { type Context, detached, withFields } from "../lib/context.ts";
 import { describe } from "../lib/errors.ts";
 import type { SandboxDeps } from "./deps.ts";
-import { discardInfra } from "./infra.ts";
+import { discardInfra } from "./environment/infra.ts";
 import type { Sandbox } from "./sandbox.ts";
 import { undoMs, undoSetUp } from "./undo.ts";
 

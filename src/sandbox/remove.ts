@@ -3,7 +3,7 @@ import { removeContainer, undoCreation } from "../container/remove.ts";
 import { type Context, detached, withFields } from "../lib/context.ts";
 import type { SandboxId } from "../lib/id.ts";
 import type { SandboxDeps } from "./deps.ts";
-import { removeSandboxDirectory, sandboxDirectoryOf } from "./directory.ts";
+import { removeSandboxDirectory, sandboxDirectoryOf } from "./environment/directory.ts";
 import { lockToStop, tearDown } from "./stop.ts";
 
 /**

@@ -4,14 +4,14 @@ import type * as pb from "../gen/runtime/v1/api_pb.ts";
 import { type Context, detached, withFields } from "../lib/context.ts";
 import { AppError } from "../lib/errors.ts";
 import { generateSandboxId, type SandboxId } from "../lib/id.ts";
-import { pinNamespaces } from "../network/netns.ts";
-import { attachmentOf } from "./attachment.ts";
+import { pinNamespaces } from "../network/namespace/netns.ts";
 import type { SandboxDeps } from "./deps.ts";
-import { createSandboxDirectory, hostnameOf, sandboxDirectoryOf } from "./directory.ts";
-import { podNamespaces } from "./namespaces.ts";
+import { attachmentOf } from "./environment/attachment.ts";
+import { createSandboxDirectory, hostnameOf, sandboxDirectoryOf } from "./environment/directory.ts";
+import { podNamespaces } from "./environment/namespaces.ts";
+import { userNamespaceOf } from "./environment/user-namespace.ts";
 import type { Sandbox } from "./sandbox.ts";
 import { undoMs, undoSetUp } from "./undo.ts";
-import { userNamespaceOf } from "./user-namespace.ts";
 
 /**
  * Makes the environment of a pod and answers when it is ready: files, pinned namespaces, network. No process runs

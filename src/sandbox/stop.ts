@@ -1,11 +1,11 @@
 import { killContainer } from "../container/stop.ts";
 import { type Context, detached, withFields, withTimeout } from "../lib/context.ts";
 import type { SandboxId } from "../lib/id.ts";
-import { unpinNamespaces } from "../network/netns.ts";
-import { attachmentOf } from "./attachment.ts";
+import { unpinNamespaces } from "../network/namespace/netns.ts";
 import type { SandboxDeps } from "./deps.ts";
-import { sandboxDirectoryOf, unmountSandbox } from "./directory.ts";
-import { stopInfra } from "./infra.ts";
+import { attachmentOf } from "./environment/attachment.ts";
+import { sandboxDirectoryOf, unmountSandbox } from "./environment/directory.ts";
+import { stopInfra } from "./environment/infra.ts";
 import type { Sandbox } from "./sandbox.ts";
 
 /**

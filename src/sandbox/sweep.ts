@@ -5,9 +5,9 @@ import { discardContainer } from "../container/remove.ts";
 import { type Context, detached, withFields } from "../lib/context.ts";
 import { describe } from "../lib/errors.ts";
 import { type ContainerId, isId, type SandboxId } from "../lib/id.ts";
-import { unpinNamespaces } from "../network/netns.ts";
+import { unpinNamespaces } from "../network/namespace/netns.ts";
 import type { SandboxDeps } from "./deps.ts";
-import { removeSandboxDirectory, sandboxDirectoryOf } from "./directory.ts";
+import { removeSandboxDirectory, sandboxDirectoryOf } from "./environment/directory.ts";
 
 /**
  * Removes containers and sandboxes that are on the node and on no record: nobody else could ever stop them. There are

@@ -1,11 +1,11 @@
 import type { Context } from "../lib/context.ts";
 import { describe } from "../lib/errors.ts";
 import type { SandboxId } from "../lib/id.ts";
-import { unpinNamespaces } from "../network/netns.ts";
-import { attachmentOf } from "./attachment.ts";
+import { unpinNamespaces } from "../network/namespace/netns.ts";
 import type { SandboxDeps } from "./deps.ts";
-import { removeSandboxDirectory, sandboxDirectoryOf } from "./directory.ts";
-import { discardInfra } from "./infra.ts";
+import { attachmentOf } from "./environment/attachment.ts";
+import { removeSandboxDirectory, sandboxDirectoryOf } from "./environment/directory.ts";
+import { discardInfra } from "./environment/infra.ts";
 
 /** CNI DEL may have to wait for other plugins' locks. */
 export const undoMs = 60_000;

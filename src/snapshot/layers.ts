@@ -19,15 +19,15 @@ import { asInteger, asObject, asString, optional, parseJson } from "../lib/json.
 import { abortable } from "../lib/keyed-mutex.ts";
 import { type ChainId, chainIdHex, chainIdsOf, parseChainId } from "../oci/chain-id.ts";
 import { type Digest, parseDigest } from "../oci/digest.ts";
-import { compareBelow } from "./compare-below.ts";
-import { inheritLooks } from "./inherit-looks.ts";
-import type { LayerReport } from "./layer-report.ts";
+import { rebuildInChild } from "./child/rebuild-child.ts";
+import { completeInChild, type UnpackArgv, verifyInChild } from "./child/unpack-child.ts";
+import { Unpacker } from "./child/unpacker.ts";
+import { compareBelow } from "./layer/compare-below.ts";
+import { inheritLooks } from "./layer/inherit-looks.ts";
+import type { LayerReport } from "./layer/layer-report.ts";
 import { measureOwn } from "./own-usage.ts";
-import { rebuildInChild } from "./rebuild-child.ts";
 import { RetiredLayers } from "./retired-layers.ts";
 import type { Layer, LayerStore, UnpackedLayer } from "./snapshotter.ts";
-import { completeInChild, type UnpackArgv, verifyInChild } from "./unpack-child.ts";
-import { Unpacker } from "./unpacker.ts";
 
 const maxMetadataBytes = 4096;
 /** Directories that get their looks without a child. */

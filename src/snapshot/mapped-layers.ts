@@ -1,9 +1,9 @@
 import { mkdirSync, openSync, rmdirSync } from "node:fs";
 import type { UserNamespace } from "../oci/pod-ids.ts";
 import { isErrno } from "../os/errno-error.ts";
-import { attachMount, cloneMount, mapIds } from "../os/id-mapped-mount.ts";
-import { MNT_DETACH, UMOUNT_NOFOLLOW, umount } from "../os/mount.ts";
-import { OwnedFd } from "../os/owned-fd.ts";
+import { OwnedFd } from "../os/file/owned-fd.ts";
+import { attachMount, cloneMount, mapIds } from "../os/mount/id-mapped-mount.ts";
+import { MNT_DETACH, UMOUNT_NOFOLLOW, umount } from "../os/mount/mount.ts";
 
 /** A view of all layers for one user namespace. Disposing it leaves the overlays that were made from it as they are. */
 export interface MappedLayers extends Disposable {

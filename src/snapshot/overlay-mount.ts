@@ -1,6 +1,6 @@
 import { isErrno } from "../os/errno-error.ts";
-import { openFile } from "../os/inode.ts";
-import { MS_RDONLY, mount } from "../os/mount.ts";
+import { openFile } from "../os/file/inode.ts";
+import { MS_RDONLY, mount } from "../os/mount/mount.ts";
 
 export interface OverlayLayers {
   /** Highest first, at least one. */

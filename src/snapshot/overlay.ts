@@ -19,13 +19,13 @@ import { type ChainId, chainIdsOf, parseChainId } from "../oci/chain-id.ts";
 import { type Digest, parseDigest } from "../oci/digest.ts";
 import { type IdRange, type PodIds, toHostId, type UserNamespace } from "../oci/pod-ids.ts";
 import { isErrno } from "../os/errno-error.ts";
-import { MNT_DETACH, UMOUNT_NOFOLLOW, umount } from "../os/mount.ts";
-import { readChanges } from "./changes.ts";
+import { MNT_DETACH, UMOUNT_NOFOLLOW, umount } from "../os/mount/mount.ts";
+import { type UnpackArgv, unpackArgv } from "./child/unpack-child.ts";
+import { readChanges } from "./layer/changes.ts";
 import { Layers, type LayerUsers } from "./layers.ts";
 import { mapLayers, unmapLayers } from "./mapped-layers.ts";
 import { mountOverlay } from "./overlay-mount.ts";
 import type { MountOptions, Snapshotter, Usage } from "./snapshotter.ts";
-import { type UnpackArgv, unpackArgv } from "./unpack-child.ts";
 import { UsageCache } from "./usage.ts";
 
 const idPattern = /^[A-Za-z0-9_-][A-Za-z0-9_.-]{0,127}$/;

@@ -1,6 +1,6 @@
 import { join } from "node:path";
-import { findStatus } from "../os/inode.ts";
-import type { LayerReport } from "./layer-report.ts";
+import { findStatus } from "../os/file/inode.ts";
+import type { LayerReport } from "./layer/layer-report.ts";
 import type { Usage } from "./snapshotter.ts";
 
 /** `layer.json`, which says all this. */

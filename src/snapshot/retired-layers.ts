@@ -4,7 +4,7 @@ import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import { asArray, asString, parseJson } from "../lib/json.ts";
 import { isErrno } from "../os/errno-error.ts";
-import { exchange } from "../os/rename.ts";
+import { exchange } from "../os/file/rename.ts";
 
 const maxRecordBytes = 1 << 20;
 const record = "users.json";

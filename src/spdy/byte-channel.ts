@@ -1,4 +1,4 @@
-/** A connection as SPDY and WebSocket need it. `os/socket-stream.ts` is one; SPDY inside of a WebSocket has another. */
+/** A connection as SPDY and WebSocket need it. `os/socket/socket-stream.ts` is one; SPDY inside of a WebSocket has another. */
 export interface ByteChannel {
   /** The next bytes; `undefined` at the end. Throws when the connection broke. */
   read(): Promise<Buffer | undefined>;

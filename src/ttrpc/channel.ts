@@ -1,4 +1,4 @@
-/** A connection that carries bytes both ways in order; os/socket-stream.ts is one, a channel of a mux another. */
+/** A connection that carries bytes both ways in order; os/socket/socket-stream.ts is one, a channel of a mux another. */
 export interface Channel extends Disposable {
   /** Aborts when nothing more can be sent or will come. */
   readonly gone: AbortSignal;

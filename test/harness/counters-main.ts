@@ -1,4 +1,4 @@
-import { runCounters } from "../../src/network/counters-role.ts";
+import { runCounters } from "../../src/network/inside/counters-role.ts";
 
 /** The role alone, for tests that run from source. */
 process.exit(runCounters([]));

@@ -10,7 +10,7 @@ import {
   type SandboxId,
 } from "../../src/lib/id.ts";
 import { digestOf } from "../../src/oci/digest.ts";
-import type { PodEvent } from "../../src/sandbox/events.ts";
+import type { PodEvent } from "../../src/sandbox/events/events.ts";
 import type { Sandbox } from "../../src/sandbox/sandbox.ts";
 import { containerStats, nodeMetrics, podStats } from "./cri-stats.ts";
 

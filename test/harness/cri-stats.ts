@@ -1,8 +1,8 @@
 import type { Container } from "../../src/container/container.ts";
 import type { CgroupReading, ContainerStats } from "../../src/container/stats.ts";
-import type { NodeMetrics } from "../../src/sandbox/metrics.ts";
 import type { Sandbox } from "../../src/sandbox/sandbox.ts";
-import type { PodStats } from "../../src/sandbox/stats.ts";
+import type { NodeMetrics } from "../../src/sandbox/usage/metrics.ts";
+import type { PodStats } from "../../src/sandbox/usage/stats.ts";
 
 const line = { totalNs: 5_000n, avg10: 1.5, avg60: 0.5, avg300: 0.25 };
 const pressure = { some: line, full: { ...line, totalNs: 1_000n } };

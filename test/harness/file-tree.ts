@@ -8,7 +8,7 @@ import {
   readlinkSync,
   readSync,
 } from "node:fs";
-import { readAttributes } from "../../src/os/inode.ts";
+import { readAttributes } from "../../src/os/file/inode.ts";
 
 /**
  * Everything below `root`, and itself, one line each, in an order that only names decide: name, type, permissions,

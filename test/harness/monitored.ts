@@ -1,13 +1,13 @@
 import { existsSync, readFileSync } from "node:fs";
 import { type Context, detached } from "../../src/lib/context.ts";
 import { silentLog } from "../../src/lib/log.ts";
-import { pidfdOpen, pidfdSendSignal } from "../../src/os/pidfd.ts";
-import { setChildSubreaper } from "../../src/os/prctl.ts";
-import type { ExitRecord } from "../../src/runtime/exit-record.ts";
+import { pidfdOpen, pidfdSendSignal } from "../../src/os/process/pidfd.ts";
+import { setChildSubreaper } from "../../src/os/process/prctl.ts";
+import { OutputPool } from "../../src/runtime/exec/output-pool.ts";
 import type { RuntimeHandler } from "../../src/runtime/handler.ts";
-import { Monitors } from "../../src/runtime/monitors.ts";
+import type { ExitRecord } from "../../src/runtime/monitor/exit-record.ts";
+import { Monitors } from "../../src/runtime/monitor/monitors.ts";
 import { openOciCommand } from "../../src/runtime/oci-command.ts";
-import { OutputPool } from "../../src/runtime/output-pool.ts";
 import { Reaper } from "../../src/runtime/reaper.ts";
 import { processes } from "./daemon.ts";
 import {

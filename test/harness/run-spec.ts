@@ -2,7 +2,7 @@ import { chmodSync, copyFileSync, linkSync, mkdirSync, statSync, writeFileSync }
 import { resolve } from "node:path";
 import { create, type MessageInitShape } from "@bufbuild/protobuf";
 import type { SandboxEnvironment } from "../../src/container/environment.ts";
-import { findSource } from "../../src/container/source-role.ts";
+import { findSource } from "../../src/container/source/source-role.ts";
 import { buildContainerSpec } from "../../src/container/spec/build.ts";
 import type { BlockIoClasses } from "../../src/container/spec/class/block-io.ts";
 import { resolveClasses } from "../../src/container/spec/class/resolve.ts";
@@ -13,7 +13,7 @@ import { resolveMounts } from "../../src/container/spec/mount/resolve.ts";
 import { resolveApparmor } from "../../src/container/spec/security/apparmor.ts";
 import { resolveSeccomp } from "../../src/container/spec/security/seccomp.ts";
 import { selinuxLabels } from "../../src/container/spec/security/selinux.ts";
-import { resolveUser } from "../../src/container/user.ts";
+import { resolveUser } from "../../src/container/user/user.ts";
 import { ContainerConfigSchema, PodSandboxConfigSchema } from "../../src/gen/runtime/v1/api_pb.ts";
 import { generateSandboxId } from "../../src/lib/id.ts";
 import type { RuntimeSpec } from "../../src/oci/runtime-spec.ts";

@@ -1,4 +1,4 @@
-import { runUnpack } from "../../src/snapshot/unpack-role.ts";
+import { runUnpack } from "../../src/snapshot/child/unpack-role.ts";
 import { nativeLibraries } from "./native-libraries.ts";
 
 /** The role alone, for tests that run from source. */

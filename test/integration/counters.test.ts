@@ -3,7 +3,7 @@ import { readlinkSync } from "node:fs";
 import { resolve } from "node:path";
 import type { Context } from "../../src/lib/context.ts";
 import { silentLog } from "../../src/lib/log.ts";
-import { NetworkCounters } from "../../src/network/counters.ts";
+import { NetworkCounters } from "../../src/network/inside/counters.ts";
 import { eventually } from "../harness/eventually.ts";
 
 const ctx: Context = { signal: AbortSignal.timeout(30_000), log: silentLog };

@@ -15,7 +15,7 @@ import { pullImage } from "../../src/image/pull.ts";
 import { kindOf } from "../../src/lib/errors.ts";
 import { silentLog } from "../../src/lib/log.ts";
 import { parseReference } from "../../src/oci/reference.ts";
-import { findStatus, readAttributes } from "../../src/os/inode.ts";
+import { findStatus, readAttributes } from "../../src/os/file/inode.ts";
 import {
   type ExpectedFile,
   edgeFiles,

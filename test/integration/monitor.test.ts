@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { existsSync, readFileSync, renameSync } from "node:fs";
-import { readExitRecord } from "../../src/runtime/exit-record.ts";
+import { readExitRecord } from "../../src/runtime/monitor/exit-record.ts";
 import { eventually } from "../harness/eventually.ts";
 import { ctx, MonitoredNode } from "../harness/monitored.ts";
 

@@ -4,8 +4,12 @@ import type { Context } from "../../src/lib/context.ts";
 import { describe as explain, kindOf } from "../../src/lib/errors.ts";
 import { generateSandboxId } from "../../src/lib/id.ts";
 import { silentLog } from "../../src/lib/log.ts";
-import type { Attachment } from "../../src/network/attachment.ts";
-import { type NamespaceRequest, pinNamespaces, unpinNamespaces } from "../../src/network/netns.ts";
+import type { Attachment } from "../../src/network/cni/attachment.ts";
+import {
+  type NamespaceRequest,
+  pinNamespaces,
+  unpinNamespaces,
+} from "../../src/network/namespace/netns.ts";
 import { openCniNetwork } from "../../src/network/network.ts";
 import { linkCniPlugins } from "../harness/cni-plugins.ts";
 import { eventually } from "../harness/eventually.ts";

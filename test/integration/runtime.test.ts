@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { existsSync, readdirSync, readFileSync } from "node:fs";
-import { execSync } from "../../src/runtime/exec-sync.ts";
+import { execSync } from "../../src/runtime/exec/exec-sync.ts";
 import { signalContainer } from "../../src/runtime/signal-container.ts";
 import { eventually } from "../harness/eventually.ts";
 import { ctx, MonitoredNode } from "../harness/monitored.ts";

@@ -15,7 +15,7 @@ import { kindOf, describe as messageOf } from "../../src/lib/errors.ts";
 import { silentLog } from "../../src/lib/log.ts";
 import { chainIdsOf } from "../../src/oci/chain-id.ts";
 import { type Digest, digestOf } from "../../src/oci/digest.ts";
-import { findStatus, readAttributes } from "../../src/os/inode.ts";
+import { findStatus, readAttributes } from "../../src/os/file/inode.ts";
 import { type OverlaySnapshotter, openOverlay } from "../../src/snapshot/overlay.ts";
 import { packTar, type TarEntry } from "../harness/images/tar.ts";
 import { type TempDir, tempDir } from "../harness/temp-dir.ts";

@@ -15,7 +15,14 @@ import {
   NamespaceMode,
   SecurityProfile_ProfileType,
 } from "../../src/gen/runtime/v1/api_pb.ts";
-import { MNT_DETACH, MS_BIND, MS_PRIVATE, MS_SHARED, mount, umount } from "../../src/os/mount.ts";
+import {
+  MNT_DETACH,
+  MS_BIND,
+  MS_PRIVATE,
+  MS_SHARED,
+  mount,
+  umount,
+} from "../../src/os/mount/mount.ts";
 import {
   type ConfigInit,
   findRunc,

@@ -5,7 +5,7 @@ import { talk } from "../../src/cli/streams/talk.ts";
 import type { Context } from "../../src/lib/context.ts";
 import type { ContainerId, SandboxId } from "../../src/lib/id.ts";
 import { silentLog } from "../../src/lib/log.ts";
-import { SocketStream } from "../../src/os/socket-stream.ts";
+import { SocketStream } from "../../src/os/socket/socket-stream.ts";
 import { ByteQueue } from "../../src/spdy/byte-queue.ts";
 import type { StreamingDeps, TalkingProcess } from "../../src/streaming/deps.ts";
 import { StreamingServer } from "../../src/streaming/server.ts";

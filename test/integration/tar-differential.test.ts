@@ -2,7 +2,7 @@ import { expect, test } from "bun:test";
 import { join } from "node:path";
 import fc from "fast-check";
 import { AppError } from "../../src/lib/errors.ts";
-import { type TarEntry, TarReader } from "../../src/snapshot/tar-reader.ts";
+import { type TarEntry, TarReader } from "../../src/snapshot/tar/tar-reader.ts";
 import { tempDir } from "../harness/temp-dir.ts";
 import { run } from "../parts/run.ts";
 

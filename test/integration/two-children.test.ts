@@ -5,8 +5,8 @@ import { gzipSync, zstdCompressSync } from "node:zlib";
 import { kindOf, describe as messageOf } from "../../src/lib/errors.ts";
 import { silentLog } from "../../src/lib/log.ts";
 import { digestOf } from "../../src/oci/digest.ts";
-import type { LayerReport } from "../../src/snapshot/layer-report.ts";
-import { applyInChild, applyInTwoChildren } from "../../src/snapshot/unpack-child.ts";
+import { applyInChild, applyInTwoChildren } from "../../src/snapshot/child/unpack-child.ts";
+import type { LayerReport } from "../../src/snapshot/layer/layer-report.ts";
 import { packTar, type TarEntry } from "../harness/images/tar.ts";
 import { tempDir } from "../harness/temp-dir.ts";
 

@@ -19,7 +19,7 @@ import { gzipSync } from "node:zlib";
 import { silentLog } from "../../src/lib/log.ts";
 import { chainIdsOf } from "../../src/oci/chain-id.ts";
 import { type Digest, digestOf } from "../../src/oci/digest.ts";
-import { setAttribute } from "../../src/os/inode.ts";
+import { setAttribute } from "../../src/os/file/inode.ts";
 import { type OverlaySnapshotter, openOverlay } from "../../src/snapshot/overlay.ts";
 import { packTar, type TarEntry } from "../harness/images/tar.ts";
 import { type TempDir, tempDir } from "../harness/temp-dir.ts";

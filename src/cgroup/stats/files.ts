@@ -1,6 +1,6 @@
 import { closeSync, existsSync, openSync } from "node:fs";
 import { isErrno } from "../../os/errno-error.ts";
-import { readKernelFile } from "../../os/kernel-file.ts";
+import { readKernelFile } from "../../os/file/kernel-file.ts";
 import { directoriesOf, directoryFor } from "../directory.ts";
 import type { CgroupHost } from "../host.ts";
 

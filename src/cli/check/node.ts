@@ -1,7 +1,7 @@
 import { readdirSync, readFileSync, statfsSync } from "node:fs";
 import { release } from "node:os";
 import { gunzipSync } from "node:zlib";
-import { unescapeMountPath } from "../../os/mount-points.ts";
+import { unescapeMountPath } from "../../os/mount/mount-points.ts";
 
 /** The node under examination, read only. Tests show a tree of their own. */
 export interface Node {

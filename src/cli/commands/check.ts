@@ -16,7 +16,7 @@ const styles = { ok: "green", warning: "yellow", missing: "red" } as const satis
   Style
 >;
 
-/** Where tools are looked for, besides PATH: the daemon's own (os/role.ts). */
+/** Where tools are looked for, besides PATH: the daemon's own (os/process/role.ts). */
 const usualPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 export const check = defineCommand({

@@ -1,7 +1,7 @@
 import { copyFileSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import { AppError } from "../../lib/errors.ts";
-import { childEnv, roleArgv } from "../../os/role.ts";
+import { childEnv, roleArgv } from "../../os/process/role.ts";
 
 export interface DaemonPlaces {
   readonly dir: string;

@@ -1,6 +1,6 @@
 import { AppError, describe } from "../../lib/errors.ts";
 import { abortable } from "../../lib/keyed-mutex.ts";
-import { SocketStream } from "../../os/socket-stream.ts";
+import { SocketStream } from "../../os/socket/socket-stream.ts";
 import { withFirst } from "../../spdy/byte-channel.ts";
 import { SpdyConnection } from "../../spdy/connection.ts";
 import { readHead } from "../../spdy/http-head.ts";

@@ -1,6 +1,6 @@
 import { AppError } from "../../lib/errors.ts";
 import { isErrno } from "../../os/errno-error.ts";
-import { handlersFor, SocketStream } from "../../os/socket-stream.ts";
+import { handlersFor, SocketStream } from "../../os/socket/socket-stream.ts";
 import type { CriClient } from "../client.ts";
 import type { CommandEnv } from "../command.ts";
 import { describeFailure, failureKind } from "../failure.ts";

@@ -2,7 +2,7 @@ import type * as pb from "../../gen/runtime/v1/api_pb.ts";
 import type { ImageConfig } from "../../oci/image-config.ts";
 import type { SpecBlockIo, SpecSeccomp } from "../../oci/runtime-spec.ts";
 import type { SandboxEnvironment } from "../environment.ts";
-import type { ResolvedUser } from "../user.ts";
+import type { ResolvedUser } from "../user/user.ts";
 import type { CdiChanges } from "./device/cdi.ts";
 import type { ResolvedDevices } from "./device/resolve.ts";
 import type { SpecHost } from "./host.ts";

@@ -1,7 +1,7 @@
 import { create, type MessageInitShape } from "@bufbuild/protobuf";
 import type { CgroupReading, ContainerStats } from "../../container/stats.ts";
 import * as pb from "../../gen/runtime/v1/api_pb.ts";
-import type { InterfaceCounters, PodStats } from "../../sandbox/stats.ts";
+import type { InterfaceCounters, PodStats } from "../../sandbox/usage/stats.ts";
 
 type Init<Schema extends Parameters<typeof create>[0]> = MessageInitShape<Schema>;
 

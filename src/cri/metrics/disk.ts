@@ -1,5 +1,5 @@
 import type { ContainerMetrics, Disk } from "../../container/metrics.ts";
-import type { Filesystem } from "../../sandbox/metrics.ts";
+import type { Filesystem } from "../../sandbox/usage/metrics.ts";
 import { counters, gauge, gauges, type Metric, type Sample } from "./metric.ts";
 
 /** What went to and from disks, past the page cache. */

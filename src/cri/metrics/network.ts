@@ -1,4 +1,4 @@
-import type { InterfaceCounters } from "../../sandbox/stats.ts";
+import type { InterfaceCounters } from "../../sandbox/usage/stats.ts";
 import { counters, type Metric } from "./metric.ts";
 
 type Interfaces = readonly InterfaceCounters[];

@@ -1,7 +1,7 @@
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import type { ContainerMetrics } from "../../container/metrics.ts";
 import type * as pb from "../../gen/runtime/v1/api_pb.ts";
-import type { Filesystem, PodMetrics } from "../../sandbox/metrics.ts";
+import type { Filesystem, PodMetrics } from "../../sandbox/usage/metrics.ts";
 import { imageName } from "../message/container-message.ts";
 import { cpuMetrics } from "./cpu.ts";
 import { diskMetrics, filesystemMetrics, hugePageMetrics } from "./disk.ts";

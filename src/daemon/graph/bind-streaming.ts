@@ -1,12 +1,12 @@
-import { openAttach } from "../../container/attach.ts";
-import { type ExecDeps, openExec } from "../../container/exec.ts";
+import { openAttach } from "../../container/exec/attach.ts";
+import { type ExecDeps, openExec } from "../../container/exec/exec.ts";
 import { failedPrecondition } from "../../lib/errors.ts";
-import { namespacePath } from "../../network/netns.ts";
-import { PodSockets } from "../../network/pod-sockets.ts";
-import { SocketStream } from "../../os/socket-stream.ts";
+import { PodSockets } from "../../network/inside/pod-sockets.ts";
+import { namespacePath } from "../../network/namespace/netns.ts";
+import { SocketStream } from "../../os/socket/socket-stream.ts";
 import type { SandboxDeps } from "../../sandbox/deps.ts";
-import { sandboxDirectoryOf } from "../../sandbox/directory.ts";
-import { podNamespaces } from "../../sandbox/namespaces.ts";
+import { sandboxDirectoryOf } from "../../sandbox/environment/directory.ts";
+import { podNamespaces } from "../../sandbox/environment/namespaces.ts";
 import type { StreamingDeps } from "../../streaming/deps.ts";
 
 /** The operations as the streaming server calls them. */

@@ -1,7 +1,7 @@
 import { type FileHandle, open } from "node:fs/promises";
 import type { Context } from "../../lib/context.ts";
 import { AppError, invalidArgument } from "../../lib/errors.ts";
-import { type TarEntry, TarReader } from "../../snapshot/tar-reader.ts";
+import { type TarEntry, TarReader } from "../../snapshot/tar/tar-reader.ts";
 import type { ImageArchive } from "./archive.ts";
 
 interface Member {

@@ -7,7 +7,7 @@ import { maxManifestBytes, parseManifest, selectManifest } from "../../oci/manif
 import { isRunnable, type Platform } from "../../oci/platform.ts";
 import { parseReference, type Reference, repoDigest, repoTag } from "../../oci/reference.ts";
 import { readAttached } from "../../signature/attached.ts";
-import { compressionOf } from "../../snapshot/decompress.ts";
+import { compressionOf } from "../../snapshot/layer/decompress.ts";
 import type { ImageId } from "../image.ts";
 import { checkChain, originalsIn } from "../portable-manifest.ts";
 import { isAttachment } from "../signatures/archive-signatures.ts";

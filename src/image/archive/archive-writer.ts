@@ -1,4 +1,4 @@
-import { packTar, type TarMember } from "../../snapshot/pack-tar.ts";
+import { packTar, type TarMember } from "../../snapshot/tar/pack-tar.ts";
 
 export interface ArchiveMember {
   readonly name: string;

@@ -2,7 +2,7 @@ import { createReadStream, statSync } from "node:fs";
 import { open } from "node:fs/promises";
 import type { Context } from "../../lib/context.ts";
 import { invalidArgument } from "../../lib/errors.ts";
-import { compressionOf } from "../../snapshot/decompress.ts";
+import { compressionOf } from "../../snapshot/layer/decompress.ts";
 import type { ImageDeps } from "../deps.ts";
 import type { Image } from "../image.ts";
 import { admitArchived } from "../signatures/archive-signatures.ts";

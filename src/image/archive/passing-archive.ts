@@ -3,7 +3,7 @@ import type { Context } from "../../lib/context.ts";
 import { AppError, invalidArgument } from "../../lib/errors.ts";
 import { type Digest, digestHex } from "../../oci/digest.ts";
 import { maxManifestBytes } from "../../oci/manifest.ts";
-import { compressionOf, decompress } from "../../snapshot/decompress.ts";
+import { compressionOf, decompress } from "../../snapshot/layer/decompress.ts";
 import type { LayerStore, UnpackedLayer } from "../../snapshot/snapshotter.ts";
 import type { ImageArchive } from "./archive.ts";
 import { nameOf } from "./archive-file.ts";

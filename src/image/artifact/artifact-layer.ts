@@ -1,6 +1,6 @@
 import { parentsOf } from "../../oci/artifact.ts";
 import type { Descriptor } from "../../oci/descriptor.ts";
-import { packTar, type TarMember } from "../../snapshot/pack-tar.ts";
+import { packTar, type TarMember } from "../../snapshot/tar/pack-tar.ts";
 
 /** An artifact says nothing of times, owners and modes. */
 const mtime = new Date(0);

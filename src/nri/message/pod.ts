@@ -1,8 +1,8 @@
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import type { PodSandboxSchema } from "../../gen/nri/v1alpha1/api_pb.ts";
 import type * as cri from "../../gen/runtime/v1/api_pb.ts";
-import { sandboxDirectoryOf } from "../../sandbox/directory.ts";
-import { podNamespaces } from "../../sandbox/namespaces.ts";
+import { sandboxDirectoryOf } from "../../sandbox/environment/directory.ts";
+import { podNamespaces } from "../../sandbox/environment/namespaces.ts";
 import type { Sandbox } from "../../sandbox/sandbox.ts";
 import { compact } from "./compact.ts";
 import { fromCriResources } from "./cri-resources.ts";

@@ -3,8 +3,8 @@ import { join } from "node:path";
 import type { Context } from "../../lib/context.ts";
 import { AppError, failedPrecondition } from "../../lib/errors.ts";
 import { asObject, asString, parseJson } from "../../lib/json.ts";
-import { runCommand } from "../../os/command.ts";
-import { childEnv } from "../../os/role.ts";
+import { runCommand } from "../../os/process/command.ts";
+import { childEnv } from "../../os/process/role.ts";
 import type { Credentials } from "./credentials.ts";
 
 const timeoutMs = 10_000;

@@ -2,9 +2,9 @@ import { constants, openSync, rmSync } from "node:fs";
 import type { Context } from "../../lib/context.ts";
 import { AppError } from "../../lib/errors.ts";
 import { isErrno } from "../../os/errno-error.ts";
-import { readInto } from "../../os/io.ts";
-import { OwnedFd } from "../../os/owned-fd.ts";
-import { processStartTime } from "../../os/process-stat.ts";
+import { readInto } from "../../os/file/io.ts";
+import { OwnedFd } from "../../os/file/owned-fd.ts";
+import { processStartTime } from "../../os/process/process-stat.ts";
 import { argumentsOf } from "../commands-under-way.ts";
 import { readRuncState } from "./runc-state.ts";
 

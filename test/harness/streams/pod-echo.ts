@@ -1,6 +1,6 @@
 import { resolve } from "node:path";
 import type { SandboxId } from "../../../src/lib/id.ts";
-import { sandboxDirectoryOf } from "../../../src/sandbox/directory.ts";
+import { sandboxDirectoryOf } from "../../../src/sandbox/environment/directory.ts";
 import type { Daemon } from "../daemon.ts";
 
 const echoServerPath = resolve(import.meta.dir, "echo-server.ts");

@@ -16,7 +16,7 @@ import type {
   SpecLinux,
   SpecMount,
 } from "../../../oci/runtime-spec.ts";
-import { childEnv } from "../../../os/role.ts";
+import { childEnv } from "../../../os/process/role.ts";
 import type { RuntimeFeatures } from "../../../runtime/handler.ts";
 import { rdtOfDevice } from "../class/rdt.ts";
 import { type ResolvedDevices, readDevice } from "./resolve.ts";

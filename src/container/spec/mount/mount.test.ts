@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { create, type MessageInitShape } from "@bufbuild/protobuf";
 import { MountPropagation, MountSchema } from "../../../gen/runtime/v1/api_pb.ts";
 import { kindOf, reasonOf } from "../../../lib/errors.ts";
-import { MountSources } from "../../mount-sources.ts";
+import { MountSources } from "../../source/mount-sources.ts";
 import { rootfsPropagation, specMounts } from "./mounts.ts";
 import { resolveMounts } from "./resolve.ts";
 import { checkSharing, holdingMount } from "./sharing.ts";

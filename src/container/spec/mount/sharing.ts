@@ -1,6 +1,6 @@
 import { readFileSync } from "node:fs";
 import { failedPrecondition } from "../../../lib/errors.ts";
-import { unescapeMountPath } from "../../../os/mount-points.ts";
+import { unescapeMountPath } from "../../../os/mount/mount-points.ts";
 
 /** The mount that holds a path, and whether mounts made below it are seen by its peers or come from a master. */
 export interface HoldingMount {

@@ -1,0 +1,97 @@
+import { createWriteStream, mkdirSync, mkdtempSync, renameSync, rmSync } from "node:fs";
+import { pipeline } from "node:stream/promises";
+import { bundleOf, readConfig } from "../../bundle/bundle.ts";
+import { thaw } from "../../cgroup/thaw.ts";
+import type * as pb from "../../gen/runtime/v1/api_pb.ts";
+import type { Context } from "../../lib/context.ts";
+import { failedPrecondition } from "../../lib/errors.ts";
+import type { ContainerId } from "../../lib/id.ts";
+import type { RuntimeSpec } from "../../oci/runtime-spec.ts";
+import { requireCriu, writeCriuConfig } from "../../runtime/criu.ts";
+import { packTar } from "../../snapshot/tar/pack-tar.ts";
+import type { Container } from "../container.ts";
+import type { ContainerDeps } from "../deps.ts";
+import { getHandler } from "../handlers.ts";
+import { checkpointMembers } from "./checkpoint-archive.ts";
+
+/**
+ * Writes what a running container is at this moment to a new archive at `location`, and lets it go on (CRI
+ * CheckpointContainer). Throws `failed-precondition` with the reason where CRIU is not there or cannot.
+ */
+export async function checkpointContainer(
+  ctx: Context,
+  deps: ContainerDeps,
+  id: ContainerId,
+  options: { readonly location: string; readonly pod: pb.PodSandboxConfig },
+): Promise<void> {
+  using _lock = await deps.locks.lock(id, ctx.signal);
+  const container = deps.containers.get(id);
+  if (container.state.name !== "running") {
+    throw failedPrecondition(`checkpoint container ${id}: it is ${container.state.name}`);
+  }
+  requireCriu();
+  const handler = getHandler(deps.handlers, container.handler);
+  const at = new Date();
+  using work = workDirectory(deps.checkpointDir);
+  await dump(ctx, deps, container, work.path);
+  await writeFile(ctx, `${work.path}/rootfs-diff.tar`, deps.snapshots.readChanges(ctx, id));
+  const spec = readConfig(bundleOf(deps.stateDir, id)) as RuntimeSpec;
+  const image = deps.images.find(container.imageId);
+  const subject = { container, pod: options.pod, image, spec, runtime: handler.name, at };
+  await writeArchive(ctx, options.location, packTar(checkpointMembers(subject, work.path)));
+  ctx.log.info("container checkpointed", { container: id, location: options.location });
+}
+
+/** CRIU's images go to `checkpoint`, its log beside it. */
+async function dump(
+  ctx: Context,
+  deps: ContainerDeps,
+  container: Container,
+  workDir: string,
+): Promise<void> {
+  const { id, config, cgroupPath } = container;
+  const bundle = bundleOf(deps.stateDir, id);
+  const pipes = ["stdin", "stdout", "stderr"].map((name) => `${bundle.dir}/${name}`);
+  writeCriuConfig(bundle.criuConfig, pipes);
+  const imageDir = `${workDir}/checkpoint`;
+  mkdirSync(imageDir, { mode: 0o700 });
+  try {
+    const handler = getHandler(deps.handlers, container.handler);
+    await handler.checkpoint(ctx, id, { imageDir, workDir, terminal: config.tty });
+  } catch (cause) {
+    // Whoever is killed while it dumps leaves the container frozen.
+    if (cgroupPath !== undefined) thaw(deps.cgroup, cgroupPath);
+    throw new Error(`checkpoint container ${id}`, { cause });
+  }
+}
+
+function workDirectory(parent: string): Disposable & { readonly path: string } {
+  mkdirSync(parent, { recursive: true, mode: 0o700 });
+  const path = mkdtempSync(`${parent}/checkpoint-`);
+  return { path, [Symbol.dispose]: () => rmSync(path, { recursive: true, force: true }) };
+}
+
+/** All of it or nothing; what is there is not overwritten before that. */
+async function writeArchive(
+  ctx: Context,
+  location: string,
+  bytes: AsyncIterable<Uint8Array>,
+): Promise<void> {
+  const temporary = `${location}.${crypto.getRandomValues(new Uint8Array(6)).toHex()}.tmp`;
+  try {
+    await writeFile(ctx, temporary, bytes);
+    renameSync(temporary, location);
+  } catch (cause) {
+    rmSync(temporary, { force: true });
+    throw new Error(`write ${location}`, { cause });
+  }
+}
+
+async function writeFile(
+  { signal }: Context,
+  path: string,
+  bytes: AsyncIterable<Uint8Array>,
+): Promise<void> {
+  const file = createWriteStream(path, { flags: "wx", mode: 0o600, flush: true });
+  await pipeline(bytes, file, { signal });
+}

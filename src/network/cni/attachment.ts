@@ -1,0 +1,94 @@
+import { invalidArgument } from "../../lib/errors.ts";
+import type { SandboxId } from "../../lib/id.ts";
+import { asBandwidth, type Bandwidth } from "./bandwidth.ts";
+
+/** A host port of a pod. An entry whose `hostPort` is 0 asks for nothing. */
+export interface PortMapping {
+  readonly protocol: "tcp" | "udp" | "sctp";
+  readonly containerPort: number;
+  readonly hostPort: number;
+  /** Empty: all addresses of the node. */
+  readonly hostIp: string;
+}
+
+/** A pod to be connected: everything that a plugin may be told of it. */
+export interface Attachment {
+  readonly sandboxId: SandboxId;
+  /** Absent when the namespace is gone (after a reboot): only for `detach`. */
+  readonly netnsPath: string | undefined;
+  readonly podName: string;
+  readonly podNamespace: string;
+  readonly podUid: string;
+  readonly portMappings: readonly PortMapping[];
+  /** Of these the network obeys `kubernetes.io/ingress-bandwidth` and `egress-bandwidth`. */
+  readonly annotations: Readonly<Record<string, string>>;
+  readonly dns: {
+    readonly servers: readonly string[];
+    readonly searches: readonly string[];
+    readonly options: readonly string[];
+  };
+  readonly cgroupParent: string;
+}
+
+/** The interface inside the pod. */
+export const podInterface = "eth0";
+
+/** What plugins can ask for by declaring a capability (CNI CONVENTIONS.md), by its name there. */
+export interface RuntimeConfig {
+  readonly portMappings?: readonly object[];
+  readonly bandwidth?: Bandwidth;
+  readonly dns?: object;
+  readonly cgroupPath?: string;
+}
+
+export function runtimeConfigOf(attachment: Attachment): RuntimeConfig {
+  const { dns, cgroupParent } = attachment;
+  const portMappings = attachment.portMappings
+    .filter(({ hostPort }) => hostPort !== 0)
+    .map(checkPortMapping)
+    .map(({ protocol, containerPort, hostPort, hostIp }) => ({
+      hostPort,
+      containerPort,
+      protocol,
+      ...(hostIp === "" ? {} : { hostIP: hostIp }),
+    }));
+  const bandwidth = asBandwidth(attachment.annotations);
+  const hasDns = dns.servers.length + dns.searches.length + dns.options.length > 0;
+  return {
+    ...(portMappings.length > 0 ? { portMappings } : {}),
+    ...(bandwidth === undefined ? {} : { bandwidth }),
+    ...(hasDns ? { dns } : {}),
+    ...(cgroupParent === "" ? {} : { cgroupPath: cgroupParent }),
+  };
+}
+
+function checkPortMapping(mapping: PortMapping): PortMapping {
+  for (const port of [mapping.hostPort, mapping.containerPort]) {
+    if (!Number.isInteger(port) || port < 1 || port > 65535) {
+      throw invalidArgument(`port mapping: ${port} is not a port`);
+    }
+  }
+  return mapping;
+}
+
+/** CNI_ARGS as every Kubernetes runtime sends it. */
+export function cniArgsOf(attachment: Attachment): string {
+  const pairs = [
+    ["IgnoreUnknown", "1"],
+    ["K8S_POD_NAMESPACE", attachment.podNamespace],
+    ["K8S_POD_NAME", attachment.podName],
+    ["K8S_POD_INFRA_CONTAINER_ID", attachment.sandboxId],
+    ["K8S_POD_UID", attachment.podUid],
+  ] as const;
+  return pairs.map(([key, value]) => `${key}=${checkArgument(key, value)}`).join(";");
+}
+
+/** `;` and `=` would become further arguments. */
+function checkArgument(key: string, value: string): string {
+  if (value.length > 512 || /[;=\p{Cc}]/u.test(value)) {
+    throw invalidArgument(
+      `${key}: ${JSON.stringify(value.slice(0, 100))} cannot be told to a plugin`,
+    );
+  }
+  return value;
+}

@@ -1,0 +1,162 @@
+import type { Context } from "../../lib/context.ts";
+import { AppError } from "../../lib/errors.ts";
+import type { SandboxId } from "../../lib/id.ts";
+import type { JsonObject } from "../../lib/json.ts";
+import { podInterface } from "./attachment.ts";
+import { type CniCommand, callPlugin } from "./cni-plugin.ts";
+import type { CniRecord } from "./cni-records.ts";
+import { type CniResult, parseResult } from "./cni-result.ts";
+import { type Conflist, type PluginConfig, speaks } from "./conflist.ts";
+
+/*
+ * The verbs of the CNI specification (section 3) over a chain of plugins.
+ */
+
+/** For each plugin of a chain. Some wait for an agent that is just starting. */
+const pluginTimeoutMs = 60_000;
+const statusTimeoutMs = 5_000;
+
+/** ADD, plugin after plugin, each given the result of the one before. */
+export async function addToNetwork(
+  ctx: Context,
+  pluginDirs: readonly string[],
+  record: CniRecord,
+): Promise<CniResult> {
+  const { conflist } = record;
+  let last: CniResult | undefined;
+  for (const plugin of conflist.plugins) {
+    const stdout = await callPlugin(ctx, {
+      ...attachmentCall("ADD", pluginDirs, record, plugin, last?.raw),
+    });
+    last = parsePluginResult(stdout, `result of ${plugin.type}`);
+  }
+  if (last === undefined || last.ips.length === 0) {
+    throw new AppError(`network ${conflist.name} gave no address`, { kind: "unavailable" });
+  }
+  return last;
+}
+
+/** What a plugin prints is its fault, not the caller's. */
+function parsePluginResult(stdout: Buffer, what: string): CniResult {
+  try {
+    return parseResult(stdout, what, podInterface);
+  } catch (cause) {
+    throw new AppError(what, { kind: "unavailable", cause });
+  }
+}
+
+/**
+ * DEL in reverse order, with the result of ADD where it is known. Plugins make it idempotent. `hasNetns` false (after a reboot)
+ * still gives back addresses and rules. All plugins are called even if one fails; the first failure is thrown.
+ */
+export async function deleteFromNetwork(
+  ctx: Context,
+  pluginDirs: readonly string[],
+  record: CniRecord,
+  hasNetns: boolean,
+): Promise<void> {
+  // With 0.3.x DEL had no prevResult.
+  const prevResult = speaks(record.conflist, "0.4.0") ? record.result : undefined;
+  const known = hasNetns ? record : { ...record, netnsPath: "" };
+  const failures: unknown[] = [];
+  for (const plugin of record.conflist.plugins.toReversed()) {
+    try {
+      await callPlugin(ctx, attachmentCall("DEL", pluginDirs, known, plugin, prevResult));
+    } catch (err) {
+      ctx.signal.throwIfAborted();
+      failures.push(err);
+    }
+  }
+  if (failures.length > 0) throw failures[0];
+}
+
+/** CHECK: throws when the network is not what ADD made it. Says nothing where the network cannot tell. */
+export async function checkNetwork(
+  ctx: Context,
+  pluginDirs: readonly string[],
+  record: CniRecord,
+): Promise<void> {
+  if (record.conflist.disableCheck || !speaks(record.conflist, "0.4.0")) return;
+  for (const plugin of record.conflist.plugins) {
+    await callPlugin(ctx, attachmentCall("CHECK", pluginDirs, record, plugin, record.result));
+  }
+}
+
+/** STATUS: throws when a plugin says that it could not serve ADD now. Says nothing before version 1.1.0. */
+export async function networkStatus(
+  ctx: Context,
+  pluginDirs: readonly string[],
+  conflist: Conflist,
+): Promise<void> {
+  if (!speaks(conflist, "1.1.0")) return;
+  for (const plugin of conflist.plugins) {
+    const stdin = pluginInput(conflist, plugin);
+    await callPlugin(ctx, {
+      command: "STATUS",
+      type: plugin.type,
+      pluginDirs,
+      env: {},
+      stdin,
+      timeoutMs: statusTimeoutMs,
+    });
+  }
+}
+
+/** GC: tells the plugins which attachments are still ours, so that they free the rest. */
+export async function collectNetworkGarbage(
+  ctx: Context,
+  pluginDirs: readonly string[],
+  conflist: Conflist,
+  valid: readonly SandboxId[],
+): Promise<void> {
+  if (conflist.disableGc || !speaks(conflist, "1.1.0")) return;
+  const attachments = valid.map((id) => ({ containerID: id, ifname: podInterface }));
+  for (const plugin of conflist.plugins) {
+    await callPlugin(ctx, {
+      command: "GC",
+      type: plugin.type,
+      pluginDirs,
+      env: {},
+      stdin: {
+        ...pluginInput(conflist, plugin),
+        "cni.dev/valid-attachments": attachments,
+      },
+      timeoutMs: pluginTimeoutMs,
+    });
+  }
+}
+
+function attachmentCall(
+  command: CniCommand,
+  pluginDirs: readonly string[],
+  record: CniRecord,
+  plugin: PluginConfig,
+  prevResult: JsonObject | undefined,
+) {
+  const wanted = Object.entries(record.runtimeConfig).filter(([key]) =>
+    plugin.capabilities.includes(key),
+  );
+  return {
+    command,
+    type: plugin.type,
+    pluginDirs,
+    env: {
+      CNI_CONTAINERID: record.sandboxId,
+      CNI_NETNS: record.netnsPath,
+      CNI_IFNAME: podInterface,
+      CNI_ARGS: record.cniArgs,
+      // Ours are Go programs that run for milliseconds: threads would cost them more than they bring.
+      ...(record.embedded ? { GOMAXPROCS: "1" } : {}),
+    },
+    stdin: {
+      ...pluginInput(record.conflist, plugin),
+      ...(wanted.length > 0 ? { runtimeConfig: Object.fromEntries(wanted) } : {}),
+      ...(prevResult === undefined ? {} : { prevResult }),
+    },
+    timeoutMs: pluginTimeoutMs,
+  };
+}
+
+function pluginInput(conflist: Conflist, plugin: PluginConfig): JsonObject {
+  return { ...plugin.config, name: conflist.name, cniVersion: conflist.cniVersion };
+}

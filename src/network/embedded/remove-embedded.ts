@@ -1,0 +1,34 @@
+import { readdirSync, rmSync } from "node:fs";
+import type { Context } from "../../lib/context.ts";
+import { isErrno } from "../../os/errno-error.ts";
+import { removeBridge } from "../../os/socket/bridge.ts";
+import { clearInterfaceFlags, IFF_UP } from "../../os/socket/interface-flags.ts";
+import { bridgeName, networkName } from "./embedded.ts";
+import { findNetfilterTools, forbidPodTraffic } from "./netfilter.ts";
+
+/**
+ * Removes the embedded network's bridge and rules from the node, unless a pod has an address in it: other daemons share
+ * them. Answers whether they are gone now. Whatever daemon needs them again makes them.
+ */
+export async function removeEmbeddedNetwork(ctx: Context, addressDir: string): Promise<boolean> {
+  if (addressesIn(`${addressDir}/${networkName}`).length > 0) return false;
+  await forbidPodTraffic(ctx, findNetfilterTools());
+  try {
+    clearInterfaceFlags(bridgeName, IFF_UP);
+    removeBridge(bridgeName);
+  } catch (err) {
+    if (!isErrno(err, "ENODEV") && !isErrno(err, "ENXIO")) throw err;
+  }
+  rmSync(`${addressDir}/${networkName}`, { recursive: true, force: true });
+  return true;
+}
+
+/** host-local's: a file for each address, called like it, beside a lock and the last address of each range. */
+function addressesIn(dir: string): readonly string[] {
+  try {
+    return readdirSync(dir).filter((name) => /^[0-9a-f]+[.:]/i.test(name));
+  } catch (err) {
+    if (isErrno(err, "ENOENT")) return [];
+    throw err;
+  }
+}

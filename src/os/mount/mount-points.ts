@@ -1,0 +1,29 @@
+import { readFileSync, realpathSync } from "node:fs";
+import { isErrno } from "../errno-error.ts";
+
+/** Where something is mounted below a directory, by whatever links it is called; in the order in which it was mounted. */
+export function mountPointsBelow(directory: string): readonly string[] {
+  const real = realpathIfThere(directory);
+  if (real === undefined) return [];
+  // proc_pid_mountinfo(5), field 5.
+  return readFileSync("/proc/self/mountinfo", "utf8")
+    .split("\n")
+    .map((line) => unescapeMountPath(line.split(" ")[4] ?? ""))
+    .filter((path) => path.startsWith(real === "/" ? "/" : `${real}/`));
+}
+
+/** The kernel writes space, tab, newline and backslash as three octal digits. */
+export function unescapeMountPath(text: string): string {
+  return text.replaceAll(/\\([0-7]{3})/g, (_, octal: string) =>
+    String.fromCharCode(Number.parseInt(octal, 8)),
+  );
+}
+
+function realpathIfThere(path: string): string | undefined {
+  try {
+    return realpathSync(path);
+  } catch (err) {
+    if (isErrno(err, "ENOENT")) return undefined;
+    throw err;
+  }
+}

@@ -1,0 +1,218 @@
+import { type Context, withTimeout } from "../../lib/context.ts";
+import { AppError } from "../../lib/errors.ts";
+import { abortable } from "../../lib/keyed-mutex.ts";
+import { SocketStream } from "../../os/socket/socket-stream.ts";
+import {
+  type AttachFrame,
+  FrameParser,
+  formatFrame,
+  frameKind,
+  maxPayloadBytes,
+} from "./attach-frames.ts";
+import { formatMessage, parseMessage } from "./monitor-answers.ts";
+import { type AttachRequest, maxMessageBytes, protocolVersion } from "./monitor-protocol.ts";
+
+/** What waits here for a slow client, who is cut off when it is more. A monitor keeps very little. */
+const maxBehindBytes = 8 * 1024 * 1024;
+
+/** What all slow clients together may have waiting. */
+export interface AttachBudget {
+  left: number;
+}
+const answerMs = 10_000;
+const newline = 0x0a;
+
+/** Ours to the size of a terminal and the end of stdin, which are not this connection's alone. */
+export interface AttachSessionEvents {
+  resize(size: { readonly columns: number; readonly rows: number }): Promise<void>;
+  /** There will be no more input from this client. Comes once, if it attached to stdin. */
+  stdinEnded(): void;
+}
+
+/** The streams of a container, from now on. Disposing it detaches. */
+export class AttachSession implements AsyncDisposable {
+  readonly #socket: SocketStream;
+  readonly #events: AttachSessionEvents;
+  readonly #budget: AttachBudget;
+  readonly #parser = new FrameParser();
+  readonly #stdout: OutputQueue | undefined;
+  readonly #stderr: OutputQueue | undefined;
+  #hasStdin: boolean;
+  /** The container has ended, and all of its output is here. Rejects when the connection was cut. */
+  readonly ended: Promise<undefined>;
+
+  private constructor(
+    socket: SocketStream,
+    request: AttachRequest,
+    events: AttachSessionEvents,
+    budget: AttachBudget,
+    received: Buffer,
+  ) {
+    this.#socket = socket;
+    this.#budget = budget;
+    this.#events = events;
+    this.#hasStdin = request.stdin;
+    this.#stdout = request.stdout ? new OutputQueue(budget) : undefined;
+    this.#stderr = request.stderr ? new OutputQueue(budget) : undefined;
+    this.ended = this.#receive(received);
+    this.ended.catch(() => {}); // the queues say it too
+  }
+
+  /** `path` is the monitor's socket. Throws what the monitor says against it. */
+  static async open(
+    ctx: Context,
+    path: string,
+    request: AttachRequest,
+    events: AttachSessionEvents,
+    budget: AttachBudget,
+  ): Promise<AttachSession> {
+    await using undo = new AsyncDisposableStack();
+    const socket = undo.use(await SocketStream.connect({ unix: path }));
+    await socket.write(
+      Buffer.from(formatMessage({ id: 1, op: "hello", version: protocolVersion })),
+    );
+    await socket.write(Buffer.from(formatMessage({ id: 2, ...request })));
+    const answers = readAnswers(socket);
+    const rest = await abortable(answers, withTimeout(ctx, answerMs).signal);
+    undo.move();
+    return new AttachSession(socket, request, events, budget, rest);
+  }
+
+  get stdout() {
+    return this.#stdout;
+  }
+
+  get stderr() {
+    return this.#stderr;
+  }
+
+  async writeStdin(bytes: Uint8Array, signal: AbortSignal): Promise<void> {
+    for (let at = 0; at < bytes.byteLength; at += maxPayloadBytes) {
+      const piece = bytes.subarray(at, at + maxPayloadBytes);
+      await abortable(this.#socket.write(formatFrame(frameKind.stdin, piece)), signal);
+    }
+  }
+
+  endStdin(): void {
+    if (!this.#hasStdin) return;
+    this.#hasStdin = false;
+    this.#socket.write(formatFrame(frameKind.stdinEnd, Buffer.alloc(0))).catch(() => {});
+    this.#events.stdinEnded();
+  }
+
+  async resize(size: { readonly columns: number; readonly rows: number }): Promise<void> {
+    await this.#events.resize(size);
+  }
+
+  async #receive(first: Buffer): Promise<undefined> {
+    try {
+      for (let chunk: Buffer | undefined = first; chunk; chunk = await this.#socket.read()) {
+        for (const frame of this.#parser.push(chunk)) {
+          if (frame.kind === frameKind.end) {
+            this.#stdout?.end();
+            this.#stderr?.end();
+            return undefined;
+          }
+          this.#take(frame);
+        }
+      }
+      throw new AppError("the monitor cut the connection", { kind: "aborted" });
+    } catch (err) {
+      this.#stdout?.end(err);
+      this.#stderr?.end(err);
+      throw err;
+    }
+  }
+
+  #take({ kind, payload }: AttachFrame): void {
+    if (kind === frameKind.stdout) this.#stdout?.push(payload);
+    if (kind === frameKind.stderr) this.#stderr?.push(payload);
+    const behind = (this.#stdout?.bytes ?? 0) + (this.#stderr?.bytes ?? 0);
+    if (behind <= maxBehindBytes && this.#budget.left >= 0) return;
+    const message = `the client is ${behind} bytes behind the container`;
+    throw new AppError(message, { kind: "resource-exhausted" });
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.endStdin();
+    this.#socket[Symbol.dispose]();
+    await this.ended.catch(() => {});
+    this.#stdout?.drop();
+    this.#stderr?.drop();
+  }
+}
+
+/** What one reader has not taken yet. */
+class OutputQueue {
+  readonly #chunks: Buffer[] = [];
+  #changed = Promise.withResolvers<void>();
+  readonly #budget: AttachBudget;
+  #end: { readonly err: unknown } | undefined;
+  #bytes = 0;
+
+  constructor(budget: AttachBudget) {
+    this.#budget = budget;
+  }
+
+  get bytes(): number {
+    return this.#bytes;
+  }
+
+  push(chunk: Buffer): void {
+    this.#chunks.push(chunk);
+    this.#count(chunk.byteLength);
+    this.#wake();
+  }
+
+  drop(): void {
+    this.#chunks.length = 0;
+    this.#count(-this.#bytes);
+  }
+
+  #count(bytes: number): void {
+    this.#bytes += bytes;
+    this.#budget.left -= bytes;
+  }
+
+  end(err?: unknown): void {
+    this.#end = { err };
+    this.#wake();
+  }
+
+  async read(): Promise<Uint8Array | undefined> {
+    for (;;) {
+      const chunk = this.#chunks.shift();
+      if (chunk !== undefined) {
+        this.#count(-chunk.byteLength);
+        return chunk;
+      }
+      if (this.#end?.err !== undefined) throw this.#end.err;
+      if (this.#end !== undefined) return undefined;
+      await this.#changed.promise;
+    }
+  }
+
+  #wake(): void {
+    this.#changed.resolve();
+    this.#changed = Promise.withResolvers();
+  }
+}
+
+/** Reads the answers to `hello` and `attach`; what comes after them is the container's. */
+async function readAnswers(socket: SocketStream): Promise<Buffer> {
+  let rest: Buffer = Buffer.alloc(0);
+  for (;;) {
+    for (let at = rest.indexOf(newline); at >= 0; at = rest.indexOf(newline)) {
+      const message = parseMessage(rest.subarray(0, at));
+      rest = rest.subarray(at + 1);
+      if ("event" in message) continue;
+      if ("error" in message) throw new AppError(message.error.message, message.error);
+      if (message.id === 2) return rest;
+    }
+    const chunk = await socket.read();
+    if (chunk === undefined || rest.byteLength > maxMessageBytes) {
+      throw new AppError("the monitor gave no answer", { kind: "unavailable" });
+    }
+    rest = Buffer.concat([rest, chunk]);
+  }
+}

@@ -1,0 +1,337 @@
+import { existsSync, readdirSync } from "node:fs";
+import { type Context, detached } from "../../lib/context.ts";
+import { AppError, describe } from "../../lib/errors.ts";
+import { abortable } from "../../lib/keyed-mutex.ts";
+import type { ExitStatus } from "../../os/process/pidfd.ts";
+import type { Argv } from "../handler.ts";
+import type { Reaper } from "../reaper.ts";
+import { type AttachBudget, AttachSession } from "./attach-session.ts";
+import type { ExitRecord } from "./exit-record.ts";
+import { HeldContainer } from "./held-container.ts";
+import {
+  type CreatedContainer,
+  type ListedContainer,
+  readCreatedContainer,
+  readList,
+} from "./monitor-answers.ts";
+import {
+  awaitMonitor,
+  type ConnectedMonitor,
+  connectMonitor,
+  startMonitor,
+} from "./monitor-process.ts";
+import {
+  type AdoptRequest,
+  type AttachRequest,
+  type CreateRequest,
+  type MonitorRequest,
+  protocolVersion,
+} from "./monitor-protocol.ts";
+import { Pulse } from "./pulse.ts";
+
+export interface LinkOptions {
+  readonly ctx: Context;
+  readonly id: string;
+  readonly dir: string;
+  readonly argv: Argv;
+  readonly cgroupProcs: readonly string[];
+  readonly reaper: Reaper;
+  readonly attachBudget: AttachBudget;
+  readonly onExit: (container: string, record: ExitRecord) => void;
+  /** The monitor left by itself, and it had no containers. */
+  readonly onGone: () => void;
+}
+
+/** A container as the daemon knows it through its monitor. */
+export interface LinkedContainer {
+  held: HeldContainer | undefined;
+  exited: ExitRecord | undefined;
+}
+
+const maxRetryMs = 5000;
+
+/**
+ * The daemon's side of one monitor, through all its lives: when the process is killed, a successor is started in
+ * the same directory, takes over the containers, and gets back what the daemon kept for it.
+ */
+export class MonitorLink implements Disposable {
+  readonly containers = new Map<string, LinkedContainer>();
+  readonly #options: LinkOptions;
+  readonly #closing = new AbortController();
+  #creating = 0;
+  #monitor: ConnectedMonitor | undefined;
+  #pulse: Pulse | undefined;
+  #connecting: Promise<void> = Promise.resolve();
+  #background: Promise<unknown> = Promise.resolve();
+
+  constructor(options: LinkOptions) {
+    this.#options = options;
+  }
+
+  get id(): string {
+    return this.#options.id;
+  }
+
+  get dir(): string {
+    return this.#options.dir;
+  }
+
+  /** Connected, and of this version. */
+  get isOpen(): boolean {
+    return this.#monitor?.isCurrent ?? false;
+  }
+
+  get load(): number {
+    return this.containers.size + this.#creating;
+  }
+
+  /** Settles when nothing runs in the background any more; after disposing. */
+  get settled(): Promise<unknown> {
+    return this.#background;
+  }
+
+  async start(ctx: Context): Promise<void> {
+    const { argv, dir, cgroupProcs } = this.#options;
+    const started = startMonitor(argv, dir, cgroupProcs);
+    const monitor = await awaitMonitor(ctx, started, dir, this.#events());
+    await this.#attach({ ...monitor, isCurrent: true });
+  }
+
+  /** Connects to the monitor that is there, or starts its successor. False when there is nothing to go on with. */
+  async resume(ctx: Context): Promise<boolean> {
+    const { dir } = this.#options;
+    const monitor = await connectMonitor(dir, this.#events());
+    if (monitor !== undefined) await this.#attach(monitor);
+    else if (recordsIn(dir).length > 0) await this.start(ctx);
+    else return false;
+    if (!this.isOpen) this.#inBackground(() => this.#retire());
+    return true;
+  }
+
+  async #retire(): Promise<void> {
+    await this.#monitor?.client.request({ op: "retire" });
+  }
+
+  /** Like `resume`; where that fails it is tried again and again, and what the monitor had counts as running. */
+  async recover(ctx: Context): Promise<boolean> {
+    try {
+      return await this.resume(ctx);
+    } catch (err) {
+      ctx.log.error("take over a monitor", { monitor: this.id, err: describe(err) });
+      for (const container of recordsIn(this.dir)) {
+        this.containers.set(container, { held: undefined, exited: undefined });
+      }
+      this.#connecting = this.#replace();
+      this.#inBackground(() => this.#connecting);
+      return true;
+    }
+  }
+
+  /** Asks the monitor, or its successor when it is being replaced. */
+  async request(ctx: Context, request: MonitorRequest): Promise<unknown> {
+    await abortable(this.#connecting, ctx.signal);
+    if (this.#monitor === undefined) {
+      throw new AppError(`monitor ${this.id} is not there`, { kind: "unavailable" });
+    }
+    return await abortable(this.#monitor.client.request(request), ctx.signal);
+  }
+
+  async create(request: CreateRequest): Promise<CreatedContainer> {
+    this.#creating++;
+    try {
+      const monitor = this.#monitor;
+      if (monitor === undefined) throw new AppError("no monitor", { kind: "unavailable" });
+      const created = readCreatedContainer(await monitor.client.request(request));
+      const { container, dir } = request;
+      // Ours to forget, also where it cannot be held.
+      this.containers.set(container, { held: undefined, exited: undefined });
+      this.#hold({ ...created, container, dir, isAdopted: false }, monitor.pid);
+      return created;
+    } finally {
+      this.#creating--;
+    }
+  }
+
+  /** Of a container that lives, and that no monitor knows any more. */
+  async adopt(ctx: Context, request: AdoptRequest): Promise<void> {
+    const monitor = this.#monitor;
+    const adopted = readCreatedContainer(await this.request(ctx, request));
+    if (monitor === undefined || monitor !== this.#monitor) return; // its successor lists it
+    const listed = { ...adopted, container: request.container, dir: request.dir, isAdopted: true };
+    this.#hold(listed, monitor.pid);
+    this.#inBackground(() => this.#help(monitor, listed));
+  }
+
+  /** `isStdinOnce`: the container's stdin ends with this client's. */
+  async attach(
+    ctx: Context,
+    request: AttachRequest,
+    options: { readonly isStdinOnce: boolean },
+  ): Promise<AttachSession> {
+    await abortable(this.#connecting, ctx.signal);
+    const { container } = request;
+    return await AttachSession.open(
+      ctx,
+      `${this.dir}/monitor.sock`,
+      request,
+      {
+        resize: async (size) => {
+          await this.request(detached(ctx), { op: "resize", container, ...size });
+        },
+        stdinEnded: () => {
+          if (options.isStdinOnce) this.containers.get(container)?.held?.closeStdin();
+        },
+      },
+      this.#options.attachBudget,
+    );
+  }
+
+  async forget(ctx: Context, container: string): Promise<void> {
+    await this.request(ctx, { op: "forget", container });
+    this.containers.get(container)?.held?.[Symbol.dispose]();
+    this.containers.delete(container);
+  }
+
+  /** Takes over what the monitor has: after a start of either side. */
+  async #attach(monitor: ConnectedMonitor): Promise<void> {
+    using attempt = new DisposableStack();
+    // From now on: one that says hello and then nothing more would keep the daemon from starting.
+    const pulse = attempt.use(
+      new Pulse(
+        () => monitor.client.request({ op: "hello", version: protocolVersion }),
+        () => this.#stuck(monitor),
+      ),
+    );
+    const list = readList(await monitor.client.request({ op: "list" }));
+    attempt.move();
+    // Not before: a monitor that goes while it is attached is for the caller to replace, not for #lost.
+    this.#monitor = monitor;
+    this.#pulse?.[Symbol.dispose]();
+    this.#pulse = pulse;
+    for (const listed of list) {
+      if (this.containers.get(listed.container)?.held === undefined) {
+        this.#hold(listed, monitor.pid);
+      }
+      if (listed.exited !== undefined) this.#exited(listed.container, listed.exited);
+      else this.#inBackground(() => this.#help(monitor, listed));
+    }
+  }
+
+  #hold(container: ListedContainer, monitorPid: number): void {
+    const held =
+      container.exited === undefined
+        ? new HeldContainer(container, container.dir, monitorPid, this.#options.reaper)
+        : undefined;
+    this.containers.set(container.container, { held, exited: container.exited });
+  }
+
+  /**
+   * Gives a successor what died with its predecessor, and tells it the end of a process that became our child.
+   * For a monitor that never was replaced there is nothing to do: its containers are its own children.
+   */
+  async #help(monitor: ConnectedMonitor, listed: ListedContainer): Promise<void> {
+    const { container } = listed;
+    const held = this.containers.get(container)?.held;
+    for (const kind of ["terminal", "stdin"] as const) {
+      const kept = held?.[kind];
+      if (kept === undefined || listed[`${kind}Fd`] !== undefined) continue;
+      const { pid } = process;
+      await monitor.client.request({ op: "takeDescriptor", container, kind, pid, fd: kept.fd });
+    }
+    if (listed.isAdopted) await this.#tellEnd(monitor, container, held);
+  }
+
+  /** Waits for the end of a process that is not the monitor's child, unless the monitor hears of it first. */
+  async #tellEnd(
+    monitor: ConnectedMonitor,
+    container: string,
+    held: HeldContainer | undefined,
+  ): Promise<void> {
+    let status: ExitStatus | undefined;
+    try {
+      if (held?.pidfd !== undefined) {
+        status = await this.#options.reaper.ended(held.pidfd.fd, held.released);
+      }
+    } catch (err) {
+      if (held?.released.aborted) return;
+      throw err;
+    }
+    if (this.#monitor !== monitor) return; // its successor is told
+    await monitor.client.request({ op: "exitedElsewhere", container, status });
+  }
+
+  #exited(container: string, record: ExitRecord): void {
+    const known = this.containers.get(container);
+    known?.held?.[Symbol.dispose]();
+    this.containers.set(container, { held: undefined, exited: record });
+    this.#options.onExit(container, record);
+  }
+
+  #events() {
+    return {
+      onExit: (container: string, record: ExitRecord) => this.#exited(container, record),
+      onClose: () => this.#lost(),
+    };
+  }
+
+  /** Whoever waits for it is told now: a process in an uninterruptible call may take its time to die. */
+  #stuck(monitor: ConnectedMonitor): void {
+    if (this.#closing.signal.aborted) return;
+    this.#options.ctx.log.error("a monitor does not answer, killing it", { monitor: this.id });
+    monitor.client.kill();
+    monitor.client[Symbol.dispose]();
+    if (this.#monitor === monitor) this.#lost();
+  }
+
+  #lost(): void {
+    if (this.#monitor === undefined || this.#closing.signal.aborted) return;
+    this.#monitor = undefined;
+    this.#pulse?.[Symbol.dispose]();
+    this.#connecting = this.#replace();
+    this.#inBackground(() => this.#connecting);
+  }
+
+  async #replace(): Promise<void> {
+    const { ctx, onGone } = this.#options;
+    for (
+      let waitMs = 50;
+      !this.#closing.signal.aborted;
+      waitMs = Math.min(2 * waitMs, maxRetryMs)
+    ) {
+      try {
+        if (await this.resume(detached(ctx))) {
+          ctx.log.warn("monitor replaced", { monitor: this.id, containers: this.containers.size });
+        } else onGone();
+        return;
+      } catch (err) {
+        ctx.log.error("replace a monitor", { monitor: this.id, err: describe(err) });
+        await abortable(Bun.sleep(waitMs), this.#closing.signal).catch(() => {});
+      }
+    }
+  }
+
+  /** What nobody waits for: failures are logged here, and `settled` waits for the end. */
+  #inBackground(work: () => Promise<void>): void {
+    const done = work().catch((err) => {
+      if (this.#closing.signal.aborted) return;
+      this.#options.ctx.log.warn("help a monitor", { monitor: this.id, err: describe(err) });
+    });
+    this.#background = Promise.all([this.#background, done]);
+  }
+
+  [Symbol.dispose](): void {
+    this.#closing.abort();
+    this.#pulse?.[Symbol.dispose]();
+    this.#monitor?.client[Symbol.dispose]();
+    for (const { held } of this.containers.values()) held?.[Symbol.dispose]();
+  }
+}
+
+/** The containers that a monitor has written down. */
+function recordsIn(dir: string): readonly string[] {
+  const records = `${dir}/containers`;
+  if (!existsSync(records)) return [];
+  return readdirSync(records)
+    .filter((name) => name.endsWith(".json"))
+    .map((name) => name.slice(0, -".json".length));
+}

@@ -1,0 +1,41 @@
+import type * as pb from "../../gen/runtime/v1/api_pb.ts";
+import { invalidArgument } from "../../lib/errors.ts";
+import type { Attachment } from "../../network/cni/attachment.ts";
+import type { Sandbox } from "../sandbox.ts";
+import { sandboxDirectoryOf } from "./directory.ts";
+
+/** CRI Protocol by number. */
+const protocols = ["tcp", "udp", "sctp"] as const;
+
+/** What the network is told of a pod. `netns` is undefined when a reboot has taken the namespace away. */
+export function attachmentOf(stateDir: string, sandbox: Sandbox, hasNetns: boolean): Attachment {
+  const { config, id } = sandbox;
+  return {
+    sandboxId: id,
+    netnsPath: hasNetns ? `${sandboxDirectoryOf(stateDir, id).namespaces}/net` : undefined,
+    podName: config.metadata?.name ?? "",
+    podNamespace: config.metadata?.namespace ?? "",
+    podUid: config.metadata?.uid ?? "",
+    portMappings: config.portMappings
+      .filter(({ hostPort }) => hostPort > 0)
+      .map((mapping) => ({
+        protocol: protocolOf(mapping),
+        containerPort: mapping.containerPort,
+        hostPort: mapping.hostPort,
+        hostIp: mapping.hostIp,
+      })),
+    annotations: config.annotations,
+    dns: {
+      servers: config.dnsConfig?.servers ?? [],
+      searches: config.dnsConfig?.searches ?? [],
+      options: config.dnsConfig?.options ?? [],
+    },
+    cgroupParent: config.linux?.cgroupParent ?? "",
+  };
+}
+
+function protocolOf({ protocol }: pb.PortMapping): (typeof protocols)[number] {
+  const name = protocols[protocol];
+  if (name === undefined) throw invalidArgument(`port mapping: unknown protocol ${protocol}`);
+  return name;
+}

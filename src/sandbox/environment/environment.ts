@@ -1,0 +1,39 @@
+import type { SandboxEnvironment } from "../../container/environment.ts";
+import type { SandboxId } from "../../lib/id.ts";
+import type { SandboxDeps } from "../deps.ts";
+import type { Sandbox } from "../sandbox.ts";
+import { hostnameOf, podFiles, sandboxDirectoryOf } from "./directory.ts";
+import { podNamespaces } from "./namespaces.ts";
+
+/** What a container finds in its sandbox. */
+export function environmentOf(
+  deps: Pick<SandboxDeps, "stateDir" | "sandboxes" | "stopping">,
+  sandbox: Sandbox,
+  pids: Pick<SandboxEnvironment, "infraPid" | "targetPid">,
+): SandboxEnvironment {
+  const paths = sandboxDirectoryOf(deps.stateDir, sandbox.id);
+  const files = podFiles(paths);
+  const own = podNamespaces(sandbox.config);
+  return {
+    sandboxId: sandbox.id,
+    isReady: () => isReady(deps, sandbox.id),
+    config: sandbox.config,
+    handler: sandbox.handler,
+    ...pids,
+    netns: own.net ? `${paths.namespaces}/net` : undefined,
+    ipcns: own.ipc ? `${paths.namespaces}/ipc` : undefined,
+    utsns: own.uts ? `${paths.namespaces}/uts` : undefined,
+    userNamespace: own.ids && { path: `${paths.namespaces}/user`, ids: own.ids },
+    hostname: hostnameOf(sandbox.config),
+    hostnamePath: files.hostname,
+    hostsPath: files.hosts,
+    resolvConfPath: files.resolvConf,
+    netDevicesPath: paths.netDevices,
+    shmPath: own.ipc ? paths.shm : undefined,
+  };
+}
+
+/** Whether something can be created in it. */
+export function isReady(deps: Pick<SandboxDeps, "sandboxes" | "stopping">, id: SandboxId): boolean {
+  return deps.sandboxes.find(id)?.state === "ready" && !deps.stopping.has(id);
+}

@@ -1,0 +1,46 @@
+import { statfsSync } from "node:fs";
+import { type ContainerMetrics, readContainerMetrics } from "../../container/metrics.ts";
+import type { Context } from "../../lib/context.ts";
+import type { Sandbox } from "../sandbox.ts";
+import { type InterfaceCounters, type PodStatsDeps, readPodStats } from "./stats.ts";
+
+export interface PodMetrics {
+  readonly sandbox: Sandbox;
+  /** Absent for a pod in the node's network. */
+  readonly network: readonly InterfaceCounters[] | undefined;
+  readonly containers: readonly ContainerMetrics[];
+}
+
+/** The file system that all writable layers are on. */
+export interface Filesystem {
+  readonly sizeBytes: number;
+  readonly inodes: number;
+  readonly freeInodes: number;
+}
+
+export interface NodeMetrics {
+  readonly filesystem: Filesystem;
+  readonly pods: readonly PodMetrics[];
+}
+
+/** Of every pod that is ready, and its containers that have not ended. */
+export async function readMetrics(
+  ctx: Context,
+  deps: PodStatsDeps & { readonly filesystem: string },
+): Promise<NodeMetrics> {
+  const ready = deps.sandboxes.list().filter(({ state }) => state === "ready");
+  const pods: PodMetrics[] = [];
+  for (const { sandbox, network, containers } of await readPodStats(ctx, deps, ready)) {
+    // Descriptors of many processes are looked at: others have a turn after each pod.
+    await new Promise(setImmediate);
+    ctx.signal.throwIfAborted();
+    const metrics = containers.flatMap((stats) => readContainerMetrics(deps, stats) ?? []);
+    pods.push({ sandbox, network, containers: metrics });
+  }
+  return { filesystem: readFilesystem(deps.filesystem), pods };
+}
+
+function readFilesystem(path: string): Filesystem {
+  const { blocks, bsize, files, ffree } = statfsSync(path);
+  return { sizeBytes: blocks * bsize, inodes: files, freeInodes: ffree };
+}

@@ -1,0 +1,128 @@
+import type { OpenCgroups } from "../../cgroup/stats/open-cgroups.ts";
+import {
+  type CgroupReading,
+  type ContainerStats,
+  readContainerStats,
+} from "../../container/stats.ts";
+import type { Context } from "../../lib/context.ts";
+import { describe } from "../../lib/errors.ts";
+import type { SandboxId } from "../../lib/id.ts";
+import type { NetworkCounters } from "../../network/inside/counters.ts";
+import type { InterfaceCounters } from "../../network/inside/interfaces.ts";
+import type { SandboxDeps } from "../deps.ts";
+import { sandboxDirectoryOf } from "../environment/directory.ts";
+import { podNamespaces } from "../environment/namespaces.ts";
+import { cgroupInPod, podCgroups } from "../environment/pod-cgroup.ts";
+import type { LifecycleEvent } from "../events/events.ts";
+import type { Sandbox } from "../sandbox.ts";
+import { sumReadings } from "./sum-readings.ts";
+
+export type { InterfaceCounters } from "../../network/inside/interfaces.ts";
+
+export interface PodStatsDeps
+  extends Pick<
+    SandboxDeps,
+    "stateDir" | "containers" | "sandboxes" | "snapshots" | "cgroupDriver" | "clock"
+  > {
+  readonly cgroups: OpenCgroups;
+  readonly networkCounters: NetworkCounters;
+}
+
+export interface PodStats {
+  readonly sandbox: Sandbox;
+  readonly atNs: bigint;
+  /** Of the pod's own cgroup, or else the sum of its containers; absent for a pod that is not ready. */
+  readonly cgroup: CgroupReading | undefined;
+  readonly processes: number;
+  /** All interfaces but the loopback one; absent for a pod in the node's network, and for one that is not ready. */
+  readonly network: readonly InterfaceCounters[] | undefined;
+  readonly containers: readonly ContainerStats[];
+}
+
+/** Reads what these pods use, all of it now. */
+export async function readPodStats(
+  ctx: Context,
+  deps: PodStatsDeps,
+  sandboxes: readonly Sandbox[],
+): Promise<readonly PodStats[]> {
+  const wanted = new Set(sandboxes.map(({ id }) => id));
+  const containers = deps.containers.list().filter(({ sandboxId }) => wanted.has(sandboxId));
+  const [stats] = await Promise.all([
+    readContainerStats(ctx, deps, containers),
+    openNetworkCounters(ctx, deps, sandboxes),
+  ]);
+  const inside = Map.groupBy(stats, ({ container }) => container.sandboxId);
+  const cgroups = podCgroups(deps, deps.sandboxes.list());
+  return sandboxes.map((sandbox) => ({
+    sandbox,
+    atNs: deps.clock(),
+    ...(sandbox.state === "ready"
+      ? readLivePod(deps, sandbox, cgroups.get(sandbox.id), inside.get(sandbox.id) ?? [])
+      : { cgroup: undefined, processes: 0, network: undefined }),
+    containers: inside.get(sandbox.id) ?? [],
+  }));
+}
+
+function readLivePod(
+  deps: PodStatsDeps,
+  sandbox: Sandbox,
+  podCgroup: string | undefined,
+  containers: readonly ContainerStats[],
+): Pick<PodStats, "cgroup" | "processes" | "network"> {
+  const { infra } = sandbox;
+  const infraCgroups = infra === undefined ? [] : [cgroupInPod(deps, sandbox, infra.id).relative];
+  const cgroups = containers
+    .filter(({ cgroup }) => cgroup !== undefined)
+    .map(({ container }) => container.cgroupPath);
+  const whole = podCgroup === undefined ? undefined : deps.cgroups.read(podCgroup);
+  const parts = () => [
+    ...containers.flatMap(({ cgroup }) => cgroup ?? []),
+    ...infraCgroups.map((path) => deps.cgroups.read(path)),
+  ];
+  return {
+    cgroup: whole?.cpu === undefined ? sumReadings(parts()) : whole,
+    processes: [...cgroups, ...infraCgroups].reduce(
+      (sum, path) => sum + deps.cgroups.readProcesses(path).length,
+      0,
+    ),
+    network: deps.networkCounters.read(sandbox.id)?.filter(({ name }) => name !== "lo"),
+  };
+}
+
+/** Statistics without those of the network are better than none. */
+async function openNetworkCounters(
+  ctx: Context,
+  deps: Pick<PodStatsDeps, "stateDir" | "networkCounters">,
+  sandboxes: readonly Sandbox[],
+): Promise<void> {
+  const namespaces = sandboxes
+    .filter(({ state, config }) => state === "ready" && podNamespaces(config).net)
+    .map(({ id }): [SandboxId, string] => [
+      id,
+      `${sandboxDirectoryOf(deps.stateDir, id).namespaces}/net`,
+    ]);
+  try {
+    await deps.networkCounters.open(ctx, new Map(namespaces));
+  } catch (err) {
+    ctx.signal.throwIfAborted();
+    ctx.log.warn("open network counters", { err: describe(err) });
+  }
+}
+
+/** Closes what statistics keep open of something that has ended. */
+export function forgetStats(
+  deps: Pick<PodStatsDeps, "cgroups" | "networkCounters" | "cgroupDriver">,
+  event: LifecycleEvent,
+): void {
+  if (event.type !== "stopped" && event.type !== "deleted") return;
+  if ("container" in event) {
+    deps.cgroups.forget(event.container.cgroupPath);
+    return;
+  }
+  const { sandbox } = event;
+  deps.networkCounters.forget(sandbox.id);
+  if (sandbox.infra !== undefined) {
+    deps.cgroups.forget(cgroupInPod(deps, sandbox, sandbox.infra.id).relative);
+  }
+  for (const path of podCgroups(deps, [sandbox]).values()) deps.cgroups.forget(path);
+}

@@ -1,0 +1,56 @@
+import { open } from "node:fs/promises";
+import { findStatus, S_IFDIR, S_IFMT, S_IFREG } from "../../os/file/inode.ts";
+import { pathOf, type Segments, showName } from "./entry-name.ts";
+import { looksOfFile } from "./file-looks.ts";
+import { showingAt } from "./inherit-looks.ts";
+
+const pieceBytes = 1 << 20;
+
+/**
+ * Compares files that a layer has and its archive has not with the layers below (`lower`, highest first), where they
+ * must be from: directories on the way to what the archive has, and files that it links to. Answers what is wrong.
+ */
+export async function compareBelow(
+  fs: string,
+  lower: readonly string[],
+  extras: readonly string[],
+): Promise<string | undefined> {
+  for (const name of extras) {
+    const path = name.split("/");
+    const [below] = showingAt(lower, path);
+    const here = at(fs, path);
+    const status = findStatus(here);
+    if (status === undefined) return `${showName(path)} is missing`;
+    const isDirectory = (status.mode & S_IFMT) === S_IFDIR;
+    if (below === undefined) {
+      // A directory that no layer describes.
+      if (isDirectory) continue;
+      return `${showName(path)} should not be there`;
+    }
+    const there = at(below, path);
+    const looks = looksOfFile(here, status);
+    const model = findStatus(there);
+    const expected = model && looksOfFile(there, model);
+    if (looks !== expected) return `${showName(path)} is ${looks} and not ${expected}`;
+    const isFile = (status.mode & S_IFMT) === S_IFREG;
+    if (isFile && !(await areEqual(here, there))) return `${showName(path)} has other content`;
+  }
+  return undefined;
+}
+
+async function areEqual(a: Buffer, b: Buffer): Promise<boolean> {
+  await using first = await open(a, "r");
+  await using second = await open(b, "r");
+  const [here, there] = [Buffer.alloc(pieceBytes), Buffer.alloc(pieceBytes)];
+  for (;;) {
+    const { bytesRead } = await first.read(here, 0, pieceBytes, null);
+    const other = await second.read(there, 0, pieceBytes, null);
+    if (bytesRead !== other.bytesRead) return false;
+    if (bytesRead === 0) return true;
+    if (!here.subarray(0, bytesRead).equals(there.subarray(0, bytesRead))) return false;
+  }
+}
+
+function at(layer: string, path: Segments): Buffer {
+  return Buffer.concat([Buffer.from(layer), pathOf(path)]);
+}

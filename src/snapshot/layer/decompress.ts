@@ -1,0 +1,125 @@
+import { join } from "node:path";
+import type { Transform } from "node:stream";
+import { createGunzip, createZstdDecompress } from "node:zlib";
+import { invalidArgument } from "../../lib/errors.ts";
+import type { Expander } from "../../os/expander/expander.ts";
+import { openIsal } from "../../os/expander/isal.ts";
+import { openLibzstd } from "../../os/expander/libzstd.ts";
+
+/** The decompressors in native code that are there. Bun's own streams stand in for what is missing, at a third of the pace. */
+export interface NativeExpanders {
+  readonly gzip: (() => Expander) | undefined;
+  readonly zstd: (() => Expander) | undefined;
+}
+
+/** Loads them from the directory of libraries in the payload: before a chroot, so that nothing is ever loaded in there. */
+export function openExpanders(libraries: string): NativeExpanders {
+  return {
+    gzip: openIsal(join(libraries, "libisal.so.2")),
+    zstd: openLibzstd(join(libraries, "libzstd.so.1")),
+  };
+}
+
+const noExpanders: NativeExpanders = { gzip: undefined, zstd: undefined };
+
+type Compression = "gzip" | "zstd" | "none";
+
+/** Stays in a core's cache until it has been digested and written. */
+const outputBytes = 256 << 10;
+const chunkSize = 256 << 10;
+const peekBytes = 4;
+
+/**
+ * The expanded bytes of a layer, whatever its media type says: gzip and zstd (several members or frames in a row too)
+ * are known by their first bytes, anything else is taken as it is. A piece, taken or given, is valid until the next one.
+ */
+export async function* decompress(
+  source: AsyncIterable<Uint8Array>,
+  native: NativeExpanders = noExpanders,
+): AsyncGenerator<Uint8Array> {
+  const input = source[Symbol.asyncIterator]();
+  const head = await peek(input);
+  const compression = compressionOf(head);
+  const all = joined(head, input);
+  const open = compression === "none" ? undefined : native[compression];
+  try {
+    if (compression === "none") yield* all;
+    else if (open !== undefined) yield* expand(all, open);
+    else yield* expandByStream(all, compression);
+  } finally {
+    await input.return?.();
+  }
+}
+
+async function peek(input: AsyncIterator<Uint8Array>): Promise<Buffer> {
+  let head = Buffer.alloc(0);
+  while (head.byteLength < peekBytes) {
+    const next = await input.next();
+    if (next.done === true) break;
+    head = Buffer.concat([head, next.value]);
+  }
+  return head;
+}
+
+export function compressionOf(head: Buffer): Compression {
+  if (head.length >= 2 && head.readUInt16BE(0) === 0x1f8b) return "gzip";
+  const isZstd = head.length >= 4 && head.readUInt32LE(0) === 0xfd2fb528;
+  const isSkippable = head.length >= 4 && (head.readUInt32LE(0) & 0xfffffff0) >>> 0 === 0x184d2a50;
+  return isZstd || isSkippable ? "zstd" : "none";
+}
+
+async function* joined(
+  head: Buffer,
+  rest: AsyncIterator<Uint8Array>,
+): AsyncGenerator<Uint8Array, void, undefined> {
+  if (head.byteLength > 0) yield head;
+  for (let next = await rest.next(); next.done !== true; next = await rest.next()) yield next.value;
+}
+
+async function* expand(
+  source: AsyncIterable<Uint8Array>,
+  open: () => Expander,
+): AsyncGenerator<Uint8Array> {
+  using expander = open();
+  const output = Buffer.alloc(outputBytes);
+  for await (const chunk of source) {
+    expander.feed(chunk);
+    for (let count = expander.expand(output); count > 0; count = expander.expand(output)) {
+      yield output.subarray(0, count);
+    }
+  }
+  if (!expander.isComplete) throw invalidArgument("decompress: ends too early");
+}
+
+async function* expandByStream(
+  source: AsyncIterable<Uint8Array>,
+  compression: "gzip" | "zstd",
+): AsyncGenerator<Uint8Array> {
+  const expander =
+    compression === "gzip" ? createGunzip({ chunkSize }) : createZstdDecompress({ chunkSize });
+  const fed = feed(expander, source);
+  fed.catch((err) => expander.destroy(err));
+  try {
+    for await (const chunk of expander) yield chunk;
+  } catch (cause) {
+    throw invalidArgument("decompress", cause);
+  }
+  await fed;
+}
+
+async function feed(expander: Transform, source: AsyncIterable<Uint8Array>): Promise<void> {
+  // A stream keeps what it is given for later.
+  for await (const chunk of source) await write(expander, Buffer.from(chunk));
+  expander.end();
+}
+
+async function write(expander: Transform, chunk: Uint8Array): Promise<void> {
+  if (expander.destroyed) throw new Error("decompression has failed");
+  if (expander.write(chunk)) return;
+  const { promise, resolve } = Promise.withResolvers<void>();
+  expander.once("drain", resolve);
+  expander.once("close", resolve);
+  await promise;
+  expander.off("drain", resolve);
+  expander.off("close", resolve);
+}

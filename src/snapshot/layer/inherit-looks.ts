@@ -1,0 +1,92 @@
+import {
+  changeMode,
+  changeOwner,
+  type FileStatus,
+  findStatus,
+  type Name,
+  readAttributes,
+  S_IFDIR,
+  S_IFMT,
+  setAttribute,
+  setTime,
+  type Timestamp,
+} from "../../os/file/inode.ts";
+import { pathOf, type Segments } from "./entry-name.ts";
+import { isWhiteout, opaqueAttribute } from "./layer-tree.ts";
+
+/** What a directory passes on to its like in a layer above. */
+interface Looks {
+  readonly status: FileStatus;
+  readonly attributes: readonly (readonly [attribute: Name, value: Name])[];
+}
+
+/**
+ * Directories of the layer at `fs` that its archive left out get the looks they have in the layers below (`lower`,
+ * highest first). Found as overlayfs would find them, but without a mount: no link is followed anywhere. Answers those
+ * directories with the times that they have got.
+ */
+export function inheritLooks(
+  fs: string,
+  lower: readonly string[],
+  implied: readonly string[],
+): readonly (readonly [Segments, Timestamp])[] {
+  return implied.flatMap((name) => {
+    const path = name.split("/");
+    const looks = findLooks([fs], path) && findLooks(lower, path);
+    if (looks === undefined) return [];
+    dress(at(fs, path), looks);
+    return [[path, looks.status.mtime] as const];
+  });
+}
+
+function dress(directory: Name, { status, attributes }: Looks): void {
+  changeOwner(directory, status);
+  for (const [attribute, value] of attributes) setAttribute(directory, attribute, value);
+  changeMode(directory, status.mode & 0o7777);
+  setTime(directory, status.mtime);
+}
+
+/** The layers in which this name, of a file or a directory, can be seen: the first is the one that one sees. */
+export function showingAt(layers: readonly string[], path: Segments): readonly string[] {
+  let showing = layers;
+  for (let depth = 1; depth < path.length && showing.length > 0; depth++) {
+    showing = directoriesAt(showing, path.slice(0, depth));
+  }
+  const [highest, ...others] = showing.filter((layer) => findStatus(at(layer, path)) !== undefined);
+  const status = highest === undefined ? undefined : findStatus(at(highest, path));
+  if (highest === undefined || status === undefined || isWhiteout(status)) return [];
+  return [highest, ...others];
+}
+
+/** Undefined unless each part of the path is a directory in what shows of the layers. */
+function findLooks(layers: readonly string[], path: Segments): Looks | undefined {
+  let showing = layers;
+  for (let depth = 1; depth <= path.length && showing.length > 0; depth++) {
+    showing = directoriesAt(showing, path.slice(0, depth));
+  }
+  const [highest] = showing;
+  if (highest === undefined) return undefined;
+  const directory = at(highest, path);
+  const status = findStatus(directory);
+  if (status === undefined) return undefined;
+  const attributes = readAttributes(directory).filter(([name]) => !opaqueAttribute.equals(name));
+  return { status, attributes };
+}
+
+/** The layers that have part of this directory: down to the first that hides those below it. */
+function directoriesAt(layers: readonly string[], path: Segments): readonly string[] {
+  const found: string[] = [];
+  for (const layer of layers) {
+    const directory = at(layer, path);
+    const status = findStatus(directory);
+    if (status === undefined) continue;
+    if (isWhiteout(status) || (status.mode & S_IFMT) !== S_IFDIR) break;
+    found.push(layer);
+    if (readAttributes(directory).some(([name]) => opaqueAttribute.equals(name))) break;
+  }
+  return found;
+}
+
+function at(layer: string, path: Segments): Name {
+  return Buffer.concat([Buffer.from(layer), pathOf(path)]);
+}

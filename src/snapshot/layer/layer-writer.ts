@@ -1,0 +1,311 @@
+import { ftruncateSync, writeSync } from "node:fs";
+import { AppError, invalidArgument, kindOf } from "../../lib/errors.ts";
+import { isErrno } from "../../os/errno-error.ts";
+import {
+  createFile,
+  findStatus,
+  isNameError,
+  makeDirectory,
+  makeHardLink,
+  makeNode,
+  makeSymlink,
+  S_IFBLK,
+  S_IFCHR,
+  S_IFDIR,
+  S_IFIFO,
+  S_IFMT,
+  setTime,
+  type Timestamp,
+} from "../../os/file/inode.ts";
+import type { OwnedFd } from "../../os/file/owned-fd.ts";
+import type { TarEntry, TarSink } from "../tar/tar-reader.ts";
+import { EntryLooks } from "./entry-looks.ts";
+import { pathOf, type Segments, segmentsOf, showName } from "./entry-name.ts";
+import type { LayerLimits, TreeReport } from "./layer-report.ts";
+import { isWhiteout, makeDirectories, makeOpaque, removeTree } from "./layer-tree.ts";
+import { SparseFile } from "./sparse-file.ts";
+
+interface OpenFile {
+  readonly fd: OwnedFd;
+  readonly entry: TarEntry;
+  readonly path: Segments;
+  readonly sparse: SparseFile | undefined;
+}
+
+const blockBytes = 4096;
+const whiteoutPrefix = ".wh.";
+const opaqueMarker = ".wh..wh..opq";
+const maxDeferredBytes = 4 << 20;
+
+/**
+ * Writes the entries of one layer below "/", which is the layer's directory: the process has been chrooted into it
+ * and nobody else writes there. So every name is resolved by the kernel and ends up inside, whatever links the layer
+ * has planted; nothing is remembered about names already seen. What needs the layers below is reported for later.
+ */
+export class LayerWriter implements TarSink {
+  readonly #limits: LayerLimits;
+  readonly #beforeReplacing: (path: Segments) => void;
+  readonly #looks = new EntryLooks();
+  readonly #implied = new Set<string>();
+  readonly #links = new Map<string, string>();
+  readonly #directoryTimes: [Segments, Timestamp][] = [];
+  #file: OpenFile | undefined;
+  #entries = 0;
+  #inodes = 1;
+  #sizeBytes = 0;
+  #deferredBytes = 0;
+  #hasRootEntry = false;
+  #isRootOpaque = false;
+
+  /** `beforeReplacing` is told which path is about to be removed because an entry takes its place. */
+  constructor(limits: LayerLimits, beforeReplacing: (path: Segments) => void = () => {}) {
+    this.#limits = limits;
+    this.#beforeReplacing = beforeReplacing;
+  }
+
+  entry(entry: TarEntry): void {
+    if (++this.#entries > this.#limits.entries) {
+      throw new AppError(`over ${this.#limits.entries} entries`, { kind: "resource-exhausted" });
+    }
+    const path = segmentsOf(entry.name);
+    try {
+      this.#place(path, entry);
+    } catch (cause) {
+      throw this.#failed(path, cause);
+    }
+  }
+
+  data(piece: Uint8Array): void {
+    const file = this.#file;
+    // What a whiteout holds says nothing.
+    if (file === undefined) return;
+    try {
+      if (file.sparse !== undefined) file.sparse.write(piece);
+      else for (let at = 0; at < piece.byteLength; ) at += writeSync(file.fd.fd, piece, at);
+    } catch (cause) {
+      throw this.#failed(file.path, cause);
+    }
+  }
+
+  end(): void {
+    const file = this.#file;
+    if (file === undefined) return;
+    this.#file = undefined;
+    using fd = file.fd;
+    try {
+      file.sparse?.finish();
+      if (file.entry.sparse !== undefined) ftruncateSync(fd.fd, file.entry.sparse.sizeBytes);
+      this.#looks.dressFile(fd.fd, file.entry);
+    } catch (cause) {
+      throw this.#failed(file.path, cause);
+    }
+  }
+
+  /** Times of directories come last, because each entry in one changes them. */
+  finish(): TreeReport {
+    for (const [path, time] of this.#directoryTimes) {
+      const isDirectory = ((findStatus(pathOf(path))?.mode ?? 0) & S_IFMT) === S_IFDIR;
+      if (isDirectory) setTime(pathOf(path), time);
+    }
+    return {
+      entries: this.#entries,
+      inodes: this.#inodes,
+      sizeBytes: this.#sizeBytes + this.#directoryBytes(),
+      hasRootEntry: this.#hasRootEntry,
+      isRootOpaque: this.#isRootOpaque,
+      implied: [...this.#implied],
+      links: [...this.#links],
+    };
+  }
+
+  /** Known only now: a directory grows with what comes into it. */
+  #directoryBytes(): number {
+    const named = this.#directoryTimes.map(([path]) => path.join("/"));
+    let bytes = 0;
+    for (const name of new Set(["", ...named, ...this.#implied])) {
+      const status = findStatus(pathOf(name === "" ? [] : name.split("/")));
+      if (((status?.mode ?? 0) & S_IFMT) === S_IFDIR) bytes += status?.usedBytes ?? 0;
+    }
+    return bytes;
+  }
+
+  #place(path: Segments, entry: TarEntry): void {
+    const last = path.at(-1);
+    if (last === undefined) this.#placeRoot(entry);
+    else if (last.startsWith(whiteoutPrefix)) this.#placeWhiteout(path, last);
+    else this.#placeFile(path, entry);
+  }
+
+  #placeFile(path: Segments, entry: TarEntry): void {
+    if (this.#implied.size > 0) this.#implied.delete(path.join("/"));
+    if (this.#links.size > 0) this.#links.delete(path.join("/"));
+    switch (entry.type) {
+      case "file":
+        this.#openFile(path, entry);
+        return;
+      case "directory":
+        this.#placeDirectory(path, entry);
+        return;
+      case "hard-link":
+        this.#placeHardLink(path, segmentsOf(entry.linkName));
+        return;
+      case "symlink":
+        this.#make(path, () => makeSymlink(entry.linkName, pathOf(path)));
+        break;
+      case "fifo":
+        this.#make(path, () => makeNode(pathOf(path), S_IFIFO | entry.mode, [0, 0]));
+        break;
+      case "character-device":
+      case "block-device":
+        this.#make(path, () => makeDevice(path, entry));
+        break;
+    }
+    this.#looks.dressNode(pathOf(path), entry);
+    this.#count(0);
+  }
+
+  #openFile(path: Segments, entry: TarEntry): void {
+    const fd = this.#make(path, () => createFile(pathOf(path), entry.mode));
+    const sparse =
+      entry.sparse &&
+      new SparseFile(entry.sparse, (data, position) => writeAt(fd.fd, data, position));
+    this.#file = { fd, entry, path, sparse };
+    if ((entry.sparse?.sizeBytes ?? 0) > this.#limits.expandedBytes) {
+      throw invalidArgument("sparse file too large");
+    }
+    this.#count(entry.sizeBytes);
+  }
+
+  #placeRoot(entry: TarEntry): void {
+    if (entry.type !== "directory") throw invalidArgument("the root is not a directory");
+    this.#hasRootEntry = true;
+    this.#dressDirectory([], entry, false);
+  }
+
+  #placeDirectory(path: Segments, entry: TarEntry): void {
+    const isNew = this.#makeDirectory(path, entry.mode);
+    if (isNew) this.#count(0);
+    this.#dressDirectory(path, entry, isNew);
+  }
+
+  /** False when it is there already. */
+  #makeDirectory(path: Segments, mode: number): boolean {
+    try {
+      makeDirectory(pathOf(path), mode);
+      return true;
+    } catch (err) {
+      if (!isErrno(err, "EEXIST") && !isErrno(err, "ENOENT") && !isErrno(err, "ENOTDIR")) throw err;
+    }
+    const status = findStatus(pathOf(path));
+    if (status !== undefined && (status.mode & S_IFMT) === S_IFDIR) return false;
+    this.#make(path, () => makeDirectory(pathOf(path), mode));
+    // A directory instead of a whiteout shows nothing of the one that was whited out.
+    if (status !== undefined && isWhiteout(status)) makeOpaque(path);
+    return true;
+  }
+
+  #dressDirectory(path: Segments, entry: TarEntry, isNew: boolean): void {
+    this.#looks.dressDirectory(pathOf(path), entry, isNew);
+    this.#directoryTimes.push([path, entry.mtime]);
+  }
+
+  /** The target may be in a layer below: that is not here, so it is left to the completion of the layer. */
+  #placeHardLink(path: Segments, target: Segments): void {
+    if (path.join("/") === target.join("/")) throw invalidArgument("a hard link to itself");
+    const status = findStatus(pathOf(target));
+    if (status === undefined) {
+      this.#defer(path, target);
+      this.#links.set(path.join("/"), target.join("/"));
+      return;
+    }
+    if (isWhiteout(status)) throw invalidArgument("a hard link to a removed file");
+    this.#make(path, () => makeHardLink(pathOf(target), pathOf(path)));
+  }
+
+  /**
+   * `.wh.x` hides x of the layers below, never an x of this layer (image-spec, layer.md), in whatever order they come;
+   * the opaque marker hides all that a directory has below. Other names of AUFS say nothing to us.
+   */
+  #placeWhiteout(path: Segments, last: string): void {
+    const parent = path.slice(0, -1);
+    if (last === opaqueMarker) {
+      if (parent.length === 0) this.#isRootOpaque = true;
+      this.#makeParents(path);
+      if (parent.length > 0) makeOpaque(parent);
+      return;
+    }
+    const hidden = last.slice(whiteoutPrefix.length);
+    if (hidden.startsWith(whiteoutPrefix)) return;
+    if (hidden === "" || hidden === "." || hidden === "..") {
+      throw invalidArgument("a whiteout of no name");
+    }
+    const victim = [...parent, hidden];
+    const status = findStatus(pathOf(victim));
+    if (status === undefined) {
+      this.#make(victim, () => makeNode(pathOf(victim), S_IFCHR, [0, 0]));
+      this.#count(0);
+    } else if ((status.mode & S_IFMT) === S_IFDIR) makeOpaque(victim);
+  }
+
+  /** Makes the file, with the directories above it and instead of what has its name, where needed. */
+  #make<T>(path: Segments, make: () => T): T {
+    for (let attempt = 0; ; attempt++) {
+      try {
+        return make();
+      } catch (err) {
+        if (attempt === 3) throw err;
+        if (isErrno(err, "EEXIST")) {
+          this.#beforeReplacing(path);
+          removeTree(path);
+        } else if (isErrno(err, "ENOENT") || isErrno(err, "ENOTDIR")) this.#makeParents(path);
+        else throw err;
+      }
+    }
+  }
+
+  #makeParents(path: Segments): void {
+    for (const { segments, isOpaque } of makeDirectories(path.slice(0, -1))) {
+      this.#count(0);
+      if (isOpaque) continue;
+      this.#defer(segments);
+      this.#implied.add(segments.join("/"));
+    }
+  }
+
+  #defer(...paths: readonly Segments[]): void {
+    for (const path of paths) this.#deferredBytes += pathOf(path).byteLength;
+    if (this.#deferredBytes > maxDeferredBytes) {
+      throw new AppError("too many entries that need the layers below", {
+        kind: "resource-exhausted",
+      });
+    }
+  }
+
+  #count(sizeBytes: number): void {
+    this.#inodes++;
+    this.#sizeBytes += sizeBytes === 0 ? 0 : Math.ceil(sizeBytes / blockBytes) * blockBytes;
+  }
+
+  #failed(path: Segments, cause: unknown): AppError {
+    this.#file?.fd[Symbol.dispose]();
+    this.#file = undefined;
+    return new AppError(`entry ${showName(path)}`, {
+      kind: isNameError(cause) ? "invalid-argument" : kindOf(cause),
+      cause,
+    });
+  }
+}
+
+function makeDevice(path: Segments, { type, device, mode }: TarEntry): void {
+  const isCharacter = type === "character-device";
+  if (isCharacter && device[0] === 0 && device[1] === 0) {
+    throw invalidArgument("device 0:0, which is overlayfs's whiteout");
+  }
+  makeNode(pathOf(path), (isCharacter ? S_IFCHR : S_IFBLK) | mode, device);
+}
+
+function writeAt(fd: number, data: Uint8Array, position: number): void {
+  for (let at = 0; at < data.byteLength; ) {
+    at += writeSync(fd, data, at, data.byteLength - at, position + at);
+  }
+}
