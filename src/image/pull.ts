@@ -137,6 +137,7 @@ function countBytes(
   blobs: readonly Descriptor[],
   onProgress: PullOptions["onProgress"],
 ): (bytes: number, blob: Descriptor) => void {
+  if (onProgress === undefined) return () => {};
   const totalBytes = blobs.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
   const fetched = new Map<Digest, number>(blobs.map(({ digest }) => [digest, 0]));
   let fetchedBytes = 0;
@@ -148,6 +149,6 @@ function countBytes(
       fetchedBytes: Math.min(fetched.get(blob.digest) ?? 0, blob.sizeBytes),
       totalBytes: blob.sizeBytes,
     }));
-    onProgress?.({ fetchedBytes, totalBytes, layers });
+    onProgress({ fetchedBytes, totalBytes, layers });
   };
 }

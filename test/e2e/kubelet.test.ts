@@ -167,7 +167,7 @@ describe.skipIf(!hasOwnNetwork)("a kubelet and its pods", () => {
   }, 90_000);
 
   test.each(["spdy", "websocket"] as const)(
-    "exec, attach and port-forward go through the kubelet over %s",
+    "exec and port-forward go through the kubelet over %s",
     async (transport) => {
       const query = "input=1&output=1&error=1&command=sh&command=-c&command=";
       const script = encodeURIComponent("cat; echo over >&2; exit 5");

@@ -37,6 +37,15 @@ test("a bug is Internal and is logged with its stack", async () => {
   expect(line?.["stack"]).toContain("interceptor.test.ts");
 });
 
+test("a client that is gone is no error, whatever became of its stream", async () => {
+  const closed = new ConnectError("http/2 stream closed with error code NO_ERROR", Code.Internal);
+  for (const err of [closed, new Error("stop container", { cause: closed })]) {
+    const { images, lines } = failing(err);
+    expect((await failure(images.pullImage({ image: byName }))).code).toBe(Code.Canceled);
+    expect(lines[0]).toMatchObject({ level: "info", code: "Canceled" });
+  }
+});
+
 const unknownReasons: ErrorReason[] = [
   "RegistryUnavailable",
   "SignatureValidationFailed",

@@ -22,7 +22,7 @@ const codeOfReason = {
 
 /** What a client is told of a failure: the chain of messages, one code, the reason first where there is one. */
 export function toStatusError(err: unknown): ConnectError {
-  if (err instanceof ConnectError) return err;
+  if (err instanceof ConnectError && codeOf(err) === err.code) return err;
   const reason = reasonOf(err);
   const text = describe(err);
   const message = reason === undefined ? text : `${reason}: ${text}`;
@@ -30,10 +30,15 @@ export function toStatusError(err: unknown): ConnectError {
   return new ConnectError(message, code, undefined, undefined, err);
 }
 
-/** The first error of the chain that says what it means; Connect's own come from its abort signals. */
+/**
+ * The first error of the chain that says what it means; Connect's own come from its abort signals. It has Internal for
+ * most ends of a stream that was not reset properly, as when the client was killed.
+ */
 function codeOf(err: unknown): Code {
   const cause = primary(err);
-  if (cause instanceof ConnectError) return cause.code;
+  if (cause instanceof ConnectError) {
+    return cause.code === Code.Internal ? Code.Canceled : cause.code;
+  }
   if (!(cause instanceof AppError) && cause instanceof Error && cause.cause !== undefined) {
     return codeOf(cause.cause);
   }

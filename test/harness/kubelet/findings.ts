@@ -24,8 +24,6 @@ export function errorsOf(cribLog: string): readonly string[] {
   const expected = [
     /"rpc":"ExecSync".*"DeadlineExceeded"/,
     /"rpc":"PodSandboxStats".* id is missing/,
-    // The kubelet ended in the middle of it.
-    /http\/2 stream closed/,
   ];
   return cribLog
     .split("\n")
