@@ -2,10 +2,11 @@ import { bundleOf } from "../../bundle/bundle.ts";
 import { isFrozen } from "../../cgroup/frozen.ts";
 import type { CgroupHost } from "../../cgroup/host.ts";
 import type { Context } from "../../lib/context.ts";
-import { failedPrecondition } from "../../lib/errors.ts";
+import { failedPrecondition, kindOf } from "../../lib/errors.ts";
 import type { ContainerId } from "../../lib/id.ts";
 import { hostUser } from "../../oci/pod-ids.ts";
 import type { SpecProcess } from "../../oci/runtime-spec.ts";
+import { processStartTime } from "../../os/process/process-stat.ts";
 import type { WindowSize } from "../../os/terminal.ts";
 import type { DirectExec, DirectExecRequest } from "../../runtime/direct/direct-exec.ts";
 import { type ExecSession, openExecSession } from "../../runtime/exec/exec-session.ts";
@@ -36,10 +37,11 @@ export async function execInContainer(
   id: ContainerId,
   { argv, timeoutMs }: { readonly argv: readonly string[]; readonly timeoutMs: number },
 ): Promise<ExecSyncResult> {
-  const container = getRunning(deps, id, "exec in");
-  const request = await requestOf(deps, container, argv, false);
-  const runtime = { ...runtimeOf(deps, container), output: deps.execOutput };
-  return await execSync(ctx, runtime, { ...request, timeoutMs });
+  return await whileRunning(deps, id, async (container) => {
+    const request = await requestOf(deps, container, argv, false);
+    const runtime = { ...runtimeOf(deps, container), output: deps.execOutput };
+    return await execSync(ctx, runtime, { ...request, timeoutMs });
+  });
 }
 
 export interface ExecSessionOptions {
@@ -59,12 +61,13 @@ export async function openExec(
   id: ContainerId,
   { argv, size, ...streams }: ExecSessionOptions,
 ): Promise<ExecSession> {
-  const container = getRunning(deps, id, "exec in");
-  const request = await requestOf(deps, container, argv, streams.terminal, size);
-  return await openExecSession(ctx, runtimeOf(deps, container), {
-    ...request,
-    ...streams,
-    socketDir: deps.stateDir,
+  return await whileRunning(deps, id, async (container) => {
+    const request = await requestOf(deps, container, argv, streams.terminal, size);
+    return await openExecSession(ctx, runtimeOf(deps, container), {
+      ...request,
+      ...streams,
+      socketDir: deps.stateDir,
+    });
   });
 }
 
@@ -107,15 +110,24 @@ function hostOwner({ ids, user }: Container): ReturnType<typeof hostUser> | unde
   return ids === undefined ? undefined : hostUser(ids, user);
 }
 
-/** `step` is for the error: what needs the container to run. */
-function getRunning(
+/** Whatever could not be done in a container that ended meanwhile: that it ended is the reason. */
+async function whileRunning<Result>(
   deps: Pick<ContainerDeps, "containers">,
   id: ContainerId,
-  step: string,
-): Container {
+  exec: (container: Container) => Promise<Result>,
+): Promise<Result> {
   const container = deps.containers.get(id);
-  if (container.state.name === "running") return container;
-  throw failedPrecondition(`${step} container ${id}: it is ${container.state.name}, not running`);
+  const { state, pidStartTime } = container;
+  if (state.name !== "running") {
+    throw failedPrecondition(`exec in container ${id}: it is ${state.name}, not running`);
+  }
+  try {
+    return await exec(container);
+  } catch (cause) {
+    const lives = processStartTime(state.pid) === pidStartTime;
+    if (lives || kindOf(cause) !== "internal") throw cause;
+    throw failedPrecondition(`exec in container ${id}: it ended meanwhile`, cause);
+  }
 }
 
 /** The process of the container's spec, with another command. */
