@@ -2,7 +2,7 @@ import { constants } from "node:os";
 import { type Context, detached } from "../lib/context.ts";
 import { describe, failedPrecondition, kindOf } from "../lib/errors.ts";
 import type { ContainerId } from "../lib/id.ts";
-import { processStartTime } from "../os/process/process-stat.ts";
+import { isEnding } from "../os/process/process-stat.ts";
 import { signalContainer } from "../runtime/signal-container.ts";
 import { type Container, processOf } from "./container.ts";
 import type { ContainerDeps } from "./deps.ts";
@@ -35,7 +35,7 @@ export async function startContainer(
     deps.events.publish({ type: "started", container: started });
     await deps.plugins.postStartContainer(ctx, started);
   } catch (cause) {
-    const hadEnded = processStartTime(pid) !== container.pidStartTime;
+    const hadEnded = isEnding(pid, container.pidStartTime);
     await endFailed(ctx, deps, container, describe(cause));
     // Killed meanwhile with its pod, or by its own start: nothing that is wrong with us.
     if (hadEnded && kindOf(cause) === "internal") {

@@ -6,7 +6,7 @@ import { failedPrecondition, kindOf } from "../../lib/errors.ts";
 import type { ContainerId } from "../../lib/id.ts";
 import { hostUser } from "../../oci/pod-ids.ts";
 import type { SpecProcess } from "../../oci/runtime-spec.ts";
-import { processStartTime } from "../../os/process/process-stat.ts";
+import { isEnding } from "../../os/process/process-stat.ts";
 import type { WindowSize } from "../../os/terminal.ts";
 import type { DirectExec, DirectExecRequest } from "../../runtime/direct/direct-exec.ts";
 import { type ExecSession, openExecSession } from "../../runtime/exec/exec-session.ts";
@@ -124,8 +124,7 @@ async function whileRunning<Result>(
   try {
     return await exec(container);
   } catch (cause) {
-    const lives = processStartTime(state.pid) === pidStartTime;
-    if (lives || kindOf(cause) !== "internal") throw cause;
+    if (kindOf(cause) !== "internal" || !isEnding(state.pid, pidStartTime)) throw cause;
     throw failedPrecondition(`exec in container ${id}: it ended meanwhile`, cause);
   }
 }

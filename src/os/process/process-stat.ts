@@ -11,11 +11,16 @@ export function processIds(): readonly number[] {
 
 /** proc_pid_stat(5) from field 3 on; empty when there is no such process. */
 export function processStat(pid: number): readonly string[] {
+  const stat = readOfProcess(pid, "stat");
+  return stat === "" ? [] : stat.slice(stat.lastIndexOf(")") + 2).split(" ");
+}
+
+/** Empty when there is no such process. */
+function readOfProcess(pid: number, file: "stat" | "status"): string {
   try {
-    const stat = readFileSync(`/proc/${int32(pid)}/stat`, "latin1");
-    return stat.slice(stat.lastIndexOf(")") + 2).split(" ");
+    return readFileSync(`/proc/${int32(pid)}/${file}`, "latin1");
   } catch (err) {
-    if (isErrno(err, "ENOENT") || isErrno(err, "ESRCH")) return [];
+    if (isErrno(err, "ENOENT") || isErrno(err, "ESRCH")) return "";
     throw err;
   }
 }
@@ -25,6 +30,24 @@ export function processStat(pid: number): readonly string[] {
  * boot. `undefined` if there is none, or only a zombie is left.
  */
 export function processStartTime(pid: number): number | undefined {
-  const [state, ...others] = processStat(pid);
-  return state === undefined || state === "Z" || state === "X" ? undefined : Number(others[18]);
+  return startTimeIn(processStat(pid));
+}
+
+/** PF_EXITING of the kernel's flags (field 9). */
+const exiting = 0x4;
+/** SIGKILL in a set of signals. */
+const sigkill = 1n << 8n;
+
+/** Whether that process has ended or can do nothing but end, in which the death of its PID namespace takes a while. */
+export function isEnding(pid: number, startTime: number): boolean {
+  const stat = processStat(pid);
+  if (startTimeIn(stat) !== startTime || (Number(stat[6]) & exiting) !== 0) return true;
+  // What was sent to all threads stays in the set until the last of them is gone.
+  const pending = /^ShdPnd:\s*([0-9a-f]+)$/mu.exec(readOfProcess(pid, "status"))?.[1];
+  return pending === undefined || (BigInt(`0x${pending}`) & sigkill) !== 0n;
+}
+
+function startTimeIn(stat: readonly string[]): number | undefined {
+  const [state] = stat;
+  return state === undefined || state === "Z" || state === "X" ? undefined : Number(stat[19]);
 }
