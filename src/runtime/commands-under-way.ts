@@ -1,8 +1,6 @@
-import { readFileSync } from "node:fs";
 import { AppError } from "../lib/errors.ts";
-import { isErrno } from "../os/errno-error.ts";
 import { findProcess } from "../os/process/pidfd.ts";
-import { processIds } from "../os/process/process-stat.ts";
+import { argumentsOf, processIds } from "../os/process/process-stat.ts";
 import { killTree } from "./process-tree.ts";
 
 const endMs = 5000;
@@ -30,16 +28,6 @@ export async function endCommands(program: string, words: readonly string[]): Pr
 function isCommand(pid: number, program: string, words: readonly string[]): boolean {
   const argv = argumentsOf(pid);
   return argv.includes(program) && words.every((word) => argv.includes(word));
-}
-
-/** proc_pid_cmdline(5); empty for a process that has ended. */
-export function argumentsOf(pid: number): readonly string[] {
-  try {
-    return readFileSync(`/proc/${pid}/cmdline`, "utf8").split("\0");
-  } catch (err) {
-    if (isErrno(err, "ENOENT") || isErrno(err, "ESRCH")) return [];
-    throw err;
-  }
 }
 
 /** With the descriptor open the number cannot change hands between the second look and the signal. */

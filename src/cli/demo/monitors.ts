@@ -1,4 +1,4 @@
-import { readdirSync, readFileSync } from "node:fs";
+import { argumentsOf, processIds } from "../../os/process/process-stat.ts";
 import { eventually } from "./daemon-process.ts";
 
 /** Monitors outlive their daemon on purpose, so the demo ends its own: those that were told a directory in `dir`. */
@@ -13,20 +13,8 @@ export async function endMonitors(dir: string): Promise<{ readonly detail: strin
 }
 
 function findMonitors(dir: string): readonly number[] {
-  return readdirSync("/proc")
-    .filter((name) => /^\d+$/.test(name))
-    .filter((pid) => {
-      const argv = argvOf(pid);
-      return argv.includes("monitor") && argv.some((argument) => argument.includes(`${dir}/`));
-    })
-    .map(Number);
-}
-
-/** Empty for a process that has ended in the meantime. */
-function argvOf(pid: string): readonly string[] {
-  try {
-    return readFileSync(`/proc/${pid}/cmdline`, "utf8").split("\0");
-  } catch {
-    return [];
-  }
+  return processIds().filter((pid) => {
+    const argv = argumentsOf(pid);
+    return argv.includes("monitor") && argv.some((argument) => argument.includes(`${dir}/`));
+  });
 }

@@ -12,15 +12,19 @@ export function processIds(): readonly number[] {
 /** proc_pid_stat(5) from field 3 on; empty when there is no such process. */
 export function processStat(pid: number): readonly string[] {
   const stat = readOfProcess(pid, "stat");
-  return stat === "" ? [] : stat.slice(stat.lastIndexOf(")") + 2).split(" ");
+  return stat === undefined ? [] : stat.slice(stat.lastIndexOf(")") + 2).split(" ");
 }
 
-/** Empty when there is no such process. */
-function readOfProcess(pid: number, file: "stat" | "status"): string {
+/** proc_pid_cmdline(5); one empty argument for a zombie, none when there is no such process. */
+export function argumentsOf(pid: number): readonly string[] {
+  return readOfProcess(pid, "cmdline")?.split("\0") ?? [];
+}
+
+function readOfProcess(pid: number, file: "cmdline" | "stat" | "status"): string | undefined {
   try {
-    return readFileSync(`/proc/${int32(pid)}/${file}`, "latin1");
+    return readFileSync(`/proc/${int32(pid)}/${file}`, "utf8");
   } catch (err) {
-    if (isErrno(err, "ENOENT") || isErrno(err, "ESRCH")) return "";
+    if (isErrno(err, "ENOENT") || isErrno(err, "ESRCH")) return undefined;
     throw err;
   }
 }
@@ -43,7 +47,7 @@ export function isEnding(pid: number, startTime: number): boolean {
   const stat = processStat(pid);
   if (startTimeIn(stat) !== startTime || (Number(stat[6]) & exiting) !== 0) return true;
   // What was sent to all threads stays in the set until the last of them is gone.
-  const pending = /^ShdPnd:\s*([0-9a-f]+)$/mu.exec(readOfProcess(pid, "status"))?.[1];
+  const pending = /^ShdPnd:\s*([0-9a-f]+)$/mu.exec(readOfProcess(pid, "status") ?? "")?.[1];
   return pending === undefined || (BigInt(`0x${pending}`) & sigkill) !== 0n;
 }
 

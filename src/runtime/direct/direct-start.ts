@@ -4,8 +4,7 @@ import { AppError } from "../../lib/errors.ts";
 import { isErrno } from "../../os/errno-error.ts";
 import { readInto } from "../../os/file/io.ts";
 import { OwnedFd } from "../../os/file/owned-fd.ts";
-import { processStartTime } from "../../os/process/process-stat.ts";
-import { argumentsOf } from "../commands-under-way.ts";
+import { argumentsOf, processStartTime } from "../../os/process/process-stat.ts";
 import { readRuncState } from "./runc-state.ts";
 
 /*
