@@ -12,7 +12,7 @@ import { killTree } from "../runtime/process-tree.ts";
 import { oneLine, readRuntimeError } from "../runtime/runtime-log.ts";
 import { type FirstProcess, MonitoredContainer } from "./container.ts";
 import type { Loop } from "./loop.ts";
-import { LogFile } from "./stdio/log-file.ts";
+import { logOf } from "./stdio/log-file.ts";
 import { openStdio } from "./stdio/stdio.ts";
 
 /** How long a killed `create` may take to end; a file system that hangs may hold it for ever. */
@@ -31,9 +31,7 @@ export function createContainer(
 ): number {
   using attempt = new DisposableStack();
   using attemptOnly = new DisposableStack();
-  const { logPath, podLogDirectory } = request;
-  const log =
-    logPath === "" ? undefined : attempt.use(new LogFile(logPath, podLogDirectory).open());
+  const log = attempt.use(logOf(request)?.open());
   const stdio = openStdio(request, attempt);
   const { consoleSocket } = request;
   const console =

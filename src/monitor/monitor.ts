@@ -199,6 +199,7 @@ export class Monitor {
     if (container.exited !== undefined) return;
     // What the process wrote is in the pipes by now, and a turn takes more than a pipe holds.
     for (const output of container.outputs) this.#deps.pump.turn(output);
+    container.log?.finish();
     const record = makeExitRecord(status, readOomKilled(container.plan.oomFiles));
     container.exited = record;
     try {

@@ -4,7 +4,7 @@ import { findProcess } from "../os/process/pidfd.ts";
 import { processStartTime } from "../os/process/process-stat.ts";
 import { MonitoredContainer } from "./container.ts";
 import type { ContainerRecord } from "./record.ts";
-import { LogFile } from "./stdio/log-file.ts";
+import { logOf } from "./stdio/log-file.ts";
 import { openInput, openOutput, removePipes } from "./stdio/pipes.ts";
 
 /**
@@ -14,10 +14,7 @@ import { openInput, openOutput, removePipes } from "./stdio/pipes.ts";
 export function restoreContainer(record: ContainerRecord): MonitoredContainer {
   const { plan, exited, isStdinClosed = false } = record;
   using attempt = new DisposableStack();
-  const log =
-    plan.logPath === ""
-      ? undefined
-      : attempt.use(new LogFile(plan.logPath, plan.podLogDirectory).openIfPossible());
+  const log = attempt.use(logOf(plan)?.openIfPossible());
   const pidfd = exited === undefined ? openProcess(record) : undefined;
   if (pidfd !== undefined) attempt.use(pidfd);
   const process = { pid: record.pid, startTime: record.startTime, pidfd };

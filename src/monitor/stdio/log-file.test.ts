@@ -79,3 +79,35 @@ test("LogFile of a running container that cannot be opened says later what is mi
   expect(gap).toContain("crib: 5 bytes of this log are missing");
   expect(line).toBe("kept");
 });
+
+test("LogFile of a successor knows what its predecessor could not write, and says so once", () => {
+  writeFileSync(`${dir}/full`, "");
+  const successor = () =>
+    new LogFile(`${dir}/full/0.log`, undefined, `${dir}/gap`).openIfPossible();
+  {
+    using first = successor();
+    put(first, "lost\n");
+    put(first, "lost too\n");
+  }
+  {
+    using second = successor();
+    put(second, "lost\n");
+  }
+  rmSync(`${dir}/full`);
+  {
+    using third = successor();
+    third.finish();
+  }
+  using fourth = successor();
+  put(fourth, "kept\n");
+  const [gap, line] = readFileSync(fourth.path, "utf8").split("\n");
+  expect(gap).toContain("crib: 19 bytes of this log are missing: ");
+  expect(line).toBe("kept");
+});
+
+test("LogFile does not believe a gap file that it has not written", () => {
+  writeFileSync(`${dir}/odd`, "-1 \n");
+  using log = new LogFile(`${dir}/odd.log`, undefined, `${dir}/odd`).open();
+  put(log, "one\n");
+  expect(readFileSync(log.path, "utf8")).toBe("one\n");
+});

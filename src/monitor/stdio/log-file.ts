@@ -3,8 +3,10 @@ import { basename, dirname } from "node:path";
 import { describe } from "../../lib/errors.ts";
 import { realtimeNs } from "../../os/clock.ts";
 import { writeFrom } from "../../os/file/io.ts";
+import type { ContainerPlan } from "../../runtime/monitor/monitor-protocol.ts";
 import { formatTime, type LogStream } from "./cri-log.ts";
 import { openLogDirectory } from "./log-directory.ts";
+import { LogGap } from "./log-gap.ts";
 
 const flags =
   constants.O_WRONLY |
@@ -12,6 +14,11 @@ const flags =
   constants.O_CREAT |
   constants.O_NOFOLLOW |
   constants.O_NONBLOCK;
+
+/** Not opened yet; `undefined` for a container whose output nobody wants. */
+export function logOf({ logPath, podLogDirectory, dir }: ContainerPlan): LogFile | undefined {
+  return logPath === "" ? undefined : new LogFile(logPath, podLogDirectory, `${dir}/log-gap`);
+}
 
 /**
  * A container's log file. Writing never fails and never stops the container: what does not fit the disk is dropped,
@@ -24,13 +31,16 @@ export class LogFile implements Disposable {
   #fd: number | undefined;
   /** How long the file is; nobody else appends to it. */
   #size = 0;
-  #dropped = 0;
-  #reason = "";
+  readonly #gap: LogGap;
 
-  /** `podDirectory`: the directory of all of the pod's logs, below which no link is followed. */
-  constructor(path: string, podDirectory?: string) {
+  /**
+   * `podDirectory`: the directory of all of the pod's logs, below which no link is followed. `gapFile`: where to keep
+   * how much is missing, for a successor.
+   */
+  constructor(path: string, podDirectory?: string, gapFile?: string) {
     this.path = path;
     this.#podDirectory = podDirectory;
+    this.#gap = new LogGap(gapFile);
   }
 
   /** Throws where the file cannot be opened. */
@@ -44,7 +54,7 @@ export class LogFile implements Disposable {
     try {
       this.reopen();
     } catch (err) {
-      this.#reason = describe(err);
+      this.#gap.reason = describe(err);
     }
     return this;
   }
@@ -70,15 +80,22 @@ export class LogFile implements Disposable {
 
   /** Appends whole entries of one stream. */
   append(entries: Buffer, length: number, stream: LogStream): void {
-    if (this.#dropped > 0 && !this.#markGap(stream)) this.#dropped += length;
-    else if (!this.#write(entries, length)) this.#dropped += length;
+    if (!this.#markGap(stream) || !this.#write(entries, length)) this.#gap.add(length);
   }
 
+  /** Nothing more is coming: what is missing is said now or never. */
+  finish(): void {
+    this.#markGap("stdout");
+  }
+
+  /** False when something is missing and there is no room to say so. */
   #markGap(stream: LogStream): boolean {
-    const text = `crib: ${this.#dropped} bytes of this log are missing: ${this.#reason}`;
+    const { bytes, reason } = this.#gap;
+    if (bytes === 0) return true;
+    const text = `crib: ${bytes} bytes of this log are missing: ${reason}`;
     const entry = Buffer.from(`${formatTime(realtimeNs())} ${stream} F ${text}\n`);
     if (!this.#write(entry, entry.byteLength)) return false;
-    this.#dropped = 0;
+    this.#gap.close();
     return true;
   }
 
@@ -86,7 +103,7 @@ export class LogFile implements Disposable {
     if (this.#fd === undefined) this.openIfPossible();
     const before = this.#size;
     try {
-      if (this.#fd === undefined) throw new Error(this.#reason);
+      if (this.#fd === undefined) throw new Error(this.#gap.reason);
       for (let at = 0; at < length; ) {
         const written = writeFrom(this.#fd, bytes, at, length - at) ?? 0;
         if (written === 0) throw new Error("the file takes no more");
@@ -95,7 +112,7 @@ export class LogFile implements Disposable {
       }
       return true;
     } catch (err) {
-      this.#reason = describe(err);
+      this.#gap.reason = describe(err);
       try {
         this.rewind(before);
       } catch {
