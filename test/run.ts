@@ -37,7 +37,7 @@ const suites: readonly Suite[] = [
   },
   {
     name: "unit",
-    needs: [],
+    needs: ["executable"], // for the C libraries that are built with it: without them a few tests are skipped
     commands: [
       bunTest("unit", 10_000, "src", "test/architecture.test.ts", "test/critest", "test/harness"),
     ],
