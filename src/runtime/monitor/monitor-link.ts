@@ -2,12 +2,11 @@ import { existsSync, readdirSync } from "node:fs";
 import { type Context, detached } from "../../lib/context.ts";
 import { AppError, describe } from "../../lib/errors.ts";
 import { abortable } from "../../lib/keyed-mutex.ts";
-import type { ExitStatus } from "../../os/process/pidfd.ts";
 import type { Argv } from "../handler.ts";
 import type { Reaper } from "../reaper.ts";
 import { type AttachBudget, AttachSession } from "./attach-session.ts";
 import type { ExitRecord } from "./exit-record.ts";
-import { HeldContainer } from "./held-container.ts";
+import { LinkedContainers } from "./linked-containers.ts";
 import {
   type CreatedContainer,
   type ListedContainer,
@@ -42,12 +41,6 @@ export interface LinkOptions {
   readonly onGone: () => void;
 }
 
-/** A container as the daemon knows it through its monitor. */
-export interface LinkedContainer {
-  held: HeldContainer | undefined;
-  exited: ExitRecord | undefined;
-}
-
 const maxRetryMs = 5000;
 
 /**
@@ -55,7 +48,7 @@ const maxRetryMs = 5000;
  * the same directory, takes over the containers, and gets back what the daemon kept for it.
  */
 export class MonitorLink implements Disposable {
-  readonly containers = new Map<string, LinkedContainer>();
+  readonly containers: LinkedContainers;
   readonly #options: LinkOptions;
   readonly #closing = new AbortController();
   #creating = 0;
@@ -66,6 +59,7 @@ export class MonitorLink implements Disposable {
 
   constructor(options: LinkOptions) {
     this.#options = options;
+    this.containers = new LinkedContainers(options.reaper);
   }
 
   get id(): string {
@@ -118,9 +112,7 @@ export class MonitorLink implements Disposable {
       return await this.resume(ctx);
     } catch (err) {
       ctx.log.error("take over a monitor", { monitor: this.id, err: describe(err) });
-      for (const container of recordsIn(this.dir)) {
-        this.containers.set(container, { held: undefined, exited: undefined });
-      }
+      for (const container of recordsIn(this.dir)) this.containers.add(container);
       this.#connecting = this.#replace();
       this.#inBackground(() => this.#connecting);
       return true;
@@ -144,8 +136,8 @@ export class MonitorLink implements Disposable {
       const created = readCreatedContainer(await monitor.client.request(request));
       const { container, dir } = request;
       // Ours to forget, also where it cannot be held.
-      this.containers.set(container, { held: undefined, exited: undefined });
-      this.#hold({ ...created, container, dir, isAdopted: false }, monitor.pid);
+      this.containers.add(container);
+      this.containers.hold({ ...created, container, dir, isAdopted: false }, monitor.pid);
       return created;
     } finally {
       this.#creating--;
@@ -158,8 +150,8 @@ export class MonitorLink implements Disposable {
     const adopted = readCreatedContainer(await this.request(ctx, request));
     if (monitor === undefined || monitor !== this.#monitor) return; // its successor lists it
     const listed = { ...adopted, container: request.container, dir: request.dir, isAdopted: true };
-    this.#hold(listed, monitor.pid);
-    this.#inBackground(() => this.#help(monitor, listed));
+    this.containers.hold(listed, monitor.pid);
+    this.#inBackground(() => this.#handOver(listed, monitor));
   }
 
   /** `isStdinOnce`: the container's stdin ends with this client's. */
@@ -179,7 +171,7 @@ export class MonitorLink implements Disposable {
           await this.request(detached(ctx), { op: "resize", container, ...size });
         },
         stdinEnded: () => {
-          if (options.isStdinOnce) this.containers.get(container)?.held?.closeStdin();
+          if (options.isStdinOnce) this.containers.closeStdin(container);
         },
       },
       this.#options.attachBudget,
@@ -188,8 +180,7 @@ export class MonitorLink implements Disposable {
 
   async forget(ctx: Context, container: string): Promise<void> {
     await this.request(ctx, { op: "forget", container });
-    this.containers.get(container)?.held?.[Symbol.dispose]();
-    this.containers.delete(container);
+    this.containers.forget(container);
   }
 
   /** Takes over what the monitor has: after a start of either side. */
@@ -209,61 +200,18 @@ export class MonitorLink implements Disposable {
     this.#pulse?.[Symbol.dispose]();
     this.#pulse = pulse;
     for (const listed of list) {
-      if (this.containers.get(listed.container)?.held === undefined) {
-        this.#hold(listed, monitor.pid);
-      }
+      this.containers.hold(listed, monitor.pid);
       if (listed.exited !== undefined) this.#exited(listed.container, listed.exited);
-      else this.#inBackground(() => this.#help(monitor, listed));
+      else this.#inBackground(() => this.#handOver(listed, monitor));
     }
   }
 
-  #hold(container: ListedContainer, monitorPid: number): void {
-    const held =
-      container.exited === undefined
-        ? new HeldContainer(container, container.dir, monitorPid, this.#options.reaper)
-        : undefined;
-    this.containers.set(container.container, { held, exited: container.exited });
-  }
-
-  /**
-   * Gives a successor what died with its predecessor, and tells it the end of a process that became our child.
-   * For a monitor that never was replaced there is nothing to do: its containers are its own children.
-   */
-  async #help(monitor: ConnectedMonitor, listed: ListedContainer): Promise<void> {
-    const { container } = listed;
-    const held = this.containers.get(container)?.held;
-    for (const kind of ["terminal", "stdin"] as const) {
-      const kept = held?.[kind];
-      if (kept === undefined || listed[`${kind}Fd`] !== undefined) continue;
-      const { pid } = process;
-      await monitor.client.request({ op: "takeDescriptor", container, kind, pid, fd: kept.fd });
-    }
-    if (listed.isAdopted) await this.#tellEnd(monitor, container, held);
-  }
-
-  /** Waits for the end of a process that is not the monitor's child, unless the monitor hears of it first. */
-  async #tellEnd(
-    monitor: ConnectedMonitor,
-    container: string,
-    held: HeldContainer | undefined,
-  ): Promise<void> {
-    let status: ExitStatus | undefined;
-    try {
-      if (held?.pidfd !== undefined) {
-        status = await this.#options.reaper.ended(held.pidfd.fd, held.released);
-      }
-    } catch (err) {
-      if (held?.released.aborted) return;
-      throw err;
-    }
-    if (this.#monitor !== monitor) return; // its successor is told
-    await monitor.client.request({ op: "exitedElsewhere", container, status });
+  #handOver(listed: ListedContainer, monitor: ConnectedMonitor): Promise<void> {
+    return this.containers.handOver(listed, monitor.client, () => this.#monitor === monitor);
   }
 
   #exited(container: string, record: ExitRecord): void {
-    const known = this.containers.get(container);
-    known?.held?.[Symbol.dispose]();
-    this.containers.set(container, { held: undefined, exited: record });
+    this.containers.end(container, record);
     this.#options.onExit(container, record);
   }
 
@@ -323,7 +271,7 @@ export class MonitorLink implements Disposable {
     this.#closing.abort();
     this.#pulse?.[Symbol.dispose]();
     this.#monitor?.client[Symbol.dispose]();
-    for (const { held } of this.containers.values()) held?.[Symbol.dispose]();
+    this.containers[Symbol.dispose]();
   }
 }
 

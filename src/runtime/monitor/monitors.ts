@@ -104,7 +104,7 @@ export class Monitors implements AsyncDisposable {
     { readonly monitorId: string; readonly exited: ExitRecord | undefined }
   > {
     const all = [...this.#links.values()].flatMap((link) =>
-      [...link.containers].map(([id, { exited }]) => [id, { monitorId: link.id, exited }] as const),
+      link.containers.list().map(([id, exited]) => [id, { monitorId: link.id, exited }] as const),
     );
     return new Map(all);
   }
