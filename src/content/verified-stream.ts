@@ -1,5 +1,5 @@
 import { AppError } from "../lib/errors.ts";
-import type { Digest } from "../oci/digest.ts";
+import { type Digest, Digester } from "../oci/digest.ts";
 
 /**
  * The same bytes, and an error instead of the end unless they are exactly what `expected` says. A reader that has seen
@@ -10,7 +10,7 @@ export async function* verifiedStream(
   expected: { readonly digest: Digest; readonly sizeBytes: number },
   onProgress: (bytes: number) => void = () => {},
 ): AsyncGenerator<Uint8Array> {
-  const hash = new Bun.CryptoHasher("sha256");
+  const hash = new Digester();
   let sizeBytes = 0;
   for await (const chunk of source) {
     sizeBytes += chunk.byteLength;
@@ -23,7 +23,7 @@ export async function* verifiedStream(
   if (sizeBytes !== expected.sizeBytes) {
     throw wrong(expected.digest, `${sizeBytes} of ${expected.sizeBytes} bytes`);
   }
-  const digest = `sha256:${hash.digest("hex")}`;
+  const digest = hash.digest();
   if (digest !== expected.digest) throw wrong(expected.digest, `the bytes are ${digest}`);
 }
 

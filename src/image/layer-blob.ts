@@ -2,7 +2,7 @@ import type { ByteRange } from "../content/ingest.ts";
 import type { Context } from "../lib/context.ts";
 import { failedPrecondition } from "../lib/errors.ts";
 import type { ChainId } from "../oci/chain-id.ts";
-import type { Digest } from "../oci/digest.ts";
+import { type Digest, Digester } from "../oci/digest.ts";
 import type { LayerStore } from "../snapshot/snapshotter.ts";
 
 /** A layer as a blob: what a manifest says of it, and its bytes. */
@@ -41,13 +41,13 @@ export async function openLayerBlob(
     return { mediaType: tarType, digest: layer.diffId, sizeBytes: layer.tarBytes, read: readPlain };
   }
   const read = () => compressFrames(readPlain());
-  const hash = new Bun.CryptoHasher("sha256");
+  const hash = new Digester();
   let sizeBytes = 0;
   for await (const frame of read()) {
     hash.update(frame);
     sizeBytes += frame.byteLength;
   }
-  const digest = `sha256:${hash.digest("hex")}` as Digest;
+  const digest = hash.digest();
   return { mediaType: `${tarType}+zstd`, digest, sizeBytes, read };
 }
 

@@ -1,7 +1,7 @@
 import type { Brand } from "../lib/brand.ts";
 import { invalidArgument } from "../lib/errors.ts";
 
-/** `sha256:` and 64 lower-case hex digits (OCI image-spec, descriptor). Only `parseDigest` and `digestOf` make one. */
+/** `sha256:` and 64 lower-case hex digits (OCI image-spec, descriptor). Only this file makes one. */
 export type Digest = Brand<string, "Digest">;
 
 const sha256 = /^sha256:[0-9a-f]{64}$/;
@@ -17,7 +17,23 @@ export function isDigest(text: string): text is Digest {
 }
 
 export function digestOf(bytes: Uint8Array | string): Digest {
-  return `sha256:${new Bun.CryptoHasher("sha256").update(bytes).digest("hex")}` as Digest;
+  const hash = new Digester();
+  hash.update(bytes);
+  return hash.digest();
+}
+
+/** The digest of what comes piece by piece. */
+export class Digester {
+  readonly #hash = new Bun.CryptoHasher("sha256");
+
+  update(bytes: Uint8Array | string): void {
+    this.#hash.update(bytes);
+  }
+
+  /** Of all that was given. Nothing more can be given after it. */
+  digest(): Digest {
+    return `sha256:${this.#hash.digest("hex")}` as Digest;
+  }
 }
 
 /** The hex digits: a safe file name. */

@@ -1,7 +1,7 @@
 import { AppError, invalidArgument } from "../../lib/errors.ts";
 import { asArray, asList, asObject, asString, optional, parseJson } from "../../lib/json.ts";
 import { type Descriptor, parseDescriptor } from "../../oci/descriptor.ts";
-import { type Digest, digestOf } from "../../oci/digest.ts";
+import { type Digest, Digester, digestOf } from "../../oci/digest.ts";
 import { maxImageConfigBytes, parseImageConfig } from "../../oci/image-config.ts";
 import { maxManifestBytes, parseManifest, selectManifest } from "../../oci/manifest.ts";
 import { isRunnable, type Platform } from "../../oci/platform.ts";
@@ -100,9 +100,9 @@ async function plainDigest(
 }
 
 async function digestOfFile(archive: ImageArchive, name: string): Promise<Digest> {
-  const hash = new Bun.CryptoHasher("sha256");
+  const hash = new Digester();
   for await (const chunk of archive.stream(name)) hash.update(chunk);
-  return `sha256:${hash.digest("hex")}` as Digest;
+  return hash.digest();
 }
 
 async function readLayoutImages(

@@ -1,7 +1,7 @@
 import { type Extract, extract } from "tar-stream";
 import type { Context } from "../../lib/context.ts";
 import { AppError, invalidArgument } from "../../lib/errors.ts";
-import { type Digest, digestHex } from "../../oci/digest.ts";
+import { type Digest, Digester, digestHex } from "../../oci/digest.ts";
 import { maxManifestBytes } from "../../oci/manifest.ts";
 import { compressionOf, decompress } from "../../snapshot/layer/decompress.ts";
 import type { LayerStore, UnpackedLayer } from "../../snapshot/snapshotter.ts";
@@ -147,7 +147,7 @@ async function takeLayer(
   },
   undo: AsyncDisposableStack,
 ): Promise<void> {
-  const hash = new Bun.CryptoHasher("sha256");
+  const hash = new Digester();
   async function* hashed() {
     for await (const chunk of file.bytes) {
       hash.update(chunk);
@@ -160,7 +160,7 @@ async function takeLayer(
   } catch (cause) {
     throw new AppError(`layer ${file.name}`, { kind: "invalid-argument", cause });
   }
-  const digest = `sha256:${hash.digest("hex")}` as Digest;
+  const digest = hash.digest();
   const isNamed = file.name.startsWith("blobs/sha256/");
   if (isNamed && !file.name.endsWith(`/${digestHex(digest)}`)) {
     throw new AppError(`${file.name}: the bytes are ${digest}`, { kind: "data-loss" });

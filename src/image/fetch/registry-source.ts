@@ -3,6 +3,7 @@ import type { IngestLease } from "../../content/ingest-store.ts";
 import type { Context } from "../../lib/context.ts";
 import { abortable } from "../../lib/keyed-mutex.ts";
 import type { Descriptor } from "../../oci/descriptor.ts";
+import { Digester } from "../../oci/digest.ts";
 import type { Repository } from "../../registry/client.ts";
 import type { ImageDeps } from "../deps.ts";
 import type { ComingBlobs, OpenBlob } from "./blob-source.ts";
@@ -95,9 +96,9 @@ class RegistryBlob implements OpenBlob {
   async #isRight(ctx: Context, ingest: Ingest): Promise<boolean> {
     try {
       await abortable(this.fetched, ctx.signal);
-      const hash = new Bun.CryptoHasher("sha256");
+      const hash = new Digester();
       for await (const chunk of ingest.read(ctx.signal, this.fetched)) hash.update(chunk);
-      return `sha256:${hash.digest("hex")}` === this.#blob.digest;
+      return hash.digest() === this.#blob.digest;
     } catch {
       ctx.signal.throwIfAborted();
       // Another reader found it wrong and has discarded it, or it cannot be had.

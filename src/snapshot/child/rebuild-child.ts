@@ -1,6 +1,6 @@
 import type { Context } from "../../lib/context.ts";
 import { AppError } from "../../lib/errors.ts";
-import type { Digest } from "../../oci/digest.ts";
+import { type Digest, Digester } from "../../oci/digest.ts";
 import { ownChild } from "../../os/process/own-child.ts";
 import type { UnpackArgv } from "./unpack-child.ts";
 import { unpackEnv } from "./unpack-env.ts";
@@ -31,7 +31,7 @@ export async function* rebuildInChild(
   const kill = () => child.kill("SIGKILL");
   ctx.signal.addEventListener("abort", kill, { once: true });
   const stderr = readSome(child.stderr);
-  const hash = new Bun.CryptoHasher("sha256");
+  const hash = new Digester();
   try {
     for await (const chunk of child.stdout) {
       hash.update(chunk);
@@ -45,7 +45,7 @@ export async function* rebuildInChild(
     ctx.signal.removeEventListener("abort", kill);
     await child.exited;
   }
-  const found = `sha256:${hash.digest("hex")}`;
+  const found = hash.digest();
   if (found === diffId) return;
   throw new AppError(`layer ${diffId} cannot be made again: the bytes are ${found}`, {
     kind: "data-loss",

@@ -1,4 +1,4 @@
-import type { Digest } from "../../oci/digest.ts";
+import { Digester } from "../../oci/digest.ts";
 import { type RecipeFiles, RecipeRecorder } from "../recipe/recipe-recorder.ts";
 import type { NativeExpanders } from "./decompress.ts";
 import { expandLayer } from "./expand-layer.ts";
@@ -33,7 +33,7 @@ export function writeLayer(
 
 /** Digests all of the bytes, also what comes after the end of the archive. */
 class UnpackingLayer {
-  readonly #hash = new Bun.CryptoHasher("sha256");
+  readonly #hash = new Digester();
   readonly #writer: LayerWriter;
   readonly #recorder: RecipeRecorder;
   #expandedBytes = 0;
@@ -51,7 +51,7 @@ class UnpackingLayer {
 
   finish(): LayerReport {
     this.#recorder.finish();
-    const diffId = `sha256:${this.#hash.digest("hex")}` as Digest;
+    const diffId = this.#hash.digest();
     return { ...this.#writer.finish(), diffId, expandedBytes: this.#expandedBytes };
   }
 }

@@ -1,5 +1,5 @@
 import { AppError, describe, kindOf } from "../../lib/errors.ts";
-import type { Digest } from "../../oci/digest.ts";
+import { type Digest, Digester } from "../../oci/digest.ts";
 import { TarReader } from "../tar/tar-reader.ts";
 import { rebuildLayer } from "./rebuild-layer.ts";
 import type { RecipeFiles } from "./recipe-recorder.ts";
@@ -20,14 +20,14 @@ export interface LayerFinding {
 export function verifyLayer(recipe: RecipeFiles, diffId: Digest): LayerFinding {
   const checker = new TreeChecker();
   const reader = new TarReader(checker);
-  const hash = new Bun.CryptoHasher("sha256");
+  const hash = new Digester();
   try {
     rebuildLayer(recipe, (bytes) => {
       hash.update(bytes);
       reader.write(bytes);
     });
     reader.finish();
-    const found = `sha256:${hash.digest("hex")}`;
+    const found = hash.digest();
     const extras = checker.check();
     if (found === diffId) return { problem: undefined, extras };
     throw new AppError(`content has changed: it is ${found}`, { kind: "data-loss" });
