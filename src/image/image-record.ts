@@ -67,7 +67,7 @@ export function stackOf(record: ImageRecord, height: number): readonly Digest[] 
 }
 
 export function configOf({ id, artifact }: ImageRecord): Digest {
-  return artifact?.configDigest ?? (id as string as Digest);
+  return artifact?.configDigest ?? id;
 }
 
 /** Everything that the content store has for it. */

@@ -123,7 +123,7 @@ export class ImageStore {
   #find(nameOrId: string): Entry | undefined {
     const whole = nameOrId.startsWith("sha256:") ? nameOrId : `sha256:${nameOrId}`;
     if (isDigest(whole)) {
-      const entry = this.#byId.get(whole as string as ImageId);
+      const entry = this.#byId.get(whole as ImageId);
       if (entry !== undefined) return entry;
     }
     const id = this.#byName.get(nameOrId) ?? this.#byName.get(normalise(nameOrId) ?? "");

@@ -1,6 +1,7 @@
 import type { Brand } from "../lib/brand.ts";
+import type { Artifact } from "../oci/artifact.ts";
 import type { ChainId } from "../oci/chain-id.ts";
-import type { Digest } from "../oci/digest.ts";
+import { type Digest, digestOf } from "../oci/digest.ts";
 import type { ImageConfig } from "../oci/image-config.ts";
 import type { Manifest } from "../oci/manifest.ts";
 
@@ -8,11 +9,23 @@ import type { Manifest } from "../oci/manifest.ts";
  * Digest of the image config, of an artifact that of its manifest: the same for every name and registry it came from (CRI
  * Image.id).
  */
-export type ImageId = Brand<string, "ImageId">;
+export type ImageId = Brand<Digest, "ImageId">;
 
-export function imageIdOf(manifest: Manifest, digest: Digest): ImageId {
-  const id: string = manifest.artifact === undefined ? manifest.config.digest : digest;
-  return id as ImageId;
+/** `digest` is the manifest's. */
+export function imageIdOf({ artifact, config }: Manifest, digest: Digest): ImageId {
+  return (artifact === undefined ? config.digest : digest) as ImageId;
+}
+
+/** The same of an image by its documents, of which the manifest is the last; an old archive has none. */
+export function foundImageId(found: {
+  readonly artifact: Artifact | undefined;
+  readonly configDigest: Digest;
+  readonly manifests: readonly Uint8Array[];
+}): ImageId {
+  if (found.artifact === undefined) return found.configDigest as ImageId;
+  const manifest = found.manifests.at(-1);
+  if (manifest === undefined) throw new TypeError("an artifact without a manifest");
+  return digestOf(manifest) as ImageId;
 }
 
 /** An image that is complete in the store. */

@@ -72,18 +72,21 @@ async function pullAgain(ctx: Context, deps: ImageDeps, record: ImageRecord): Pr
 
 /** Needs nobody else. Answers whether all that is missing was there. */
 async function unpackKept(ctx: Context, deps: ImageDeps, record: ImageRecord): Promise<boolean> {
-  const missing = [...chainOf(record).keys()].filter(
-    (height) => deps.layers.find(chainOf(record)[height] as ChainId) === undefined,
+  const missing = chainOf(record).flatMap((chainId, height) =>
+    deps.layers.find(chainId) === undefined ? height : [],
   );
   for (const name of record.repoDigests) {
     const manifests = originalsOf(deps, record, name);
     const layers = layersOf(manifests);
     const artifact = manifestOf(manifests)?.artifact;
-    const isKept = (height: number) => deps.kept.find(layers[height]?.digest as Digest);
-    if (layers.length === 0 || !missing.every(isKept)) continue;
+    const wanted = missing.map((height) => layers[height]);
+    const areKept = wanted.every((layer) => layer && deps.kept.find(layer.digest));
+    if (layers.length === 0 || !areKept) continue;
     try {
       const again = admitAgain({
-        ...{ manifests, layers, artifact },
+        manifests,
+        layers,
+        artifact,
         configDigest: configOf(record),
         config: deps.content.get(configOf(record)),
         source: keptSource(deps),

@@ -2,6 +2,7 @@ import type { Context } from "../lib/context.ts";
 import { type Digest, digestHex, digestOf, isDigest } from "../oci/digest.ts";
 import { findFile, isWhole } from "./artifact/artifact-blobs.ts";
 import type { ImageDeps } from "./deps.ts";
+import type { ImageId } from "./image.ts";
 import { chainOf, configOf, type ImageRecord } from "./image-record.ts";
 import { findKeptImage, keepableOf, openKeptLayer } from "./kept-layers.ts";
 import { type LayerBlob, openLayerBlob } from "./layer-blob.ts";
@@ -99,8 +100,8 @@ export function listServedTags(deps: ServedDeps, name: ServedName): readonly str
 }
 
 /** A tag that each image has in each of its repositories, without anybody having given it. */
-export function imageTag(id: string): string {
-  return `crib.${digestHex(id as Digest)}`;
+export function imageTag(id: ImageId): string {
+  return `crib.${digestHex(id)}`;
 }
 
 function recordsOf({ images }: ServedDeps, name: ServedName): readonly ImageRecord[] {
@@ -135,7 +136,7 @@ async function portable(
 ): Promise<ServedDocument | undefined> {
   const chain = chainOf(record);
   if (record.artifact !== undefined) {
-    const bytes = deps.content.get(record.id as string as Digest);
+    const bytes = deps.content.get(record.id);
     return isWhole(ctx, deps, record) ? original(bytes) : undefined;
   }
   if (chain.some((id) => deps.layers.find(id)?.tarBytes === undefined)) return undefined;

@@ -10,7 +10,7 @@ import { storeArtifact } from "./artifact/store-artifact.ts";
 import type { ImageDeps } from "./deps.ts";
 import { type BlobSource, forgetBlobs } from "./fetch/blob-source.ts";
 import { fetchLayers } from "./fetch/fetch-layers.ts";
-import type { Image, ImageId } from "./image.ts";
+import { foundImageId, type Image } from "./image.ts";
 import { keepLayers, releaseLayers } from "./kept-layers.ts";
 import type { AdmittedImage } from "./signatures/admit.ts";
 import { storeSignatures } from "./signatures/stored-signatures.ts";
@@ -89,7 +89,7 @@ function record(
   });
   deps.content.put(found.config);
   return deps.images.put({
-    id: found.configDigest as string as ImageId,
+    id: foundImageId(found),
     repoTags: found.repoTags,
     repoDigests: found.repoDigests,
     manifestDigests: found.manifests.map((bytes) => deps.content.put(bytes)),

@@ -170,7 +170,8 @@ export class Layers implements LayerStore {
 
   async verify(ctx: Context, diffIds: readonly Digest[]): Promise<string | undefined> {
     const chain = chainIdsOf(diffIds);
-    const layer = this.#layers.get(chain.at(-1) as ChainId);
+    const highest = chain.at(-1);
+    const layer = highest && this.#layers.get(highest);
     if (layer === undefined) return "is not there";
     if (layer.tarBytes === undefined) return "was unpacked by a version that kept no recipe of it";
     using _hold = this.hold(chain);

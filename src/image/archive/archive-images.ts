@@ -8,7 +8,7 @@ import { isRunnable, type Platform } from "../../oci/platform.ts";
 import { parseReference, type Reference, repoDigest, repoTag } from "../../oci/reference.ts";
 import { readAttached } from "../../signature/attached.ts";
 import { compressionOf } from "../../snapshot/layer/decompress.ts";
-import type { ImageId } from "../image.ts";
+import { foundImageId } from "../image.ts";
 import { checkChain, originalsIn } from "../portable-manifest.ts";
 import { isAttachment } from "../signatures/archive-signatures.ts";
 import type { FoundImage } from "../store-image.ts";
@@ -173,16 +173,10 @@ async function withOriginals(
       return await readBlob(archive, { digest, sizeBytes }, maxManifestBytes);
     }),
   );
-  checkChain(manifests, idOf(image));
+  checkChain(manifests, foundImageId(image));
   const reference = nameIn(annotations);
   const repoDigests = reference === undefined ? [] : [repoDigest(reference, outermost)];
   return { ...image, manifests, repoDigests };
-}
-
-function idOf({ artifact, manifests, configDigest }: ArchivedImage): ImageId {
-  const own = manifests.at(-1);
-  const id: string = artifact === undefined || own === undefined ? configDigest : digestOf(own);
-  return id as ImageId;
 }
 
 /** What containerd and nerdctl write; else the specification's annotation, which is often a mere tag and then no name. */

@@ -154,7 +154,7 @@ async function makeLayers(
 /** The artifact's files, which are what they were, and so is its manifest. */
 function openArtifact(ctx: Context, deps: ExportDeps, record: ImageRecord): PlainImage {
   const layers = openFiles(ctx, deps, record);
-  const bytes = deps.content.get(record.id as string as Digest);
+  const bytes = deps.content.get(record.id);
   return { layers, manifest: { bytes }, entry: describeOriginal([bytes], record, undefined) };
 }
 

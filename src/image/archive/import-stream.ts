@@ -65,7 +65,8 @@ async function commitLayers(
   const chain = chainIdsOf(diffIds);
   for (const [height, chainId] of chain.entries()) {
     if (deps.layers.find(chainId) !== undefined) continue;
-    const file = image.fileOf.get(image.layers[height]?.digest ?? ("" as Digest));
+    const layer = image.layers[height];
+    const file = layer && image.fileOf.get(layer.digest);
     const unpacked = file === undefined ? undefined : archive.findLayer(file);
     if (unpacked === undefined) throw missing(image);
     await using again = unpacked.isTaken()

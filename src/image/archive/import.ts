@@ -2,6 +2,7 @@ import { createReadStream, statSync } from "node:fs";
 import { open } from "node:fs/promises";
 import type { Context } from "../../lib/context.ts";
 import { invalidArgument } from "../../lib/errors.ts";
+import type { Descriptor } from "../../oci/descriptor.ts";
 import { compressionOf } from "../../snapshot/layer/decompress.ts";
 import type { ImageDeps } from "../deps.ts";
 import type { Image } from "../image.ts";
@@ -59,8 +60,8 @@ async function importFrom(
   const images: Image[] = [];
   for (const { fileOf, ...found } of await readArchivedImages(archive, deps.platform)) {
     const source = {
-      readBlob: (_: Context, { digest }: { readonly digest: string }) => {
-        const file = fileOf.get(digest as never);
+      readBlob: (_: Context, { digest }: Descriptor) => {
+        const file = fileOf.get(digest);
         if (file === undefined) throw invalidArgument(`no blob ${digest}`);
         return archive.stream(file);
       },

@@ -47,7 +47,7 @@ interface Part {
 }
 
 function partsOf(deps: Deps, record: ImageRecord): readonly Part[] {
-  const bytes = deps.content.get(record.id as string as Digest);
+  const bytes = deps.content.get(record.id);
   const manifest = parseManifest(bytes, `manifest ${record.id}`);
   if (manifest.kind !== "manifest") return [];
   const chain = chainOf(record);

@@ -12,7 +12,7 @@ import { allOrNone } from "../fetch/all-or-none.ts";
 import { forgetBlobs } from "../fetch/blob-source.ts";
 import { unpackBlob } from "../fetch/fetch-layers.ts";
 import { LayerSlots } from "../fetch/layer-slots.ts";
-import type { Image, ImageId } from "../image.ts";
+import { foundImageId, type Image } from "../image.ts";
 import type { ImageRecord } from "../image-record.ts";
 import { keepLayers, releaseLayers } from "../kept-layers.ts";
 import type { AdmittedImage } from "../signatures/admit.ts";
@@ -31,9 +31,7 @@ export async function storeArtifact(
   found: AdmittedImage,
   artifact: Artifact,
 ): Promise<Image> {
-  const manifest = found.manifests.at(-1);
-  if (manifest === undefined) throw new TypeError("an artifact without a manifest");
-  const id = digestOf(manifest) as string as ImageId;
+  const id = foundImageId(found);
   using kept = new KeptLayers(deps);
   try {
     await fetchFiles(ctx, deps, found, artifact, kept);
@@ -153,8 +151,8 @@ function filesOf(
 ): readonly (readonly [ArtifactFile, Descriptor])[] {
   const own = manifests.at(-1);
   try {
-    const isOwn = own !== undefined && digestOf(own) === (id as string);
-    const bytes = isOwn ? own : deps.content.get(id as string as Digest);
+    const isOwn = own !== undefined && digestOf(own) === id;
+    const bytes = isOwn ? own : deps.content.get(id);
     const parsed = parseManifest(bytes, `manifest ${id}`);
     if (parsed.kind !== "manifest" || parsed.artifact?.files.length !== layers.length) return [];
     return parsed.artifact.files.flatMap((file, i) => {
