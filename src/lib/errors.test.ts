@@ -1,5 +1,5 @@
 import { expect, test } from "bun:test";
-import { AppError, describe, kindOf, notFound, reasonOf } from "./errors.ts";
+import { AppError, describe, kindOf, notFound, parseErrorKind, reasonOf } from "./errors.ts";
 
 test("kindOf() is the nearest kind in the chain, and internal without one", () => {
   expect(kindOf(new Error("a", { cause: new Error("b", { cause: notFound("c") }) }))).toBe(
@@ -15,6 +15,11 @@ test("kindOf() looks at the failure, not at the clean-up that failed after it", 
   const err = new SuppressedError(new Error("clean-up"), notFound("image"));
   expect(kindOf(err)).toBe("not-found");
   expect(kindOf(new Error("step", { cause: err }))).toBe("not-found");
+});
+
+test("parseErrorKind() takes a kind that it does not know for a bug", () => {
+  expect(parseErrorKind("data-loss")).toBe("data-loss");
+  expect(parseErrorKind("of-a-newer-crib")).toBe("internal");
 });
 
 test("reasonOf() finds the prefix that the kubelet looks for", () => {

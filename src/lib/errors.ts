@@ -2,21 +2,28 @@
  * What an expected failure means to a caller. The set is gRPC's; `cri/call/status-code.ts` is the one place that
  * turns a kind into a status. An error without a kind is a bug and becomes `internal`.
  */
-export type ErrorKind =
-  | "cancelled"
-  | "invalid-argument"
-  | "deadline-exceeded"
-  | "not-found"
-  | "already-exists"
-  | "permission-denied"
-  | "unauthenticated"
-  | "resource-exhausted"
-  | "failed-precondition"
-  | "aborted"
-  | "unimplemented"
-  | "unavailable"
-  | "data-loss"
-  | "internal";
+const errorKinds = [
+  "cancelled",
+  "invalid-argument",
+  "deadline-exceeded",
+  "not-found",
+  "already-exists",
+  "permission-denied",
+  "unauthenticated",
+  "resource-exhausted",
+  "failed-precondition",
+  "aborted",
+  "unimplemented",
+  "unavailable",
+  "data-loss",
+  "internal",
+] as const;
+export type ErrorKind = (typeof errorKinds)[number];
+
+/** The kind that another process of ours has written; one that is not known, of another version, is a bug as well. */
+export function parseErrorKind(text: string): ErrorKind {
+  return errorKinds.find((kind) => kind === text) ?? "internal";
+}
 
 /** The four message prefixes that the kubelet looks for (k8s.io/cri-api pkg/errors). */
 export type ErrorReason =
@@ -64,15 +71,24 @@ export function kindOf(err: unknown): ErrorKind {
     if (cause instanceof AppError) return cause.kind;
     if (cause.name === "AbortError") return "cancelled";
     if (cause.name === "TimeoutError") return "deadline-exceeded";
-    if (exhausted.has((cause as NodeJS.ErrnoException).code)) return "resource-exhausted";
+    if ("code" in cause && isExhaustion(cause.code)) return "resource-exhausted";
   }
   return "internal";
 }
 
-/** What `node:fs` and Bun.spawn say when the node has no more of something: no bug, and it may pass. */
-const exhausted: ReadonlySet<string | undefined> = new Set([
-  ...["ENOSPC", "EDQUOT", "EMFILE", "ENFILE", "ENOMEM", "EAGAIN"],
-]);
+const exhaustions: readonly unknown[] = [
+  "ENOSPC",
+  "EDQUOT",
+  "EMFILE",
+  "ENFILE",
+  "ENOMEM",
+  "EAGAIN",
+];
+
+/** Whether an errno of this name says that the node has no more of something: no bug, and it may pass. */
+export function isExhaustion(name: unknown): boolean {
+  return exhaustions.includes(name);
+}
 
 /** The first reason in the cause chain, which the interceptor puts in front of the message. */
 export function reasonOf(err: unknown): ErrorReason | undefined {

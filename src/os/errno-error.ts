@@ -1,5 +1,5 @@
 import { constants } from "node:os";
-import { AppError, type ErrorKind } from "../lib/errors.ts";
+import { AppError, isExhaustion } from "../lib/errors.ts";
 
 /** Linux's numbers by name: `errno.ENOENT`. */
 export const errno = constants.errno;
@@ -11,22 +11,16 @@ const nameOf = new Map(
     .map(([name, code]) => [code as number, name]),
 );
 
-const kinds: Readonly<Partial<Record<number, ErrorKind>>> = {
-  [errno.ENOSPC]: "resource-exhausted",
-  [errno.EDQUOT]: "resource-exhausted",
-  [errno.EMFILE]: "resource-exhausted",
-  [errno.ENFILE]: "resource-exhausted",
-  [errno.ENOMEM]: "resource-exhausted",
-  [errno.EAGAIN]: "resource-exhausted",
-};
-
 /** A system call said no. The message is `call: ENAME`. */
 export class ErrnoError extends AppError {
   override readonly name = "ErrnoError";
   readonly errno: number;
 
   constructor(call: string, code: number) {
-    super(`${call}: ${nameOf.get(code) ?? `errno ${code}`}`, { kind: kinds[code] ?? "internal" });
+    const name = nameOf.get(code) ?? `errno ${code}`;
+    super(`${call}: ${name}`, {
+      kind: isExhaustion(name) ? "resource-exhausted" : "internal",
+    });
     this.errno = code;
   }
 }

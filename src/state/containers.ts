@@ -34,10 +34,7 @@ export function openContainers(database: Database, copies: Copies): ContainerTab
   return new Table(
     "container",
     { put, delete: erase, whenWritten: database.whenWritten },
-    copies.read(database, rows, (row) => decode(row as ContainerRow), {
-      write: (row) => write(row as ContainerRow),
-      erase,
-    }),
+    copies.read(database, rows, decode, { write, erase }),
   );
 
   function put(container: Container): void {
@@ -59,7 +56,10 @@ export function openContainers(database: Database, copies: Copies): ContainerTab
       `INSERT INTO containers (id, config, resources, record) VALUES (?, ?, ?, ?)
        ON CONFLICT (id) DO UPDATE
        SET config = excluded.config, resources = excluded.resources, record = excluded.record`,
-      ...[id, config, resources, record],
+      id,
+      config,
+      resources,
+      record,
     );
   }
 

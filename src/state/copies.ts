@@ -65,11 +65,11 @@ export class Copies {
    * The values of a table's rows. `write` puts a row into the database that was read here, `erase` removes one that
    * nothing can read.
    */
-  read<Value>(
+  read<R extends Row, Value>(
     database: Database,
-    rows: readonly Row[],
-    decode: (row: Row) => Value,
-    repair: { readonly write: (row: Row) => void; readonly erase: (id: string) => void },
+    rows: readonly R[],
+    decode: (row: R) => Value,
+    repair: { readonly write: (row: R) => void; readonly erase: (id: string) => void },
   ): readonly Value[] {
     const values = new Map<string, Value>();
     const unread = new Set<string>();
@@ -87,9 +87,9 @@ export class Copies {
         this.delete(id);
         continue;
       }
-      let row: Row;
+      let row: R;
       try {
-        row = parse(this.#text(id) ?? "");
+        row = parse<R>(this.#text(id) ?? "");
         values.set(id, decode(row));
       } catch (err) {
         this.#log.error("the copy of a record is damaged", { id, err: describe(err) });
@@ -131,7 +131,8 @@ function format(row: Row): string {
   );
 }
 
-function parse(text: string): Row {
+/** What `format` has made of such a row; where it is damaged, decoding it fails. */
+function parse<R extends Row>(text: string): R {
   return JSON.parse(text, (_key, value) =>
     typeof value?.base64 === "string" ? Uint8Array.fromBase64(value.base64) : value,
   );

@@ -13,8 +13,8 @@ export function openImageRecords(database: Database, copies: Copies): ImageRecor
       copies.read(
         database,
         database.all<ImageRow>("SELECT id, record FROM images ORDER BY rowid"),
-        ({ record }) => JSON.parse(record as string) as ImageRecord,
-        { write: (row) => write(row as ImageRow), erase },
+        ({ record }) => JSON.parse(record) as ImageRecord,
+        { write, erase },
       ),
     put: (record) => {
       const row = { id: record.id, record: JSON.stringify(record) };
@@ -32,7 +32,8 @@ export function openImageRecords(database: Database, copies: Copies): ImageRecor
       database.run(
         `INSERT INTO images (id, record) VALUES (?, ?)
          ON CONFLICT (id) DO UPDATE SET record = excluded.record`,
-        ...[id, record],
+        id,
+        record,
       ),
     );
   }

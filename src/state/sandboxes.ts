@@ -29,10 +29,7 @@ export function openSandboxes(database: Database, copies: Copies): SandboxTable 
   return new Table(
     "sandbox",
     { put, delete: erase, whenWritten: database.whenWritten },
-    copies.read(database, rows, (row) => decode(row as SandboxRow), {
-      write: (row) => write(row as SandboxRow),
-      erase,
-    }),
+    copies.read(database, rows, decode, { write, erase }),
   );
 
   function put(sandbox: Sandbox): void {
@@ -49,7 +46,9 @@ export function openSandboxes(database: Database, copies: Copies): SandboxTable 
     database.run(
       `INSERT INTO sandboxes (id, config, record) VALUES (?, ?, ?)
        ON CONFLICT (id) DO UPDATE SET config = excluded.config, record = excluded.record`,
-      ...[id, config, record],
+      id,
+      config,
+      record,
     );
   }
 

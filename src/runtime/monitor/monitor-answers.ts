@@ -1,4 +1,4 @@
-import { type ErrorKind, invalidArgument } from "../../lib/errors.ts";
+import { type ErrorKind, invalidArgument, parseErrorKind } from "../../lib/errors.ts";
 import {
   asArray,
   asBoolean,
@@ -58,7 +58,7 @@ export function parseMessage(line: Uint8Array): MonitorMessage {
   return {
     id,
     error: {
-      kind: asString(error["kind"], "error.kind") as ErrorKind,
+      kind: parseErrorKind(asString(error["kind"], "error.kind")),
       message: asString(error["message"], "error.message"),
     },
   };

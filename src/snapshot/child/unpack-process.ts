@@ -1,6 +1,6 @@
 import type { Subprocess } from "bun";
 import type { Context } from "../../lib/context.ts";
-import { AppError, type ErrorKind } from "../../lib/errors.ts";
+import { AppError, parseErrorKind } from "../../lib/errors.ts";
 import { asObject, asString, parseJson } from "../../lib/json.ts";
 import { isErrno } from "../../os/errno-error.ts";
 import { ownChild } from "../../os/process/own-child.ts";
@@ -97,7 +97,7 @@ export class UnpackProcess implements AsyncDisposable {
 export function readFailure(output: Buffer): AppError | undefined {
   try {
     const failure = asObject(parseJson(output, "", { maxBytes: maxReportBytes }), "");
-    const kind = asString(failure["kind"], "") as ErrorKind;
+    const kind = parseErrorKind(asString(failure["kind"], ""));
     return new AppError(`unpack: ${asString(failure["error"], "")}`, { kind });
   } catch {
     return undefined;
