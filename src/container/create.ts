@@ -37,7 +37,7 @@ export function createContainer(
   const { name = "", attempt = 0 } = config.metadata ?? {};
   const { sandboxId } = environment;
   const key = JSON.stringify([sandboxId, name, attempt]);
-  return deps.creations.run(key, ctx.signal, async (unheard) => {
+  return deps.creations.run(key, ctx, async (unheard) => {
     const taken = deps.containers
       .list()
       .find(

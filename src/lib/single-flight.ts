@@ -1,3 +1,5 @@
+import type { Context } from "./context.ts";
+import { describe } from "./errors.ts";
 import { abortable } from "./keyed-mutex.ts";
 
 interface Attempt<Value> {
@@ -20,27 +22,38 @@ export class SingleFlight<Value> {
 
   /**
    * An aborted caller leaves at once, the attempt goes on. `start` is told what the last attempt came to, if nobody
-   * was left to hear of it.
+   * was left to hear of it; a failure that nobody is left to hear of is in the log of the call that began it.
    */
   run(
     key: string,
-    signal: AbortSignal,
+    ctx: Context,
     start: (unheard: Value | undefined) => Promise<Value>,
   ): Promise<Value> {
-    const attempt = this.#running.get(key) ?? this.#start(key, start);
-    attempt.signals.push(signal);
-    return abortable(attempt.result, signal);
+    const attempt = this.#running.get(key) ?? this.#start(key, ctx, start);
+    attempt.signals.push(ctx.signal);
+    return abortable(attempt.result, ctx.signal);
   }
 
-  #start(key: string, start: (unheard: Value | undefined) => Promise<Value>): Attempt<Value> {
+  #start(
+    key: string,
+    { log }: Context,
+    start: (unheard: Value | undefined) => Promise<Value>,
+  ): Attempt<Value> {
     const unheard = this.#unheard.get(key);
     this.#unheard.delete(key);
     const signals: AbortSignal[] = [];
+    const isUnheard = () => signals.every(({ aborted }) => aborted);
     const result = start(unheard)
-      .then((value) => {
-        if (signals.every(({ aborted }) => aborted)) this.#keep(key, value);
-        return value;
-      })
+      .then(
+        (value) => {
+          if (isUnheard()) this.#keep(key, value);
+          return value;
+        },
+        (err: unknown) => {
+          if (isUnheard()) log.warn("failed after its callers had left", { err: describe(err) });
+          throw err;
+        },
+      )
       .finally(() => this.#running.delete(key));
     const attempt = { result, signals };
     this.#running.set(key, attempt);

@@ -26,7 +26,7 @@ export function runSandbox(
 ): Promise<SandboxId> {
   const { name = "", namespace = "", uid = "", attempt = 0 } = config.metadata ?? {};
   const key = JSON.stringify([namespace, name, uid, attempt]);
-  return deps.runs.run(key, ctx.signal, async (unheard) => {
+  return deps.runs.run(key, ctx, async (unheard) => {
     const taken = deps.sandboxes
       .list()
       .find((other) => isSame(other.config.metadata, config.metadata));

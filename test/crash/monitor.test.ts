@@ -95,16 +95,17 @@ test("a caller that comes again for a container that took too long is answered w
   const { runtime } = daemon.cri;
   const pod = await runPod(daemon.cri, dir.path);
   await createScript(daemon.cri, pod, "exit 0");
-  const request = {
+  const requestOf = (name: string, program: string) => ({
     podSandboxId: pod.id,
     config: create(ContainerConfigSchema, {
-      metadata: { name: "late", attempt: 0 },
+      metadata: { name, attempt: 0 },
       image: { image: demoImage },
-      command: ["true"],
+      command: [program],
       linux: { securityContext: { namespaceOptions: { pid: NamespaceMode.CONTAINER } } },
     }),
     sandboxConfig: pod.config,
-  };
+  });
+  const request = requestOf("late", "true");
   const listed = async () => {
     const { containers } = await runtime.listContainers({});
     return containers.filter(({ metadata }) => metadata?.name === "late").map(({ id }) => id);
@@ -118,4 +119,17 @@ test("a caller that comes again for a container that took too long is answered w
   expect(await listed()).toEqual([containerId]);
   // It has been told: whoever comes now means another one.
   expect((await failure(runtime.createContainer(request))).code).toBe(Code.AlreadyExists);
+
+  // A failure that is nobody's any more is told by the log.
+  signalMonitors(daemon, "SIGSTOP");
+  const wrong = requestOf("wrong", "/no/such/program");
+  await failure(runtime.createContainer(wrong, { timeoutMs: 1000 }));
+  signalMonitors(daemon, "SIGCONT");
+  const line = await eventually(() => {
+    const found = daemon.log.split("\n").find((one) => one.includes("after its callers had left"));
+    if (found === undefined) throw new Error(`it is not told:\n${daemon.log}`);
+    return JSON.parse(found);
+  });
+  expect(line).toMatchObject({ level: "warn", rpc: "CreateContainer", sandbox: pod.id });
+  expect(line).toMatchObject({ name: "wrong", err: expect.stringContaining("/no/such/program") });
 }, 60_000);
