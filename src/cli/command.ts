@@ -1,4 +1,3 @@
-import type { PodSandboxMetadata } from "../gen/runtime/v1/api_pb.ts";
 import type { Context } from "../lib/context.ts";
 import { type OptionSpecs, type OptionValues, type PositionalSpec, parseArgs } from "./args.ts";
 import type { CriClient } from "./client.ts";
@@ -43,7 +42,6 @@ export interface NodeTools {
 export interface NodeReset {
   /** Those that are gone. */
   readonly pods: readonly {
-    readonly metadata?: PodSandboxMetadata | undefined;
     readonly labels: Readonly<Record<string, string>>;
   }[];
   readonly containers: number;

@@ -28,6 +28,7 @@ export class UsageError extends AppError {
 const kindOfCode: Readonly<Partial<Record<Code, ErrorKind>>> = {
   [Code.Canceled]: "cancelled",
   [Code.NotFound]: "not-found",
+  [Code.AlreadyExists]: "already-exists",
   [Code.Unavailable]: "unavailable",
   [Code.DeadlineExceeded]: "deadline-exceeded",
 };

@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from "node:util";
 import { createdAfter } from "../container/created-at.ts";
 import { getHandler } from "../container/handlers.ts";
 import type * as pb from "../gen/runtime/v1/api_pb.ts";
@@ -15,8 +16,9 @@ import { undoMs, undoSetUp } from "./undo.ts";
 
 /**
  * Makes the environment of a pod and answers when it is ready: files, pinned namespaces, network. No process runs
- * for it. A repeated call for the same pod and attempt joins the one that is running, and is answered like it once more
- * if all its callers had given up: a kubelet would find the pod in the list, but only after an error and its back-off.
+ * for it. A repeated call, which asks for the same in every detail, joins the one that is running, and is answered like
+ * it once more if all its callers had given up: a kubelet would find the pod in the list, but only after an error and
+ * its back-off. Any other call for the same pod and attempt is refused.
  */
 export function runSandbox(
   ctx: Context,
@@ -26,18 +28,18 @@ export function runSandbox(
 ): Promise<SandboxId> {
   const { name = "", namespace = "", uid = "", attempt = 0 } = config.metadata ?? {};
   const key = JSON.stringify([namespace, name, uid, attempt]);
+  const taken = deps.sandboxes
+    .list()
+    .find((other) => isSame(other.config.metadata, config.metadata));
+  const isRepeated = taken?.handler === handler && isDeepStrictEqual(taken.config, config);
+  const refuse = (id: SandboxId) => {
+    const message = `run sandbox ${namespace}/${name}: attempt ${attempt} is sandbox ${id}`;
+    return Promise.reject(new AppError(message, { kind: "already-exists" }));
+  };
+  if (taken !== undefined && !isRepeated) return refuse(taken.id);
   return deps.runs.run(key, ctx, async (unheard) => {
-    const taken = deps.sandboxes
-      .list()
-      .find((other) => isSame(other.config.metadata, config.metadata));
-    if (taken?.id === unheard && taken?.state === "ready") return taken.id;
     if (taken !== undefined) {
-      throw new AppError(
-        `run sandbox ${namespace}/${name}: attempt ${attempt} is sandbox ${taken.id}`,
-        {
-          kind: "already-exists",
-        },
-      );
+      return taken.id === unheard && taken.state === "ready" ? taken.id : await refuse(taken.id);
     }
     getHandler(deps.handlers, handler);
     const sandbox: Sandbox = {

@@ -2,6 +2,7 @@ import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { CribCommand } from "../harness/crib-command.ts";
 import { Daemon } from "../harness/daemon.ts";
+import { eventually } from "../harness/eventually.ts";
 import { demoImage as image } from "../harness/pod.ts";
 
 let daemon: Daemon;
@@ -59,6 +60,22 @@ describe("crib run", () => {
     } finally {
       rmSync(dir, { recursive: true });
     }
+  });
+
+  test("gives a name to one of those who want it at the same instant", async () => {
+    const script = "echo mine; sleep 1000";
+    const argv = ["run", "-d", "--name", "wanted", image, "sh", "-c", script];
+    const runs = await Promise.all(Array.from({ length: 4 }, () => crib(...argv)));
+    const [winner, ...others] = runs.toSorted((a, b) => a.code - b.code);
+    expect(winner).toMatchObject({ code: 0, stderr: "" });
+    for (const { code, stderr } of others) {
+      expect(code).toBe(125);
+      expect(stderr).toMatch(/^crib: the name "wanted" is taken by .*--name another\n$/);
+    }
+    expect(await cribOk("ps", "-q")).toBe(winner?.stdout ?? "");
+    await eventually(async () => expect(await cribOk("logs", "wanted")).toBe("mine\n"));
+    await cribOk("rm", "-f", "wanted");
+    expect(await cribOk("pods", "-q")).toBe("");
   });
 
   test("answers 125 and removes the pod where the program is not there", async () => {

@@ -1,6 +1,5 @@
 import { rm, rmdir } from "node:fs/promises";
 import { dirname } from "node:path";
-import type * as pb from "../../gen/runtime/v1/api_pb.ts";
 import type { CriClient } from "../client.ts";
 import { runLabel, runLogDirectory } from "./run-config.ts";
 
@@ -9,7 +8,6 @@ export async function removePod(
   cri: CriClient,
   pod: {
     readonly id: string;
-    readonly metadata?: pb.PodSandboxMetadata | undefined;
     readonly labels: Readonly<Record<string, string>>;
   },
   signal: AbortSignal,
@@ -21,11 +19,9 @@ export async function removePod(
 
 /** Of a pod of `crib run`; the logs of others are a kubelet's. */
 export async function removeRunLogs(pod: {
-  readonly metadata?: pb.PodSandboxMetadata | undefined;
   readonly labels: Readonly<Record<string, string>>;
 }): Promise<void> {
-  // Computed from the uid, never taken from an annotation: a pod cannot name a directory for us to delete.
-  const logs = pod.labels[runLabel] === undefined ? undefined : runLogDirectory(pod.metadata?.uid);
+  const logs = runLogDirectory(pod.labels[runLabel]);
   if (logs === undefined) return;
   await rm(logs, { recursive: true, force: true });
   // The last one takes the directory of all of them along.

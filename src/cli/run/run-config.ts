@@ -1,18 +1,18 @@
-import { randomUUID } from "node:crypto";
+import { createHash, randomUUID } from "node:crypto";
 import { create, type MessageInitShape } from "@bufbuild/protobuf";
 import * as pb from "../../gen/runtime/v1/api_pb.ts";
 import { UsageError } from "../failure.ts";
 import type { RunUser } from "./run-options.ts";
 
-/** On the pods and containers that `crib run` makes. */
+/** On the pods and containers that `crib run` makes: names this run, and the directory of its logs. */
 export const runLabel = "crib.local/run";
 
 const logRoot = "/var/log/crib";
 
-/** Where the logs of a pod of `crib run` are; `undefined` for a uid that `crib run` cannot have made. */
-export function runLogDirectory(uid: string | undefined): string | undefined {
-  return uid !== undefined && /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/.test(uid)
-    ? `${logRoot}/${uid}`
+/** Where the logs of a run are; `undefined` for a label that `crib run` cannot have made. */
+export function runLogDirectory(run: string | undefined): string | undefined {
+  return run !== undefined && /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/.test(run)
+    ? `${logRoot}/${run}`
     : undefined;
 }
 
@@ -53,8 +53,8 @@ export function makeRunConfigs(request: RunRequest): RunConfigs {
   if (!/^[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?$/.test(name)) {
     throw new UsageError(`--name ${name}: not lower-case letters, digits, "-" and "."`);
   }
-  const uid = randomUUID();
-  const labels = { ...request.labels, [runLabel]: name };
+  const run = randomUUID();
+  const labels = { ...request.labels, [runLabel]: run };
   const { NODE, POD, CONTAINER } = pb.NamespaceMode;
   const namespaceOptions = {
     network: request.hostNetwork ? NODE : POD,
@@ -62,10 +62,15 @@ export function makeRunConfigs(request: RunRequest): RunConfigs {
     ipc: POD,
   };
   const sandbox = create(pb.PodSandboxConfigSchema, {
-    metadata: { name, uid, namespace: request.namespace, attempt: 0 },
+    metadata: {
+      name,
+      uid: uidOf(request.namespace, name),
+      namespace: request.namespace,
+      attempt: 0,
+    },
     // The node's name stays in the node's network: sharing it, the pod may not change it.
     hostname: request.hostNetwork ? "" : (request.hostname ?? name),
-    logDirectory: `${logRoot}/${uid}`,
+    logDirectory: `${logRoot}/${run}`,
     portMappings: [...request.ports],
     labels,
     linux: { securityContext: { namespaceOptions, privileged: request.privileged } },
@@ -123,6 +128,15 @@ const confined = {
   ],
   readonlyPaths: ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"],
 };
+
+/**
+ * The same for the same name: of two runs that take it at the same instant the daemon refuses one, because they are the
+ * same attempt of the same pod, with different logs.
+ */
+function uidOf(namespace: string, name: string): string {
+  const hex = createHash("sha256").update(`${namespace}/${name}`).digest("hex");
+  return hex.replace(/^(.{8})(.{4})(.{4})(.{4})(.{12}).*$/, "$1-$2-$3-$4-$5");
+}
 
 /** `docker.io/library/alpine:3` becomes `alpine-1f2e3d`. */
 function inventName(image: string): string {

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import * as pb from "../../gen/runtime/v1/api_pb.ts";
-import { makeRunConfigs, type RunRequest, runLogDirectory } from "./run-config.ts";
+import { makeRunConfigs, type RunRequest, runLabel, runLogDirectory } from "./run-config.ts";
 import {
   parseCpus,
   parseEnv,
@@ -87,10 +87,18 @@ describe("makeRunConfigs()", () => {
   test("invents a valid name, and confines what is not privileged", () => {
     const { sandbox, container } = makeRunConfigs(request);
     expect(sandbox.metadata?.name).toMatch(/^alpine-linux-[0-9a-f]{6}$/);
-    expect(sandbox.logDirectory).toBe(runLogDirectory(sandbox.metadata?.uid) ?? "");
+    expect(sandbox.logDirectory).toBe(runLogDirectory(sandbox.labels[runLabel]) ?? "");
     expect(container.linux?.securityContext?.readonlyPaths).toContain("/proc/sys");
     const { container: free } = makeRunConfigs({ ...request, privileged: true });
     expect(free.linux?.securityContext?.maskedPaths).toEqual([]);
+  });
+
+  test("makes the same attempt of the same pod of a name, and logs of its own", () => {
+    const [one, two] = [1, 2].map(() => makeRunConfigs({ ...request, name: "web" }).sandbox);
+    expect(one?.metadata).toEqual(two?.metadata);
+    expect(one?.logDirectory).not.toBe(two?.logDirectory);
+    const other = makeRunConfigs({ ...request, name: "web", namespace: "other" }).sandbox;
+    expect(other.metadata?.uid).not.toBe(one?.metadata?.uid);
   });
 
   test("refuses a name that is none", () => {
@@ -100,8 +108,8 @@ describe("makeRunConfigs()", () => {
   });
 });
 
-test("runLogDirectory() names no other directory, whatever the uid", () => {
-  for (const uid of [undefined, "", "..", "../../etc", "demo"]) {
-    expect(runLogDirectory(uid)).toBeUndefined();
+test("runLogDirectory() names no other directory, whatever the label", () => {
+  for (const run of [undefined, "", "..", "../../etc", "demo"]) {
+    expect(runLogDirectory(run)).toBeUndefined();
   }
 });

@@ -4,7 +4,7 @@ import { detached } from "../../lib/context.ts";
 import { AppError, notFound } from "../../lib/errors.ts";
 import type { CriClient } from "../client.ts";
 import type { CommandEnv } from "../command.ts";
-import { exitCodes } from "../failure.ts";
+import { exitCodes, failureKind } from "../failure.ts";
 import type { Credentials } from "../image/credentials.ts";
 import { pullImage } from "../image/pull-image.ts";
 import { printLog } from "../log/print-log.ts";
@@ -48,10 +48,11 @@ export async function startPod(
   undo.defer(() => rm(sandbox.logDirectory, { recursive: true, force: true }));
   // Cut off, these calls might go on and make something that no one removes: only a second interrupt ends them.
   const patiently = { signal: env.hurry };
-  const { podSandboxId } = await cri.runtime.runPodSandbox(
-    { config: sandbox, runtimeHandler: request.runtimeHandler },
-    patiently,
-  );
+  const { podSandboxId } = await cri.runtime
+    .runPodSandbox({ config: sandbox, runtimeHandler: request.runtimeHandler }, patiently)
+    .catch((err: unknown) => {
+      throw failureKind(err) === "already-exists" ? nameTaken(sandbox, "another run") : err;
+    });
   const pod = podOf(podSandboxId, sandbox);
   undo.defer(() => removePod(cri, pod, detached(env.ctx).signal));
   signal.throwIfAborted();
@@ -66,20 +67,24 @@ export async function startPod(
   return { sandboxId: podSandboxId, containerId, sandbox };
 }
 
-/** Nothing that is named by it could be told apart. A pod that another command makes at this moment is not seen. */
+/** Nothing that is named by it could be told apart. Of those who make one at this moment the daemon refuses all but one. */
 async function refuseTakenName(
   cri: CriClient,
-  { metadata }: pb.PodSandboxConfig,
+  sandbox: pb.PodSandboxConfig,
   signal: AbortSignal,
 ): Promise<void> {
-  const { name = "", namespace = "" } = metadata ?? {};
+  const { name = "", namespace = "" } = sandbox.metadata ?? {};
   const { items } = await cri.runtime.listPodSandbox({}, { signal });
   const taken = items.find((pod) => {
     return pod.metadata?.name === name && pod.metadata.namespace === namespace;
   });
-  if (taken === undefined) return;
-  throw new AppError(
-    `the name "${name}" is taken by pod ${shortId(taken.id)}: crib rm -f ${name}, or --name another`,
+  if (taken !== undefined) throw nameTaken(sandbox, `pod ${shortId(taken.id)}`);
+}
+
+function nameTaken({ metadata }: pb.PodSandboxConfig, by: string): AppError {
+  const name = metadata?.name ?? "";
+  return new AppError(
+    `the name "${name}" is taken by ${by}: crib rm -f ${name}, or --name another`,
     { kind: "already-exists" },
   );
 }
@@ -124,6 +129,6 @@ export async function followPod(
   return exitCode;
 }
 
-function podOf(id: string, { metadata, labels }: pb.PodSandboxConfig) {
-  return { id, metadata, labels };
+function podOf(id: string, { labels }: pb.PodSandboxConfig) {
+  return { id, labels };
 }
