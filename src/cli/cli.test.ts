@@ -1,5 +1,5 @@
 import { describe, expect, test } from "bun:test";
-import { writeFileSync } from "node:fs";
+import { mkdirSync, symlinkSync, writeFileSync } from "node:fs";
 import { create } from "@bufbuild/protobuf";
 import { Code, ConnectError } from "@connectrpc/connect";
 import { runCrib } from "../../test/harness/command-line.ts";
@@ -157,6 +157,7 @@ describe("logs", () => {
     const cri = await serveFakeCri({
       ...lists,
       containerStatus: () => ({ status: { logPath: `${cri.dir}/0.log` } }),
+      podSandboxStatus: () => ({ info: { info: JSON.stringify({ logDirectory: cri.dir }) } }),
     });
     writeFileSync(`${cri.dir}/0.log`, log);
     return cri;
@@ -188,12 +189,30 @@ describe("logs", () => {
         asked.push(containerId);
         return { status: { logPath: `${cri.dir}/0.log` } };
       },
+      podSandboxStatus: () => ({}),
     });
     writeFileSync(`${cri.dir}/0.log`, log);
     await runCrib(["logs", "--previous", "web", "--socket", cri.endpoint]);
     expect(asked).toEqual([oldId]);
     const none = await runCrib(["logs", "--previous", oldId, "--socket", cri.endpoint]);
     expect([none.code, none.stderr]).toEqual([3, 'crib: no container before "web"\n']);
+  });
+
+  test("are of no file that a container has made its log lead to", async () => {
+    await using cri = await serveFakeCri({
+      ...lists,
+      containerStatus: () => ({ status: { logPath: `${cri.dir}/pod/web/0.log` } }),
+      podSandboxStatus: () => ({
+        info: { info: JSON.stringify({ logDirectory: `${cri.dir}/pod` }) },
+      }),
+    });
+    mkdirSync(`${cri.dir}/pod`);
+    mkdirSync(`${cri.dir}/other`);
+    symlinkSync("../other", `${cri.dir}/pod/web`);
+    writeFileSync(`${cri.dir}/other/0.log`, log);
+    const answer = await runCrib(["logs", "web", "--socket", cri.endpoint]);
+    const stderr = `crib: no log file ${cri.dir}/pod/web/0.log\n`;
+    expect(answer).toEqual({ code: 3, stdout: "", stderr });
   });
 
   test("--tail counts the container's lines", async () => {

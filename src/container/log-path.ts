@@ -1,8 +1,6 @@
-import { fstatSync } from "node:fs";
 import { invalidArgument } from "../lib/errors.ts";
-import { isErrno } from "../os/errno-error.ts";
-import { openPathInRoot } from "../os/file/open-in-root.ts";
-import { OwnedFd } from "../os/file/owned-fd.ts";
+import { openFileInRoot } from "../os/file/open-in-root.ts";
+import type { OwnedFd } from "../os/file/owned-fd.ts";
 
 const maxPath = 4095;
 
@@ -36,13 +34,5 @@ export function podLogDirectoryOf(path: string, logPath: string): string | undef
  */
 export function findLog(path: string, logPath: string): OwnedFd | undefined {
   const podDirectory = podLogDirectoryOf(path, logPath);
-  if (podDirectory === undefined) return undefined;
-  try {
-    using found = openPathInRoot(podDirectory, logPath);
-    return fstatSync(found.fd).isFile() ? new OwnedFd(found.release()) : undefined;
-  } catch (err) {
-    if (isErrno(err, "ENOENT") || isErrno(err, "ENOTDIR") || isErrno(err, "ELOOP"))
-      return undefined;
-    throw err;
-  }
+  return podDirectory === undefined ? undefined : openFileInRoot(podDirectory, logPath);
 }

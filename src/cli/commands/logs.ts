@@ -4,6 +4,7 @@ import type { CriClient } from "../client.ts";
 import { defineCommand } from "../command.ts";
 import { exitCodes, UsageError } from "../failure.ts";
 import { getContainer } from "../find.ts";
+import { findLogDirectory, logPlaceOf } from "../log/log-place.ts";
 import { parseSince } from "../log/log-since.ts";
 import { printLog } from "../log/print-log.ts";
 import { plain } from "../output/output.ts";
@@ -36,13 +37,14 @@ export const logs = defineCommand({
     using cri = env.connect();
     const { signal } = env.ctx;
     const newest = await getContainer(cri, key, signal);
-    const { id } = options.previous ? await getPrevious(cri, newest, signal) : newest;
+    const { id, podSandboxId } = options.previous ? await getPrevious(cri, newest, signal) : newest;
     const { status } = await cri.runtime.containerStatus({ containerId: id }, { signal });
     const path = status?.logPath ?? "";
     if (path === "") throw failedPrecondition(`container ${key} has no log file`);
     const until = options.follow ? { until: hasEnded(cri, id, signal) } : {};
     const { timestamps } = options;
-    await printLog(env, path, { tail, since, timestamps, signal, ...until });
+    const place = logPlaceOf(path, await findLogDirectory(cri, podSandboxId, signal));
+    await printLog(env, place, { tail, since, timestamps, signal, ...until });
     return signal.aborted ? exitCodes.interrupted : exitCodes.ok;
   },
 });

@@ -3,7 +3,7 @@ import { detached } from "../../lib/context.ts";
 import { AppError } from "../../lib/errors.ts";
 import type { CriClient } from "../client.ts";
 import type { CommandEnv } from "../command.ts";
-import { readLog } from "../log/log-file.ts";
+import { type LogPlace, readLog } from "../log/log-file.ts";
 import { shortId } from "../output/format.ts";
 import type { RunConfigs } from "../run/run-config.ts";
 import { eventually } from "./daemon-process.ts";
@@ -49,7 +49,10 @@ export async function showPod(
     await cri.runtime.startContainer({ containerId }, { signal });
     return { detail: "running" };
   });
-  await showLog(env, narrator, `${sandbox.logDirectory}/${container.logPath}`);
+  await showLog(env, narrator, {
+    podDirectory: sandbox.logDirectory,
+    name: container.logPath,
+  });
   await showExec(env, narrator, cri, containerId);
   await showNetwork(env, narrator, cri, podSandboxId);
   await narrator.step("count what it takes", async () => {
@@ -79,22 +82,22 @@ async function removePod(cri: CriClient, podSandboxId: string, signal: AbortSign
   await cri.runtime.removePodSandbox({ podSandboxId }, { signal });
 }
 
-async function showLog(env: CommandEnv, narrator: Narrator, path: string): Promise<void> {
+async function showLog(env: CommandEnv, narrator: Narrator, place: LogPlace): Promise<void> {
   const { lines } = await narrator.step("read its log", async () => {
-    const read = await eventually(() => readLines(path, env.ctx.signal), {
+    const read = await eventually(() => readLines(place, env.ctx.signal), {
       what: "the container's log",
       timeoutMs: stepMs,
       signal: env.ctx.signal,
     });
-    return { lines: read, detail: path };
+    return { lines: read, detail: `${place.podDirectory}/${place.name}` };
   });
   narrator.quote(lines.join("\n"));
 }
 
 /** What has been written, once the container has said that it is ready. */
-async function readLines(path: string, signal: AbortSignal): Promise<string[] | undefined> {
+async function readLines(place: LogPlace, signal: AbortSignal): Promise<string[] | undefined> {
   const lines: string[] = [];
-  for await (const { stream, content } of readLog(path, { signal })) {
+  for await (const { stream, content } of readLog(place, { signal })) {
     lines.push(`${stream}: ${Buffer.from(content).toString()}`);
   }
   return lines.includes("stdout: ready") ? lines : undefined;

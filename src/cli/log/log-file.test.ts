@@ -1,9 +1,18 @@
 import { describe, expect, test } from "bun:test";
-import { appendFileSync, mkdtempSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import {
+  appendFileSync,
+  mkdtempSync,
+  renameSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
+import { relative } from "node:path";
 import fc from "fast-check";
 import { type ReadLogOptions, readLog } from "./log-file.ts";
 import { parseLogLine } from "./log-line.ts";
+import { logPlaceOf } from "./log-place.ts";
 
 const time = "2026-01-01T00:00:00.000000001Z";
 const never = new AbortController().signal;
@@ -12,12 +21,15 @@ function tempLog(content: string) {
   const dir = mkdtempSync(`${tmpdir()}/crib-log-`);
   const path = `${dir}/0.log`;
   writeFileSync(path, content);
-  return { path, [Symbol.dispose]: () => rmSync(dir, { recursive: true }) };
+  return { dir, path, [Symbol.dispose]: () => rmSync(dir, { recursive: true }) };
 }
 
 async function readAll(path: string, options: Partial<ReadLogOptions> = {}): Promise<string> {
   let text = "";
-  for await (const { content, isPartial } of readLog(path, { signal: never, ...options })) {
+  for await (const { content, isPartial } of readLog(logPlaceOf(path, ""), {
+    signal: never,
+    ...options,
+  })) {
     text += Buffer.from(content).toString() + (isPartial ? "" : "\n");
   }
   return text;
@@ -67,7 +79,39 @@ describe("readLog()", () => {
   test("refuses an endless line and a missing file", async () => {
     using log = tempLog("x".repeat(3 << 20));
     await expect(readAll(log.path)).rejects.toThrow("log line over");
-    await expect(readAll(`${log.path}.none`)).rejects.toThrow("open log file");
+    await expect(readAll(`${log.path}.none`)).rejects.toThrow("no log file");
+  });
+
+  test("follows no link out of the pod's log directory, neither at first nor after a rotation", async () => {
+    using pod = tempLog(`${time} stdout F mine\n`);
+    using other = tempLog(`${time} stdout F secret\n`);
+    const links = [
+      () => symlinkSync(other.path, pod.path),
+      () => symlinkSync(relative(pod.dir, other.path), pod.path),
+      () => Bun.spawnSync(["mkfifo", pod.path]),
+    ];
+    for (const link of links) {
+      const steps = [
+        () => {
+          rmSync(pod.path);
+          link();
+        },
+        () => {},
+      ];
+      const until = async () => {
+        steps.shift()?.();
+        return steps.length === 0;
+      };
+      expect(await readAll(pod.path, { until })).toBe("mine\n");
+      await expect(readAll(pod.path)).rejects.toThrow("no log file");
+      rmSync(pod.path);
+      writeFileSync(pod.path, `${time} stdout F mine\n`);
+    }
+    symlinkSync(other.dir, `${pod.dir}/container`);
+    const path = `${pod.dir}/container/0.log`;
+    const inPod = readLog(logPlaceOf(path, `${pod.dir}/`), { signal: never });
+    await expect(inPod.next()).rejects.toThrow("no log file");
+    expect(await readAll(path)).toBe("secret\n");
   });
 
   test.each([

@@ -1,8 +1,18 @@
-import { type FileHandle, open, stat } from "node:fs/promises";
+import { type FileHandle, open } from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
-import { AppError } from "../../lib/errors.ts";
-import { isErrno } from "../../os/errno-error.ts";
+import { AppError, notFound } from "../../lib/errors.ts";
+import { openFileInRoot } from "../../os/file/open-in-root.ts";
 import { type LogLine, parseLogLine } from "./log-line.ts";
+
+/**
+ * Where a container's log is: inside of its pod's log directory no link leads out of it. A container that has that
+ * mounted could make one to any file of the node.
+ */
+export interface LogPlace {
+  readonly podDirectory: string;
+  /** Below it. */
+  readonly name: string;
+}
 
 export interface ReadLogOptions {
   /** Only the last so many lines of the container, which may be more lines of the file. */
@@ -18,15 +28,15 @@ const maxLineBytes = 1024 * 1024;
 const [firstPauseMs, longestPauseMs] = [20, 500];
 
 /** The lines of a container's log file in order. An aborted signal just ends it. */
-export async function* readLog(path: string, options: ReadLogOptions): AsyncGenerator<LogLine> {
-  let file = await openLogFile(path);
+export async function* readLog(place: LogPlace, options: ReadLogOptions): AsyncGenerator<LogLine> {
+  let file = await openLogFile(place);
   try {
     let at = options.tail === undefined ? 0 : await findTail(file, options.tail);
     let pauseMs = firstPauseMs;
     while (!options.signal.aborted) {
       // Asked before reading: what was written before the end is read after it.
       const isLastPass = options.until === undefined || (await options.until());
-      const newer = options.until && (await findRotated(file, path));
+      const newer = options.until && (await findRotated(file, place));
       const before = at;
       for await (const line of readLines(file, at)) {
         at = line.end;
@@ -49,21 +59,25 @@ export async function* readLog(path: string, options: ReadLogOptions): AsyncGene
   }
 }
 
-async function openLogFile(path: string): Promise<FileHandle> {
-  try {
-    return await open(path, "r");
-  } catch (cause) {
-    const kind = isErrno(cause, "ENOENT") ? "not-found" : "internal";
-    throw new AppError(`open log file ${path}`, { kind, cause });
-  }
+async function openLogFile(place: LogPlace): Promise<FileHandle> {
+  const file = await findLogFile(place);
+  if (file === undefined) throw notFound(`no log file ${place.podDirectory}/${place.name}`);
+  return file;
+}
+
+async function findLogFile({ podDirectory, name }: LogPlace): Promise<FileHandle | undefined> {
+  using found = openFileInRoot(podDirectory, name);
+  return found && (await open(`/proc/self/fd/${found.fd}`, "r"));
 }
 
 /** The file that has taken this one's name, once it is there: nobody writes to the old one any more. */
-async function findRotated(file: FileHandle, path: string): Promise<FileHandle | undefined> {
-  const current = await stat(path).catch(() => undefined);
-  return current === undefined || current.ino === (await file.stat()).ino
-    ? undefined
-    : await openLogFile(path);
+async function findRotated(file: FileHandle, place: LogPlace): Promise<FileHandle | undefined> {
+  const current = await findLogFile(place);
+  if (current === undefined || (await current.stat()).ino !== (await file.stat()).ino) {
+    return current;
+  }
+  await current.close();
+  return undefined;
 }
 
 interface FileLine {

@@ -1,10 +1,10 @@
 import type { CommandEnv } from "../command.ts";
-import { type ReadLogOptions, readLog } from "./log-file.ts";
+import { type LogPlace, type ReadLogOptions, readLog } from "./log-file.ts";
 
 /** Writes a container's log as the container wrote it: its stdout to stdout, its stderr to stderr. */
 export async function printLog(
   env: CommandEnv,
-  path: string,
+  place: LogPlace,
   options: ReadLogOptions & {
     readonly timestamps?: boolean;
     /** Nothing before this moment, in milliseconds. */
@@ -13,7 +13,7 @@ export async function printLog(
 ): Promise<void> {
   const isInside = { stdout: false, stderr: false };
   const { since = Number.NEGATIVE_INFINITY } = options;
-  for await (const { stream, isPartial, content, time } of readLog(path, options)) {
+  for await (const { stream, isPartial, content, time } of readLog(place, options)) {
     if (Date.parse(time) < since) continue;
     const stamp = options.timestamps && !isInside[stream] ? `${time} ` : "";
     const bytes = Buffer.concat([Buffer.from(stamp), content, Buffer.from(isPartial ? "" : "\n")]);

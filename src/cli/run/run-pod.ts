@@ -7,6 +7,7 @@ import type { CommandEnv } from "../command.ts";
 import { exitCodes, failureKind } from "../failure.ts";
 import type { Credentials } from "../image/credentials.ts";
 import { pullImage } from "../image/pull-image.ts";
+import { logPlaceOf } from "../log/log-place.ts";
 import { printLog } from "../log/print-log.ts";
 import { shortId } from "../output/format.ts";
 import type { TalkEnd } from "../streams/talk.ts";
@@ -120,7 +121,8 @@ export async function followPod(
   } else {
     const { status } = await cri.runtime.containerStatus({ containerId });
     const until = hasEnded(cri, containerId, never);
-    await printLog(env, status?.logPath ?? "", { signal: never, until });
+    const place = logPlaceOf(status?.logPath ?? "", started.sandbox.logDirectory);
+    await printLog(env, place, { signal: never, until });
   }
   const exitCode = await awaitExitCode(cri, containerId, never);
   if (options.remove) {

@@ -29,6 +29,18 @@ export function openPathInRoot(root: string, path: string): OwnedFd {
   return new OwnedFd(fd);
 }
 
+/** A regular file, to be read through `/proc/self/fd`; `undefined` where `openPathInRoot` finds none. */
+export function openFileInRoot(root: string, path: string): OwnedFd | undefined {
+  try {
+    using found = openPathInRoot(root, path);
+    return fstatSync(found.fd).isFile() ? new OwnedFd(found.release()) : undefined;
+  } catch (err) {
+    const none = ["ENOENT", "ENOTDIR", "ELOOP"] as const;
+    if (none.some((code) => isErrno(err, code))) return undefined;
+    throw err;
+  }
+}
+
 /**
  * The bytes of a regular file inside a directory tree that somebody else filled; undefined if it is not there.
  * Anything but a regular file, and more than `maxBytes`, is refused.
