@@ -6,6 +6,7 @@ import { type CgroupHost, readCgroupHost } from "../../src/cgroup/host.ts";
 import { oomFiles, parseOomKills } from "../../src/cgroup/oom.ts";
 import { killAll, listProcesses } from "../../src/cgroup/processes.ts";
 import { removeCgroup } from "../../src/cgroup/remove.ts";
+import { OpenCgroups } from "../../src/cgroup/stats/open-cgroups.ts";
 import { thaw } from "../../src/cgroup/thaw.ts";
 import type { Context } from "../../src/lib/context.ts";
 import { silentLog } from "../../src/lib/log.ts";
@@ -68,11 +69,23 @@ describe("a cgroup in all hierarchies", () => {
     }
   });
 
+  test("has memory left up to its own limit only", () => {
+    make(pod);
+    if (host.version === 2) {
+      writeFileSync(`${directoryFor(host, "memory", pod)}/cgroup.subtree_control`, "+memory");
+    }
+    make(container);
+    limitMemory(pod, 16 << 20);
+    using cgroups = new OpenCgroups(host);
+    expect(cgroups.read(pod).memory?.availableBytes).toBeGreaterThan(15 << 20);
+    expect(cgroups.read(container).memory).toMatchObject({ availableBytes: undefined });
+    limitMemory(container, 8 << 20);
+    expect(cgroups.read(container).memory?.availableBytes).toBeLessThanOrEqual(8 << 20);
+  });
+
   test("a kill for lack of memory is counted", async () => {
     make(pod);
-    const dir = directoryFor(host, "memory", pod);
-    const limit = host.version === 2 ? "memory.max" : "memory.limit_in_bytes";
-    writeFileSync(`${dir}/${limit}`, "16777216");
+    limitMemory(pod, 16 << 20);
     const [file = ""] = oomFiles(host, pod);
     expect(parseOomKills(readFileSync(file, "utf8"))).toBe(0);
     const eater = start(pod, "sh", "-c", "sleep 0.3; head -c 200M /dev/zero | tail -c 200M");
@@ -90,6 +103,11 @@ function make(relative: string): void {
   for (const name of ["cpuset.cpus", "cpuset.mems"]) {
     writeFileSync(`${cpuset}/${name}`, readFileSync(`${parent}/${name}`));
   }
+}
+
+function limitMemory(relative: string, bytes: number): void {
+  const limit = host.version === 2 ? "memory.max" : "memory.limit_in_bytes";
+  writeFileSync(`${directoryFor(host, "memory", relative)}/${limit}`, String(bytes));
 }
 
 function start(relative: string, ...argv: string[]) {

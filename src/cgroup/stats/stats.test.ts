@@ -52,8 +52,8 @@ const memoryV1 = [
   "total_pgfault 25",
   "total_pgmajfault 2",
   "total_inactive_file 1000",
-  "hierarchical_memory_limit 67108864",
-  "hierarchical_memsw_limit 9223372036854771712",
+  "hierarchical_memory_limit 33554432",
+  "hierarchical_memsw_limit 33554432",
 ].join("\n");
 
 describe("version 1", () => {
@@ -64,6 +64,8 @@ describe("version 1", () => {
       "cpuacct/cpuacct.usage_sys": "3000000000\n",
       "cpu/cpu.stat": "nr_periods 10\nnr_throttled 3\nthrottled_time 2500000000\n",
       "memory/memory.usage_in_bytes": "16384\n",
+      "memory/memory.limit_in_bytes": "67108864\n",
+      "memory/memory.memsw.limit_in_bytes": "9223372036854771712\n",
       "memory/memory.max_usage_in_bytes": "20000\n",
       "memory/memory.failcnt": "7\n",
       "memory/memory.kmem.usage_in_bytes": "300\n",
@@ -95,6 +97,22 @@ describe("version 1", () => {
       swap: { usageBytes: 512, availableBytes: undefined },
       ioPressure: undefined,
     });
+  });
+
+  test("what is left is left of its own limit, not of one above it", () => {
+    const read = (limit: string, together: string) => {
+      write({
+        "memory/memory.limit_in_bytes": limit,
+        "memory/memory.memsw.limit_in_bytes": together,
+      });
+      using cgroups = new OpenCgroups(version1());
+      const { memory, swap } = cgroups.read(cgroup);
+      return [memory?.availableBytes, swap?.availableBytes];
+    };
+    const unlimited = "9223372036854771712\n";
+    expect(read(unlimited, unlimited)).toEqual([undefined, undefined]);
+    expect(read("20000\n", "21000\n")).toEqual([20000 - 15384, 1000 - 512]);
+    expect(read("20000\n", "20000\n")).toEqual([20000 - 15384, 0]);
   });
 
   test("details", () => {

@@ -19,7 +19,7 @@ export interface MemoryUsage {
   readonly usageBytes: number;
   /** Without the file cache that the kernel would drop first: what eviction looks at. */
   readonly workingSetBytes: number;
-  /** Up to the limit; absent without one. */
+  /** Up to the cgroup's own limit; absent without one, also where one above has a limit: a kubelet's pods all have. */
   readonly availableBytes: number | undefined;
   readonly rssBytes: number;
   readonly pageFaults: number;
@@ -66,10 +66,8 @@ function readMemoryV1(files: CgroupFiles): Memory {
   const stat = parseFlat(files.read("memory", "memory.stat"));
   const at = (key: string) => stat.get(key) ?? 0;
   const workingSetBytes = Math.max(0, usageBytes - at("total_inactive_file"));
-  const limit = parseNumber(String(stat.get("hierarchical_memory_limit")));
-  const limitWithSwap = parseNumber(String(stat.get("hierarchical_memsw_limit")));
-  const swapLimit =
-    limit === undefined || limitWithSwap === undefined ? undefined : limitWithSwap - limit;
+  const limit = parseNumber(files.read("memory", "memory.limit_in_bytes"));
+  const swapBytes = stat.get("total_swap");
   return {
     memory: {
       usageBytes,
@@ -82,10 +80,16 @@ function readMemoryV1(files: CgroupFiles): Memory {
     },
     // Without swap accounting the kernel leaves the line out.
     swap:
-      stat.get("total_swap") !== undefined
-        ? { usageBytes: at("total_swap"), availableBytes: left(swapLimit, at("total_swap")) }
-        : undefined,
+      swapBytes === undefined
+        ? undefined
+        : { usageBytes: swapBytes, availableBytes: left(swapLimitV1(files, limit), swapBytes) },
   };
+}
+
+/** Version 1 limits memory and swap together. */
+function swapLimitV1(files: CgroupFiles, limit: number | undefined): number | undefined {
+  const together = parseNumber(files.read("memory", "memory.memsw.limit_in_bytes"));
+  return limit === undefined || together === undefined ? undefined : together - limit;
 }
 
 function readMemoryV2(files: CgroupFiles): Memory {
