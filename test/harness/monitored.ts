@@ -9,6 +9,7 @@ import type { ExitRecord } from "../../src/runtime/monitor/exit-record.ts";
 import { Monitors } from "../../src/runtime/monitor/monitors.ts";
 import { openOciCommand } from "../../src/runtime/oci-command.ts";
 import { Reaper } from "../../src/runtime/reaper.ts";
+import { findBuilt } from "./built.ts";
 import { processes } from "./daemon.ts";
 import {
   makeTestContainer,
@@ -16,7 +17,7 @@ import {
   type TestContainer,
   type TestContainerOptions,
 } from "./oci-bundle.ts";
-import { findBuilt, findRunc, makeRootfs } from "./run-spec.ts";
+import { findRunc, makeRootfs } from "./run-spec.ts";
 import { tempDir } from "./temp-dir.ts";
 
 const main = `${import.meta.dir}/../../src/main.ts`;
@@ -57,7 +58,7 @@ export class MonitoredNode implements AsyncDisposable {
       path: runtimePath,
       root: `${path}/runc`,
       systemdCgroup: false,
-      withoutUnifiedPath: findBuilt("pause-*/without-unified"),
+      withoutUnifiedPath: findBuilt("pause", "without-unified"),
       isOwnRunc: runtimePath === findRunc(),
     });
     const node = new MonitoredNode(path, makeRootfs(path), handler, undo.move());

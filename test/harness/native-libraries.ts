@@ -1,8 +1,14 @@
-import { existsSync, globSync, mkdirSync, rmSync, statSync, symlinkSync } from "node:fs";
-import { basename, join, resolve } from "node:path";
+import { existsSync, mkdirSync, readlinkSync, renameSync, symlinkSync } from "node:fs";
+import { resolve } from "node:path";
+import { findBuiltDirectory } from "./built.ts";
 
-const cache = resolve(import.meta.dir, "../../.cache/embed");
 const directory = resolve(import.meta.dir, "../../node_modules/.cache/native-libraries");
+
+const libraries = [
+  ["isal", "libisal.so.2"],
+  ["crun", "libzstd.so.1"],
+  ["crun", "libseccomp.so.2"],
+] as const;
 
 /**
  * A directory with the libraries that the build embeds, for tests that run from source. It lacks what has never
@@ -10,14 +16,17 @@ const directory = resolve(import.meta.dir, "../../node_modules/.cache/native-lib
  */
 export function nativeLibraries(): string {
   mkdirSync(directory, { recursive: true });
-  for (const pattern of ["isal-*/libisal.so.2", "crun-*/libzstd.so.1", "crun-*/libseccomp.so.2"]) {
-    const newest = globSync(join(cache, pattern))
-      .map((path) => ({ path, mtimeMs: statSync(path).mtimeMs }))
-      .sort((a, b) => b.mtimeMs - a.mtimeMs)[0];
-    const link = join(directory, basename(pattern));
-    if (newest === undefined || existsSync(link)) continue;
-    rmSync(link, { force: true });
-    symlinkSync(newest.path, link);
+  for (const [part, library] of libraries) {
+    const built = findBuiltDirectory(part);
+    if (built !== undefined) link(`${built}/${library}`, `${directory}/${library}`);
   }
   return directory;
+}
+
+/** Other test files run at the same time: the link is never away. */
+function link(target: string, path: string): void {
+  if (existsSync(path) && readlinkSync(path) === target) return;
+  const made = `${path}.${process.pid}`;
+  symlinkSync(target, made);
+  renameSync(made, path);
 }

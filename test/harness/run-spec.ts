@@ -1,5 +1,4 @@
-import { chmodSync, copyFileSync, linkSync, mkdirSync, statSync, writeFileSync } from "node:fs";
-import { resolve } from "node:path";
+import { chmodSync, copyFileSync, linkSync, mkdirSync, writeFileSync } from "node:fs";
 import { create, type MessageInitShape } from "@bufbuild/protobuf";
 import type { SandboxEnvironment } from "../../src/container/environment.ts";
 import { findSource } from "../../src/container/source/source-role.ts";
@@ -18,23 +17,13 @@ import { ContainerConfigSchema, PodSandboxConfigSchema } from "../../src/gen/run
 import { generateSandboxId } from "../../src/lib/id.ts";
 import type { RuntimeSpec } from "../../src/oci/runtime-spec.ts";
 import { parts } from "../parts/paths.ts";
+import { findBuilt } from "./built.ts";
 
 export type ConfigInit = MessageInitShape<typeof ContainerConfigSchema>;
 
 /** What the built executable carries. */
 export function findRunc(): string {
-  return findBuilt("runc-*/runc");
-}
-
-/** A part of the executable as the build has made it. */
-export function findBuilt(pattern: string): string {
-  const cache = resolve(import.meta.dir, "../../.cache/embed");
-  const found = [...new Bun.Glob(pattern).scanSync(cache)]
-    .map((path) => `${cache}/${path}`)
-    .sort((a, b) => statSync(a).mtimeMs - statSync(b).mtimeMs)
-    .at(-1);
-  if (found === undefined) throw new Error(`${pattern} is not built: run \`npm run build\``);
-  return found;
+  return findBuilt("runc", "runc");
 }
 
 const passwd = "root:x:0:0::/root:\nalice:x:1000:1000::/home/alice:\nnobody:x:65534:65534::/:\n";

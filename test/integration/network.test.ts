@@ -11,14 +11,14 @@ import {
   unpinNamespaces,
 } from "../../src/network/namespace/netns.ts";
 import { openCniNetwork } from "../../src/network/network.ts";
+import { findBuilt } from "../harness/built.ts";
 import { linkCniPlugins } from "../harness/cni-plugins.ts";
 import { eventually } from "../harness/eventually.ts";
 import { hasOwnNetwork, inOwnNetwork } from "../harness/own-network.ts";
-import { findBuilt } from "../harness/run-spec.ts";
 import { type TempDir, tempDir } from "../harness/temp-dir.ts";
 
 const ctx: Context = { signal: AbortSignal.timeout(100_000), log: silentLog };
-const maker = findBuilt("pause-*/namespaces");
+const maker = findBuilt("pause", "namespaces");
 
 let temp: TempDir;
 let dir: string;
