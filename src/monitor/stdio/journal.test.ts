@@ -11,7 +11,7 @@ const id = "ab".repeat(32);
 test("Journal.recover() gives nothing after an orderly end", () => {
   const journal = new Journal(`${dir}/idle`);
   expect(journal.recover()).toBeUndefined();
-  journal.begin(id, "stdout", 7);
+  journal.begin(id, "stdout", { inode: 3, size: 7 });
   journal.end();
   expect(new Journal(`${dir}/idle`).recover()).toBeUndefined();
 });
@@ -21,7 +21,7 @@ test("Journal.recover() gives what was read and not yet taken", () => {
   using _r = readEnd;
   using _w = writeEnd;
   const journal = new Journal(`${dir}/busy`);
-  journal.begin(id, "stderr", 1000);
+  journal.begin(id, "stderr", { inode: 3, size: 1000 });
   writeSync(writeEnd.fd, "one\ntw");
   expect(journal.read(readEnd.fd, 6)).toBe(6);
   const successor = () => new Journal(`${dir}/busy`).recover();
@@ -29,11 +29,11 @@ test("Journal.recover() gives what was read and not yet taken", () => {
     container: id,
     stream: "stderr",
     bytes: Buffer.from("one\ntw"),
-    logSize: 1000,
+    position: { inode: 3, size: 1000 },
   });
   journal.advance(4, 1050);
   expect(successor()?.bytes.toString()).toBe("tw");
-  expect(successor()?.logSize).toBe(1050);
+  expect(successor()?.position).toEqual({ inode: 3, size: 1050 });
   writeSync(writeEnd.fd, "o\n");
   journal.read(readEnd.fd, 2);
   expect(successor()?.bytes.toString()).toBe("two\n");

@@ -1,11 +1,13 @@
 import { statSync, writeFileSync } from "node:fs";
 import { readInto } from "../../os/file/io.ts";
 import { type LogStream, maxContentBytes } from "./cri-log.ts";
+import type { LogPosition } from "./log-file.ts";
 
 /*
  * Output on its way from a pipe to a log file, in memory that outlives this process: a file on tmpfs, mapped shared.
  * A monitor that is killed at any instruction has lost nothing: its successor finds the bytes and the size that the
- * log had before them, cuts the log there and writes them again. So each byte is logged exactly once.
+ * log had before them, cuts the log there, by whatever name it goes now, and writes them again. So each byte is logged
+ * exactly once.
  *
  * The one thing a killed process cannot tell is whether the read it was in took place. Therefore the number of bytes
  * is settled first (FIONREAD; nobody else reads, so they stay) and the place they go to is marked with random bytes:
@@ -27,8 +29,8 @@ export interface UnfinishedOutput {
   readonly container: string;
   readonly stream: LogStream;
   readonly bytes: Buffer;
-  /** How long the log was before `bytes`. */
-  readonly logSize: number;
+  /** The end of the log before `bytes`. */
+  readonly position: LogPosition;
 }
 
 export class Journal {
@@ -51,11 +53,11 @@ export class Journal {
     return state === 0 ? undefined : this.#slots[state === 1 ? 0 : 1].recover();
   }
 
-  /** From here until `end`, what is read belongs to this stream, whose log is `logSize` bytes long. */
-  begin(container: string, stream: LogStream, logSize: number): void {
+  /** From here until `end`, what is read belongs to this stream, whose log ends at `position`. */
+  begin(container: string, stream: LogStream, position: LogPosition): void {
     this.#active = 0;
-    for (const slot of this.#slots) slot.setSubject(container, stream);
-    this.#slots[0].set(0, logSize);
+    for (const slot of this.#slots) slot.setSubject(container, stream, position.inode);
+    this.#slots[0].set(0, position.size);
     this.#map[0] = 1;
   }
 
@@ -102,16 +104,18 @@ function allocate(path: string): void {
 /** Two counts in one number, so that one store changes both: bytes that are there, and bytes being read. */
 const pendingUnit = 2 ** 20;
 
-/** Header: the two counts, the log size, stream, id, marks. Then the data. */
+/** Header: the two counts, the log size, stream, id, marks, the log's inode. Then the data. */
 class Slot {
   readonly data: Buffer;
   readonly #header: Buffer;
   readonly #numbers: Float64Array;
+  readonly #inode: Float64Array;
 
   constructor(memory: Uint8Array) {
     const { buffer, byteOffset } = memory;
     this.#header = Buffer.from(buffer, byteOffset, slotHeaderBytes);
     this.#numbers = new Float64Array(buffer, byteOffset, 2);
+    this.#inode = new Float64Array(buffer, byteOffset + 112, 1);
     this.data = Buffer.from(buffer, byteOffset + slotHeaderBytes, dataBytes);
   }
 
@@ -119,7 +123,8 @@ class Slot {
     return (this.#numbers[0] ?? 0) % pendingUnit;
   }
 
-  setSubject(container: string, stream: LogStream): void {
+  setSubject(container: string, stream: LogStream, inode: number): void {
+    this.#inode[0] = inode;
     this.#header[16] = stream === "stdout" ? 1 : 2;
     this.#header.fill(0, 24, 24 + maxIdBytes);
     this.#header.write(container.slice(0, maxIdBytes), 24, "latin1");
@@ -149,7 +154,7 @@ class Slot {
       container: this.#header.toString("latin1", 24, 24 + maxIdBytes).replace(/\0+$/, ""),
       stream: this.#header[16] === 1 ? "stdout" : "stderr",
       bytes: Buffer.from(this.data.subarray(0, size)),
-      logSize,
+      position: { inode: this.#inode[0] ?? 0, size: logSize },
     };
   }
 

@@ -1,7 +1,17 @@
-import { constants, mkdirSync, openSync } from "node:fs";
+import {
+  closeSync,
+  constants,
+  fstatSync,
+  ftruncateSync,
+  lstatSync,
+  mkdirSync,
+  opendirSync,
+  openSync,
+} from "node:fs";
 import { dirname } from "node:path";
 import { isErrno } from "../../os/errno-error.ts";
 import { OwnedFd } from "../../os/file/owned-fd.ts";
+import type { LogPosition } from "./log-file.ts";
 
 const O_PATH = 0x20_0000;
 const flags = O_PATH | constants.O_DIRECTORY | constants.O_NOFOLLOW;
@@ -31,4 +41,31 @@ function openOrMake(path: string): OwnedFd {
   }
   mkdirSync(path, { mode: 0o755 });
   return new OwnedFd(openSync(path, flags));
+}
+
+/** More names than rotation leaves; a container that has the directory mounted can make any number. */
+const maxNames = 10_000;
+
+/** Cuts the log that has this inode, whatever its name. */
+export function cutLog(directory: OwnedFd, { inode, size }: LogPosition): void {
+  using names = opendirSync(`/proc/self/fd/${directory.fd}`);
+  for (let i = 0; i < maxNames; i++) {
+    const name = names.readSync()?.name;
+    if (name === undefined) return;
+    const path = `/proc/self/fd/${directory.fd}/${name}`;
+    if (lstatSync(path, { throwIfNoEntry: false })?.ino === inode) {
+      cut(path, { inode, size });
+      return;
+    }
+  }
+}
+
+function cut(path: string, { inode, size }: LogPosition): void {
+  const fd = openSync(path, constants.O_WRONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
+  try {
+    const stat = fstatSync(fd);
+    if (stat.isFile() && stat.ino === inode && stat.size > size) ftruncateSync(fd, size);
+  } finally {
+    closeSync(fd);
+  }
 }

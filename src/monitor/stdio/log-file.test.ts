@@ -21,7 +21,7 @@ const put = (log: LogFile, text: string) => log.append(Buffer.from(text), text.l
 test("LogFile is there at once, 0640, with its directory", () => {
   using log = new LogFile(`${dir}/a/b/0.log`).open();
   expect(statSync(log.path).mode & 0o777).toBe(0o640);
-  expect(log.size).toBe(0);
+  expect(log.position.size).toBe(0);
 });
 
 test("LogFile.reopen() goes on in a new file after a rename", () => {
@@ -35,13 +35,33 @@ test("LogFile.reopen() goes on in a new file after a rename", () => {
   expect(readFileSync(log.path, "utf8")).toBe("new\n");
 });
 
-test("LogFile.rewind() takes back the end", () => {
+test("LogFile.takeBack() cuts the end off", () => {
   using log = new LogFile(`${dir}/w.log`).open();
   put(log, "one\n");
+  const { position } = log;
   put(log, "two\n");
-  log.rewind(4);
+  log.takeBack(position);
   put(log, "TWO\n");
   expect(readFileSync(log.path, "utf8")).toBe("one\nTWO\n");
+});
+
+test("LogFile.takeBack() of a successor finds a file that was rotated meanwhile", () => {
+  const path = `${dir}/rotated/0.log`;
+  const killed = new LogFile(path).open();
+  put(killed, "one\n");
+  const { position } = killed;
+  put(killed, "half wri");
+  killed[Symbol.dispose]();
+  renameSync(path, `${path}.20260102`);
+  symlinkSync(`${path}.20260102`, `${path}.link`);
+  using log = new LogFile(path).open();
+  log.takeBack(position);
+  put(log, "two\n");
+  expect(readFileSync(`${path}.20260102`, "utf8")).toBe("one\n");
+  expect(readFileSync(path, "utf8")).toBe("two\n");
+  rmSync(`${path}.20260102`);
+  log.takeBack(position);
+  expect(readFileSync(path, "utf8")).toBe("two\n");
 });
 
 test("LogFile refuses a link and a device", () => {

@@ -5,7 +5,7 @@ import { realtimeNs } from "../../os/clock.ts";
 import { writeFrom } from "../../os/file/io.ts";
 import type { ContainerPlan } from "../../runtime/monitor/monitor-protocol.ts";
 import { formatTime, type LogStream } from "./cri-log.ts";
-import { openLogDirectory } from "./log-directory.ts";
+import { cutLog, openLogDirectory } from "./log-directory.ts";
 import { LogGap } from "./log-gap.ts";
 
 const flags =
@@ -14,6 +14,12 @@ const flags =
   constants.O_CREAT |
   constants.O_NOFOLLOW |
   constants.O_NONBLOCK;
+
+/** The end of a log: its file, whose name may change, and how long it is. */
+export interface LogPosition {
+  readonly inode: number;
+  readonly size: number;
+}
 
 /** Not opened yet; `undefined` for a container whose output nobody wants. */
 export function logOf({ logPath, podLogDirectory, dir }: ContainerPlan): LogFile | undefined {
@@ -29,6 +35,7 @@ export class LogFile implements Disposable {
   readonly #podDirectory: string | undefined;
   /** `undefined` while the file of a running container cannot be opened: a full or read-only disk. */
   #fd: number | undefined;
+  #inode = 0;
   /** How long the file is; nobody else appends to it. */
   #size = 0;
   readonly #gap: LogGap;
@@ -59,20 +66,37 @@ export class LogFile implements Disposable {
     return this;
   }
 
-  get size(): number {
-    return this.#size;
+  get position(): LogPosition {
+    return { inode: this.#inode, size: this.#size };
   }
 
   /** The kubelet has renamed the file: from now on a new one at the same path. The old one stays when that fails. */
   reopen(): void {
-    const [fd, size] = open(this.path, this.#podDirectory);
+    const { fd, inode, size } = open(this.path, this.#podDirectory);
     if (this.#fd !== undefined) closeSync(this.#fd);
     this.#fd = fd;
+    this.#inode = inode;
     this.#size = size;
   }
 
-  /** Takes back what was written after `size`. */
-  rewind(size: number): void {
+  /**
+   * Takes back what a killed monitor wrote after `position`. While nobody had the file open it may have been rotated:
+   * then it is cut under its new name.
+   */
+  takeBack({ inode, size }: LogPosition): void {
+    if (inode === this.#inode || inode === 0) {
+      this.#rewind(size);
+      return;
+    }
+    try {
+      using directory = openLogDirectory(dirname(this.path), this.#podDirectory);
+      cutLog(directory, { inode, size });
+    } catch {
+      // What was written twice stays there twice.
+    }
+  }
+
+  #rewind(size: number): void {
     if (size >= this.#size || this.#fd === undefined) return;
     ftruncateSync(this.#fd, size);
     this.#size = size;
@@ -114,7 +138,7 @@ export class LogFile implements Disposable {
     } catch (err) {
       this.#gap.reason = describe(err);
       try {
-        this.rewind(before);
+        this.#rewind(before);
       } catch {
         // Half an entry stays. A reader finds the next one by its time.
       }
@@ -127,14 +151,17 @@ export class LogFile implements Disposable {
   }
 }
 
-function open(path: string, podDirectory: string | undefined): readonly [fd: number, size: number] {
+function open(
+  path: string,
+  podDirectory: string | undefined,
+): LogPosition & { readonly fd: number } {
   using directory = openLogDirectory(dirname(path), podDirectory);
   const fd = openSync(`/proc/self/fd/${directory.fd}/${basename(path)}`, flags, 0o640);
   try {
     const stat = fstatSync(fd);
     if (!stat.isFile()) throw new Error(`log ${path}: not a regular file`);
     if (stat.size === 0) fchmodSync(fd, 0o640); // whatever umask we run with
-    return [fd, stat.size];
+    return { fd, inode: stat.ino, size: stat.size };
   } catch (err) {
     closeSync(fd);
     throw err;

@@ -5,10 +5,13 @@ import type { OwnedFd } from "../../os/file/owned-fd.ts";
 import type { Loop } from "../loop.ts";
 import { CriLogFormatter, type LogStream } from "./cri-log.ts";
 import type { Journal, UnfinishedOutput } from "./journal.ts";
-import type { LogFile } from "./log-file.ts";
+import type { LogFile, LogPosition } from "./log-file.ts";
 
 /** How many reads of up to 64 KiB one stream gets before the others have their turn. */
 const readsPerTurn = 16;
+
+/** Of output that nobody wants. */
+const nowhere: LogPosition = { inode: 0, size: 0 };
 
 /** One pipe or terminal of one container, and where its output goes. */
 export interface Output {
@@ -51,7 +54,7 @@ export class Pump {
   /** Moves what is there now, within limits. True at the end of the stream. */
   turn(output: Output): boolean {
     const journal = this.#journal;
-    journal.begin(output.container, output.stream, output.log?.size ?? 0);
+    journal.begin(output.container, output.stream, output.log?.position ?? nowhere);
     let isAtEnd = false;
     for (let i = 0; i < readsPerTurn && !isAtEnd; i++) {
       const available = bytesReadable(output.source.fd);
@@ -63,7 +66,7 @@ export class Pump {
       isAtEnd = count === 0;
       output.tap?.(journal.data, carried, journal.length);
       const consumed = this.#write(output, journal.data, journal.length, false);
-      journal.advance(consumed, output.log?.size ?? 0);
+      journal.advance(consumed, output.log?.position.size ?? 0);
     }
     if (journal.length > 0) this.#write(output, journal.data, journal.length, true);
     journal.end();
@@ -72,8 +75,8 @@ export class Pump {
 
   /** Writes what a killed monitor had read and perhaps half written. */
   finish(unfinished: UnfinishedOutput, log: LogFile): void {
-    const { stream, bytes, logSize } = unfinished;
-    log.rewind(logSize);
+    const { stream, bytes, position } = unfinished;
+    log.takeBack(position);
     this.#formatter.format(bytes, bytes.byteLength, stream, true, (entries, length) =>
       log.append(entries, length, stream),
     );

@@ -1,6 +1,6 @@
 import { existsSync, readdirSync } from "node:fs";
 import { type Context, detached } from "../../lib/context.ts";
-import { AppError, describe } from "../../lib/errors.ts";
+import { AppError, describe, kindOf } from "../../lib/errors.ts";
 import { abortable } from "../../lib/keyed-mutex.ts";
 import type { Argv } from "../handler.ts";
 import type { Reaper } from "../reaper.ts";
@@ -119,13 +119,25 @@ export class MonitorLink implements Disposable {
     }
   }
 
-  /** Asks the monitor, or its successor when it is being replaced. */
+  /**
+   * Asks the monitor, or its successor when it is being replaced, also when it goes before it has answered: what is
+   * asked may be asked twice.
+   */
   async request(ctx: Context, request: MonitorRequest): Promise<unknown> {
-    await abortable(this.#connecting, ctx.signal);
-    if (this.#monitor === undefined) {
-      throw new AppError(`monitor ${this.id} is not there`, { kind: "unavailable" });
+    const monitor = await this.#present(ctx);
+    try {
+      return await abortable(monitor.client.request(request), ctx.signal);
+    } catch (err) {
+      if (monitor === this.#monitor || kindOf(err) !== "unavailable") throw err;
+      const { client } = await this.#present(ctx);
+      return await abortable(client.request(request), ctx.signal);
     }
-    return await abortable(this.#monitor.client.request(request), ctx.signal);
+  }
+
+  async #present(ctx: Context): Promise<ConnectedMonitor> {
+    await abortable(this.#connecting, ctx.signal);
+    if (this.#monitor !== undefined) return this.#monitor;
+    throw new AppError(`monitor ${this.id} is not there`, { kind: "unavailable" });
   }
 
   async create(request: CreateRequest): Promise<CreatedContainer> {
