@@ -162,7 +162,10 @@ export function openCniNetwork(options: CniNetworkOptions): Network {
     findPlugins(chosen);
     if (chosen.embedded) await embedded.prepare(ctx);
     const intent: CniRecord = {
-      ...{ ...chosen, sandboxId, netnsPath, cniArgs },
+      ...chosen,
+      sandboxId,
+      netnsPath,
+      cniArgs,
       runtimeConfig: { ...runtimeConfig },
       result: undefined,
     };

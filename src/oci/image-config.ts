@@ -1,13 +1,5 @@
 import { invalidArgument } from "../lib/errors.ts";
-import {
-  asArray,
-  asList,
-  asObject,
-  asString,
-  asStringMap,
-  optional,
-  parseJson,
-} from "../lib/json.ts";
+import { asList, asObject, asString, asStringMap, optional, parseJson } from "../lib/json.ts";
 import { type Digest, parseDigest } from "./digest.ts";
 
 /**
@@ -39,9 +31,20 @@ export const maxImageConfigBytes = 4 << 20;
 
 /** What an artifact, which is no container image, says about containers. */
 export const emptyImageConfig: ImageConfig = {
-  ...{ architecture: "", os: "", variant: "", created: "", user: "", workingDir: "" },
-  ...{ stopSignal: "", labels: {}, env: [], entrypoint: [], cmd: [], volumes: [] },
-  ...{ exposedPorts: [], diffIds: [] },
+  architecture: "",
+  os: "",
+  variant: "",
+  created: "",
+  user: "",
+  env: [],
+  entrypoint: [],
+  cmd: [],
+  workingDir: "",
+  stopSignal: "",
+  labels: {},
+  volumes: [],
+  exposedPorts: [],
+  diffIds: [],
 };
 
 export function parseImageConfig(bytes: Uint8Array, what = "image config"): ImageConfig {
@@ -64,10 +67,9 @@ export function parseImageConfig(bytes: Uint8Array, what = "image config"): Imag
     labels: asStringMap(config["Labels"], `${what}.config.Labels`),
     volumes: keys(config["Volumes"], `${what}.config.Volumes`),
     exposedPorts: keys(config["ExposedPorts"], `${what}.config.ExposedPorts`),
-    diffIds: asArray(
-      optional(rootfs["diff_ids"], "", asArray) ?? [],
-      `${what}.rootfs.diff_ids`,
-    ).map((id, i) => parseDigest(asString(id, `${what}.rootfs.diff_ids[${i}]`))),
+    diffIds: asList(rootfs["diff_ids"], `${what}.rootfs.diff_ids`, (id, name) =>
+      parseDigest(asString(id, name)),
+    ),
   };
 }
 

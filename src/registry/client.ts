@@ -1,5 +1,5 @@
 import type { Context } from "../lib/context.ts";
-import { AppError, kindOf } from "../lib/errors.ts";
+import { AppError, type ErrorKind, kindOf } from "../lib/errors.ts";
 import type { Descriptor } from "../oci/descriptor.ts";
 import { type Digest, digestOf } from "../oci/digest.ts";
 import { acceptedManifestTypes, maxManifestBytes } from "../oci/manifest.ts";
@@ -37,8 +37,10 @@ export interface RemoteManifest {
 }
 
 /** How registries that are older than the referrers API say so, in various ways. */
-const notThere: ReadonlySet<string> = new Set([
-  ...["not-found", "failed-precondition", "invalid-argument"],
+const notThere: ReadonlySet<ErrorKind> = new Set([
+  "not-found",
+  "failed-precondition",
+  "invalid-argument",
 ]);
 
 /** How long the head of an answer may take. */

@@ -66,8 +66,13 @@ export const hugePageMetrics: readonly Metric<ContainerMetrics>[] = [
 ];
 
 const noDisk: Disk = {
-  ...{ device: "", major: 0, minor: 0 },
-  ...{ readBytes: 0, writtenBytes: 0, reads: 0, writes: 0 },
+  device: "",
+  major: 0,
+  minor: 0,
+  readBytes: 0,
+  writtenBytes: 0,
+  reads: 0,
+  writes: 0,
 };
 
 /** A container that has touched no disk has zeros too: a rate begins with the first byte, not after it. */

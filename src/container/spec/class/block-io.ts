@@ -87,8 +87,14 @@ function lowerKeys(object: JsonObject, known: readonly string[], what: string): 
 
 const units: Readonly<Record<string, number>> = {
   "": 1,
-  ...{ k: 1e3, M: 1e6, G: 1e9, T: 1e12 },
-  ...{ Ki: 2 ** 10, Mi: 2 ** 20, Gi: 2 ** 30, Ti: 2 ** 40 },
+  k: 1e3,
+  M: 1e6,
+  G: 1e9,
+  T: 1e12,
+  Ki: 2 ** 10,
+  Mi: 2 ** 20,
+  Gi: 2 ** 30,
+  Ti: 2 ** 40,
 };
 
 /** A number, or one with a unit as Kubernetes writes it: `60M`, `1Gi`. */
