@@ -1,5 +1,6 @@
 import { existsSync, readFileSync } from "node:fs";
 import { failedPrecondition } from "../lib/errors.ts";
+import { unescapeMountPath } from "../os/mount/mount-points.ts";
 
 /** How the node's cgroups are laid out, read once. A cgroup's `relative` path is the same below every root. */
 export interface CgroupHost {
@@ -70,18 +71,12 @@ interface CgroupMount {
 function parseCgroupMounts(mountinfo: string): readonly CgroupMount[] {
   return mountinfo.split("\n").flatMap((line) => {
     const [before = "", after = ""] = line.split(" - ");
-    const target = unescapeMount(before.split(" ")[4] ?? "");
+    const target = unescapeMountPath(before.split(" ")[4] ?? "");
     const [type = "", , options = ""] = after.split(" ");
     const isCgroup = type === "cgroup" || type === "cgroup2";
     if (!isCgroup || !`${target}/`.startsWith("/sys/fs/cgroup/")) return [];
     return [{ target, type, options: options.split(",") }];
   });
-}
-
-function unescapeMount(text: string): string {
-  return text.replace(/\\([0-7]{3})/g, (_, octal) =>
-    String.fromCharCode(Number.parseInt(octal, 8)),
-  );
 }
 
 /** First column of /proc/cgroups. */

@@ -101,7 +101,8 @@ function readOrEmpty(path: string): string {
   }
 }
 
-function writeIfThere(path: string, text: string): void {
+/** Nothing where the kernel has no such file, or the cgroup has gone. */
+export function writeIfThere(path: string, text: string): void {
   if (!existsSync(path)) return;
   try {
     writeFileSync(path, text, { flag: "r+" });

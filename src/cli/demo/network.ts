@@ -1,8 +1,7 @@
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { failedPrecondition } from "../../lib/errors.ts";
 import { isErrno } from "../../os/errno-error.ts";
-import { removeBridge } from "../../os/socket/bridge.ts";
-import { clearInterfaceFlags, IFF_UP } from "../../os/socket/interface-flags.ts";
+import { clearInterfaceFlags, IFF_UP, removeBridge } from "../../os/socket/interface.ts";
 
 /** Small and out of the way; 198.18/15 is for tests by RFC 2544. */
 const candidates = ["198.18.213.0", "198.19.213.0", "172.30.213.0", "192.168.213.0"];

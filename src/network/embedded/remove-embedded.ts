@@ -1,8 +1,7 @@
 import { readdirSync, rmSync } from "node:fs";
 import type { Context } from "../../lib/context.ts";
 import { isErrno } from "../../os/errno-error.ts";
-import { removeBridge } from "../../os/socket/bridge.ts";
-import { clearInterfaceFlags, IFF_UP } from "../../os/socket/interface-flags.ts";
+import { clearInterfaceFlags, IFF_UP, removeBridge } from "../../os/socket/interface.ts";
 import { bridgeName, networkName } from "./embedded.ts";
 import { findNetfilterTools, forbidPodTraffic } from "./netfilter.ts";
 

@@ -1,32 +1,16 @@
-import { ptr } from "bun:ffi";
 import { closeSync, constants, fstatSync, openSync, readSync } from "node:fs";
 import { AppError, invalidArgument } from "../../lib/errors.ts";
 import { isErrno } from "../errno-error.ts";
-import { check, cstring, int32, link } from "../libc.ts";
+import { openPath, RESOLVE_IN_ROOT, RESOLVE_NO_MAGICLINKS } from "./openat2.ts";
 import { OwnedFd } from "./owned-fd.ts";
 
-const libc = link({ syscall: { args: ["i64", "i64", "ptr", "ptr", "u64"], returns: "i64" } });
-
-const SYS_openat2 = 437;
-const RESOLVE_NO_MAGICLINKS = 0x02;
-const RESOLVE_IN_ROOT = 0x10;
 const O_PATH = 0x20_0000;
 const O_CLOEXEC = 0x8_0000;
-const howSize = 24;
 
 /** openat2(2) with O_PATH and RESOLVE_IN_ROOT: no link inside `root` leads out of it. Opens no device and no FIFO. */
 export function openPathInRoot(root: string, path: string): OwnedFd {
   using dir = new OwnedFd(openSync(root, O_PATH | O_CLOEXEC | constants.O_DIRECTORY));
-  const name = cstring(path);
-  const how = new BigUint64Array([
-    BigInt(O_PATH | O_CLOEXEC),
-    0n,
-    BigInt(RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS),
-  ]);
-  const fd = check(`openat2 ${path}`, () =>
-    libc.syscall(SYS_openat2, int32(dir.fd), name, ptr(how), howSize),
-  );
-  return new OwnedFd(fd);
+  return openPath(dir.fd, path, RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS);
 }
 
 /** A regular file, to be read through `/proc/self/fd`; `undefined` where `openPathInRoot` finds none. */
