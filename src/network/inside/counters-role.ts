@@ -24,12 +24,7 @@ export function runCounters(_argv: readonly string[]): number {
 
 function open(path: string): number | string {
   try {
-    const namespace = openSync(path, "r");
-    try {
-      enterNamespace(namespace, CLONE_NEWNET);
-    } finally {
-      closeSync(namespace);
-    }
+    enterNamespace(path, CLONE_NEWNET);
     return openSync("/proc/thread-self/net/dev", "r");
   } catch (err) {
     return describe(err);

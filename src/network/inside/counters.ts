@@ -1,17 +1,13 @@
-import { type Context, withTimeout } from "../../lib/context.ts";
+import type { Context } from "../../lib/context.ts";
 import { AppError } from "../../lib/errors.ts";
-import { asArray, parseJson } from "../../lib/json.ts";
+import { asArray } from "../../lib/json.ts";
 import { abortable } from "../../lib/keyed-mutex.ts";
 import { readKernelFile } from "../../os/file/kernel-file.ts";
 import type { OwnedFd } from "../../os/file/owned-fd.ts";
-import { ownChild } from "../../os/process/own-child.ts";
-import { pidfdGetfd, pidfdOpen } from "../../os/process/pidfd.ts";
-import { childEnv, roleArgv } from "../../os/process/role.ts";
+import { roleArgv } from "../../os/process/role.ts";
 import { type InterfaceCounters, parseInterfaces } from "./interfaces.ts";
+import { takeFromChild } from "./take-from-child.ts";
 
-const openTimeoutMs = 10_000;
-// An answer is a dozen bytes for each namespace, or one line of text.
-const maxAnswerBytes = 1 << 20;
 // In one child; the paths go through one pipe.
 const maxBatch = 500;
 
@@ -54,28 +50,18 @@ export class NetworkCounters implements Disposable {
   }
 
   async #openBatch(ctx: Context, batch: readonly (readonly [string, string])[]): Promise<void> {
-    const { signal } = withTimeout(ctx, openTimeoutMs);
-    const child = ownChild(
-      Bun.spawn([...this.#argv], {
-        cwd: "/",
-        env: { ...childEnv },
-        stdin: Buffer.from(JSON.stringify(batch.map(([, path]) => path))),
-        stdout: "pipe",
-        stderr: "ignore",
-      }),
-    );
+    const paths = batch.map(([, path]) => path);
     try {
-      using pidfd = pidfdOpen(child.pid);
-      const answers = readAnswers(await abortable(collect(child.stdout), signal), batch.length);
-      for (const [i, [id]] of batch.entries()) {
-        const answer = answers[i];
-        if (typeof answer === "number") this.#open.set(id, pidfdGetfd(pidfd.fd, answer));
-        else ctx.log.debug("open network counters", { sandbox: id, err: String(answer) });
-      }
+      await takeFromChild(ctx, this.#argv, paths, (answer, descriptor) => {
+        const answers = readAnswers(answer, batch.length);
+        for (const [i, [id]] of batch.entries()) {
+          const found = answers[i];
+          if (typeof found === "number") this.#open.set(id, descriptor(found));
+          else ctx.log.debug("open network counters", { sandbox: id, err: String(found) });
+        }
+      });
     } catch (cause) {
       throw new Error("open network counters", { cause });
-    } finally {
-      child.kill("SIGKILL");
     }
   }
 
@@ -84,19 +70,8 @@ export class NetworkCounters implements Disposable {
   }
 }
 
-async function collect(stream: ReadableStream<Uint8Array>): Promise<Buffer> {
-  const chunks: Uint8Array[] = [];
-  let size = 0;
-  for await (const chunk of stream) {
-    size += chunk.byteLength;
-    if (size > maxAnswerBytes) break;
-    chunks.push(chunk);
-  }
-  return Buffer.concat(chunks);
-}
-
-function readAnswers(text: Buffer, count: number): readonly unknown[] {
-  const answers = asArray(parseJson(text, "counters", { maxBytes: maxAnswerBytes }), "counters");
+function readAnswers(value: unknown, count: number): readonly unknown[] {
+  const answers = asArray(value, "counters");
   if (answers.length === count) return answers;
   throw new AppError(`${answers.length} descriptors for ${count} namespaces`, { kind: "internal" });
 }

@@ -1,22 +1,19 @@
 import { type Context, withTimeout } from "../../lib/context.ts";
 import { AppError } from "../../lib/errors.ts";
-import { asInteger, asList, parseJson } from "../../lib/json.ts";
+import { asInteger, asList } from "../../lib/json.ts";
 import { abortable } from "../../lib/keyed-mutex.ts";
 import { isErrno } from "../../os/errno-error.ts";
 import type { OwnedFd } from "../../os/file/owned-fd.ts";
-import { ownChild } from "../../os/process/own-child.ts";
-import { pidfdGetfd, pidfdOpen } from "../../os/process/pidfd.ts";
-import { childEnv, roleArgv } from "../../os/process/role.ts";
+import { roleArgv } from "../../os/process/role.ts";
 import {
   connectToLoopback,
   type InetFamily,
   isConnected,
   openTcpSocket,
 } from "../../os/socket/inet-socket.ts";
+import { takeFromChild } from "./take-from-child.ts";
 
-const openTimeoutMs = 10_000;
 const connectTimeoutMs = 10_000;
-const maxAnswerBytes = 64 * 1024;
 const maxRetryMs = 50;
 /** In the first batch; each further one is twice as large. A child takes some 10 ms, a socket next to nothing. */
 const firstBatch = 4;
@@ -88,29 +85,18 @@ export class PodSockets implements Disposable {
   }
 
   async #open(ctx: Context, family: InetFamily, path: string): Promise<void> {
-    const { signal } = withTimeout(ctx, openTimeoutMs);
     const count = this.#batch[family];
     this.#batch[family] = Math.min(2 * count, largestBatch);
-    const child = ownChild(
-      Bun.spawn([...this.#argv], {
-        cwd: "/",
-        env: { ...childEnv },
-        stdin: Buffer.from(JSON.stringify({ path, family, count })),
-        stdout: "pipe",
-        stderr: "ignore",
-      }),
-    );
     try {
-      using pidfd = pidfdOpen(child.pid);
-      for (const fd of readDescriptors(await abortable(child.stdout.text(), signal))) {
-        const socket = pidfdGetfd(pidfd.fd, fd);
-        if (this.#isDisposed) socket[Symbol.dispose]();
-        else this.#spare[family].push(socket);
-      }
+      await takeFromChild(ctx, this.#argv, { path, family, count }, (answer, descriptor) => {
+        for (const fd of readDescriptors(answer)) {
+          const socket = descriptor(fd);
+          if (this.#isDisposed) socket[Symbol.dispose]();
+          else this.#spare[family].push(socket);
+        }
+      });
     } catch (cause) {
       throw new Error("open sockets in the pod", { cause });
-    } finally {
-      child.kill("SIGKILL");
     }
   }
 
@@ -123,8 +109,7 @@ export class PodSockets implements Disposable {
   }
 }
 
-function readDescriptors(text: string): readonly number[] {
-  const answer = parseJson(text, "sockets", { maxBytes: maxAnswerBytes });
+function readDescriptors(answer: unknown): readonly number[] {
   if (typeof answer === "string") throw new AppError(answer, { kind: "internal" });
   const descriptors = asList(answer, "sockets", asInteger);
   if (descriptors.length === 0) throw new AppError("no socket", { kind: "internal" });

@@ -1,4 +1,4 @@
-import { closeSync, openSync, readFileSync, writeFileSync } from "node:fs";
+import { closeSync, readFileSync, writeFileSync } from "node:fs";
 import { describe, invalidArgument } from "../../lib/errors.ts";
 import { asInteger, asObject, asString, parseJson } from "../../lib/json.ts";
 import { CLONE_NEWNET, enterNamespace } from "../../os/security/namespaces.ts";
@@ -7,6 +7,7 @@ import { type InetFamily, openTcpSocket } from "../../os/socket/inet-socket.ts";
 /** How long the sockets stay here for the daemon to take them. It ends us as soon as it has. */
 const holdMs = 10_000;
 const maxSockets = 1000;
+const families: readonly InetFamily[] = ["ipv4", "ipv6"];
 
 /**
  * The role `crib sockets`: enters a network namespace and opens sockets, which belong to it wherever they go. Reads a
@@ -22,12 +23,7 @@ export function runSockets(_argv: readonly string[]): number {
 function open(): readonly number[] | string {
   try {
     const { path, family, count } = readRequest();
-    const namespace = openSync(path, "r");
-    try {
-      enterNamespace(namespace, CLONE_NEWNET);
-    } finally {
-      closeSync(namespace);
-    }
+    enterNamespace(path, CLONE_NEWNET);
     return Array.from({ length: count }, () => openTcpSocket(family).release());
   } catch (err) {
     return describe(err);
@@ -36,9 +32,10 @@ function open(): readonly number[] | string {
 
 function readRequest() {
   const request = asObject(parseJson(readFileSync(0), "request", { maxBytes: 65536 }), "request");
-  const family = asString(request["family"], "family");
-  if (family !== "ipv4" && family !== "ipv6") throw invalidArgument(`no family ${family}`);
+  const name = asString(request["family"], "family");
+  const family = families.find((known) => known === name);
+  if (family === undefined) throw invalidArgument(`no family ${name}`);
   const count = asInteger(request["count"], "count");
   if (count < 1 || count > maxSockets) throw invalidArgument(`${count} sockets`);
-  return { path: asString(request["path"], "path"), family: family as InetFamily, count };
+  return { path: asString(request["path"], "path"), family, count };
 }

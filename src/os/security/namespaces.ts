@@ -1,3 +1,5 @@
+import { openSync } from "node:fs";
+import { OwnedFd } from "../file/owned-fd.ts";
 import { check, int32, link, uint32 } from "../libc.ts";
 
 const libc = link({
@@ -17,7 +19,8 @@ export function unshare(flags: number): void {
   check(`unshare ${flags.toString(16)}`, () => libc.unshare(uint32(flags)));
 }
 
-/** setns(2): the calling thread enters the namespace behind an open file of /proc/<pid>/ns. For short-lived child roles. */
-export function enterNamespace(fd: number, flag: number): void {
-  check(`setns ${flag.toString(16)}`, () => libc.setns(int32(fd), uint32(flag)));
+/** setns(2): the calling thread enters the namespace of `path`, below /proc/<pid>/ns or pinned. For short-lived child roles. */
+export function enterNamespace(path: string, flag: number): void {
+  using file = new OwnedFd(openSync(path, "r"));
+  check(`setns ${path}`, () => libc.setns(int32(file.fd), uint32(flag)));
 }

@@ -1,0 +1,52 @@
+import { type Context, withTimeout } from "../../lib/context.ts";
+import { parseJson } from "../../lib/json.ts";
+import { abortable } from "../../lib/keyed-mutex.ts";
+import type { OwnedFd } from "../../os/file/owned-fd.ts";
+import { ownChild } from "../../os/process/own-child.ts";
+import { pidfdGetfd, pidfdOpen } from "../../os/process/pidfd.ts";
+import { childEnv } from "../../os/process/role.ts";
+
+const answerMs = 10_000;
+/** A descriptor is a few digits; the reason why there is none is one line. */
+const maxAnswerBytes = 1 << 20;
+
+/**
+ * Asks a child, which goes into a network namespace and opens something there, and gives `take` its answer and the way
+ * to have the descriptors that this names. The child ends when `take` returns.
+ */
+export async function takeFromChild(
+  ctx: Context,
+  argv: readonly string[],
+  request: unknown,
+  take: (answer: unknown, descriptor: (fd: number) => OwnedFd) => void,
+): Promise<void> {
+  const { signal } = withTimeout(ctx, answerMs);
+  const child = ownChild(
+    Bun.spawn([...argv], {
+      cwd: "/",
+      env: { ...childEnv },
+      stdin: Buffer.from(JSON.stringify(request)),
+      stdout: "pipe",
+      stderr: "ignore",
+    }),
+  );
+  try {
+    using pidfd = pidfdOpen(child.pid);
+    const text = await abortable(collect(child.stdout), signal);
+    const answer = parseJson(text, "answer", { maxBytes: maxAnswerBytes });
+    take(answer, (fd) => pidfdGetfd(pidfd.fd, fd));
+  } finally {
+    child.kill("SIGKILL");
+  }
+}
+
+async function collect(stream: ReadableStream<Uint8Array>): Promise<Buffer> {
+  const chunks: Uint8Array[] = [];
+  let size = 0;
+  for await (const chunk of stream) {
+    size += chunk.byteLength;
+    chunks.push(chunk);
+    if (size > maxAnswerBytes) break; // and refused as it is read
+  }
+  return Buffer.concat(chunks);
+}
