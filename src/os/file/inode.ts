@@ -75,6 +75,19 @@ export interface FileStatus extends Owner {
   readonly mtime: Timestamp;
 }
 
+/** False for nothing, and for a link whatever it leads to. */
+export function isDirectory(status: FileStatus | undefined): status is FileStatus {
+  return status !== undefined && (status.mode & S_IFMT) === S_IFDIR;
+}
+
+export function isRegularFile(status: FileStatus | undefined): status is FileStatus {
+  return status !== undefined && (status.mode & S_IFMT) === S_IFREG;
+}
+
+export function isSymlink(status: FileStatus | undefined): status is FileStatus {
+  return status !== undefined && (status.mode & S_IFMT) === S_IFLNK;
+}
+
 const statxBuffer = new DataView(new ArrayBuffer(256));
 const STATX_BASIC_STATS = 0x7ff;
 

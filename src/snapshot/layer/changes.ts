@@ -14,6 +14,7 @@ import { isErrno } from "../../os/errno-error.ts";
 import { isNameError, readAttributes } from "../../os/file/inode.ts";
 import { OwnedFd } from "../../os/file/owned-fd.ts";
 import { packTar, type TarHeader, type TarMember } from "../tar/pack-tar.ts";
+import { opaqueMarker, whiteoutPrefix } from "./entry-name.ts";
 
 /*
  * What a container has changed, as an image layer has it (image-spec, layer.md): a file that hides one below it becomes
@@ -77,7 +78,7 @@ async function* look(
   } else if (status.isDirectory()) {
     using directory = openDirectory(place);
     yield { header: { ...common(status), name: `${path}/`, type: "directory" } };
-    if (isOpaque(place)) yield empty(`${path}/.wh..wh..opq`);
+    if (isOpaque(place)) yield empty(`${path}/${opaqueMarker}`);
     yield* walk(state, directory.fd, `${path}/`, depth + 1);
   } else if (status.isFile()) {
     yield* file(state, place, path);
@@ -134,7 +135,7 @@ function empty(name: string): TarMember {
 
 function whiteout(path: string): string {
   const at = path.lastIndexOf("/") + 1;
-  return `${path.slice(0, at)}.wh.${path.slice(at)}`;
+  return `${path.slice(0, at)}${whiteoutPrefix}${path.slice(at)}`;
 }
 
 function isOpaque(place: string): boolean {

@@ -1,5 +1,5 @@
 import { open } from "node:fs/promises";
-import { findStatus, S_IFDIR, S_IFMT, S_IFREG } from "../../os/file/inode.ts";
+import { findStatus, isDirectory, isRegularFile } from "../../os/file/inode.ts";
 import { pathOf, type Segments, showName } from "./entry-name.ts";
 import { looksOfFile } from "./file-looks.ts";
 import { showingAt } from "./inherit-looks.ts";
@@ -21,10 +21,9 @@ export async function compareBelow(
     const here = at(fs, path);
     const status = findStatus(here);
     if (status === undefined) return `${showName(path)} is missing`;
-    const isDirectory = (status.mode & S_IFMT) === S_IFDIR;
     if (below === undefined) {
       // A directory that no layer describes.
-      if (isDirectory) continue;
+      if (isDirectory(status)) continue;
       return `${showName(path)} should not be there`;
     }
     const there = at(below, path);
@@ -32,8 +31,8 @@ export async function compareBelow(
     const model = findStatus(there);
     const expected = model && looksOfFile(there, model);
     if (looks !== expected) return `${showName(path)} is ${looks} and not ${expected}`;
-    const isFile = (status.mode & S_IFMT) === S_IFREG;
-    if (isFile && !(await areEqual(here, there))) return `${showName(path)} has other content`;
+    if (isRegularFile(status) && !(await areEqual(here, there)))
+      return `${showName(path)} has other content`;
   }
   return undefined;
 }

@@ -1,13 +1,6 @@
 import { AppError, invalidArgument } from "../../lib/errors.ts";
 import { isErrno } from "../../os/errno-error.ts";
-import {
-  type FileStatus,
-  findStatus,
-  makeHardLink,
-  S_IFDIR,
-  S_IFMT,
-  setTime,
-} from "../../os/file/inode.ts";
+import { findStatus, isDirectory, makeHardLink, setTime } from "../../os/file/inode.ts";
 import { chroot } from "../../os/security/confine.ts";
 import { mountOverlay } from "../overlay-mount.ts";
 import { pathOf, type Segments, showName } from "./entry-name.ts";
@@ -63,8 +56,4 @@ function makeLink(name: Segments, target: Segments): void {
     removeTree(name);
     makeHardLink(pathOf(target), pathOf(name));
   }
-}
-
-function isDirectory(status: FileStatus | undefined): boolean {
-  return status !== undefined && (status.mode & S_IFMT) === S_IFDIR;
 }

@@ -4,6 +4,11 @@ import type { Name } from "../../os/file/inode.ts";
 /** The parts of a path below the root, as latin1 strings: one character a byte, so that nothing is lost. */
 export type Segments = readonly string[];
 
+/** A name that begins so hides the rest of it in the layers below (image-spec, layer.md). */
+export const whiteoutPrefix = ".wh.";
+/** Hides all that its directory has below. */
+export const opaqueMarker = ".wh..wh..opq";
+
 const maxPathBytes = 4095;
 const maxSegmentBytes = 255;
 const maxDepth = 1024;

@@ -3,10 +3,9 @@ import {
   changeOwner,
   type FileStatus,
   findStatus,
+  isDirectory,
   type Name,
   readAttributes,
-  S_IFDIR,
-  S_IFMT,
   setAttribute,
   setTime,
   type Timestamp,
@@ -80,7 +79,7 @@ function directoriesAt(layers: readonly string[], path: Segments): readonly stri
     const directory = at(layer, path);
     const status = findStatus(directory);
     if (status === undefined) continue;
-    if (isWhiteout(status) || (status.mode & S_IFMT) !== S_IFDIR) break;
+    if (!isDirectory(status)) break;
     found.push(layer);
     if (readAttributes(directory).some(([name]) => opaqueAttribute.equals(name))) break;
   }

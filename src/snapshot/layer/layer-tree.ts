@@ -4,12 +4,12 @@ import { isErrno } from "../../os/errno-error.ts";
 import {
   type FileStatus,
   findStatus,
+  isDirectory,
+  isSymlink,
   makeDirectory,
   readLink,
   removeDirectory,
   S_IFCHR,
-  S_IFDIR,
-  S_IFLNK,
   S_IFMT,
   setAttribute,
   unlink,
@@ -34,65 +34,85 @@ export interface MadeDirectory {
   readonly isOpaque: boolean;
 }
 
+/** Goes down a path as the kernel does in the chroot: `..` goes up as far as the root, links lead wherever they lead. */
+class Descent {
+  readonly #todo: string[];
+  #at: Segments = [];
+  #links = 0;
+
+  constructor(path: Segments) {
+    this.#todo = [...path].reverse();
+  }
+
+  /** The directory that it has come to. */
+  get at(): Segments {
+    return this.#at;
+  }
+
+  /** The path of the next name, to be entered or followed; undefined at the end. */
+  next(): Segments | undefined {
+    for (let name = this.#todo.pop(); name !== undefined; name = this.#todo.pop()) {
+      if (name === "" || name === ".") continue;
+      if (name !== "..") return [...this.#at, name];
+      this.#at = this.#at.slice(0, -1);
+    }
+    return undefined;
+  }
+
+  enter(directory: Segments): void {
+    this.#at = directory;
+  }
+
+  /** False when there have been too many links. */
+  follow(link: Segments): boolean {
+    if (++this.#links > maxLinks) return false;
+    const target = readLink(pathOf(link)).toString("latin1");
+    if (target.startsWith("/")) this.#at = [];
+    this.#todo.push(...target.split("/").reverse());
+    return true;
+  }
+}
+
 /**
- * Makes what is missing of a directory path, following links as the kernel does in the chroot, also links to what
- * is not there yet. Answers the directories it made.
+ * Makes what is missing of a directory path, following links, also those to what is not there yet. Answers the
+ * directories it made.
  */
 export function makeDirectories(path: Segments): readonly MadeDirectory[] {
   const made: MadeDirectory[] = [];
-  const todo = [...path].reverse();
-  let at: string[] = [];
-  for (let links = 0, next = todo.pop(); next !== undefined; next = todo.pop()) {
-    if (next === "" || next === ".") continue;
-    if (next === "..") {
-      at.pop();
-      continue;
-    }
-    const here = [...at, next];
+  const descent = new Descent(path);
+  for (let here = descent.next(); here !== undefined; here = descent.next()) {
     const status = findStatus(pathOf(here));
-    const type = (status?.mode ?? 0) & S_IFMT;
-    if (status !== undefined && type === S_IFLNK) {
-      if (++links > maxLinks) throw invalidArgument(`${showName(here)}: too many links`);
-      const target = readLink(pathOf(here)).toString("latin1");
-      if (target.startsWith("/")) at = [];
-      todo.push(...target.split("/").reverse());
+    if (isSymlink(status)) {
+      if (!descent.follow(here)) throw invalidArgument(`${showName(here)}: too many links`);
       continue;
     }
-    const isOpaque = status !== undefined && isWhiteout(status);
-    if (status !== undefined && !isOpaque && type !== S_IFDIR) {
-      throw invalidArgument(`${showName(here)}: not a directory`);
-    }
-    if (isOpaque) unlink(pathOf(here));
-    if (status === undefined || isOpaque) {
-      makeDirectory(pathOf(here), 0o755);
-      if (isOpaque) makeOpaque(here);
-      made.push({ segments: here, isOpaque });
-    }
-    at = here;
+    if (!isDirectory(status)) made.push(makeMissing(here, status));
+    descent.enter(here);
   }
   return made;
 }
 
-/** Where a directory path leads, following links as the kernel does in the chroot; undefined if not to a directory. */
-export function findDirectory(path: Segments): Segments | undefined {
-  const todo = [...path].reverse();
-  let at: string[] = [];
-  for (let links = 0, next = todo.pop(); next !== undefined; next = todo.pop()) {
-    if (next === "" || next === ".") continue;
-    if (next === "..") {
-      at.pop();
-      continue;
-    }
-    const here = [...at, next];
-    const type = (findStatus(pathOf(here))?.mode ?? 0) & S_IFMT;
-    if (type === S_IFDIR) at = here;
-    else if (type === S_IFLNK && ++links <= maxLinks) {
-      const target = readLink(pathOf(here)).toString("latin1");
-      if (target.startsWith("/")) at = [];
-      todo.push(...target.split("/").reverse());
-    } else return undefined;
+/** Makes a directory where there is nothing, or a whiteout. */
+function makeMissing(path: Segments, status: FileStatus | undefined): MadeDirectory {
+  const isOpaque = status !== undefined && isWhiteout(status);
+  if (status !== undefined && !isOpaque) {
+    throw invalidArgument(`${showName(path)}: not a directory`);
   }
-  return at;
+  if (isOpaque) unlink(pathOf(path));
+  makeDirectory(pathOf(path), 0o755);
+  if (isOpaque) makeOpaque(path);
+  return { segments: path, isOpaque };
+}
+
+/** Where a directory path leads, links followed; undefined if not to a directory. */
+export function findDirectory(path: Segments): Segments | undefined {
+  const descent = new Descent(path);
+  for (let here = descent.next(); here !== undefined; here = descent.next()) {
+    const status = findStatus(pathOf(here));
+    if (isDirectory(status)) descent.enter(here);
+    else if (!isSymlink(status) || !descent.follow(here)) return undefined;
+  }
+  return descent.at;
 }
 
 /** Removes a file or a whole directory, without following any link. Not recursive: a layer decides how deep it is. */

@@ -4,6 +4,7 @@ import { isErrno } from "../../os/errno-error.ts";
 import {
   createFile,
   findStatus,
+  isDirectory,
   isNameError,
   makeDirectory,
   makeHardLink,
@@ -11,16 +12,21 @@ import {
   makeSymlink,
   S_IFBLK,
   S_IFCHR,
-  S_IFDIR,
   S_IFIFO,
-  S_IFMT,
   setTime,
   type Timestamp,
 } from "../../os/file/inode.ts";
 import type { OwnedFd } from "../../os/file/owned-fd.ts";
 import type { TarEntry, TarSink } from "../tar/tar-reader.ts";
 import { EntryLooks } from "./entry-looks.ts";
-import { pathOf, type Segments, segmentsOf, showName } from "./entry-name.ts";
+import {
+  opaqueMarker,
+  pathOf,
+  type Segments,
+  segmentsOf,
+  showName,
+  whiteoutPrefix,
+} from "./entry-name.ts";
 import type { LayerLimits, TreeReport } from "./layer-report.ts";
 import { isWhiteout, makeDirectories, makeOpaque, removeTree } from "./layer-tree.ts";
 import { SparseFile } from "./sparse-file.ts";
@@ -33,8 +39,6 @@ interface OpenFile {
 }
 
 const blockBytes = 4096;
-const whiteoutPrefix = ".wh.";
-const opaqueMarker = ".wh..wh..opq";
 const maxDeferredBytes = 4 << 20;
 
 /**
@@ -104,8 +108,7 @@ export class LayerWriter implements TarSink {
   /** Times of directories come last, because each entry in one changes them. */
   finish(): TreeReport {
     for (const [path, time] of this.#directoryTimes) {
-      const isDirectory = ((findStatus(pathOf(path))?.mode ?? 0) & S_IFMT) === S_IFDIR;
-      if (isDirectory) setTime(pathOf(path), time);
+      if (isDirectory(findStatus(pathOf(path)))) setTime(pathOf(path), time);
     }
     return {
       entries: this.#entries,
@@ -124,7 +127,7 @@ export class LayerWriter implements TarSink {
     let bytes = 0;
     for (const name of new Set(["", ...named, ...this.#implied])) {
       const status = findStatus(pathOf(name === "" ? [] : name.split("/")));
-      if (((status?.mode ?? 0) & S_IFMT) === S_IFDIR) bytes += status?.usedBytes ?? 0;
+      if (isDirectory(status)) bytes += status.usedBytes;
     }
     return bytes;
   }
@@ -197,7 +200,7 @@ export class LayerWriter implements TarSink {
       if (!isErrno(err, "EEXIST") && !isErrno(err, "ENOENT") && !isErrno(err, "ENOTDIR")) throw err;
     }
     const status = findStatus(pathOf(path));
-    if (status !== undefined && (status.mode & S_IFMT) === S_IFDIR) return false;
+    if (isDirectory(status)) return false;
     this.#make(path, () => makeDirectory(pathOf(path), mode));
     // A directory instead of a whiteout shows nothing of the one that was whited out.
     if (status !== undefined && isWhiteout(status)) makeOpaque(path);
@@ -244,7 +247,7 @@ export class LayerWriter implements TarSink {
     if (status === undefined) {
       this.#make(victim, () => makeNode(pathOf(victim), S_IFCHR, [0, 0]));
       this.#count(0);
-    } else if ((status.mode & S_IFMT) === S_IFDIR) makeOpaque(victim);
+    } else if (isDirectory(status)) makeOpaque(victim);
   }
 
   /** Makes the file, with the directories above it and instead of what has its name, where needed. */

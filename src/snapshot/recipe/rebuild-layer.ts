@@ -1,6 +1,6 @@
 import { fstatSync, readSync } from "node:fs";
 import { AppError } from "../../lib/errors.ts";
-import { findStatus, openFile, S_IFMT, S_IFREG } from "../../os/file/inode.ts";
+import { findStatus, isRegularFile, openFile } from "../../os/file/inode.ts";
 import type { OwnedFd } from "../../os/file/owned-fd.ts";
 import { decodeRecipe, type RecipeRecord } from "./recipe-format.ts";
 import type { RecipeFiles } from "./recipe-recorder.ts";
@@ -76,7 +76,7 @@ function copyFile(
     return;
   }
   const status = findStatus(path);
-  if (status === undefined || (status.mode & S_IFMT) !== S_IFREG) throw changed(path);
+  if (!isRegularFile(status)) throw changed(path);
   checkSize(path, status.sizeBytes, sizeBytes);
   using file: OwnedFd = openFile(path);
   out.copy(file.fd, 0, sizeBytes);

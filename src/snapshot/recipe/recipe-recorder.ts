@@ -1,11 +1,10 @@
 import { readdirSync, readSync } from "node:fs";
 import { writeAll } from "../../os/file/blocking-io.ts";
-import { findStatus, openFile, S_IFDIR, S_IFMT, S_IFREG } from "../../os/file/inode.ts";
-import { pathOf, type Segments, segmentsOf } from "../layer/entry-name.ts";
+import { findStatus, isDirectory, isRegularFile, openFile } from "../../os/file/inode.ts";
+import { pathOf, type Segments, segmentsOf, whiteoutPrefix } from "../layer/entry-name.ts";
 import { type TarEntry, TarReader, type TarSink } from "../tar/tar-reader.ts";
 import { RecipeEncoder } from "./recipe-format.ts";
 
-const whiteoutPrefix = ".wh.";
 const copyBytes = 1 << 18;
 
 /** Descriptors that were opened before the process was confined. */
@@ -68,9 +67,8 @@ export class RecipeRecorder {
       const directory = at;
       const name = pathOf(directory);
       const status = findStatus(name);
-      const type = (status?.mode ?? 0) & S_IFMT;
-      if (type === S_IFREG) this.#keepFile(name);
-      if (type !== S_IFDIR) continue;
+      if (isRegularFile(status)) this.#keepFile(name);
+      if (!isDirectory(status)) continue;
       for (const child of readdirSync(name, { encoding: "buffer" })) {
         todo.push([...directory, child.toString("latin1")]);
       }

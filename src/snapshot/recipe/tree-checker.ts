@@ -1,25 +1,28 @@
 import { readdirSync, readSync } from "node:fs";
 import { AppError } from "../../lib/errors.ts";
 import {
-  type FileStatus,
   findStatus,
+  isDirectory,
+  isRegularFile,
   openFile,
   readAttributes,
-  S_IFDIR,
-  S_IFMT,
-  S_IFREG,
 } from "../../os/file/inode.ts";
 import type { OwnedFd } from "../../os/file/owned-fd.ts";
-import { pathOf, type Segments, segmentsOf, showName } from "../layer/entry-name.ts";
+import {
+  opaqueMarker,
+  pathOf,
+  type Segments,
+  segmentsOf,
+  showName,
+  whiteoutPrefix,
+} from "../layer/entry-name.ts";
 import { looksOfEntry, looksOfFile } from "../layer/file-looks.ts";
-import { findDirectory, isWhiteout, opaqueAttribute } from "../layer/layer-tree.ts";
+import { findDirectory, opaqueAttribute } from "../layer/layer-tree.ts";
 import { SparseFile } from "../layer/sparse-file.ts";
 import type { TarEntry, TarSink } from "../tar/tar-reader.ts";
 
 type Expected = { readonly looks: string } | { readonly linkTo: Segments };
 
-const whiteoutPrefix = ".wh.";
-const opaqueMarker = ".wh..wh..opq";
 const maxExtras = 100_000;
 
 /**
@@ -90,8 +93,7 @@ export class TreeChecker implements TarSink {
 
   #openSparse(path: Segments, layout: NonNullable<TarEntry["sparse"]>): void {
     const status = findStatus(pathOf(path));
-    if (status === undefined || (status.mode & S_IFMT) !== S_IFREG)
-      throw damaged(path, "is missing");
+    if (!isRegularFile(status)) throw damaged(path, "is missing");
     const file = openFile(pathOf(path));
     const reader = new SparseFile(layout, (data, position) => {
       const found = Buffer.alloc(data.byteLength);
@@ -143,10 +145,6 @@ function* walk(): Generator<Segments> {
       todo.push([...directory, name.toString("latin1")]);
     }
   }
-}
-
-function isDirectory(status: FileStatus | undefined): boolean {
-  return status !== undefined && !isWhiteout(status) && (status.mode & S_IFMT) === S_IFDIR;
 }
 
 function checkOpaque(path: Segments): void {
