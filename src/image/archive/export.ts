@@ -73,57 +73,68 @@ async function* layoutMembers(
   ctx: Context,
   deps: ExportDeps,
   chosen: readonly Chosen[],
-  { compressLayers }: ExportOptions,
+  options: ExportOptions,
 ): AsyncGenerator<ArchiveMember> {
   const written = new Set<Digest>();
-  const descriptors: object[] = [];
+  const manifests: object[] = [];
   yield small("oci-layout", JSON.stringify({ imageLayoutVersion: "1.0.0" }));
-  for (const { record, names } of chosen) {
-    const documents: Uint8Array[] = [deps.content.get(configOf(record))];
-    for (const { manifest, blobs } of record.signatures ?? []) {
-      documents.push(...[manifest, ...blobs].map((digest) => deps.content.get(digest)));
-    }
-    const layers: LayerBlob[] = [];
-    let plain: PlainImage | undefined;
-    for (const name of names.length === 0 ? [undefined] : names) {
-      const kept = findKeptImage(ctx, deps, record, name ?? record.repoDigests[0] ?? "");
-      if (kept !== undefined) {
-        documents.push(...kept.documents);
-        layers.push(...kept.layers);
-        descriptors.push(describeOriginal(kept.documents, record, name));
-        continue;
-      }
-      plain ??=
-        record.artifact === undefined
-          ? await makeLayers(ctx, deps, record, compressLayers)
-          : openArtifact(ctx, deps, record);
-      const originals = name === undefined ? [] : originalsOf(deps, record, name);
-      documents.push(plain.manifest.bytes, ...originals);
-      layers.push(...plain.layers);
-      const annotations = {
-        ...(name === undefined ? {} : nameAnnotations(name)),
-        ...originalsAs(originals.map((bytes) => digestOf(bytes))),
-      };
-      descriptors.push({ ...plain.entry, ...(name === undefined ? {} : { annotations }) });
-    }
+  for (const image of chosen) {
+    const { documents, layers, descriptors } = await partsOf(ctx, deps, image, options);
     for (const bytes of documents) {
       const digest = digestOf(bytes);
-      if (written.has(digest)) continue;
+      if (!written.has(digest)) yield small(blobName(digest), bytes);
       written.add(digest);
-      yield small(blobName(digest), bytes);
     }
     for (const { digest, sizeBytes, read } of layers) {
-      if (written.has(digest)) continue;
+      if (!written.has(digest)) yield { name: blobName(digest), sizeBytes, content: read() };
       written.add(digest);
-      yield { name: blobName(digest), sizeBytes, content: read() };
     }
-    descriptors.push(...listSignatures(deps, record).map(describeSignatures));
+    manifests.push(...descriptors);
   }
   const mediaType = "application/vnd.oci.image.index.v1+json";
-  yield small(
-    "index.json",
-    JSON.stringify({ schemaVersion: 2, mediaType, manifests: descriptors }),
+  yield small("index.json", JSON.stringify({ schemaVersion: 2, mediaType, manifests }));
+}
+
+/** What an image is in a layout: blobs, and its entries in index.json. */
+interface LayoutParts {
+  readonly documents: readonly Uint8Array[];
+  readonly layers: readonly LayerBlob[];
+  readonly descriptors: readonly object[];
+}
+
+/** Under each of its names as it came, where that is kept, else made again. */
+async function partsOf(
+  ctx: Context,
+  deps: ExportDeps,
+  { record, names }: Chosen,
+  { compressLayers }: ExportOptions,
+): Promise<LayoutParts> {
+  const signatures = (record.signatures ?? []).flatMap(({ manifest, blobs }) => [
+    manifest,
+    ...blobs,
+  ]);
+  const documents: Uint8Array[] = [configOf(record), ...signatures].map((digest) =>
+    deps.content.get(digest),
   );
+  const layers: LayerBlob[] = [];
+  const descriptors: object[] = [];
+  let plain: PlainImage | undefined;
+  for (const name of names.length === 0 ? [undefined] : names) {
+    const kept = findKeptImage(ctx, deps, record, name ?? record.repoDigests[0] ?? "");
+    if (kept !== undefined) {
+      documents.push(...kept.documents);
+      layers.push(...kept.layers);
+      descriptors.push(describeOriginal(kept.documents, record, name));
+      continue;
+    }
+    plain ??= await openPlain(ctx, deps, record, compressLayers);
+    const originals = name === undefined ? [] : originalsOf(deps, record, name);
+    documents.push(plain.manifest.bytes, ...originals);
+    layers.push(...plain.layers);
+    descriptors.push(describePlain(plain, originals, name));
+  }
+  descriptors.push(...listSignatures(deps, record).map(describeSignatures));
+  return { documents, layers, descriptors };
 }
 
 interface PlainImage {
@@ -131,6 +142,17 @@ interface PlainImage {
   readonly manifest: { readonly bytes: Uint8Array };
   /** Its descriptor. */
   readonly entry: object;
+}
+
+function openPlain(
+  ctx: Context,
+  deps: ExportDeps,
+  record: ImageRecord,
+  compressLayers: boolean,
+): PlainImage | Promise<PlainImage> {
+  return record.artifact === undefined
+    ? makeLayers(ctx, deps, record, compressLayers)
+    : openArtifact(ctx, deps, record);
 }
 
 /** The image's layers made again, and a manifest of them. */
@@ -156,6 +178,16 @@ function openArtifact(ctx: Context, deps: ExportDeps, record: ImageRecord): Plai
   const layers = openFiles(ctx, deps, record);
   const bytes = deps.content.get(record.id);
   return { layers, manifest: { bytes }, entry: describeOriginal([bytes], record, undefined) };
+}
+
+function describePlain(
+  { entry }: PlainImage,
+  originals: readonly Uint8Array[],
+  name: string | undefined,
+): object {
+  if (name === undefined) return entry;
+  const digests = originals.map((bytes) => digestOf(bytes));
+  return { ...entry, annotations: { ...nameAnnotations(name), ...originalsAs(digests) } };
 }
 
 /** An index is for several platforms, of which the archive has one. */
@@ -228,6 +260,6 @@ function platformOf({ config: { os, architecture, variant } }: ImageRecord) {
 }
 
 function small(name: string, content: string | Uint8Array): ArchiveMember {
-  const bytes = Buffer.from(content as Uint8Array);
+  const bytes = typeof content === "string" ? Buffer.from(content) : content;
   return { name, sizeBytes: bytes.byteLength, content: [bytes] };
 }
