@@ -1,4 +1,5 @@
 import { invalidArgument } from "../lib/errors.ts";
+import type { SpecHookName, SpecIntelRdt } from "../oci/runtime-spec.ts";
 
 /** What a device changes in a container (CDI specification, "containerEdits"). */
 export interface ContainerEdits {
@@ -9,7 +10,8 @@ export interface ContainerEdits {
   readonly hooks: readonly DeviceHook[];
   readonly additionalGids: readonly number[];
   readonly netDevices: readonly NetDevice[];
-  readonly intelRdt: IntelRdt | undefined;
+  /** A class of the kernel's resctrl, there already or made of these lines. */
+  readonly intelRdt: SpecIntelRdt | undefined;
 }
 
 export interface DeviceNode {
@@ -40,26 +42,8 @@ export interface NetDevice {
   readonly name: string;
 }
 
-/** A class of the kernel's resctrl, there already or made of these lines. */
-export interface IntelRdt {
-  readonly closID?: string;
-  readonly l3CacheSchema?: string;
-  readonly memBwSchema?: string;
-  readonly schemata?: readonly string[];
-  readonly enableMonitoring?: boolean;
-}
-
-export const hookNames = [
-  "prestart",
-  "createRuntime",
-  "createContainer",
-  "startContainer",
-  "poststart",
-  "poststop",
-] as const;
-
 export interface DeviceHook {
-  readonly hookName: (typeof hookNames)[number];
+  readonly hookName: SpecHookName;
   readonly path: string;
   readonly args: readonly string[];
   readonly env: readonly string[];
@@ -89,7 +73,7 @@ export function mergeEdits(all: readonly ContainerEdits[]): ContainerEdits {
 }
 
 /** A container is in one class. */
-function mergeRdt(all: readonly ContainerEdits[]): IntelRdt | undefined {
+function mergeRdt(all: readonly ContainerEdits[]): SpecIntelRdt | undefined {
   const wanted = all.flatMap(({ intelRdt }) => intelRdt ?? []);
   const [first] = wanted;
   if (wanted.every((one) => JSON.stringify(one) === JSON.stringify(first))) return first;

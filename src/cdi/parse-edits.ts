@@ -8,15 +8,8 @@ import {
   type JsonObject,
   optional,
 } from "../lib/json.ts";
-import {
-  type ContainerEdits,
-  type DeviceHook,
-  type DeviceMount,
-  type DeviceNode,
-  hookNames,
-  type IntelRdt,
-  type NetDevice,
-} from "./edits.ts";
+import { type SpecIntelRdt, specHookNames } from "../oci/runtime-spec.ts";
+import type { ContainerEdits, DeviceHook, DeviceMount, DeviceNode, NetDevice } from "./edits.ts";
 
 const maxEntries = 512;
 const maxText = 4096;
@@ -106,7 +99,7 @@ function parseHook(value: unknown, what: string): DeviceHook {
   const hook = asObject(value, what);
   onlyKeys(hook, ["hookName", "path", "args", "env", "timeout"], what);
   const text = asText(hook["hookName"], `${what}.hookName`);
-  const hookName = hookNames.find((known) => known === text);
+  const hookName = specHookNames.find((known) => known === text);
   if (hookName === undefined) throw invalidArgument(`${what}.hookName: no such hook`);
   return {
     hookName,
@@ -133,7 +126,7 @@ function asInterface(value: unknown, what: string): string {
 }
 
 /** `enableCMT` and `enableMBM` were dropped in CDI 1.1, and have never meant anything to runc. */
-function parseRdt(value: unknown, what: string): IntelRdt {
+function parseRdt(value: unknown, what: string): SpecIntelRdt {
   const rdt = asObject(value, what);
   const keys = "closID l3CacheSchema memBwSchema schemata enableMonitoring enableCMT enableMBM";
   onlyKeys(rdt, keys.split(" "), what);

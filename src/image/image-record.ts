@@ -49,7 +49,7 @@ export function memoryImageRecords(records: readonly ImageRecord[] = []): ImageR
   };
 }
 
-export function diffIdsOf(record: ImageRecord): readonly Digest[] {
+function diffIdsOf(record: ImageRecord): readonly Digest[] {
   return record.layers.map(({ diffId }) => diffId);
 }
 

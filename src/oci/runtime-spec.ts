@@ -10,15 +10,17 @@ export interface RuntimeSpec {
   readonly linux: SpecLinux;
 }
 
-/** Programs of the node that the OCI runtime runs at moments of a container's life. */
+/** The moments of a container's life at which the OCI runtime runs programs of the node. */
+export const specHookNames = [
+  "prestart",
+  "createRuntime",
+  "createContainer",
+  "startContainer",
+  "poststart",
+  "poststop",
+] as const;
+export type SpecHookName = (typeof specHookNames)[number];
 export type SpecHooks = Readonly<Partial<Record<SpecHookName, readonly SpecHook[]>>>;
-export type SpecHookName =
-  | "prestart"
-  | "createRuntime"
-  | "createContainer"
-  | "startContainer"
-  | "poststart"
-  | "poststop";
 
 export interface SpecHook {
   readonly path: string;

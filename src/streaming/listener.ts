@@ -94,7 +94,7 @@ function stampOf({ tlsCertFile, tlsKeyFile }: ListenerOptions): string {
 }
 
 /** `127.0.0.1:0` or `[::1]:0`. */
-export function parseAddress(address: string): {
+function parseAddress(address: string): {
   readonly hostname: string;
   readonly port: number;
 } {

@@ -23,7 +23,7 @@ export const settings = frame(4, 0, 0, Buffer.alloc(0));
 export const opening = Buffer.concat([preface, settings]);
 
 /** Header block of literals without indexing (RFC 7541 section 6.2.2); texts up to 126 bytes. */
-export function headerBlock(headers: readonly (readonly [name: string, value: string])[]): Buffer {
+function headerBlock(headers: readonly (readonly [name: string, value: string])[]): Buffer {
   const literal = (text: string) => {
     const bytes = Buffer.from(text, "latin1");
     return Buffer.concat([Buffer.from([bytes.length]), bytes]);

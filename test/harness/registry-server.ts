@@ -88,7 +88,7 @@ export async function startRegistry(options: RegistryOptions = {}): Promise<Regi
 }
 
 /** Registries whose images the test registry holds stand-ins for. */
-export const mirroredHosts = [
+const mirroredHosts = [
   "registry.k8s.io",
   "gcr.io",
   "k8s.gcr.io",

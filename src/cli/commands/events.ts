@@ -42,7 +42,7 @@ export const events = defineCommand({
   },
 });
 
-export function formatEvent(event: pb.ContainerEventResponse): string {
+function formatEvent(event: pb.ContainerEventResponse): string {
   const { containerId, containerEventType, createdAt, podSandboxStatus: pod } = event;
   const time = new Date(Number(createdAt / 1_000_000n)).toISOString();
   const container = event.containersStatuses.find(({ id }) => id === containerId);

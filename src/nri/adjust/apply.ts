@@ -1,11 +1,12 @@
 import type { Hook, Hooks, Mount } from "../../gen/nri/v1alpha1/api_pb.ts";
-import type {
-  RuntimeSpec,
-  SpecHook,
-  SpecHookName,
-  SpecHooks,
-  SpecMount,
-  SpecProcess,
+import {
+  type RuntimeSpec,
+  type SpecHook,
+  type SpecHookName,
+  type SpecHooks,
+  type SpecMount,
+  type SpecProcess,
+  specHookNames,
 } from "../../oci/runtime-spec.ts";
 import { compact } from "../message/compact.ts";
 import { applyLinux } from "./apply-linux.ts";
@@ -70,22 +71,13 @@ function applyMounts(
   );
 }
 
-const hookNames = [
-  "prestart",
-  "createRuntime",
-  "createContainer",
-  "startContainer",
-  "poststart",
-  "poststop",
-] as const satisfies readonly (SpecHookName & keyof Hooks)[];
-
 function applyHooks(
   before: SpecHooks | undefined,
   change: Hooks | undefined,
 ): { readonly hooks?: SpecHooks } {
   if (change === undefined) return before === undefined ? {} : { hooks: before };
   const hooks: Partial<Record<SpecHookName, readonly SpecHook[]>> = { ...before };
-  for (const name of hookNames) {
+  for (const name of specHookNames) {
     if (change[name].length === 0) continue;
     hooks[name] = [...(before?.[name] ?? []), ...change[name].map(toHook)];
   }

@@ -1,5 +1,6 @@
 import { create } from "@bufbuild/protobuf";
 import * as nri from "../../gen/nri/v1alpha1/api_pb.ts";
+import { specHookNames } from "../../oci/runtime-spec.ts";
 import type { Claim, Owners } from "../owners.ts";
 import { overlayList, overlayMap, parseKey } from "./marker.ts";
 import { mergeResources } from "./merge-resources.ts";
@@ -122,15 +123,6 @@ function mergeArgs(
   return args[0] === "" ? args.slice(1) : [...args];
 }
 
-const hookNames = [
-  "prestart",
-  "createRuntime",
-  "createContainer",
-  "startContainer",
-  "poststart",
-  "poststop",
-] as const;
-
 /** Hooks are never in conflict: all of them run. */
 function mergeHooks(
   before: nri.Hooks | undefined,
@@ -138,10 +130,11 @@ function mergeHooks(
   owners: Owners,
   plugin: string,
 ): nri.Hooks | undefined {
-  if (change === undefined || hookNames.every((name) => change[name].length === 0)) return before;
+  if (change === undefined || specHookNames.every((name) => change[name].length === 0))
+    return before;
   owners.share(Field.OciHooks, plugin);
   const merged = create(nri.HooksSchema);
-  for (const name of hookNames) merged[name] = [...(before?.[name] ?? []), ...change[name]];
+  for (const name of specHookNames) merged[name] = [...(before?.[name] ?? []), ...change[name]];
   return merged;
 }
 

@@ -204,7 +204,7 @@ export const sparseFile = {
 } as const;
 
 /** `crib-test/hard-link-below` prints this when it runs. */
-export const hardLinkBelow = { format: "%a %u %s", output: "604 3 5" } as const;
+const hardLinkBelow = { format: "%a %u %s", output: "604 3 5" } as const;
 
 /** Names that no pull may write to, whatever it does with `crib-test/escape`. */
 export const escapePaths = ["/crib-escaped", "/tmp/crib-escaped"] as const;

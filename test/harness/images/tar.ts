@@ -41,7 +41,7 @@ const blockSize = 512;
 const maxName = 100;
 const maxOctalId = 0o7777777;
 /** Every entry's time unless it says another, so that digests stay the same: 2024-01-01T00:00:00Z. */
-export const defaultMtime = 1_704_067_200;
+const defaultMtime = 1_704_067_200;
 
 const typeFlags = {
   file: "0",

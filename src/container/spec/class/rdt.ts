@@ -1,6 +1,6 @@
 import { statSync } from "node:fs";
-import type { IntelRdt } from "../../../cdi/edits.ts";
 import { failedPrecondition } from "../../../lib/errors.ts";
+import type { SpecIntelRdt } from "../../../oci/runtime-spec.ts";
 
 const resctrl = "/sys/fs/resctrl";
 /** Directories of the kernel's own. */
@@ -20,10 +20,10 @@ export function rdtClass(name: string, root = resctrl): { readonly closID: strin
 
 /** What a device says of it: the node's administrator may also have a class made, of these lines. */
 export function rdtOfDevice(
-  wanted: IntelRdt,
+  wanted: SpecIntelRdt,
   runtime: { readonly rdtSchemata: boolean },
   root = resctrl,
-): IntelRdt {
+): SpecIntelRdt {
   const { closID, l3CacheSchema, memBwSchema, schemata, enableMonitoring } = wanted;
   requireResctrl("RDT of a CDI device", root);
   if ((schemata !== undefined || enableMonitoring === true) && !runtime.rdtSchemata) {

@@ -1,11 +1,5 @@
 import { realpath } from "node:fs/promises";
-import type {
-  ContainerEdits,
-  DeviceHook,
-  DeviceMount,
-  DeviceNode,
-  IntelRdt,
-} from "../../../cdi/edits.ts";
+import type { ContainerEdits, DeviceHook, DeviceMount, DeviceNode } from "../../../cdi/edits.ts";
 import { resolveCdiDevices } from "../../../cdi/resolve.ts";
 import { failedPrecondition, invalidArgument } from "../../../lib/errors.ts";
 import type {
@@ -13,6 +7,7 @@ import type {
   SpecDeviceRule,
   SpecHook,
   SpecHooks,
+  SpecIntelRdt,
   SpecLinux,
   SpecMount,
 } from "../../../oci/runtime-spec.ts";
@@ -29,7 +24,7 @@ export interface CdiChanges {
   readonly hooks: SpecHooks | undefined;
   readonly additionalGids: readonly number[];
   readonly netDevices: SpecLinux["netDevices"];
-  readonly intelRdt: IntelRdt | undefined;
+  readonly intelRdt: SpecIntelRdt | undefined;
 }
 
 export const noCdiChanges: CdiChanges = {
