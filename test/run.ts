@@ -39,7 +39,7 @@ const suites: readonly Suite[] = [
     name: "unit",
     needs: ["executable"], // for the C libraries that are built with it: without them a few tests are skipped
     commands: [
-      bunTest("unit", 10_000, "src", "test/architecture.test.ts", "test/critest", "test/harness"),
+      bunTest("unit", 60_000, "src", "test/architecture.test.ts", "test/critest", "test/harness"),
     ],
   },
   {
