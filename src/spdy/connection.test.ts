@@ -1,7 +1,7 @@
 import { expect, test } from "bun:test";
 import { randomBytes } from "node:crypto";
+import { ByteQueue } from "../lib/byte-queue.ts";
 import type { ByteChannel } from "./byte-channel.ts";
-import { ByteQueue } from "./byte-queue.ts";
 import { SpdyConnection } from "./connection.ts";
 import type { SpdyStream } from "./stream.ts";
 

@@ -1,5 +1,5 @@
+import { ByteQueue } from "../lib/byte-queue.ts";
 import { AppError } from "../lib/errors.ts";
-import { ByteQueue } from "./byte-queue.ts";
 import { maxDataBytes } from "./frame.ts";
 import type { SpdyHeaders } from "./headers.ts";
 
@@ -27,7 +27,7 @@ export class SpdyStream {
     this.id = id;
     this.headers = headers;
     this.#wire = wire;
-    this.#received = new ByteQueue((bytes) => wire.consumed(id, bytes));
+    this.#received = new ByteQueue({ onTaken: (bytes) => wire.consumed(id, bytes) });
   }
 
   /** Aborts when the stream was reset, or the connection has ended. */

@@ -1,5 +1,5 @@
+import { ByteQueue } from "../lib/byte-queue.ts";
 import { AppError, invalidArgument } from "../lib/errors.ts";
-import { ByteQueue } from "../spdy/byte-queue.ts";
 import {
   type ByteSink,
   type ClientStreams,

@@ -1,3 +1,4 @@
+import { ByteQueue } from "../lib/byte-queue.ts";
 import { AppError, describe } from "../lib/errors.ts";
 import { ByteReader } from "./byte-reader.ts";
 import type { Channel } from "./channel.ts";
@@ -55,11 +56,7 @@ async function distribute(
 class MuxChannel implements Channel {
   readonly #trunk: Channel;
   readonly #id: number;
-  readonly #received: Uint8Array[] = [];
-  #receivedBytes = 0;
-  #end: { readonly err: AppError | undefined } | undefined;
-  /** Settled and replaced whenever something changes for the one who waits: reader or deliverer. */
-  #changed = Promise.withResolvers<void>();
+  readonly #received = new ByteQueue<Uint8Array>({ maxBytes: maxWaitingBytes });
 
   constructor(trunk: Channel, id: number) {
     this.#trunk = trunk;
@@ -71,18 +68,8 @@ class MuxChannel implements Channel {
     return this.#trunk.gone;
   }
 
-  async read(): Promise<Uint8Array | undefined> {
-    for (;;) {
-      const next = this.#received.shift();
-      if (next !== undefined) {
-        this.#receivedBytes -= next.byteLength;
-        this.#wake();
-        return next;
-      }
-      if (this.#end?.err !== undefined) throw this.#end.err;
-      if (this.#end !== undefined) return undefined;
-      await this.#changed.promise;
-    }
+  read(): Promise<Uint8Array | undefined> {
+    return this.#received.read();
   }
 
   /** One message a call: the split below is at its beginning. */
@@ -97,18 +84,11 @@ class MuxChannel implements Channel {
 
   /** Resolves when there is room for more. */
   async deliver(payload: Uint8Array): Promise<void> {
-    if (payload.byteLength === 0) return;
-    this.#received.push(payload);
-    this.#receivedBytes += payload.byteLength;
-    this.#wake();
-    while (this.#receivedBytes > maxWaitingBytes && this.#end === undefined) {
-      await this.#changed.promise;
-    }
+    if (payload.byteLength > 0) await this.#received.push(payload);
   }
 
   end(err?: AppError): void {
-    this.#end ??= { err };
-    this.#wake();
+    this.#received.end(err);
   }
 
   #header(length: number): Uint8Array {
@@ -116,11 +96,6 @@ class MuxChannel implements Channel {
     header.writeUInt32BE(this.#id, 0);
     header.writeUInt32BE(length, 4);
     return header;
-  }
-
-  #wake(): void {
-    this.#changed.resolve();
-    this.#changed = Promise.withResolvers();
   }
 
   /** The channels of one connection belong together: closing one closes all. */

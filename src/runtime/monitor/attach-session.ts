@@ -1,3 +1,4 @@
+import { ByteQueue } from "../../lib/byte-queue.ts";
 import { type Context, withTimeout } from "../../lib/context.ts";
 import { AppError } from "../../lib/errors.ts";
 import { abortable } from "../../lib/keyed-mutex.ts";
@@ -22,7 +23,7 @@ export interface AttachBudget {
 const answerMs = 10_000;
 const newline = 0x0a;
 
-/** Ours to the size of a terminal and the end of stdin, which are not this connection's alone. */
+/** What concerns the container, and so is not done over this client's own connection: its terminal's size, the end of stdin. */
 export interface AttachSessionEvents {
   resize(size: { readonly columns: number; readonly rows: number }): Promise<void>;
   /** There will be no more input from this client. Comes once, if it attached to stdin. */
@@ -35,8 +36,8 @@ export class AttachSession implements AsyncDisposable {
   readonly #events: AttachSessionEvents;
   readonly #budget: AttachBudget;
   readonly #parser = new FrameParser();
-  readonly #stdout: OutputQueue | undefined;
-  readonly #stderr: OutputQueue | undefined;
+  readonly #stdout: ByteQueue | undefined;
+  readonly #stderr: ByteQueue | undefined;
   #hasStdin: boolean;
   /** The container has ended, and all of its output is here. Rejects when the connection was cut. */
   readonly ended: Promise<undefined>;
@@ -52,8 +53,8 @@ export class AttachSession implements AsyncDisposable {
     this.#budget = budget;
     this.#events = events;
     this.#hasStdin = request.stdin;
-    this.#stdout = request.stdout ? new OutputQueue(budget) : undefined;
-    this.#stderr = request.stderr ? new OutputQueue(budget) : undefined;
+    this.#stdout = request.stdout ? this.#openQueue() : undefined;
+    this.#stderr = request.stderr ? this.#openQueue() : undefined;
     this.ended = this.#receive(received);
     this.ended.catch(() => {}); // the queues say it too
   }
@@ -104,6 +105,14 @@ export class AttachSession implements AsyncDisposable {
     await this.#events.resize(size);
   }
 
+  /** Nobody waits for its reader: who is too far behind is cut off. */
+  #openQueue(): ByteQueue {
+    const onTaken = (bytes: number) => {
+      this.#budget.left += bytes;
+    };
+    return new ByteQueue({ maxBytes: Number.POSITIVE_INFINITY, onTaken });
+  }
+
   async #receive(first: Buffer): Promise<undefined> {
     try {
       for (let chunk: Buffer | undefined = first; chunk; chunk = await this.#socket.read()) {
@@ -125,76 +134,28 @@ export class AttachSession implements AsyncDisposable {
   }
 
   #take({ kind, payload }: AttachFrame): void {
-    if (kind === frameKind.stdout) this.#stdout?.push(payload);
-    if (kind === frameKind.stderr) this.#stderr?.push(payload);
+    if (kind === frameKind.stdout) this.#keep(this.#stdout, payload);
+    if (kind === frameKind.stderr) this.#keep(this.#stderr, payload);
     const behind = (this.#stdout?.bytes ?? 0) + (this.#stderr?.bytes ?? 0);
     if (behind <= maxBehindBytes && this.#budget.left >= 0) return;
     const message = `the client is ${behind} bytes behind the container`;
     throw new AppError(message, { kind: "resource-exhausted" });
   }
 
+  #keep(queue: ByteQueue | undefined, payload: Buffer): void {
+    if (queue === undefined) return;
+    this.#budget.left -= payload.byteLength;
+    void queue.push(payload);
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     this.endStdin();
     this.#socket[Symbol.dispose]();
     await this.ended.catch(() => {});
-    this.#stdout?.drop();
-    this.#stderr?.drop();
-  }
-}
-
-/** What one reader has not taken yet. */
-class OutputQueue {
-  readonly #chunks: Buffer[] = [];
-  #changed = Promise.withResolvers<void>();
-  readonly #budget: AttachBudget;
-  #end: { readonly err: unknown } | undefined;
-  #bytes = 0;
-
-  constructor(budget: AttachBudget) {
-    this.#budget = budget;
-  }
-
-  get bytes(): number {
-    return this.#bytes;
-  }
-
-  push(chunk: Buffer): void {
-    this.#chunks.push(chunk);
-    this.#count(chunk.byteLength);
-    this.#wake();
-  }
-
-  drop(): void {
-    this.#chunks.length = 0;
-    this.#count(-this.#bytes);
-  }
-
-  #count(bytes: number): void {
-    this.#bytes += bytes;
-    this.#budget.left -= bytes;
-  }
-
-  end(err?: unknown): void {
-    this.#end = { err };
-    this.#wake();
-  }
-
-  async read(): Promise<Uint8Array | undefined> {
-    for (;;) {
-      const chunk = this.#chunks.shift();
-      if (chunk !== undefined) {
-        this.#count(-chunk.byteLength);
-        return chunk;
-      }
-      if (this.#end?.err !== undefined) throw this.#end.err;
-      if (this.#end !== undefined) return undefined;
-      await this.#changed.promise;
+    for (const queue of [this.#stdout, this.#stderr]) {
+      this.#budget.left += queue?.bytes ?? 0;
+      queue?.drop();
     }
-  }
-
-  #wake(): void {
-    this.#changed.resolve();
-    this.#changed = Promise.withResolvers();
   }
 }
 
