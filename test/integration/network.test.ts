@@ -5,12 +5,12 @@ import { describe as explain, kindOf } from "../../src/lib/errors.ts";
 import { generateSandboxId } from "../../src/lib/id.ts";
 import { silentLog } from "../../src/lib/log.ts";
 import type { Attachment } from "../../src/network/cni/attachment.ts";
+import { CniNetwork } from "../../src/network/cni-network.ts";
 import {
   type NamespaceRequest,
   pinNamespaces,
   unpinNamespaces,
 } from "../../src/network/namespace/netns.ts";
-import { openCniNetwork } from "../../src/network/network.ts";
 import { findBuilt } from "../harness/built.ts";
 import { linkCniPlugins } from "../harness/cni-plugins.ts";
 import { eventually } from "../harness/eventually.ts";
@@ -120,7 +120,7 @@ describeInside("network", () => {
 
   describe("the embedded network", () => {
     const embedded = () =>
-      openCniNetwork({
+      new CniNetwork({
         confDirs: [`${dir}/conf`],
         pluginDirs: [],
         cacheDir: `${dir}/cache`,

@@ -13,8 +13,8 @@ import type { Context } from "../../lib/context.ts";
 import { describe } from "../../lib/errors.ts";
 import { KeyedMutex } from "../../lib/keyed-mutex.ts";
 import { SingleFlight } from "../../lib/single-flight.ts";
+import { CniNetwork } from "../../network/cni-network.ts";
 import { NetworkCounters } from "../../network/inside/counters.ts";
-import { openCniNetwork } from "../../network/network.ts";
 import { bootId, openClock, realtimeNs } from "../../os/clock.ts";
 import { OutputPool } from "../../runtime/exec/output-pool.ts";
 import { Monitors } from "../../runtime/monitor/monitors.ts";
@@ -168,7 +168,7 @@ export async function openDomain(
       blockIoClasses: readBlockIoClasses(config.containers.blockioFile),
     }),
     mountSources: new MountSources(),
-    network: openCniNetwork({
+    network: new CniNetwork({
       confDirs: config.network.confDirs,
       pluginDirs: config.network.pluginDirs,
       cacheDir: `${config.root}/network`,

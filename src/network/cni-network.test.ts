@@ -15,7 +15,7 @@ import { kindOf } from "../lib/errors.ts";
 import { generateSandboxId } from "../lib/id.ts";
 import { silentLog } from "../lib/log.ts";
 import type { Attachment } from "./cni/attachment.ts";
-import { openCniNetwork } from "./network.ts";
+import { CniNetwork } from "./cni-network.ts";
 
 /** A plugin that writes down how it was called and then runs the script `on-<COMMAND>`, if there is one. */
 const plugin = `#!/bin/sh
@@ -62,7 +62,7 @@ function answer(value: unknown): void {
 }
 
 function open() {
-  return openCniNetwork({
+  return new CniNetwork({
     confDirs: [`${dir}/conf`],
     pluginDirs: [`${dir}/bin`],
     cacheDir: `${dir}/cache`,

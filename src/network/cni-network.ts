@@ -1,0 +1,252 @@
+import { statfsSync } from "node:fs";
+import { type Context, detached } from "../lib/context.ts";
+import { describe, failedPrecondition, invalidArgument, kindOf, notFound } from "../lib/errors.ts";
+import type { SandboxId } from "../lib/id.ts";
+import {
+  type Attachment,
+  cniArgsOf,
+  podInterface,
+  type RuntimeConfig,
+  runtimeConfigOf,
+} from "./cni/attachment.ts";
+import {
+  addToNetwork,
+  checkNetwork,
+  collectNetworkGarbage,
+  deleteFromNetwork,
+  networkStatus,
+} from "./cni/cni.ts";
+import { findPlugin } from "./cni/cni-plugin.ts";
+import { type CniRecord, type CniRecords, openCniRecords } from "./cni/cni-records.ts";
+import { type ConfDirs, openConfDirs } from "./cni/conf-dirs.ts";
+import type { Conflist } from "./cni/conflist.ts";
+import { type CniDirs, withEdgeDirs } from "./cni/edge-dirs.ts";
+import { type EmbeddedNetwork, openEmbeddedNetwork } from "./embedded/embedded.ts";
+import type { Network, NetworkResult, NetworkStatus } from "./network.ts";
+
+export interface CniNetworkOptions {
+  readonly confDirs: readonly string[];
+  readonly pluginDirs: readonly string[];
+  /** Must outlive a reboot, as the addresses that plugins give out do. */
+  readonly cacheDir: string;
+  /** Must not. */
+  readonly stateDir: string;
+  /** What serves while `confDirs` hold no network. */
+  readonly fallback: "embedded" | "none";
+  /** The plugins that are part of crib: all that the embedded network uses, and the last resort of others. */
+  readonly embeddedPluginDir: string;
+  /** Which addresses the embedded network has given out. One for the node, as the bridge is. */
+  readonly embeddedAddressDir?: string;
+}
+
+/** A network for one attachment. `embedded` tells where its plugins are looked for first. */
+interface Chosen {
+  readonly conflist: Conflist;
+  readonly embedded: boolean;
+}
+
+/** Of all daemons of a node, which share the bridge. Empty after a reboot. */
+export const embeddedAddressDir = "/run/crib-network";
+
+const statusAgeMs = 5_000;
+const undoMs = 60_000;
+
+/** The network as CNI plugins make it: that of the configuration directories, else the embedded one. */
+export class CniNetwork implements Network {
+  readonly #options: CniNetworkOptions;
+  readonly #dirs: CniDirs;
+  readonly #confDirs: ConfDirs;
+  readonly #records: CniRecords;
+  readonly #embedded: EmbeddedNetwork;
+  readonly #attaching = new Set<SandboxId>();
+  /** The last status that was told. */
+  #told:
+    | { readonly about: string; readonly at: number; readonly status: NetworkStatus }
+    | undefined;
+
+  constructor(options: CniNetworkOptions) {
+    this.#options = options;
+    this.#dirs = withEdgeDirs(options);
+    this.#confDirs = openConfDirs(this.#dirs.confDirs);
+    this.#records = openCniRecords({ lasting: options.cacheDir, brief: options.stateDir });
+    this.#embedded = openEmbeddedNetwork({
+      dir: options.cacheDir,
+      addressDir: options.embeddedAddressDir ?? embeddedAddressDir,
+    });
+  }
+
+  async attach(ctx: Context, attachment: Attachment): Promise<NetworkResult> {
+    this.#attaching.add(attachment.sandboxId);
+    try {
+      return await this.#attach(ctx, attachment);
+    } finally {
+      this.#attaching.delete(attachment.sandboxId);
+    }
+  }
+
+  async #attach(ctx: Context, attachment: Attachment): Promise<NetworkResult> {
+    const { sandboxId, netnsPath } = attachment;
+    if (netnsPath === undefined) throw invalidArgument("attach: no network namespace");
+    const runtimeConfig = runtimeConfigOf(attachment);
+    const cniArgs = cniArgsOf(attachment);
+    const earlier = this.#findRecord(sandboxId, attachment);
+    if (earlier !== undefined) await this.#takeDown(ctx, earlier, true);
+
+    const chosen = this.#choose(runtimeConfig);
+    this.#findPlugins(chosen);
+    if (chosen.embedded) await this.#embedded.prepare(ctx);
+    const intent: CniRecord = {
+      ...chosen,
+      sandboxId,
+      netnsPath,
+      cniArgs,
+      runtimeConfig: { ...runtimeConfig },
+      result: undefined,
+    };
+    await using undo = new AsyncDisposableStack();
+    undo.defer(() =>
+      this.#takeDown(detached(ctx, undoMs), this.#records.find(sandboxId) ?? intent, true),
+    );
+    this.#records.put(intent);
+    const { raw, ips } = await addToNetwork(ctx, this.#pluginDirs(chosen), intent);
+    this.#records.put({ ...intent, result: raw });
+    undo.move();
+    return { ips, interfaceName: podInterface, network: chosen.conflist.name };
+  }
+
+  async detach(ctx: Context, attachment: Attachment): Promise<void> {
+    const { sandboxId, netnsPath } = attachment;
+    const record = this.#findRecord(sandboxId, attachment) ?? this.#findLost(attachment);
+    if (record !== undefined) await this.#takeDown(ctx, record, netnsPath !== undefined);
+  }
+
+  async check(ctx: Context, { sandboxId }: Pick<Attachment, "sandboxId">): Promise<void> {
+    const record = this.#records.find(sandboxId);
+    if (record?.result === undefined) throw notFound(`sandbox ${sandboxId} has no network`);
+    await checkNetwork(ctx, this.#pluginDirs(record), record);
+  }
+
+  async status(ctx: Context): Promise<NetworkStatus> {
+    let chosen: Chosen;
+    try {
+      chosen = this.#choose({});
+    } catch (err) {
+      return notReady(describe(err));
+    }
+    const about = JSON.stringify(chosen);
+    const told = this.#told;
+    if (told?.about === about && performance.now() - told.at < statusAgeMs) return told.status;
+    const status = await this.#probe(ctx, chosen);
+    this.#told = { about, at: performance.now(), status };
+    return status;
+  }
+
+  async gc(ctx: Context, keep: readonly SandboxId[]): Promise<void> {
+    const kept = new Set([...keep, ...this.#attaching]);
+    const used = new Set<string>();
+    for (const id of this.#records.list()) {
+      try {
+        const record = this.#findRecord(id);
+        if (record === undefined) continue;
+        used.add(record.conflist.name);
+        if (!kept.has(id)) await this.#takeDown(ctx, record, true);
+      } catch (err) {
+        // It stays on record, so that the next collection finds it.
+        ctx.log.warn("network of a lost sandbox not taken down", {
+          sandbox: id,
+          err: describe(err),
+        });
+      }
+    }
+    const configured = this.#confDirs.current();
+    // A network that we have never used may be another runtime's, whose pods we do not know.
+    if ("conflist" in configured && used.has(configured.conflist.name)) {
+      const places = this.#pluginDirs({ embedded: false });
+      await collectNetworkGarbage(ctx, places, configured.conflist, [...kept]);
+    }
+  }
+
+  setPodCidr(podCidr: string): void {
+    this.#embedded.setPodCidr(podCidr);
+  }
+
+  #pluginDirs({ embedded }: Pick<Chosen, "embedded">): readonly string[] {
+    const own = this.#options.embeddedPluginDir;
+    const { pluginDirs } = this.#dirs;
+    return embedded ? [own, ...pluginDirs] : [...pluginDirs, own];
+  }
+
+  #choose(wanted: RuntimeConfig): Chosen {
+    const configured = this.#confDirs.current();
+    if ("conflist" in configured) return { conflist: configured.conflist, embedded: false };
+    if (this.#options.fallback === "none") throw failedPrecondition(configured.reason);
+    return { conflist: this.#embedded.conflist(wanted), embedded: true };
+  }
+
+  /** Throws when one is missing: better before anything is begun. */
+  #findPlugins(chosen: Chosen): void {
+    for (const { type } of chosen.conflist.plugins) findPlugin(type, this.#pluginDirs(chosen));
+  }
+
+  /** Where it is damaged: as it would be written now. */
+  #findRecord(sandboxId: SandboxId, attachment?: Attachment): CniRecord | undefined {
+    try {
+      return this.#records.find(sandboxId);
+    } catch (err) {
+      if (kindOf(err) !== "data-loss") throw err;
+      return this.#renew(sandboxId, attachment);
+    }
+  }
+
+  /** The record as it would be written now, which the plugins find the attachment by as well. */
+  #renew(sandboxId: SandboxId, attachment?: Attachment): CniRecord {
+    const runtimeConfig = attachment === undefined ? {} : runtimeConfigOf(attachment);
+    return {
+      ...this.#choose(runtimeConfig),
+      sandboxId,
+      netnsPath: attachment?.netnsPath ?? "",
+      cniArgs: attachment === undefined ? "" : cniArgsOf(attachment),
+      runtimeConfig: { ...runtimeConfig },
+      result: undefined,
+    };
+  }
+
+  /** Records of the embedded network are lost with the state directory, and what they are about is not. */
+  #findLost(attachment: Attachment): CniRecord | undefined {
+    const { fallback } = this.#options;
+    const isEmbedded = fallback === "embedded" && !("conflist" in this.#confDirs.current());
+    const isThisBoot = attachment.netnsPath !== undefined;
+    return isEmbedded && isThisBoot ? this.#renew(attachment.sandboxId, attachment) : undefined;
+  }
+
+  async #takeDown(ctx: Context, record: CniRecord, hasNetns: boolean): Promise<void> {
+    const inside = hasNetns && isNamespace(record.netnsPath);
+    await deleteFromNetwork(ctx, this.#pluginDirs(record), record, inside);
+    this.#records.delete(record.sandboxId);
+  }
+
+  async #probe(ctx: Context, chosen: Chosen): Promise<NetworkStatus> {
+    try {
+      this.#findPlugins(chosen);
+      await networkStatus(ctx, this.#pluginDirs(chosen), chosen.conflist);
+      return { ready: true, reason: "", message: "" };
+    } catch (err) {
+      return notReady(`network ${chosen.conflist.name}: ${describe(err)}`);
+    }
+  }
+}
+
+function notReady(message: string): NetworkStatus {
+  return { ready: false, reason: "NetworkPluginNotReady", message };
+}
+
+const NSFS_MAGIC = 0x6e73_6673;
+
+/** Whether something is pinned there: after a crash it may be an empty file, after a reboot nothing. */
+function isNamespace(path: string): boolean {
+  try {
+    return statfsSync(path).type === NSFS_MAGIC;
+  } catch {
+    return false;
+  }
+}
