@@ -5,38 +5,30 @@ import {
   existsSync,
   mkdirSync,
   readdirSync,
-  readFileSync,
   renameSync,
   statSync,
   utimesSync,
-  writeFileSync,
 } from "node:fs";
 import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import type { Context } from "../lib/context.ts";
 import { AppError, describe, failedPrecondition, notFound } from "../lib/errors.ts";
-import { asInteger, asObject, asString, optional, parseJson } from "../lib/json.ts";
 import { abortable } from "../lib/keyed-mutex.ts";
-import { type ChainId, chainIdHex, chainIdsOf, parseChainId } from "../oci/chain-id.ts";
-import { type Digest, parseDigest } from "../oci/digest.ts";
+import { type ChainId, chainIdHex, chainIdsOf } from "../oci/chain-id.ts";
+import type { Digest } from "../oci/digest.ts";
 import { rebuildInChild } from "./child/rebuild-child.ts";
 import { completeInChild, type UnpackArgv, verifyInChild } from "./child/unpack-child.ts";
 import { Unpacker } from "./child/unpacker.ts";
 import { compareBelow } from "./layer/compare-below.ts";
 import { inheritLooks } from "./layer/inherit-looks.ts";
 import type { LayerReport } from "./layer/layer-report.ts";
+import { readLayerRecord, type StoredLayer, writeLayerRecord } from "./layer-record.ts";
 import { measureOwn } from "./own-usage.ts";
 import { RetiredLayers } from "./retired-layers.ts";
 import type { Layer, LayerStore, UnpackedLayer } from "./snapshotter.ts";
 
-const maxMetadataBytes = 4096;
 /** Directories that get their looks without a child. */
 const maxImplied = 500;
-
-interface StoredLayer extends Layer {
-  /** Layers below it do not show. */
-  readonly isRootOpaque: boolean;
-}
 
 /** The side of the snapshots that layers have to know. */
 export interface LayerUsers {
@@ -78,7 +70,7 @@ export class Layers implements LayerStore {
       await removeDirectory(this.#path("tmp", name));
     for (const name of readdirSync(this.#path("layers"))) {
       try {
-        const layer = readLayer(this.#path("layers", name), name);
+        const layer = readLayerRecord(this.#path("layers", name));
         this.#layers.set(layer.chainId, layer);
       } catch (err) {
         ctx.log.warn("removing an unreadable layer", { layer: name, err: describe(err) });
@@ -237,10 +229,11 @@ export class Layers implements LayerStore {
       tarBytes: report.expandedBytes,
       isRootOpaque: report.isRootOpaque,
     };
-    writeFileSync(join(directory, "layer.json"), JSON.stringify(layer), { mode: 0o600 });
+    writeLayerRecord(directory, layer);
     return { layer, directory };
   }
 
+  /** Gives the layer what it has from those below. */
   async #complete(
     ctx: Context,
     directory: string,
@@ -261,11 +254,7 @@ export class Layers implements LayerStore {
       });
       for (const name of ["work", "merged"]) await removeDirectory(join(directory, name));
     }
-    if (report.hasRootEntry || below.length === 0) return;
-    const { uid, gid, mode, mtime } = statSync(highest);
-    chownSync(fs, uid, gid);
-    chmodSync(fs, mode & 0o7777);
-    utimesSync(fs, mtime, mtime);
+    if (!report.hasRootEntry && below.length > 0) lookLike(fs, highest);
   }
 
   #path(...parts: readonly string[]): string {
@@ -304,21 +293,12 @@ class Unpacked implements UnpackedLayer {
   }
 }
 
-function readLayer(directory: string, name: string): StoredLayer {
-  const text = readFileSync(join(directory, "layer.json"));
-  const record = asObject(parseJson(text, "layer.json", { maxBytes: maxMetadataBytes }), "layer");
-  const chainId = parseChainId(asString(record["chainId"], "chainId"));
-  if (chainIdHex(chainId) !== name || !existsSync(join(directory, "fs"))) {
-    throw new AppError("another layer, or no files", { kind: "data-loss" });
-  }
-  return {
-    chainId,
-    diffId: parseDigest(asString(record["diffId"], "diffId")),
-    usedBytes: asInteger(record["usedBytes"], "usedBytes"),
-    inodes: asInteger(record["inodes"], "inodes"),
-    tarBytes: optional(record["tarBytes"], "tarBytes", asInteger),
-    isRootOpaque: record["isRootOpaque"] === true,
-  };
+/** A layer whose archive does not name the root has that of the layer below. */
+function lookLike(directory: string, model: string): void {
+  const { uid, gid, mode, mtime } = statSync(model);
+  chownSync(directory, uid, gid);
+  chmodSync(directory, mode & 0o7777);
+  utimesSync(directory, mtime, mtime);
 }
 
 async function removeDirectory(path: string): Promise<void> {

@@ -7,7 +7,6 @@ import { ExitWaiters } from "../../container/exit-waiters.ts";
 import { MountSources } from "../../container/source/mount-sources.ts";
 import { readBlockIoClasses } from "../../container/spec/class/block-io.ts";
 import { readSpecHost } from "../../container/spec/host.ts";
-import { openImages } from "../../image/open.ts";
 import type { LoadVerifier } from "../../image/signatures/admit.ts";
 import type { Context } from "../../lib/context.ts";
 import { describe } from "../../lib/errors.ts";
@@ -23,7 +22,6 @@ import type { SandboxDeps } from "../../sandbox/deps.ts";
 import { supportsUserNamespaces } from "../../sandbox/environment/user-namespace.ts";
 import { EventHub } from "../../sandbox/events/event-hub.ts";
 import { forgetStats } from "../../sandbox/usage/stats.ts";
-import { findPolicyFile } from "../../signature/policy.ts";
 import { openContainers } from "../../state/containers.ts";
 import { Copies } from "../../state/copies.ts";
 import { Database } from "../../state/database.ts";
@@ -31,12 +29,11 @@ import { openImageRecords } from "../../state/images.ts";
 import { IntentTable } from "../../state/intents.ts";
 import { openSandboxes } from "../../state/sandboxes.ts";
 import type { Config } from "../config/config.ts";
-import { policyFilesOf } from "../policy-files.ts";
 import { onExit } from "../recover.ts";
 import type { Domain, DomainDeps } from "./bind-cri.ts";
 import { openDirectExec } from "./direct-exec.ts";
 import { openHandlers } from "./handlers.ts";
-import { openNearby } from "./nearby.ts";
+import { openNodeImages } from "./images.ts";
 import { type LoadNri, openPlugins } from "./plugins.ts";
 
 /** Loaded when there is something to do for them. */
@@ -79,32 +76,9 @@ export async function openDomain(
   opening.catch(() => {});
   const database = resources.use(Database.open(`${config.root}/state.db`, ctx.log));
   const copies = (dir: string, durable = false) => new Copies(dir, { durable, log: ctx.log });
-  const policyFiles = policyFilesOf(config);
-  ctx.log.info("signature policy", { file: findPolicyFile(policyFiles) ?? "none" });
-  const images = await openImages(ctx, {
-    root: config.root,
-    nearby: await openNearby(ctx, config, resources),
-    peers: {
-      urls: config.mirror.peers,
-      ca: config.mirror.peersCaFile,
-      resolveTags: config.mirror.peersResolveTags === "yes",
-    },
-    signatures: { policyFiles, loadVerifier },
+  const images = await openNodeImages(ctx, config, resources, {
     records: openImageRecords(database, copies(`${config.root}/records/images`, true)),
-    bootId: bootId(),
-    registry: {
-      configDirs: config.images.registryConfigDirs,
-      registriesFiles: config.images.registriesFiles,
-      dockerConfigFiles: config.images.dockerConfigFiles,
-      proxy: config.proxy,
-    },
-    keepsBlobs: config.images.keepBlobs,
-    transfer: {
-      parallelLayers: config.images.maxParallelDownloads,
-      parallelUnpacks: config.images.maxParallelUnpacks,
-      bytesPerSecond: config.images.maxBytesPerSecond,
-      stallMs: config.images.stallSeconds * 1000,
-    },
+    loadVerifier,
   });
   const namespacesPath = `${config.payload}/namespaces`;
   const reaper = resources.use(new Reaper());
