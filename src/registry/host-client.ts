@@ -90,14 +90,12 @@ export class HostClient {
     const token = credentials?.registryToken ?? "";
     if (token !== "") return `Bearer ${token}`;
     if (bearer !== undefined) {
-      return await fetchToken(
-        ctx,
-        this.#route,
-        this.host.base,
-        bearer,
+      return await fetchToken(ctx, this.#route, {
+        registry: this.host.base,
+        repository: this.#repository,
+        challenge: bearer,
         credentials,
-        this.#repository,
-      );
+      });
     }
     const basic = basicOf(credentials);
     return basic === undefined ? undefined : basicHeader(basic);

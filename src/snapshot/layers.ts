@@ -22,6 +22,7 @@ import { Unpacker } from "./child/unpacker.ts";
 import { compareBelow } from "./layer/compare-below.ts";
 import { inheritLooks } from "./layer/inherit-looks.ts";
 import type { LayerReport } from "./layer/layer-report.ts";
+import { LayerHolds } from "./layer-holds.ts";
 import { readLayerRecord, type StoredLayer, writeLayerRecord } from "./layer-record.ts";
 import { measureOwn } from "./own-usage.ts";
 import { RetiredLayers } from "./retired-layers.ts";
@@ -47,7 +48,7 @@ export interface LayerUsers {
 export class Layers implements LayerStore {
   readonly directory: string;
   readonly #layers = new Map<ChainId, StoredLayer>();
-  readonly #holds = new Map<ChainId, number>();
+  readonly #holds = new LayerHolds();
   readonly #users: LayerUsers;
   readonly #retired: RetiredLayers;
   readonly #argv: UnpackArgv;
@@ -89,17 +90,7 @@ export class Layers implements LayerStore {
   }
 
   hold(chainIds: readonly ChainId[]): Disposable {
-    const held = [...chainIds];
-    for (const id of held) this.#holds.set(id, (this.#holds.get(id) ?? 0) + 1);
-    return {
-      [Symbol.dispose]: () => {
-        for (const id of held.splice(0)) {
-          const left = (this.#holds.get(id) ?? 1) - 1;
-          if (left === 0) this.#holds.delete(id);
-          else this.#holds.set(id, left);
-        }
-      },
-    };
+    return this.#holds.hold(chainIds);
   }
 
   /** The directories to mount, highest first; never empty. */
@@ -199,7 +190,7 @@ export class Layers implements LayerStore {
     chainIds: Iterable<ChainId>,
     used: ReadonlySet<ChainId>,
   ): Promise<void> {
-    const inUse = new Set([...used, ...this.#users.usedLayers(), ...this.#holds.keys()]);
+    const inUse = new Set([...used, ...this.#users.usedLayers(), ...this.#holds.list()]);
     // All are out of sight before the first await: who looks now finds none of them.
     const doomed = [...chainIds].filter((id) => !inUse.has(id) && this.#layers.delete(id));
     const trash = doomed.map((id) => this.#moveAway(this.#path("layers", chainIdHex(id))));

@@ -75,7 +75,7 @@ async function fetchFiles(
   kept: KeptLayers,
 ): Promise<void> {
   const known = knownFiles(deps, found);
-  const slots = new LayerSlots(deps.parallelLayers);
+  const fetching = { ...found, slots: new LayerSlots(deps.parallelLayers) };
   await allOrNone(ctx, files, async (inner, file, i) => {
     const blob = found.layers[i];
     if (blob === undefined) throw new TypeError("a file without a blob");
@@ -85,7 +85,7 @@ async function fetchFiles(
       return;
     }
     const { path } = file;
-    await using unpacked = await unpackBlob(inner, deps, found, slots, {
+    await using unpacked = await unpackBlob(inner, deps, fetching, {
       blob,
       ...(path !== undefined && { asTar: (bytes) => asLayer(path, blob, bytes) }),
     });

@@ -33,17 +33,16 @@ export async function fetchLayers(
       `image has ${fetching.blobs.length} layers and ${fetching.diffIds.length} diffIDs`,
     );
   }
-  const slots = new LayerSlots(deps.parallelLayers);
+  const fetch = { ...fetching, slots: new LayerSlots(deps.parallelLayers) };
   await allOrNone(ctx, fetching.blobs, (inner, _, height) =>
-    ensureLayer(inner, deps, fetching, slots, height),
+    ensureLayer(inner, deps, fetch, height),
   );
 }
 
 async function ensureLayer(
   ctx: Context,
   deps: Pick<ImageDeps, "layers" | "flights" | "unpacking">,
-  fetching: LayersToFetch,
-  slots: LayerSlots,
+  fetching: LayersToFetch & { readonly slots: LayerSlots },
   height: number,
   options: { readonly retries: boolean } = { retries: true },
 ): Promise<void> {
@@ -59,11 +58,11 @@ async function ensureLayer(
   }
   const attempt = async (signal: AbortSignal): Promise<void> => {
     const flight = { ...ctx, signal };
-    await using unpacked = await unpackBlob(flight, deps, fetching, slots, { blob, diffId });
+    await using unpacked = await unpackBlob(flight, deps, fetching, { blob, diffId });
     if (height > 0) {
       // It is under way, or has failed for good.
       const quiet = { ...fetching, onBytes: () => {} };
-      await ensureLayer(flight, deps, quiet, slots, height - 1, { retries: false });
+      await ensureLayer(flight, deps, quiet, height - 1, { retries: false });
     }
     await deps.layers.commit(flight, unpacked, diffIds);
   };
@@ -83,11 +82,10 @@ export interface BlobToUnpack {
 export async function unpackBlob(
   ctx: Context,
   deps: Pick<ImageDeps, "layers" | "unpacking">,
-  fetching: Pick<LayersToFetch, "source" | "onBytes">,
-  slots: LayerSlots,
+  fetching: Pick<LayersToFetch, "source" | "onBytes"> & { readonly slots: LayerSlots },
   { blob, diffId, asTar = (bytes) => bytes }: BlobToUnpack,
 ): Promise<UnpackedLayer> {
-  using _slot = await slots.enter(blob, ctx.signal);
+  using _slot = await fetching.slots.enter(blob, ctx.signal);
   for (;;) {
     await using open = openBlob(ctx, fetching.source, blob);
     let readBytes = 0;

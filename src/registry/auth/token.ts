@@ -9,6 +9,14 @@ import { checkRealm } from "./realm.ts";
 
 const maxTokenBytes = 64 << 10;
 
+/** Who asks for what, and why. */
+export interface TokenRequest {
+  readonly registry: URL;
+  readonly repository: string;
+  readonly challenge: Challenge;
+  readonly credentials: Credentials | undefined;
+}
+
 /**
  * Gets a bearer token from where the registry's challenge says (distribution token authentication), with the user's
  * credentials if that place may see them. Answers the Authorization header.
@@ -16,10 +24,7 @@ const maxTokenBytes = 64 << 10;
 export async function fetchToken(
   ctx: Context,
   route: Route,
-  registry: URL,
-  challenge: Challenge,
-  credentials: Credentials | undefined,
-  repository: string,
+  { registry, repository, challenge, credentials }: TokenRequest,
 ): Promise<string> {
   const realm = checkRealm(challenge.parameters.get("realm") ?? "", registry);
   if (realm === undefined) {
