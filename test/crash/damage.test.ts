@@ -132,7 +132,7 @@ test("whatever file of the daemon is damaged or gone, it starts, and containers 
   });
   await removeAll(daemon);
   expect(leftOvers(daemon, [running.pod.id, running.id])).toEqual([]);
-}, 60_000);
+});
 
 test("a state directory that somebody empties costs what ran, and nothing else", async () => {
   using dir = tempDir();
@@ -154,8 +154,8 @@ test("a state directory that somebody empties costs what ran, and nothing else",
   // It has nothing left to do, and nobody could ever find it.
   await eventually(() => {
     expect(monitors.filter((pid) => existsSync(`/proc/${pid}`))).toEqual([]);
-  }, 40_000);
-}, 90_000);
+  });
+});
 
 test("a database of a newer crib is left alone, with one clear line", async () => {
   using dir = tempDir();
@@ -178,4 +178,4 @@ test("a database of a newer crib is left alone, with one clear line", async () =
   await daemon.start();
   await running.expectAlive();
   await running.end();
-}, 60_000);
+});

@@ -149,4 +149,4 @@ test("under a memory limit of 96 MB it answers what others ask for all at once, 
   await cri.image.pullImage({ image: { image: "registry.test/big/one:1" } });
   await expectService(daemon, pod, running);
   expect(readFileSync(`/proc/${pid}/cgroup`, "latin1")).toContain("crib-test-memory");
-}, 180_000);
+});

@@ -36,7 +36,7 @@ test("a log that is rotated all the time, under a fast writer and while its moni
     .slice(0, -1);
   expect(written.length).toBeGreaterThan(1000);
   expect(written.findIndex((line, i) => line !== String(i))).toBe(-1);
-}, 180_000);
+});
 
 test("a log on a full disk stops no container, and says what is missing; a link in its place is not followed", async () => {
   using dir = tempDir("/var/tmp");
@@ -57,7 +57,7 @@ test("a log on a full disk stops no container, and says what is missing; a link 
   /** More than a pipe and the last block of a full disk can hold: some of it is dropped. */
   const muchIsWritten = async () => {
     const before = await written();
-    await eventually(async () => expect(await written()).toBeGreaterThan(before + 1000), 60_000);
+    await eventually(async () => expect(await written()).toBeGreaterThan(before + 1000));
   };
   const { logPath } = await statusOf(cri, containerId);
   fill(`${dir.path}/logs/ballast`);
@@ -81,4 +81,4 @@ test("a log on a full disk stops no container, and says what is missing; a link 
   await failure(startScript(cri, pod, "echo hello"));
   expect(readdirSync(canary)).toEqual([]);
   await cri.runtime.removePodSandbox({ podSandboxId: pod.id });
-}, 180_000);
+});

@@ -60,7 +60,7 @@ test("a monitor that is stopped (SIGSTOP) is replaced: creations are refused, en
   expect(await exitCodeOf(daemon, last)).toBe(6);
   await cri.runtime.removePodSandbox({ podSandboxId: pod.id });
   expect(leftOvers(daemon, [pod.id, created, ending, running, last])).toEqual([]);
-}, 180_000);
+});
 
 test("a daemon that is stopped for a while goes on where it was, and its monitor is left alone", async () => {
   using dir = tempDir();
@@ -87,7 +87,7 @@ test("a daemon that is stopped for a while goes on where it was, and its monitor
   expect(late.map(({ id }) => id)).toEqual([podSandboxId]);
   await Bun.sleep(5500); // one more
   expect(daemon.monitors()).toEqual(monitors);
-}, 120_000);
+});
 
 test("a caller that comes again for a container that took too long is answered with it", async () => {
   using dir = tempDir();
@@ -132,4 +132,4 @@ test("a caller that comes again for a container that took too long is answered w
   });
   expect(line).toMatchObject({ level: "warn", rpc: "CreateContainer", sandbox: pod.id });
   expect(line).toMatchObject({ name: "wrong", err: expect.stringContaining("/no/such/program") });
-}, 60_000);
+});

@@ -91,7 +91,7 @@ class BadRuntime implements AsyncDisposable {
       expect(
         left.filter((one) => !/^(mount: |network record)/.test(one) || one.includes(id)),
       ).toEqual([]);
-    }, 20_000);
+    });
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -80,4 +80,4 @@ test("another version takes over, and the first one takes back: containers run o
   }
   await cri.runtime.removePodSandbox({ podSandboxId: pod.id });
   await eventually(() => expect(leftOvers(daemon, [pod.id, ...ids])).toEqual([]));
-}, 90_000);
+});

@@ -81,7 +81,6 @@ test.skipIf(!hasOwnNetwork)(
     expect(imported.stdout.toString()).toStartWith(`${demoImage} `);
     await runsOn(daemon, dir, demoImage);
   },
-  120_000,
 );
 
 test.skipIf(!hasOwnNetwork)(
@@ -99,7 +98,6 @@ test.skipIf(!hasOwnNetwork)(
     expect((await crib(daemon, ["image", "export", demoImage])).code).toBe(2);
     expect(unfinished(join(daemon.root, "snapshots"))).toEqual([]);
   },
-  60_000,
 );
 
 test.skipIf(!hasOwnNetwork)(
@@ -112,25 +110,21 @@ test.skipIf(!hasOwnNetwork)(
     await eventually(() => statSync(images));
     writeFileSync(join(images, ".copy"), compressed);
     renameSync(join(images, ".copy"), join(images, "demo.tar.zst"));
-    await eventually(
-      async () => expect((await imageOf(daemon, demoImage))?.pinned).toBe(true),
-      20_000,
-    );
+    await eventually(async () => expect((await imageOf(daemon, demoImage))?.pinned).toBe(true));
     const { id = "" } = (await imageOf(daemon, demoImage)) ?? {};
 
     rmSync(join(images, "demo.tar.zst"));
-    await eventually(async () => expect((await imageOf(daemon, id))?.pinned).toBe(false), 20_000);
+    await eventually(async () => expect((await imageOf(daemon, id))?.pinned).toBe(false));
 
     const layout = join(images, "layout");
     mkdirSync(layout);
     expect(Bun.spawnSync(["tar", "-xf", demo, "-C", layout]).exitCode).toBe(0);
-    await eventually(async () => expect((await imageOf(daemon, id))?.pinned).toBe(true), 20_000);
+    await eventually(async () => expect((await imageOf(daemon, id))?.pinned).toBe(true));
 
     await daemon.end("SIGTERM");
     await daemon.start();
     expect((await imageOf(daemon, id))?.pinned).toBe(true);
   },
-  90_000,
 );
 
 test.skipIf(!hasOwnNetwork)(
@@ -168,7 +162,6 @@ test.skipIf(!hasOwnNetwork)(
     await cribOkFrom(site, daemon, "pack", "--image", demoImage, "-o", again);
     expect(statSync(again).size).toBe(statSync(site).size);
   },
-  180_000,
 );
 
 test.skipIf(!hasOwnNetwork)(
@@ -192,7 +185,6 @@ test.skipIf(!hasOwnNetwork)(
     expect(shown).toMatchObject({ repoTags: [demoImage], pinned: false, config: { os: "linux" } });
     expect(shown.manifests.length).toBeGreaterThan(0);
   },
-  90_000,
 );
 
 async function cribOkFrom(file: string, daemon: Daemon, ...argv: readonly string[]): Promise<void> {

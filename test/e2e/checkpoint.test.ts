@@ -12,64 +12,56 @@ import { parts } from "../parts/paths.ts";
 const canCheckpoint = existsSync(parts.criu) && Bun.spawnSync([parts.criu, "check"]).exitCode === 0;
 if (!canCheckpoint) console.log("no CRIU that works with this kernel: no checkpoint is written");
 
-test.skipIf(!canCheckpoint)(
-  "a container's checkpoint is written, and it goes on",
-  async () => {
-    using logs = tempDir();
-    await using daemon = await Daemon.start({ demoImage: true, programs: dirname(parts.criu) });
-    const { runtime } = daemon.cri;
-    const pod = await runPod(daemon.cri, logs.path);
-    const id = await startScript(daemon.cri, pod, "echo changed >/new; rm /etc/passwd; sleep 1000");
-    await eventually(async () => {
-      const cmd = ["/bin/sh", "-c", "! test -e /etc/passwd"];
-      const { exitCode } = await runtime.execSync({ containerId: id, cmd, timeout: 10n });
-      if (exitCode !== 0) throw new Error("the script has not come so far");
-    });
-    const location = `${logs.path}/checkpoint.tar`;
-    await runtime.checkpointContainer({ containerId: id, location });
-    const tar = (...argv: readonly string[]) => Bun.spawnSync(["tar", ...argv]).stdout;
-    expect(tar("tf", location).toString().split("\n")).toEqual(
-      expect.arrayContaining([
-        ...["config.dump", "spec.dump", "status.dump", "dump.log", "rootfs-diff.tar"],
-        ...["checkpoint/", "checkpoint/inventory.img", "checkpoint/pages-1.img"],
-      ]),
-    );
-    writeFileSync(`${logs.path}/diff.tar`, tar("xOf", location, "rootfs-diff.tar"));
-    expect(tar("tf", `${logs.path}/diff.tar`).toString().split("\n")).toEqual(
-      expect.arrayContaining(["etc/.wh.passwd", "new"]),
-    );
-    expect(readdirSync(logs.path).filter((name) => name.endsWith(".tmp"))).toEqual([]);
-    expect(readdirSync(`${daemon.root}/checkpoints`)).toEqual([]);
-    const { stdout } = await runtime.execSync({
-      containerId: id,
-      cmd: ["cat", "/new"],
-      timeout: 10n,
-    });
-    expect(Buffer.from(stdout).toString()).toBe("changed\n");
-  },
-  60_000,
-);
+test.skipIf(!canCheckpoint)("a container's checkpoint is written, and it goes on", async () => {
+  using logs = tempDir();
+  await using daemon = await Daemon.start({ demoImage: true, programs: dirname(parts.criu) });
+  const { runtime } = daemon.cri;
+  const pod = await runPod(daemon.cri, logs.path);
+  const id = await startScript(daemon.cri, pod, "echo changed >/new; rm /etc/passwd; sleep 1000");
+  await eventually(async () => {
+    const cmd = ["/bin/sh", "-c", "! test -e /etc/passwd"];
+    const { exitCode } = await runtime.execSync({ containerId: id, cmd, timeout: 10n });
+    if (exitCode !== 0) throw new Error("the script has not come so far");
+  });
+  const location = `${logs.path}/checkpoint.tar`;
+  await runtime.checkpointContainer({ containerId: id, location });
+  const tar = (...argv: readonly string[]) => Bun.spawnSync(["tar", ...argv]).stdout;
+  expect(tar("tf", location).toString().split("\n")).toEqual(
+    expect.arrayContaining([
+      ...["config.dump", "spec.dump", "status.dump", "dump.log", "rootfs-diff.tar"],
+      ...["checkpoint/", "checkpoint/inventory.img", "checkpoint/pages-1.img"],
+    ]),
+  );
+  writeFileSync(`${logs.path}/diff.tar`, tar("xOf", location, "rootfs-diff.tar"));
+  expect(tar("tf", `${logs.path}/diff.tar`).toString().split("\n")).toEqual(
+    expect.arrayContaining(["etc/.wh.passwd", "new"]),
+  );
+  expect(readdirSync(logs.path).filter((name) => name.endsWith(".tmp"))).toEqual([]);
+  expect(readdirSync(`${daemon.root}/checkpoints`)).toEqual([]);
+  const { stdout } = await runtime.execSync({
+    containerId: id,
+    cmd: ["cat", "/new"],
+    timeout: 10n,
+  });
+  expect(Buffer.from(stdout).toString()).toBe("changed\n");
+});
 
-test.skipIf(Bun.which("criu") !== null)(
-  "a node without CRIU says so",
-  async () => {
-    using logs = tempDir();
-    await using daemon = await Daemon.start({ demoImage: true });
-    const { runtime } = daemon.cri;
-    const pod = await runPod(daemon.cri, logs.path);
-    const id = await startScript(daemon.cri, pod, "sleep 1000");
-    const location = `${logs.path}/checkpoint.tar`;
-    const failure = await runtime
-      .checkpointContainer({ containerId: id, location })
-      .then(() => undefined, ConnectError.from);
-    expect(failure).toMatchObject({ code: Code.FailedPrecondition });
-    expect(failure?.message).toContain("CRIU is not installed on this node");
-    expect(readdirSync(logs.path).filter((name) => name.startsWith("checkpoint"))).toEqual([]);
-    const { exitCode } = await runtime.execSync({ containerId: id, cmd: ["true"], timeout: 10n });
-    expect(exitCode).toBe(0);
-  },
-  60_000,
-);
+test.skipIf(Bun.which("criu") !== null)("a node without CRIU says so", async () => {
+  using logs = tempDir();
+  await using daemon = await Daemon.start({ demoImage: true });
+  const { runtime } = daemon.cri;
+  const pod = await runPod(daemon.cri, logs.path);
+  const id = await startScript(daemon.cri, pod, "sleep 1000");
+  const location = `${logs.path}/checkpoint.tar`;
+  const failure = await runtime
+    .checkpointContainer({ containerId: id, location })
+    .then(() => undefined, ConnectError.from);
+  expect(failure).toMatchObject({ code: Code.FailedPrecondition });
+  expect(failure?.message).toContain("CRIU is not installed on this node");
+  expect(readdirSync(logs.path).filter((name) => name.startsWith("checkpoint"))).toEqual([]);
+  const { exitCode } = await runtime.execSync({ containerId: id, cmd: ["true"], timeout: 10n });
+  expect(exitCode).toBe(0);
+});
 
 test("what does not run, and a place that is none, are refused", async () => {
   using logs = tempDir();

@@ -15,9 +15,9 @@ beforeAll(async () => {
   daemon = await Daemon.start({ demoImage: true });
   crib = new CribCommand(daemon);
   await crib.ok("run", "-d", "--name", "web", image, "sh", "-c", "sleep 3600");
-}, 60_000);
+});
 
-afterAll(() => daemon[Symbol.asyncDispose](), 60_000);
+afterAll(() => daemon[Symbol.asyncDispose]());
 
 /** Ends a script on a terminal: prints the exit code of what came before, and keeps the terminal open. */
 const tell = 'printf "\\ncode=$?.\\n"; read wait';
@@ -42,7 +42,7 @@ describe("crib exec", () => {
     for (const code of [0, 1, 42, 255]) {
       expect((await crib.run(["exec", "web", "sh", "-c", `exit ${code}`])).code).toBe(code);
     }
-  }, 30_000);
+  });
 
   test("separates stdout from stderr, shows both as they come, and sees the end of stdin", async () => {
     const script = "echo out; echo err >&2; read line; echo got $line; cat; exit 3";
@@ -80,7 +80,7 @@ describe("crib exec", () => {
       return modesOn(shell);
     });
     expect(modes[1]).toBe(modes[0] as string);
-  }, 20_000);
+  });
 
   test.each(["TERM", "HUP", "QUIT", "INT"])(
     "ended by SIG%s gives the terminal back",
@@ -97,7 +97,6 @@ describe("crib exec", () => {
       expect(modes).toHaveLength(2);
       expect(modes[1]).toBe(modes[0] as string);
     },
-    20_000,
   );
 
   test("says what goes wrong: no program, no container, no terminal, a daemon that is gone", async () => {
@@ -113,7 +112,7 @@ describe("crib exec", () => {
     expect(await child.stderr.text()).toStartWith("crib: the daemon cut the connection");
     expect(await child.exited).toBe(125);
     await daemon.start();
-  }, 30_000);
+  });
 
   test("--timeout kills the command", async () => {
     const { code } = await crib.run(["exec", "--timeout", "1", "web", "sleep", "4711"]);
@@ -145,7 +144,7 @@ describe("crib run -it and crib attach", () => {
     expect(await codeOn(second)).toBe(5);
     expect(await codeOn(third)).toBe(5);
     await crib.ok("rm", "shell");
-  }, 30_000);
+  });
 
   test("without a terminal: stdin to its end, both outputs, the exit code, nothing left", async () => {
     const argv = ["run", "--rm", "-i", image, "sh", "-c", "wc -c; echo err >&2; exit 6"];
@@ -153,7 +152,7 @@ describe("crib run -it and crib attach", () => {
     expect(await crib.run(argv, bytes)).toEqual({ code: 6, stdout: "3000000\n", stderr: "err\n" });
     expect(await crib.ok("pods", "-q")).not.toContain("\n\n");
     expect((await crib.ok("pods")).split("\n")).toHaveLength(3); // the header, web, the end
-  }, 20_000);
+  });
 
   test("without a terminal no bytes are keys to leave", async () => {
     const script = 'read -r line; echo "$line"; exit 7';
@@ -195,7 +194,7 @@ describe("crib run -it and crib attach", () => {
     await crib.ok("rm", "-f", "ticker");
     await watching.exited;
     expect(seen).toStartWith("tick\ntick\n");
-  }, 20_000);
+  });
 });
 
 async function echoServer(port: number): Promise<AsyncDisposable> {
@@ -245,7 +244,7 @@ describe("crib port-forward", () => {
     expect(await child.stderr.text()).toBe(
       "crib: forward port 9: nothing listens on port 9: connect: ECONNREFUSED\n",
     );
-  }, 60_000);
+  });
 
   test("a connection that stands still holds up no other, and costs no memory", async () => {
     await using _server = await echoServer(8081);
@@ -263,7 +262,7 @@ describe("crib port-forward", () => {
     expect((await exchange(port, piece)).equals(piece)).toBe(true);
     child.kill("SIGTERM");
     await child.exited;
-  }, 30_000);
+  });
 
   test("no such pod, a port that is taken, a pod that ends", async () => {
     expect(await crib.run(["port-forward", "none", "80"])).toMatchObject({ code: 3 });
@@ -276,5 +275,5 @@ describe("crib port-forward", () => {
     await exchange(local[0] ?? 0, Buffer.from("x")).catch(() => {});
     expect(await child.exited).toBe(1);
     expect(await child.stderr.text()).toContain("not ready");
-  }, 30_000);
+  });
 });

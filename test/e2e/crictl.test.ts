@@ -95,4 +95,4 @@ test("crictl: a real image from a real registry runs as a pod, from pull to rmi"
   expect((await json("ps", "-a")).containers).toEqual([]);
   expect((await json("pods")).items).toEqual([]);
   expect((await json("images")).images).toEqual([]);
-}, 180_000);
+});

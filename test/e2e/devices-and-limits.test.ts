@@ -58,7 +58,7 @@ blockio_file = "${temp.path}/classes.yaml"
     const asking = createScript(daemon.cri, pod, "true", { annotations: { [key]: "other" } });
     expect(await failure(asking)).toContain(why);
   }
-}, 60_000);
+});
 
 test("a CDI device moves an interface of the node to the pod, where its next container finds it", async () => {
   using temp = tempDir();
@@ -109,7 +109,7 @@ test("a CDI device moves an interface of the node to the pod, where its next con
   expect(await failure(createScript(daemon.cri, ofNode, "true", asking("a")))).toContain(
     "the pod has no network of its own",
   );
-}, 60_000);
+});
 
 test("UpdatePodSandboxResources is remembered, also by the next daemon", async () => {
   using temp = tempDir();
@@ -130,4 +130,4 @@ test("UpdatePodSandboxResources is remembered, also by the next daemon", async (
     overhead: { memoryLimitInBytes: "1048576" },
     resources: { cpuQuota: "50000", cpuPeriod: "100000" },
   });
-}, 60_000);
+});

@@ -44,7 +44,7 @@ beforeAll(async () => {
   mkdirSync(`${root}/certs.d/${registry.host}`, { recursive: true });
   writeFileSync(`${root}/certs.d/${registry.host}/hosts.toml`, `[host."${registry.url}"]\n`);
   daemon = resources.use(await Daemon.start({ root }));
-}, 60_000);
+});
 afterAll(() => resources.disposeAsync());
 
 const pull = (name: string) =>
@@ -90,7 +90,7 @@ test("a pull that does not fit fails, frees its part, and leaves the daemon well
     `${registry.host}/other:1`,
     `${registry.host}/small:1`,
   ]);
-}, 60_000);
+});
 
 test("an image can be removed from a full disk, and then there is room again", async () => {
   const filling = fill();
@@ -111,4 +111,4 @@ test("an image can be removed from a full disk, and then there is room again", a
   expect(images.map(({ repoTags }) => repoTags[0])).toEqual([`${registry.host}/other:1`]);
   rmSync(filling);
   await pull("small");
-}, 60_000);
+});

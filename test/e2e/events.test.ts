@@ -75,7 +75,7 @@ test("events tell the life of pods and containers in order, to everybody who lis
     watcher.leave();
     expect(await watcher.ended).toBe(Code.Canceled);
   }
-}, 60_000);
+});
 
 test("the death of the process that holds a shared PID namespace is an event", async () => {
   using logs = tempDir();
@@ -96,7 +96,7 @@ test("the death of the process that holds a shared PID namespace is an event", a
   });
   expect(watcher.events.at(-1)?.podSandboxStatus?.state).toBe(pb.PodSandboxState.SANDBOX_NOTREADY);
   watcher.leave();
-}, 60_000);
+});
 
 test("a container that cannot be started is created and stopped, and one never started is stopped", async () => {
   using logs = tempDir();
@@ -110,7 +110,7 @@ test("a container that cannot be started is created and stopped, and one never s
     expect(watcher.of(id)).toEqual(wholeLife.filter((one) => one !== Type.CONTAINER_STARTED_EVENT));
   });
   watcher.leave();
-}, 60_000);
+});
 
 test("subscriptions end with the daemon, which does not wait for them", async () => {
   await using daemon = await Daemon.start();
@@ -150,7 +150,7 @@ test("a subscriber that does not read is cut off and costs the daemon nothing", 
   const files = () => readdirSync(`/proc/${daemon.pid}/fd`).length;
   const open = files();
   await eventually(() => expect(files()).toBeLessThanOrEqual(open));
-}, 120_000);
+});
 
 function anonymousBytes(pid: number): number {
   const [, kib = "0"] =

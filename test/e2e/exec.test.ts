@@ -157,12 +157,12 @@ beforeAll(async () => {
     const script = "exec sleep 100000";
     ids.set(name, await startScript(daemon.cri, need(pods.get(pod)), script, config));
   }
-}, 120_000);
+});
 
 afterAll(async () => {
   await daemon[Symbol.asyncDispose]();
   temp[Symbol.dispose]();
-}, 60_000);
+});
 
 function need<T>(value: T | undefined): T {
   if (value === undefined) throw new Error("it is missing");
@@ -253,7 +253,7 @@ test("a command that crib runs itself is like one of the runtime's, in every con
   expect(await errorsOf(need(ids.get("root, default filter")))).toEqual(failures);
   await daemon.end("SIGTERM");
   await daemon.start();
-}, 300_000);
+});
 
 async function errorsOf(id: string): Promise<readonly string[]> {
   const errors: string[] = [];
@@ -295,7 +295,7 @@ test("exit codes, signals, streams, and names of streams", async () => {
   const root = need(ids.get("root, unconfined"));
   await exec(root, ["sh", "-c", "echo '#!/proc/self/exe' >/tmp/trick && chmod 755 /tmp/trick"]);
   expect(await exec(root, ["/tmp/trick"])).toEqual({ exitCode: 2, stdout: "", stderr: "" });
-}, 60_000);
+});
 
 test("a command is killed with all that it started when its time is over", async () => {
   const id = need(ids.get("root, default filter"));
@@ -306,7 +306,7 @@ test("a command is killed with all that it started when its time is over", async
     const left = processes().filter(({ argv }) => /^700[134]$/.test(argv[1] ?? ""));
     expect(left).toEqual([]);
   });
-}, 60_000);
+});
 
 test("output beyond the limit, and a background process that holds on to it", async () => {
   const id = need(ids.get("root, default filter"));
@@ -315,7 +315,7 @@ test("output beyond the limit, and a background process that holds on to it", as
   const began = performance.now();
   expect((await exec(id, ["sh", "-c", "sleep 20 & echo done"])).stdout).toBe("done\n");
   expect(performance.now() - began).toBeLessThan(10_000);
-}, 60_000);
+});
 
 test("200 commands at once, and the end of the container among them", async () => {
   const id = need(ids.get("user namespace"));
@@ -332,7 +332,7 @@ test("200 commands at once, and the end of the container among them", async () =
   await eventually(() => {
     expect(processes().filter(({ argv }) => argv[0] === "enter")).toEqual([]);
   });
-}, 120_000);
+});
 
 test("a frozen container is refused, and nothing waits in it", async () => {
   const id = need(ids.get("root, unconfined"));
@@ -350,7 +350,7 @@ test("a frozen container is refused, and nothing waits in it", async () => {
   writeFileSync(file, thawed);
   expect(failure).toContain("paused container");
   expect(await exec(id, ["true"])).toMatchObject({ exitCode: 0 });
-}, 60_000);
+});
 
 test("commands in a container that hardly gets any time", async () => {
   const pod = await runPod(daemon.cri, temp.path);
@@ -361,7 +361,7 @@ test("commands in a container that hardly gets any time", async () => {
   const id = await startScript(daemon.cri, pod, "exec sleep 100000", { linux });
   const results = await Promise.all(Array.from({ length: 10 }, () => exec(id, ["true"], 60n)));
   expect(results.map(({ exitCode }) => exitCode)).toEqual(Array(10).fill(0));
-}, 120_000);
+});
 
 test("a container gets hold of nothing that is about to become its program", async () => {
   const pod = await runPod(daemon.cri, temp.path);
@@ -372,10 +372,10 @@ test("a container gets hold of nothing that is about to become its program", asy
   await eventually(async () => {
     for (let i = 0; i < 50; i++) await exec(id, ["true"]);
     expect(readLog(logPath)).toContain("seen");
-  }, 60_000);
+  });
   for (const line of readLog(logPath).split("\n").slice(0, -1)) {
     if (line === "seen") continue; // it had ended before its status was read
     expect(line).not.toContain("GOT");
     expect(line).toContain(need(own));
   }
-}, 120_000);
+});

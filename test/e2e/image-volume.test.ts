@@ -66,7 +66,7 @@ test("an image as a volume: read-only, by id or name, whole or a part, kept whil
   );
   await daemon.cri.runtime.removeContainer({ containerId: id });
   expect(mounts(daemon)).toEqual(before);
-}, 60_000);
+});
 
 test("an image as a volume of a pod with a user namespace belongs to the pod's root", async () => {
   using logs = tempDir();
@@ -86,7 +86,7 @@ test("an image as a volume of a pod with a user namespace belongs to the pod's r
     mounts: [volume()],
   });
   expect(await output(daemon, id)).toBe("0:0\n0:0\n");
-}, 60_000);
+});
 
 test("an image volume that cannot be is refused with its reason, and leaves nothing", async () => {
   using logs = tempDir();
@@ -106,7 +106,7 @@ test("an image volume that cannot be is refused with its reason, and leaves noth
     expect(message).toContain(why);
     expect(mounts(daemon)).toEqual(before);
   }
-}, 60_000);
+});
 
 test("an artifact is pulled, listed and mounted like an image, and no container is made of it", async () => {
   using logs = tempDir();
@@ -186,4 +186,4 @@ test("an artifact is pulled, listed and mounted like an image, and no container 
     await daemon.cri.runtime.removeContainer({ containerId: id });
   }
   expect(mounts(daemon)).toEqual(before);
-}, 60_000);
+});

@@ -19,7 +19,7 @@ import { openCommand } from "../harness/streams/command-client.ts";
 import { ForwardClient } from "../harness/streams/forward-client.ts";
 import { tempDir } from "../harness/temp-dir.ts";
 
-if (!hasOwnNetwork) inOwnNetwork(import.meta.path, 300_000);
+if (!hasOwnNetwork) inOwnNetwork(import.meta.path);
 
 /** Pods whose containers are to live until their manifests go. */
 const steady = ["web", "logs", "stubborn", "restricted", "pulled"];
@@ -47,9 +47,9 @@ describe.skipIf(!hasOwnNetwork)("a kubelet and its pods", () => {
     for (const pod of makePods({ outDir: `${dir}/out`, healthPort: health.port }))
       kubelet.apply(pod);
     await kubelet.start(await configOfReadme(), {});
-  }, 90_000);
+  });
 
-  afterAll(async () => await resources.disposeAsync(), 60_000);
+  afterAll(async () => await resources.disposeAsync());
 
   /** What a command in a container prints. */
   async function run(pod: string, container: string, command: string): Promise<string> {
@@ -79,7 +79,7 @@ describe.skipIf(!hasOwnNetwork)("a kubelet and its pods", () => {
   const notes = (name: string) => readFileSync(`${dir}/out/${name}`, "utf8");
 
   test("pods get ready by their probes, with what their manifests ask for", async () => {
-    await eventually(requireReady, 60_000);
+    await eventually(requireReady);
 
     expect(await run("web", "httpd", "cat /data/index.html")).toBe("page of web-node\n");
     expect(await run("web", "httpd", "cat /about/name")).toBe("web-node");
@@ -118,7 +118,7 @@ describe.skipIf(!hasOwnNetwork)("a kubelet and its pods", () => {
     });
     expect(state.terminated).toMatchObject({ exitCode: 0, reason: "Completed" });
     expect((await kubelet.pod("job")).status.phase).toBe("Succeeded");
-  }, 90_000);
+  });
 
   test("what crashes comes back after a while, and its last words are told", async () => {
     const crashed = async (name: string) =>
@@ -127,7 +127,7 @@ describe.skipIf(!hasOwnNetwork)("a kubelet and its pods", () => {
         expect(found.restartCount).toBeGreaterThanOrEqual(2);
         expect(found.state.waiting?.reason).toBe("CrashLoopBackOff");
         return found;
-      }, 60_000);
+      });
     const [message, log, memory] = await Promise.all(["message", "log", "memory"].map(crashed));
     expect(message?.lastState.terminated).toMatchObject({
       exitCode: 3,
@@ -136,7 +136,7 @@ describe.skipIf(!hasOwnNetwork)("a kubelet and its pods", () => {
     });
     expect(log?.lastState.terminated).toMatchObject({ exitCode: 4, message: "said last\n" });
     expect(memory?.lastState.terminated).toMatchObject({ exitCode: 137, reason: "OOMKilled" });
-  }, 90_000);
+  });
 
   test("a probe that fails, or takes too long, restarts its container", async () => {
     for (const name of ["fails", "hangs"]) {
@@ -144,10 +144,10 @@ describe.skipIf(!hasOwnNetwork)("a kubelet and its pods", () => {
         const found = await kubelet.container("probes", name);
         expect(found.restartCount).toBeGreaterThanOrEqual(1);
         return found;
-      }, 60_000);
+      });
       expect(lastState.terminated).toMatchObject({ exitCode: 137 });
     }
-  }, 90_000);
+  });
 
   test("logs are rotated without losing a line", async () => {
     const { uid } = (await kubelet.pod("logs")).metadata;
@@ -163,8 +163,8 @@ describe.skipIf(!hasOwnNetwork)("a kubelet and its pods", () => {
       });
       writeFileSync(all, Buffer.concat(read));
       expectNumberedLines(all, lineCount);
-    }, 60_000);
-  }, 90_000);
+    });
+  });
 
   test.each(["spdy", "websocket"] as const)(
     "exec and port-forward go through the kubelet over %s",
@@ -194,7 +194,7 @@ describe.skipIf(!hasOwnNetwork)("a kubelet and its pods", () => {
 
   test("statistics: what cAdvisor does not know comes from crib", async () => {
     await requireStats({ fromCri: false });
-  }, 60_000);
+  });
 
   test("crib is killed and comes back: no container is touched", async () => {
     const before = await lives();
@@ -206,9 +206,9 @@ describe.skipIf(!hasOwnNetwork)("a kubelet and its pods", () => {
     await eventually(async () => {
       await requireReady();
       expect(await run("web", "httpd", "echo back")).toBe("back\n");
-    }, 60_000);
+    });
     expect(await lives()).toEqual(before);
-  }, 90_000);
+  });
 
   test("the kubelet starts again, with events and all figures from crib: no container is touched", async () => {
     const before = await lives();
@@ -218,12 +218,12 @@ describe.skipIf(!hasOwnNetwork)("a kubelet and its pods", () => {
       PodAndContainerStatsFromCRI: true,
       CRIListStreaming: true,
     });
-    await eventually(requireReady, 60_000);
+    await eventually(requireReady);
     expect(await lives()).toEqual(before);
     await requireStats({ fromCri: true });
     const metrics = await kubelet.get("/metrics");
     expect(metrics).toMatch(/^kubelet_evented_pleg_connection_success_count 1$/m);
-  }, 90_000);
+  });
 
   test("pods without manifests end as they want to, and nothing of them is left", async () => {
     const pods = await kubelet.pods();
@@ -233,7 +233,7 @@ describe.skipIf(!hasOwnNetwork)("a kubelet and its pods", () => {
       expect(await kubelet.pods()).toEqual([]);
       expect(await idsOf(daemon)).toEqual({ sandboxes: [], containers: [] });
       expect(readdirSync(`${kubelet.rootDir}/pods`)).toEqual([]);
-    }, 90_000);
+    });
 
     expect(notes("order")).toBe("post-start\npre-stop\nhttpd ends\nsidecar ends\n");
     const lastAlive = notes("alive").trimEnd().split("\n").at(-1) ?? "";
@@ -245,7 +245,7 @@ describe.skipIf(!hasOwnNetwork)("a kubelet and its pods", () => {
     const crib = new CribCommand(daemon);
     expect(await crib.ok("ps", "-a", "-q")).toBe("");
     expect(await crib.ok("pods", "-q")).toBe("");
-  }, 120_000);
+  });
 
   test("neither of them has anything to complain about", () => {
     expect(complaintsOf(kubelet.log)).toEqual([]);
@@ -275,7 +275,7 @@ describe.skipIf(!hasOwnNetwork)("a kubelet and its pods", () => {
       const metrics = await kubelet.get("/metrics/cadvisor");
       expect(metrics).toMatch(labels);
       expect(metrics).toMatch(/container_network_receive_bytes_total\{.*pod="web-node"/);
-    }, 40_000);
+    });
   }
 });
 

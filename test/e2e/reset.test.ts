@@ -26,11 +26,11 @@ describeInside("crib reset", () => {
     output("mount", "-t", "tmpfs", "tmpfs", "/run/crib-network");
     daemon = await Daemon.start({ demoImage: true });
     crib = new CribCommand(daemon);
-  }, 60_000);
+  });
 
   afterAll(async () => {
     if (existsSync(`${daemon.root}/config.toml`)) await daemon[Symbol.asyncDispose]();
-  }, 60_000);
+  });
 
   const reset = (...options: readonly string[]) =>
     crib.run([
@@ -69,7 +69,7 @@ describeInside("crib reset", () => {
     });
     expect(leftOvers(daemon, ids)).toEqual([]);
     expect(await crib.ok("images", "-q")).not.toBe("");
-  }, 60_000);
+  });
 
   test("means the daemon that CRIB_SOCKET names, where no other place is told", async () => {
     await crib.ok("run", "-d", image, "sleep", "3600");
@@ -78,7 +78,7 @@ describeInside("crib reset", () => {
       stdout: "removed 1 pod with 1 container\n",
       stderr: "",
     });
-  }, 30_000);
+  });
 
   test("without the daemon leaves no process, mount, namespace, cgroup, bridge and rule", async () => {
     await runPods();
@@ -99,13 +99,13 @@ describeInside("crib reset", () => {
       expect(output("nft", "list", "tables")).not.toContain("inet crib");
     }
     expect(await reset("--yes")).toMatchObject({ code: 0, stderr: "" });
-  }, 60_000);
+  });
 
   test("leaves a node on which the daemon starts again as if nothing had been", async () => {
     await daemon.start();
     expect(await crib.ok("run", "--rm", image, "echo", "hello")).toBe("hello\n");
     expect(output("iptables-save")).toContain("CRIB-");
-  }, 60_000);
+  });
 
   test("--all refuses while the daemon runs, and else leaves no file", async () => {
     await crib.ok("run", "-d", image, "sleep", "3600");
@@ -125,5 +125,5 @@ describeInside("crib reset", () => {
     expect(existsSync(daemon.root)).toBe(false);
     expect(existsSync(daemon.state)).toBe(false);
     expect(daemon.monitors()).toEqual([]);
-  }, 60_000);
+  });
 });

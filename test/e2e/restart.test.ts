@@ -21,7 +21,7 @@ async function exited(daemon: Daemon, id: string) {
     const status = await statusOf(daemon.cri, id);
     if (status.state !== ContainerState.CONTAINER_EXITED) throw new Error(`${id} has not ended`);
     return status;
-  }, 60_000);
+  });
 }
 
 test("ten containers live through kill -9 of the daemon: same pids, no gap in a log, right exit codes", async () => {
@@ -59,7 +59,7 @@ test("ten containers live through kill -9 of the daemon: same pids, no gap in a 
     await daemon.cri.runtime.stopContainer({ containerId: id, timeout: 10n });
     expect((await statusOf(daemon.cri, id)).exitCode).toBe(5);
   }
-}, 120_000);
+});
 
 test("containers live through kill -9 of their monitor: no byte and no exit code is lost", async () => {
   using logs = tempDir();
@@ -86,7 +86,7 @@ test("containers live through kill -9 of their monitor: no byte and no exit code
     expect(status.exitCode).toBe(code);
     expectNumberedLines(status.logPath, lines);
   }
-}, 120_000);
+});
 
 test("daemon and monitor killed together: the containers are adopted by the next daemon", async () => {
   using logs = tempDir();
@@ -106,7 +106,7 @@ test("daemon and monitor killed together: the containers are adopted by the next
   const status = await exited(daemon, id);
   expectNumberedLines(status.logPath, lines);
   expect(status.exitCode).toBe(9);
-}, 120_000);
+});
 
 test("what a power cut has left without its record is removed at the next start", async () => {
   using logs = tempDir();

@@ -45,14 +45,14 @@ test("a daemon that is killed in the middle of a pull fetches nearly nothing twi
   const pulling = pull(daemon).catch(() => {});
   await eventually(() => {
     if (registry.sentBytes() < total / 2) throw new Error("not yet");
-  }, 60_000);
+  });
   await daemon.end("SIGKILL");
   await pulling;
   await daemon.start();
   await pull(daemon);
   expect(registry.sentBytes() / total).toBeLessThan(1.05);
   expect(readdirSync(join(daemon.root, "content/ingest"))).toEqual([]);
-}, 120_000);
+});
 
 test("a link that is cut twenty times costs nearly nothing", async () => {
   let cuts = 0;
@@ -68,4 +68,4 @@ test("a link that is cut twenty times costs nearly nothing", async () => {
   expect(cuts).toBe(20);
   expect(registry.sentBytes() / total).toBeLessThan(1.05);
   expect(statSync(join(daemon.root, "snapshots")).isDirectory()).toBe(true);
-}, 120_000);
+});

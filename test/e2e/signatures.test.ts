@@ -140,24 +140,19 @@ test.skipIf(!isRoot)(
     writeFileSync(policyFile, JSON.stringify({ default: [{ type: "insecureAcceptAnything" }] }));
     await images(daemon).pullImage({ image: { image: name } });
   },
-  120_000,
 );
 
-test.skipIf(!isRoot)(
-  "an image from a mirror is asked for its signature too",
-  async () => {
-    await using mirror = await startRegistry({ writable: true });
-    const forged = imageOf("what the mirror says it is");
-    await push("team/signed", forged, false, mirror.url);
-    await push("team/mirrored", signed, true, mirror.url);
-    const { daemon } = await node(asks, { urls: [registry.url, mirror.url] });
-    await using _daemon = daemon;
-    expect(await refusalOf(daemon, `${host}/team/signed:1`)).toContain("it has no signature");
-    isEmpty(daemon);
-    await images(daemon).pullImage({ image: { image: `${host}/team/mirrored:1` } });
-  },
-  120_000,
-);
+test.skipIf(!isRoot)("an image from a mirror is asked for its signature too", async () => {
+  await using mirror = await startRegistry({ writable: true });
+  const forged = imageOf("what the mirror says it is");
+  await push("team/signed", forged, false, mirror.url);
+  await push("team/mirrored", signed, true, mirror.url);
+  const { daemon } = await node(asks, { urls: [registry.url, mirror.url] });
+  await using _daemon = daemon;
+  expect(await refusalOf(daemon, `${host}/team/signed:1`)).toContain("it has no signature");
+  isEmpty(daemon);
+  await images(daemon).pullImage({ image: { image: `${host}/team/mirrored:1` } });
+});
 
 test.skipIf(!isRoot)(
   "archives are imported only when the policy lets their images in",
@@ -171,7 +166,7 @@ test.skipIf(!isRoot)(
     await eventually(() => {
       expect(daemon.log).toContain(`import ${file}: ${demoImage}: sha256:`);
       expect(daemon.log).toContain("it has no signature");
-    }, 30_000);
+    });
     expect(await statusOf(daemon, demoImage)).toBeUndefined();
     const byHand = await crib(daemon, ["image", "import", demo]);
     expect(byHand.stderr).toStartWith("crib: SignatureValidationFailed: import ");
@@ -186,7 +181,6 @@ test.skipIf(!isRoot)(
     expect((await crib(daemon, ["image", "import", demo])).code).toBe(0);
     expect(await statusOf(daemon, demoImage)).toBeDefined();
   },
-  120_000,
 );
 
 test.skipIf(!isRoot)(
@@ -244,7 +238,6 @@ test.skipIf(!isRoot)(
       else expect(await refusalOf(daemon, name)).toContain("it is to be rejected");
     }
   },
-  240_000,
 );
 
 async function crib(daemon: Daemon, argv: readonly string[]) {

@@ -41,14 +41,14 @@ describe("statistics", () => {
       },
     );
     quiet = await startScript(daemon.cri, pod, "sleep 1000", { labels: { app: "quiet" } });
-  }, 60_000);
+  });
 
   afterAll(async () => {
     await daemon[Symbol.asyncDispose]();
     const ctx = { signal: AbortSignal.timeout(10_000), log: silentLog };
     await removeCgroup(ctx, readCgroupHost(), cgroupParent); // the client's, as a kubelet's are
     logs[Symbol.dispose]();
-  }, 60_000);
+  });
 
   const statsOf = async (containerId: string) => {
     const { stats } = await daemon.cri.runtime.containerStats({ containerId });
@@ -79,13 +79,13 @@ describe("statistics", () => {
       const { writableLayer } = await statsOf(busy);
       if ((writableLayer?.usedBytes?.value ?? 0n) < 3n << 20n) throw new Error("not measured yet");
       return writableLayer;
-    }, 30_000);
+    });
     expect(layer?.inodesUsed?.value).toBeGreaterThan(1n);
     const info = await daemon.cri.image.imageFsInfo({});
     expect(layer?.fsId?.mountpoint).toBe(info.containerFilesystems[0]?.fsId?.mountpoint ?? "");
     expect(info.imageFilesystems[0]?.usedBytes?.value).toBeGreaterThan(0n);
     expect(info.containerFilesystems[0]?.usedBytes?.value).toBeGreaterThanOrEqual(3n << 20n);
-  }, 40_000);
+  });
 
   test("ListContainerStats and its stream filter by id, pod and labels", async () => {
     const { runtime } = daemon.cri;
@@ -191,7 +191,7 @@ describe("statistics", () => {
     await eventually(() => {
       if (openFiles() > before) throw new Error(`${openFiles()} open files, ${before} before`);
     });
-  }, 60_000);
+  });
 });
 
 /** Files of cgroups and of interface counters that a process has open. */

@@ -29,12 +29,12 @@ beforeAll(async () => {
   daemon = await Daemon.start({ demoImage: true });
   pod = await runPod(daemon.cri, logs.path);
   sleeper = await startScript(daemon.cri, pod, "sleep 3600");
-}, 60_000);
+});
 
 afterAll(async () => {
   await daemon[Symbol.asyncDispose]();
   logs[Symbol.dispose]();
-}, 60_000);
+});
 
 const all: Wanted = { stdin: true, stdout: true, stderr: true };
 const terminal: Wanted = { stdin: true, stdout: true, tty: true };
@@ -85,7 +85,7 @@ describe.each(["spdy", "websocket"] as const)("over %s", (transport) => {
     await client.endStdin();
     expect(await client.status()).toEqual(success);
     expect((await client.stdout.all()).equals(bytes)).toBe(true);
-  }, 30_000);
+  });
 
   test("exec ends with its process although stdin is open, and all output is there", async () => {
     for (let i = 0; i < 20; i++) {
@@ -94,7 +94,7 @@ describe.each(["spdy", "websocket"] as const)("over %s", (transport) => {
       expect(client.stdout.text.endsWith("\n19999\n20000\n")).toBe(true);
       expect(client.stdout.size).toBe(108_894);
     }
-  }, 30_000);
+  });
 
   test("exec -it: a prompt, sizes, Ctrl-C, Ctrl-D", async () => {
     const script = "stty size; trap 'echo caught' INT; cat; echo again; cat; exit 4";
@@ -190,7 +190,7 @@ describe.each(["spdy", "websocket"] as const)("over %s", (transport) => {
     console.log(
       `${transport}: 100 MB there and back in ${Math.round(performance.now() - began)} ms`,
     );
-  }, 60_000);
+  });
 
   test("port-forward to a port where nobody listens says so, and goes on", async () => {
     using client = await ForwardClient.open(transport, await forwardUrl(pod.id));
@@ -305,7 +305,7 @@ describe("requests", () => {
     expect(urls.size).toBeGreaterThan(900);
     for (const url of urls) await upgrade(url, []).catch(() => {}); // uses them up
     await sh(all, "true");
-  }, 30_000);
+  });
 });
 
 /** What the daemon holds open. */
@@ -327,8 +327,8 @@ describe("a client that leaves", () => {
     await Bun.sleep(500);
     const before = descriptors();
     for (let i = 0; i < 100; i++) await once();
-    await eventually(() => expect(descriptors()).toBeLessThanOrEqual(before + 2), 15_000);
-  }, 60_000);
+    await eventually(() => expect(descriptors()).toBeLessThanOrEqual(before + 2));
+  });
 
   test("hangs up the terminal of its exec", async () => {
     const script = "trap 'touch /tmp/hung-up; exit' HUP; echo ready; while :; do sleep 0.05; done";
@@ -415,7 +415,7 @@ describe("a hostile client", () => {
       await new Promise((closed) => socket.once("close", closed));
       expect(received).toMatch(answer);
     }
-  }, 15_000);
+  });
 
   test("has cost the daemon neither its life nor its memory", async () => {
     const status = readFileSync(`/proc/${daemon.pid}/status`, "latin1");

@@ -87,7 +87,7 @@ test("a pod with a user namespace: root inside, nobody outside, its own files an
   expect([uid, gid]).toEqual([0, 0]);
   const own = statSync(`${daemon.root}/snapshots/containers/${id}/upper/new`);
   expect([own.uid, own.gid]).toEqual([300_000, 500_000]);
-}, 60_000);
+});
 
 test("containers of a shared PID namespace, users other than root, exec, and a restart of the daemon", async () => {
   using temp = tempDir();
@@ -114,7 +114,7 @@ test("containers of a shared PID namespace, users other than root, exec, and a r
   const cmd = ["/bin/sh", "-c", "id -u >/dev/stdout; cat /proc/self/gid_map"];
   const { stdout } = await daemon.cri.runtime.execSync({ containerId: id, cmd, timeout: 10n });
   expect(Buffer.from(stdout).toString()).toMatch(/^1234\n\s+0\s+500000\s+65536\n$/);
-}, 60_000);
+});
 
 test("a pod with a user namespace in the node's network", async () => {
   using temp = tempDir();
@@ -139,7 +139,7 @@ test("a pod with a user namespace in the node's network", async () => {
   expect((await output(daemon, id)).split("\n")).toEqual([
     ...[readlinkSync("/proc/self/ns/net"), "lo", hostname(), ""],
   ]);
-}, 60_000);
+});
 
 test("what a pod cannot have together with a user namespace is refused and leaves nothing", async () => {
   using temp = tempDir();
@@ -173,4 +173,4 @@ test("what a pod cannot have together with a user namespace is refused and leave
   expect(await failure(withCrun)).toContain("user namespace: not possible with handler crun");
   const { items } = await daemon.cri.runtime.listPodSandbox({});
   expect(items.map((item) => item.id)).toEqual([pod.id]);
-}, 60_000);
+});

@@ -70,7 +70,7 @@ function call(
 ) {
   const headers = callHeaders(change[":path"] ?? version, change);
   const bytes = Buffer.concat([opening, headersFrame(1, headers), dataFrame(1, body)]);
-  return exchange(socket, bytes, isEnough ? { until: isEnough, waitMs: 10_000 } : { waitMs: 100 });
+  return exchange(socket, bytes, isEnough ? { until: isEnough } : { waitMs: 100 });
 }
 
 const isAnswered = (received: Buffer) => received.includes("crib");
@@ -284,7 +284,7 @@ test("an ordinary call is not reset after its answer", async () => {
   ]);
   const hasTrailers = (received: Buffer) =>
     framesOf(received).some(({ type, flags }) => type === HEADERS && (flags & END_STREAM) !== 0);
-  const options = { until: hasTrailers, waitMs: 10_000, lingerMs: 100 };
+  const options = { until: hasTrailers, lingerMs: 100 };
   const types = framesOf(await exchange(socket, bytes, options)).map(({ type }) => type);
   expect(types).toContain(DATA);
   expect(types).not.toContain(RST_STREAM);

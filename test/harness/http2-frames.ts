@@ -90,8 +90,8 @@ export function callHeaders(
 }
 
 /**
- * One connection: writes `bytes`, and answers what came back when `until` says so, the server closed, or time is over.
- * `lingerMs` later, if more may come.
+ * One connection: writes `bytes`, and answers what came back when `until` says so, the server closed, or time is over:
+ * `waitMs`, or a minute for what `until` waits for. `lingerMs` later, if more may come.
  */
 export async function exchange(
   socket: string,
@@ -111,7 +111,7 @@ export async function exchange(
   });
   connection.on("error", () => resolve());
   connection.on("close", () => resolve());
-  const timer = setTimeout(resolve, options.waitMs ?? 200);
+  const timer = setTimeout(resolve, options.waitMs ?? (options.until ? 60_000 : 200));
   await promise;
   clearTimeout(timer);
   if (options.lingerMs !== undefined) await Bun.sleep(options.lingerMs);

@@ -124,7 +124,7 @@ describe("attach", () => {
     expect((await output).byteLength).toBe(size);
     await node.exit(container.id);
     await expect(readAll(slow.stdout)).rejects.toThrow(/behind/);
-  }, 30_000);
+  });
 
   test("leaves nothing in the monitor: 300 clients of a silent container", async () => {
     const { id, pid, monitorId } = await started({ args: ["/bin/sleep", "60"], stdin: true });

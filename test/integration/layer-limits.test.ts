@@ -96,7 +96,7 @@ describe.skipIf(!isPossible)("layers that ask too much", () => {
     const fs = await apply([...files, ...files.map(() => marker("d/"))]);
     expect(performance.now() - began).toBeLessThan(20_000);
     expect(readdirSync(`${fs}/d`)).toHaveLength(20_000);
-  }, 30_000);
+  });
 
   test("can be given up at any moment (A8)", async () => {
     const abort = new AbortController();
@@ -164,7 +164,7 @@ describe.skipIf(!isPossible)("layers that ask too much", () => {
     const skippable = Buffer.from("502a4d1800000000", "hex");
     const frames = [...Array<Buffer>(200_000).fill(skippable), zstdCompressSync(archive)];
     expect(await outcome(streamOf(Buffer.concat(frames)))).toBe(digestOf(archive));
-  }, 30_000);
+  });
 
   test("a window that takes gigabytes is refused (A13)", async () => {
     // A frame header with a window descriptor of 2^31 bytes, and a block.
@@ -197,7 +197,7 @@ describe.skipIf(!isPossible)("layers that ask too much", () => {
     })();
     expect(await outcome(source)).toMatch(/^resource-exhausted .*over 2000000 entries/);
     expect(unfinished(snapshots.layers.directory)).toEqual([]);
-  }, 60_000);
+  });
 
   test("the child loads nothing and starts nothing from the image (A15)", async () => {
     const entries = [
@@ -220,7 +220,7 @@ describe.skipIf(!isPossible)("layers that ask too much", () => {
     expect(inside.length).toBeGreaterThan(3);
     const forbidden = /execve|socket\(|O_RDONLY.*\.so/;
     expect(inside.filter((line) => forbidden.test(line) && !line.includes("O_CREAT"))).toEqual([]);
-  }, 20_000);
+  });
 
   test("layers cut off anywhere leave no descriptor behind (A16)", async () => {
     const whole = packTar([
@@ -246,7 +246,7 @@ describe.skipIf(!isPossible)("layers that ask too much", () => {
     }
     expect(readdirSync("/proc/self/fd").length).toBeLessThanOrEqual(before + 3);
     expect(await outcome(streamOf(whole))).toBe(digestOf(whole));
-  }, 60_000);
+  });
 
   test("the child has no network, no rights that it does not use, and ends with its parent", async () => {
     const layer = join(dir.path, "confined");
@@ -260,7 +260,7 @@ describe.skipIf(!isPossible)("layers that ask too much", () => {
       const script = `mkfifo "$0"; exec 3<>"$0"; "$@" <&3 >/dev/null & wait`;
       const argv = ["sh", "-c", script, `${layer}/${step}.fifo`, ...unpackArgv(step, where)];
       const parent = Bun.spawn(argv, { stdio: ["ignore", "ignore", "inherit"] });
-      const pid = await eventually(() => confinedChild(step, where), 10_000);
+      const pid = await eventually(() => confinedChild(step, where));
       for (const task of readdirSync(`/proc/${pid}/task`)) {
         const status = readFileSync(`/proc/${pid}/task/${task}/status`, "latin1");
         expect(status).toContain("Seccomp:\t2");
@@ -275,7 +275,7 @@ describe.skipIf(!isPossible)("layers that ask too much", () => {
         expect(() => confinedChild(step, where)).toThrow();
       });
     }
-  }, 30_000);
+  });
 });
 
 function confinedChild(step: string, where: string): number {

@@ -110,7 +110,7 @@ describe.skipIf(!isPossible)("a node that serves its images", () => {
     expect(missing).toBe("unavailable");
     const careful = await peer([url()], false);
     expect(await pullImage(ctx, careful, parseReference(name)).catch(kindOf)).toBe("unavailable");
-  }, 60_000);
+  });
 
   test("any other client pulls from it: a manifest by tag, layers by its digests", async () => {
     const manifests = `${url()}/v2/test/app/manifests`;
@@ -155,7 +155,7 @@ describe.skipIf(!isPossible)("a node that serves its images", () => {
     setTimeout(() => (places = 8), 300);
     await pulling;
     expect(identity(images)).toEqual(identity(source));
-  }, 30_000);
+  });
 
   test("a client that leaves in the middle frees its place and its child", async () => {
     const layer = source.images.list()[0]?.diffIds[1];

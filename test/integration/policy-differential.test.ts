@@ -80,30 +80,26 @@ describe.skipIf(!isPossible)("policies mean to skopeo what they mean here", () =
     return code === 0;
   }
 
-  test.each(Object.keys(policies))(
-    "%s",
-    async (policy) => {
-      const text = (JSON.stringify(policies[policy]) ?? "").replaceAll("HOST", registry.host);
-      const root = join(dir, crypto.randomUUID());
-      const policyFile = `${root}.json`;
-      writeFileSync(policyFile, text);
-      const hosts = { [registry.host]: `server = "${registry.url}"` };
-      const images = await openTestImages(root, { hosts, policyFile });
-      for (const repository of repositories) {
-        for (const suffix of [":1", `@${digest}`]) {
-          const name = `${registry.host}/${repository}${suffix}`;
-          const failure = await pullImage(ctx, images, parseReference(name)).then(
-            () => undefined,
-            (err: unknown) => err,
-          );
-          if (failure !== undefined) expect(reasonOf(failure)).toBe("SignatureValidationFailed");
-          const why = failure === undefined ? "accepted" : messageOf(failure);
-          const isAccepted = failure === undefined;
-          const theirs = await skopeoAccepts(policyFile, name);
-          expect({ name, why, isAccepted }).toEqual({ name, why, isAccepted: theirs });
-        }
+  test.each(Object.keys(policies))("%s", async (policy) => {
+    const text = (JSON.stringify(policies[policy]) ?? "").replaceAll("HOST", registry.host);
+    const root = join(dir, crypto.randomUUID());
+    const policyFile = `${root}.json`;
+    writeFileSync(policyFile, text);
+    const hosts = { [registry.host]: `server = "${registry.url}"` };
+    const images = await openTestImages(root, { hosts, policyFile });
+    for (const repository of repositories) {
+      for (const suffix of [":1", `@${digest}`]) {
+        const name = `${registry.host}/${repository}${suffix}`;
+        const failure = await pullImage(ctx, images, parseReference(name)).then(
+          () => undefined,
+          (err: unknown) => err,
+        );
+        if (failure !== undefined) expect(reasonOf(failure)).toBe("SignatureValidationFailed");
+        const why = failure === undefined ? "accepted" : messageOf(failure);
+        const isAccepted = failure === undefined;
+        const theirs = await skopeoAccepts(policyFile, name);
+        expect({ name, why, isAccepted }).toEqual({ name, why, isAccepted: theirs });
       }
-    },
-    60_000,
-  );
+    }
+  });
 });

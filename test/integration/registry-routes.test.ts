@@ -118,7 +118,7 @@ describe("how a registry is reached", () => {
     // What is insecure is the mirror alone.
     const mirror = '[host."https://127.0.0.1:1"]\nskip_verify = true';
     expect(await ask(`server = "https://${expired}"\n${ca}\n${mirror}`)).toMatch(/EXPIRED/);
-  }, 60_000);
+  });
 
   test("what is no TLS as we want it is said to be that at once, and never asked without", async () => {
     const connections: string[] = [];
@@ -145,7 +145,7 @@ describe("how a registry is reached", () => {
     expect(await ask(`server = "https://${reset}"`)).toContain("ECONNRESET");
     expect(connections.filter((name) => name === "plain").length).toBe(1);
     expect(connections.filter((name) => name === "reset").length).toBe(4);
-  }, 60_000);
+  });
 
   /** A server that knows TLS 1.0 and nothing newer. */
   const startOldTls = async () => {

@@ -356,5 +356,5 @@ describe.skipIf(!isPossible)("a policy that asks for signatures", () => {
     const failure = await pull(images, "app/away:1").catch((err: unknown) => err);
     expect(reasonOf(failure)).toBe("RegistryUnavailable");
     expect(images.images.list()).toEqual([]);
-  }, 30_000);
+  });
 });

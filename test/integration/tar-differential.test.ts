@@ -211,7 +211,7 @@ test("what TarReader finds is what Go and GNU tar find, or it refuses (A12)", as
   }
   // The generator makes archives that are worth reading.
   expect(agreed).toBeGreaterThan(archives / 6);
-}, 120_000);
+});
 
 /** It lists what it can read, and complains of values that do not matter here. */
 function namesByGnuTar(path: string): string[] {
