@@ -15,7 +15,7 @@ import { dataDir, executable, payloadDir } from "./payload.ts";
 export interface DaemonOptions {
   /** TOML added to the configuration. */
   readonly config?: string;
-  /** TOML added to its table `nri`. */
+  /** TOML added to its table `nri`; unless told, that plugins have a minute, as those have that a test plays. */
   readonly nri?: string;
   /** TOML added to its table `images`. */
   readonly images?: string;
@@ -33,6 +33,8 @@ export interface DaemonOptions {
   /** A directory of programs that are the node's as far as this daemon sees. */
   readonly programs?: string;
 }
+
+const patientWithPlugins = "registration_timeout_ms = 60000\nrequest_timeout_ms = 60000";
 
 /**
  * The compiled executable serving CRI in directories of its own. Disposing it removes every pod through CRI,
@@ -100,7 +102,7 @@ export class Daemon implements AsyncDisposable {
       `socket_path = ${JSON.stringify(this.nriSocket)}`,
       `plugin_path = ${JSON.stringify(`${this.root}/nri/plugins`)}`,
       `plugin_config_path = ${JSON.stringify(`${this.root}/nri/conf.d`)}`,
-      this.#options.nri ?? "",
+      this.#options.nri ?? patientWithPlugins,
     ];
     writeFileSync(
       config,
@@ -112,7 +114,7 @@ export class Daemon implements AsyncDisposable {
     });
     try {
       await Promise.race([
-        eventually(() => this.cri.runtime.version({}), 30_000),
+        eventually(() => this.cri.runtime.version({}), 120_000),
         this.#process.exited.then((code) => Promise.reject(new Error(`exit code ${code}`))),
       ]);
       if (this.#options.demoImage === true) await eventually(() => this.#requireDemoImage());
@@ -136,7 +138,7 @@ export class Daemon implements AsyncDisposable {
     const child = Bun.spawn([this.#options.executable ?? executable, ...this.#args], {
       env: this.env,
       stdio: ["ignore", "ignore", "pipe"],
-      timeout: 30_000,
+      timeout: 120_000,
     });
     const stderr = await new Response(child.stderr).text();
     return { exitCode: await child.exited, stderr };
@@ -171,6 +173,16 @@ export class Daemon implements AsyncDisposable {
       .map(({ pid }) => pid);
   }
 
+  signalMonitors(signal: NodeJS.Signals): void {
+    for (const pid of this.monitors()) {
+      try {
+        process.kill(pid, signal);
+      } catch {
+        // It has ended in the meantime.
+      }
+    }
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     try {
       if (this.#process === undefined || this.#process.exitCode !== null) await this.start();
@@ -181,7 +193,7 @@ export class Daemon implements AsyncDisposable {
       }
     } finally {
       await this.end("SIGTERM");
-      for (const pid of this.monitors()) process.kill(pid, "SIGKILL");
+      this.signalMonitors("SIGKILL");
       await eventually(() => {
         if (this.monitors().length > 0) throw new Error("monitors are still there");
       });

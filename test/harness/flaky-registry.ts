@@ -1,3 +1,4 @@
+import { readFileSync } from "node:fs";
 import { createServer, type Socket } from "node:net";
 import type { Blob, Image } from "./images/oci-image.ts";
 
@@ -15,7 +16,6 @@ export type Misbehaviour =
   | {
       readonly kind: "cut" | "stall";
       readonly afterBytes: number;
-      /** What a reset finds in the buffers of the kernel is lost: at full speed on this machine that is megabytes. */
       readonly bytesPerSecond?: number;
     }
   | { readonly kind: "slow"; readonly bytesPerSecond: number }
@@ -50,12 +50,14 @@ export interface FlakyRegistry extends AsyncDisposable {
   sentBytes(): number;
   /** The same of bodies without an end. */
   endlessBytes(): number;
-  behave: (request: Request) => Misbehaviour | undefined;
+  behave: (request: Request) => Misbehaviour | undefined | Promise<Misbehaviour | undefined>;
 }
 
 const chunkBytes = 64 << 10;
-/** A busy reader has time to take what has come: a reset throws away what it has not. */
+/** A reader has what it took from the kernel at hand: a reset throws away what it has not looked at. */
 const beforeResetMs = 250;
+/** Where speed is limited, the reader is never further behind, however busy it is. */
+const maxUnreadBytes = 2 << 20;
 
 /** A registry that serves these images (`name` or `name:tag`) over plain http/1.1, well unless told otherwise. */
 export async function startFlakyRegistry(
@@ -80,7 +82,8 @@ export async function startFlakyRegistry(
       const request = parseRequest(head.slice(0, end), requests);
       head = head.slice(end + 4);
       requests.push(request);
-      await answer(socket, request, contents.get(request.path), registry.behave(request), counter);
+      const how = await registry.behave(request);
+      await answer(socket, request, contents.get(request.path), how, counter);
     });
   });
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
@@ -196,13 +199,36 @@ async function sendBody(
     onSent(chunk.length);
     at += chunk.length;
     if (!isRoomy) await roomIn(socket);
+    if (limit === undefined) continue;
+    if (at % maxUnreadBytes < piece) await unreadAtMost(socket, maxUnreadBytes);
     const dueMs = (at / perSecond) * 1000 - (performance.now() - begun);
     if (dueMs > 1) await Bun.sleep(dueMs);
   }
   if (how?.kind === "cut" && stop <= body.length) {
+    await unreadAtMost(socket, 0);
     await Bun.sleep(beforeResetMs);
     socket.resetAndDestroy();
   }
+}
+
+/** Resolves when the other side has taken all but so much from the kernel, or has gone. */
+async function unreadAtMost(socket: Socket, bytes: number): Promise<void> {
+  while (!socket.destroyed && unreadBytes(socket) > bytes) await Bun.sleep(5);
+}
+
+/** What is in the kernel's buffers of this connection of the machine with itself, on its way to the other side. */
+function unreadBytes({ localPort = 0, remotePort = 0 }: Socket): number {
+  let sum = 0;
+  for (const line of readFileSync("/proc/net/tcp", "latin1").split("\n").slice(1, -1)) {
+    const [, local = "", remote = "", , queues = ""] = line.trim().split(/\s+/);
+    const ports = [local, remote].map((address) =>
+      Number.parseInt(address.split(":")[1] ?? "", 16),
+    );
+    const [sending = 0, received = 0] = queues.split(":").map((size) => Number.parseInt(size, 16));
+    if (ports[0] === localPort && ports[1] === remotePort) sum += sending;
+    if (ports[0] === remotePort && ports[1] === localPort) sum += received;
+  }
+  return sum;
 }
 
 /** Resolves when the other side has taken some, or has gone. */

@@ -105,7 +105,7 @@ export class MonitoredNode implements AsyncDisposable {
     return container;
   }
 
-  async exit(id: string, timeoutMs = 20_000): Promise<ExitRecord> {
+  async exit(id: string, timeoutMs = 120_000): Promise<ExitRecord> {
     const deadline = performance.now() + timeoutMs;
     for (;;) {
       const record = this.exits.get(id);

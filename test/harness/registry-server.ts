@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parts } from "../parts/paths.ts";
 import { run } from "../parts/run.ts";
+import { eventually } from "./eventually.ts";
 
 export interface Credentials {
   readonly username: string;
@@ -34,12 +35,12 @@ export interface RegistryServer extends AsyncDisposable {
   readonly caFile: string | undefined;
   /** Everything that the registry has logged so far, its access log included. */
   log(): string;
-  /** `GET /v2/debian/manifests/base` and so on, in the order of arrival. */
-  requests(): readonly string[];
+  /** `GET /v2/debian/manifests/base` and so on, in the order of arrival: all that have been answered. */
+  requests(): Promise<readonly string[]>;
 }
 
 /** How long a registry on this machine may take to listen. */
-const startTimeoutMs = 20_000;
+const startTimeoutMs = 120_000;
 
 /** Debian's docker-registry as a child process on a free port of the loopback interface. */
 export async function startRegistry(options: RegistryOptions = {}): Promise<RegistryServer> {
@@ -76,13 +77,14 @@ export async function startRegistry(options: RegistryOptions = {}): Promise<Regi
   });
 
   const host = await log.listeningOn(startTimeoutMs);
+  const url = `${options.tls === true ? "https" : "http"}://${host}`;
   const resources = undo.move();
   return {
     host,
-    url: `${options.tls === true ? "https" : "http"}://${host}`,
+    url,
     caFile,
     log: () => log.text,
-    requests: () => log.requests(),
+    requests: () => log.requests(url),
     [Symbol.asyncDispose]: () => resources.disposeAsync(),
   };
 }
@@ -233,6 +235,9 @@ async function makeCertificates(dir: string): Promise<void> {
   );
 }
 
+/** Begins the path of requests that tests do not count. */
+const marked = "/v2/?mark=";
+
 /** What the registry says, read as it comes so that the child never waits for its pipe. */
 class ServerLog {
   text = "";
@@ -256,7 +261,14 @@ class ServerLog {
     }
   }
 
-  requests(): readonly string[] {
+  async requests(url: string): Promise<readonly string[]> {
+    // A line comes after its answer: what was answered before these two is there when theirs are.
+    for (const mark of [crypto.randomUUID(), crypto.randomUUID()]) {
+      await fetch(`${url}${marked}${mark}`, { tls: { rejectUnauthorized: false } });
+      await eventually(() => {
+        if (!this.text.includes(mark)) throw new Error("the registry has not logged its answer");
+      });
+    }
     // A refused request is logged twice, under one id.
     const byId = new Map<string, string>();
     for (const line of this.text.split("\n")) {
@@ -265,7 +277,7 @@ class ServerLog {
       const id = entry["http.request.id"] ?? "";
       byId.set(id, `${entry["http.request.method"]} ${entry["http.request.uri"]}`);
     }
-    return [...byId.values()];
+    return [...byId.values()].filter((line) => !line.includes(marked));
   }
 
   async #read(stream: ReadableStream<Uint8Array>): Promise<void> {

@@ -9,7 +9,7 @@ export function smallDisk(path: string, megabytes: number): Disposable {
   run("mount", "-o", "loop", image, path);
   return {
     [Symbol.dispose]: () => {
-      run("umount", path);
+      run("umount", "-l", path); // who has just been killed may still be on it
       rmSync(image);
     },
   };

@@ -140,9 +140,9 @@ describe.skipIf(!isPossible)("artifacts", () => {
   test("share what they have in common, on the wire and on disk, and removal leaves nothing", async () => {
     const images = await open();
     const first = await pull(images, "model:1");
-    const before = registry.requests().length;
+    const before = (await registry.requests()).length;
     const second = await pull(images, "model:2");
-    const fetched = registry.requests().slice(before).join("\n");
+    const fetched = (await registry.requests()).slice(before).join("\n");
     expect(fetched).not.toContain(model.blobs[2]?.digest ?? "");
     expect(second.chain[1]).toBe(first.chain[1] ?? ("" as never));
     await removeImage(ctx, images, first.id);

@@ -104,7 +104,7 @@ describe.skipIf(!isPossible)("pull from docker-registry", () => {
     ]) {
       expect(images.images.find(name)).toBe(image);
     }
-    expect(registry.requests().some((line) => line.includes("ns=gcr.io"))).toBe(true);
+    expect((await registry.requests()).some((line) => line.includes("ns=gcr.io"))).toBe(true);
 
     const target = join(root.path, "mnt");
     mkdirSync(target);
@@ -165,14 +165,13 @@ describe.skipIf(!isPossible)("pull from docker-registry", () => {
   test("two pulls at once fetch a shared layer once", async () => {
     using root = tempDir();
     const images = await open(root.path, upstream());
-    const before = registry.requests().length;
+    const before = (await registry.requests()).length;
     await Promise.all([
       pull(images, "gcr.io/test/small:1"),
       pull(images, "gcr.io/test/small:2"),
       pull(images, "gcr.io/test/sibling:1"),
     ]);
-    const blobs = registry
-      .requests()
+    const blobs = (await registry.requests())
       .slice(before)
       .filter((line) => line.includes(base.digest));
     expect(blobs.length).toBe(1);

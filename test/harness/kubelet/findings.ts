@@ -6,8 +6,8 @@ export function complaintsOf(kubeletLog: string): readonly string[] {
     /code = Canceled/,
     // A container that has been removed between two questions.
     /"ContainerStatus from runtime service failed".* code = NotFound/,
-    // A probe that takes too long.
-    /"ExecSync cmd from runtime service failed".* code = DeadlineExceeded /,
+    // A probe that takes too long, or whose container ends meanwhile.
+    /"ExecSync cmd from runtime service failed".* code = (DeadlineExceeded|FailedPrecondition|NotFound) /,
     // Asked to learn whether the call is there at all.
     /"PodSandbox from runtime service failed".* podSandboxID=""$/,
   ];

@@ -116,7 +116,7 @@ export class Kubelet implements AsyncDisposable {
     );
     try {
       await Promise.race([
-        eventually(async () => await this.get("/healthz"), 60_000),
+        eventually(async () => await this.get("/healthz"), 300_000),
         this.#process.exited.then((code) => Promise.reject(new Error(`exit code ${code}`))),
       ]);
     } catch (cause) {

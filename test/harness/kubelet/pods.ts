@@ -105,7 +105,10 @@ export function makePods({ outDir, healthPort }: PodsOptions): readonly PodManif
         },
         {
           ...container("hangs", "sleep 1000"),
-          livenessProbe: { ...often, failureThreshold: 1, exec: { command: ["sleep", "100"] } },
+          livenessProbe: {
+            ...{ ...often, timeoutSeconds: 1, failureThreshold: 1 },
+            exec: { command: ["sleep", "100"] },
+          },
         },
       ],
     }),
@@ -172,7 +175,7 @@ export function makePods({ outDir, healthPort }: PodsOptions): readonly PodManif
 }
 
 /** As often as a kubelet can, and not too strict for a busy machine. */
-const often = { periodSeconds: 1, timeoutSeconds: 1, failureThreshold: 30 } as const;
+const often = { periodSeconds: 1, timeoutSeconds: 10, failureThreshold: 100 } as const;
 
 function pod(name: string, spec: object): PodManifest {
   return {
