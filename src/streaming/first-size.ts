@@ -1,11 +1,11 @@
 import { type ClientStreams, settledWithin } from "./client-streams.ts";
 import type { TerminalSize } from "./terminal-size.ts";
 
-/** Clients send theirs with the first bytes; one that has none never does. */
-const firstSizeMs = 200;
-
-/** What a terminal can have from the beginning, if its client says so soon. `streams` tells all sizes, this one again. */
-export async function awaitFirstSize(streams: ClientStreams): Promise<{
+/** What a terminal can have from the beginning, if its client says so in time. `streams` tells all sizes, this one again. */
+export async function awaitFirstSize(
+  streams: ClientStreams,
+  timeoutMs: number,
+): Promise<{
   readonly size: TerminalSize | undefined;
   readonly streams: ClientStreams;
 }> {
@@ -16,7 +16,7 @@ export async function awaitFirstSize(streams: ClientStreams): Promise<{
   const noted = reading.then((first) => {
     size = first;
   });
-  await settledWithin(noted, firstSizeMs);
+  await settledWithin(noted, timeoutMs);
   let unread: typeof reading | undefined = reading;
   const read = () => {
     const next = unread ?? sizes.read();

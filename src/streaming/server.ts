@@ -17,9 +17,10 @@ export interface StreamingOptions extends ListenerOptions, Partial<SessionTimes>
 const maxSessions = 1000;
 /** Connections that have not said what they want. */
 const maxStrangers = 1000;
-const headMs = 5000;
 const times: SessionTimes = {
+  headMs: 15_000,
   creationMs: 30_000,
+  firstSizeMs: 200,
   idleMs: 4 * 3600_000,
   pingMs: 30_000,
 };
@@ -121,7 +122,10 @@ export class StreamingServer implements AsyncDisposable {
     if (this.#strangers >= maxStrangers) return undefined;
     this.#strangers++;
     try {
-      const tooLate = AbortSignal.any([AbortSignal.timeout(headMs), this.#closing.signal]);
+      const tooLate = AbortSignal.any([
+        AbortSignal.timeout(this.#times.headMs),
+        this.#closing.signal,
+      ]);
       return await abortable(readRequestHead(stream), tooLate);
     } catch (err) {
       if (stream.gone.aborted) return undefined;

@@ -16,8 +16,12 @@ import { WebSocketConnection } from "./websocket/connection.ts";
 import { tunnel } from "./websocket/tunnel.ts";
 
 export interface SessionTimes {
+  /** How long a client may take to say what it wants. */
+  readonly headMs: number;
   /** How long a client may take to open its streams. */
   readonly creationMs: number;
+  /** How long a program waits for its terminal's size: clients send theirs with the first bytes, or never. */
+  readonly firstSizeMs: number;
   readonly idleMs: number;
   /** A sign of life every so often, by which a client that vanished is found out. */
   readonly pingMs: number;
@@ -73,7 +77,9 @@ export async function serveSession(
       : openWebSocketStreams(websocket, request, commandOptions);
   // A container's own terminal is there already, and its program may be waiting for this client.
   const { size, streams } =
-    request.kind === "exec" ? await awaitFirstSize(opened) : { size: undefined, streams: opened };
+    request.kind === "exec"
+      ? await awaitFirstSize(opened, options.firstSizeMs)
+      : { size: undefined, streams: opened };
   await serveCommand(own, streams, (starting) =>
     request.kind === "exec"
       ? deps.exec(starting, request.container, { ...request, size })

@@ -80,7 +80,7 @@ describe("attach", () => {
   });
 
   test("with stdinOnce a client that vanishes ends the input, also for a later monitor", async () => {
-    const options = { args: ["/bin/sh", "-c", "cat; echo over; sleep 60"], stdin: true };
+    const options = { args: ["/bin/sh", "-c", "cat; echo over; sleep 1000"], stdin: true };
     const container = await started({ ...options, stdinOnce: true });
     const session = await node.monitors.attach(ctx, container.id, { ...all, isStdinOnce: true });
     await session.writeStdin(Buffer.from("bye\n"), never);
@@ -127,7 +127,7 @@ describe("attach", () => {
   });
 
   test("leaves nothing in the monitor: 300 clients of a silent container", async () => {
-    const { id, pid, monitorId } = await started({ args: ["/bin/sleep", "60"], stdin: true });
+    const { id, pid, monitorId } = await started({ args: ["/bin/sleep", "1000"], stdin: true });
     const monitorFds = () => readdirSync(`/proc/${node.monitorPid(monitorId)}/fd`).length;
     await (await node.monitors.attach(ctx, id, all))[Symbol.asyncDispose]();
     const before = monitorFds();

@@ -12,9 +12,9 @@ import type { Context } from "../../src/lib/context.ts";
 import { silentLog } from "../../src/lib/log.ts";
 import { eventually } from "../harness/eventually.ts";
 
-const ctx: Context = { signal: AbortSignal.timeout(60_000), log: silentLog };
+const ctx: Context = { signal: AbortSignal.timeout(600_000), log: silentLog };
 const host = readCgroupHost();
-const pod = "/crib-integration-test";
+const pod = `/crib-test-cgroup-${process.pid}`;
 const container = `${pod}/c1`;
 
 afterEach(() => removeCgroup(ctx, host, pod));
@@ -88,7 +88,10 @@ describe("a cgroup in all hierarchies", () => {
     limitMemory(pod, 16 << 20);
     const [file = ""] = oomFiles(host, pod);
     expect(parseOomKills(readFileSync(file, "utf8"))).toBe(0);
-    const eater = start(pod, "sh", "-c", "sleep 0.3; head -c 200M /dev/zero | tail -c 200M");
+    const own = host.version === 2 ? "^0::" : ":memory:";
+    const isInside = `grep -q "${own}${pod}" /proc/self/cgroup`;
+    const eat = `until ${isInside}; do sleep 0.05; done; head -c 200M /dev/zero | tail -c 200M`;
+    const eater = start(pod, "sh", "-c", eat);
     await eater.exited;
     await eventually(() => expect(parseOomKills(readFileSync(file, "utf8"))).toBeGreaterThan(0));
   });

@@ -6,12 +6,12 @@ import { silentLog } from "../../src/lib/log.ts";
 import { NetworkCounters } from "../../src/network/inside/counters.ts";
 import { eventually } from "../harness/eventually.ts";
 
-const ctx: Context = { signal: AbortSignal.timeout(30_000), log: silentLog };
+const ctx: Context = { signal: AbortSignal.timeout(300_000), log: silentLog };
 const role = [process.execPath, resolve(import.meta.dir, "../harness/counters-main.ts")];
 
 /** A process in a network namespace of its own, in which `lo` has carried something. */
 async function inNewNetwork() {
-  const script = "ip link set lo up && ip link add d0 type veth peer name d1 && sleep 60";
+  const script = "ip link set lo up && ip link add d0 type veth peer name d1 && sleep 1000";
   const child = Bun.spawn(["unshare", "--net", "sh", "-c", script]);
   const path = `/proc/${child.pid}/ns/net`;
   await eventually(() => {

@@ -59,7 +59,7 @@ describe.skipIf(!isPossible)("pull from a registry that means harm", () => {
     const root = tempDir("/var/tmp");
     resources.add({ [Symbol.asyncDispose]: async () => root[Symbol.dispose]() });
     const hosts = { "reg.test": `server = "${registry.url}"\n` };
-    return await openTestImages(root.path, { hosts, transfer: { stallMs: 600 }, ...options });
+    return await openTestImages(root.path, { hosts, transfer: { stallMs: 20_000 }, ...options });
   };
   const pull = (images: OpenImages, name = "app", auth?: object) =>
     pullImage(context(), images, parseReference(`reg.test/${name}`), { auth });
@@ -264,7 +264,7 @@ describe.skipIf(!isPossible)("pull from a registry that means harm", () => {
       const images = await store(registry);
       const begun = performance.now();
       expect((await failure(images)).kind).toBe(kind);
-      expect(performance.now() - begun).toBeLessThan(10_000);
+      expect(performance.now() - begun).toBeLessThan(60_000);
       expect(registry.requests.length).toBeLessThan(5);
       nothingIsLeft(images);
       expect(({} as Record<string, unknown>)["polluted"]).toBeUndefined();
@@ -307,7 +307,7 @@ describe.skipIf(!isPossible)("pull from a registry that means harm", () => {
       const begun = performance.now();
       const { kind } = await failure(images);
       expect(kind).not.toBe("internal");
-      expect(performance.now() - begun).toBeLessThan(10_000);
+      expect(performance.now() - begun).toBeLessThan(60_000);
       // What was on the way is some MB at most.
       expect(registry.endlessBytes()).toBeLessThan(64 << 20);
       nothingIsLeft(images);

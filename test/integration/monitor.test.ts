@@ -32,7 +32,7 @@ describe("a monitored container", () => {
     const container = await sh(
       "head -c 3000000 /dev/urandom > /tmp/data; cat /tmp/data; cat /tmp/data | md5sum >&2",
     );
-    await node.exit(container.id, 60_000);
+    await node.exit(container.id);
     const bytes = Buffer.from(node.log(container), "latin1");
     const sum = new Bun.CryptoHasher("md5").update(bytes).digest("hex");
     expect(bytes.byteLength).toBe(3_000_000);
@@ -63,13 +63,11 @@ describe("a monitored container", () => {
 
   test("with a background process that holds the pipe ends at once, and the rest is logged too", async () => {
     const container = await node.create({
-      args: ["/bin/sh", "-c", "(sleep 30; echo late) & echo early"],
+      args: ["/bin/sh", "-c", "(sleep 1000; echo late) & echo early"],
     });
     await node.handler.start(ctx, container.id);
     // The PID namespace ends with its first process, so the late line never comes; its end must not wait.
-    const started = performance.now();
     await node.exit(container.id);
-    expect(performance.now() - started).toBeLessThan(20_000);
     expect(node.log(container)).toBe("early\n");
   });
 
@@ -132,7 +130,7 @@ describe("a killed monitor", () => {
 
   test("loses no byte, no line, no exit code of its containers", async () => {
     const containers = await Promise.all([sh(numbers), sh(numbers)]);
-    const ended = Promise.all(containers.map(({ id }) => node.exit(id, 60_000)));
+    const ended = Promise.all(containers.map(({ id }) => node.exit(id, 500_000)));
     let kills = 0;
     let isOver = false;
     void ended.finally(() => {
@@ -165,7 +163,7 @@ describe("a killed monitor", () => {
 
   test("keeps a terminal alive", async () => {
     const container = await node.create({
-      args: ["/bin/sh", "-c", "sleep 1; stty size; exit 4"],
+      args: ["/bin/sh", "-c", "until stty size 2>/dev/null | grep 99; do sleep 0.1; done; exit 4"],
       terminal: true,
     });
     await node.handler.start(ctx, container.id);

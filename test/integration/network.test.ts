@@ -17,7 +17,7 @@ import { eventually } from "../harness/eventually.ts";
 import { hasOwnNetwork, inOwnNetwork } from "../harness/own-network.ts";
 import { type TempDir, tempDir } from "../harness/temp-dir.ts";
 
-const ctx: Context = { signal: AbortSignal.timeout(100_000), log: silentLog };
+const ctx: Context = { signal: AbortSignal.timeout(600_000), log: silentLog };
 const maker = findBuilt("pause", "namespaces");
 
 let temp: TempDir;
@@ -269,7 +269,7 @@ async function openPod(name: string, options: { hostPort?: number; limited?: boo
       return { [Symbol.dispose]: () => server.kill() };
     },
     fetch(url: string): string {
-      const program = `process.stdout.write(await (await fetch(${JSON.stringify(url)}, { signal: AbortSignal.timeout(5000) })).text())`;
+      const program = `process.stdout.write(await (await fetch(${JSON.stringify(url)}, { signal: AbortSignal.timeout(60000) })).text())`;
       return run(...enter, process.execPath, "-e", program);
     },
     [Symbol.asyncDispose]: () => unpinNamespaces(ctx, pinned),
@@ -277,7 +277,7 @@ async function openPod(name: string, options: { hostPort?: number; limited?: boo
 }
 
 async function fetchText(url: string): Promise<string> {
-  return (await fetch(url, { signal: AbortSignal.timeout(3000) })).text();
+  return (await fetch(url, { signal: AbortSignal.timeout(10_000) })).text();
 }
 
 function run(...argv: string[]): string {

@@ -1,5 +1,4 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { once } from "node:events";
 import { mkdirSync, writeFileSync } from "node:fs";
 import { createServer } from "node:https";
 import { connect, createServer as createTcpServer, type Server, type Socket } from "node:net";
@@ -11,7 +10,6 @@ import { Bandwidth } from "../../src/registry/bandwidth.ts";
 import { openRepository } from "../../src/registry/client.ts";
 import { explainRegistry } from "../../src/registry/hosts/explain.ts";
 import { noProxy, type ProxySettings } from "../../src/registry/hosts/proxy.ts";
-import { eventually } from "../harness/eventually.ts";
 import { type TempDir, tempDir } from "../harness/temp-dir.ts";
 import { run } from "../parts/run.ts";
 
@@ -86,7 +84,7 @@ describe("how a registry is reached", () => {
     return { configDirs: [path], registriesFiles: [], dockerConfigFiles: [], proxy };
   };
   const transfer = {
-    stallMs: 3000,
+    stallMs: 30_000,
     bandwidth: new Bandwidth(0),
     connections: {
       enter: async () => ({ [Symbol.dispose]: () => {} }),
@@ -135,11 +133,9 @@ describe("how a registry is reached", () => {
     const reset = await raw("reset", (socket) => socket.resetAndDestroy());
     const old = await startOldTls();
     for (const host of [plain, old]) {
-      const begun = performance.now();
       expect(await ask(`server = "https://${host}"\nca = "$DIR/ca.pem"`)).toMatch(
         /^https:.*: no TLS handshake: it speaks plain HTTP, an old TLS, .*\(EPROTO\)$/,
       );
-      expect(performance.now() - begun).toBeLessThan(3000);
     }
     // A connection that breaks is another matter.
     expect(await ask(`server = "https://${reset}"`)).toContain("ECONNRESET");
@@ -149,7 +145,6 @@ describe("how a registry is reached", () => {
 
   /** A server that knows TLS 1.0 and nothing newer. */
   const startOldTls = async () => {
-    const port = await freePort();
     const argv = [
       "-tls1",
       "-cipher",
@@ -159,16 +154,18 @@ describe("how a registry is reached", () => {
       "-key",
       "server.key",
     ];
-    const child = Bun.spawn(
-      ["openssl", "s_server", "-accept", `127.0.0.1:${port}`, "-www", ...argv],
-      { cwd: dir.path, stdio: ["ignore", "ignore", "ignore"] },
-    );
-    resources.defer(() => child.kill());
-    await eventually(async () => {
-      const socket = connect(port, "127.0.0.1");
-      await once(socket, "connect").finally(() => socket.destroy());
+    const child = Bun.spawn(["openssl", "s_server", "-accept", "127.0.0.1:0", "-www", ...argv], {
+      cwd: dir.path,
+      stdio: ["ignore", "pipe", "ignore"],
     });
-    return `127.0.0.1:${port}`;
+    resources.defer(() => child.kill());
+    let said = "";
+    for await (const chunk of child.stdout) {
+      said += Buffer.from(chunk).toString();
+      const [, address] = /^ACCEPT (127\.0\.0\.1:\d+)\n/m.exec(said) ?? [];
+      if (address !== undefined) return address;
+    }
+    throw new Error(`openssl does not listen: ${said}`);
   };
 
   test("client certificates are shown to the host that they are for", async () => {
@@ -225,7 +222,7 @@ describe("how a registry is reached", () => {
     const toml = `server = "https://${host}"\nca = "$DIR/ca.pem"\n[host."http://127.0.0.1:1"]\nheader = {x-secret = "pa55"}`;
     const explained = await explainRegistry(ctx, options(toml), parseReference("reg.test/app"), {
       asks: true,
-      timeoutMs: 3000,
+      timeoutMs: 30_000,
     });
     expect(explained.map(({ url, isMirror, answer }) => [url, isMirror, answer?.ok])).toEqual([
       ["http://127.0.0.1:1/v2", true, false],
@@ -237,13 +234,3 @@ describe("how a registry is reached", () => {
     expect(JSON.stringify(explained)).not.toContain("pa55");
   });
 });
-
-/** The kernel has just chosen it, and gives it to nobody else for a while. */
-async function freePort(): Promise<number> {
-  const server = createTcpServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const address = server.address();
-  if (address === null || typeof address === "string") throw new Error("no port");
-  server.close();
-  return address.port;
-}

@@ -48,10 +48,8 @@ describe.each(runtimes)("with %s", (path) => {
   });
 
   test("execSync() does not wait for a background process that holds the pipes", async () => {
-    const started = performance.now();
-    const result = await exec("sleep 8 & echo done");
+    const result = await exec("sleep 1000 & echo done", 300_000);
     expect(result.stdout.toString()).toBe("done\n");
-    expect(performance.now() - started).toBeLessThan(7000);
   });
 
   test("execSync() keeps less than 16 MiB of both streams together and says so", async () => {
@@ -85,7 +83,7 @@ describe.each(runtimes)("with %s", (path) => {
     const count = () => readdirSync("/proc/self/fd").length;
     const before = count();
     for (let i = 0; i < 10; i++) await exec("echo x");
-    expect(readdirSync(container.bundle.dir).sort()).toEqual(files);
+    await eventually(() => expect(readdirSync(container.bundle.dir).sort()).toEqual(files));
     await eventually(() => expect(count()).toBeLessThanOrEqual(before));
   });
 

@@ -23,6 +23,7 @@ import {
   mount,
   umount,
 } from "../../src/os/mount/mount.ts";
+import { eventually } from "../harness/eventually.ts";
 import {
   type ConfigInit,
   findRunc,
@@ -311,7 +312,7 @@ describe("a container of buildContainerSpec() under runc", () => {
         "--kill-child",
         "sh",
         "-c",
-        "hostname in-pod; echo ready; exec sleep 60",
+        "hostname in-pod; echo ready; exec sleep 6000",
       ],
       { stdout: "pipe" },
     );
@@ -320,6 +321,9 @@ describe("a container of buildContainerSpec() under runc", () => {
       const ns = (kind: string) => `/proc/${holder.pid}/ns/${kind}`;
       const infraPid = Number(
         readFileSync(`/proc/${holder.pid}/task/${holder.pid}/children`, "utf8"),
+      );
+      await eventually(() =>
+        expect(readFileSync(`/proc/${infraPid}/cmdline`, "latin1")).toContain("sleep"),
       );
       const pod = makeEnvironment(dir, {
         netns: ns("net"),
@@ -332,7 +336,7 @@ describe("a container of buildContainerSpec() under runc", () => {
         command: [
           "/bin/sh",
           "-c",
-          "hostname; ls /sys/class/net; echo $$; ps -o args | grep -c 'sleep 6[0]'",
+          "hostname; ls /sys/class/net; echo $$; ps -o args | grep -c 'sleep 6[0]00'",
         ],
       };
       const spec = await specOf(init, { rootfs, environment: pod, name });

@@ -123,7 +123,8 @@ describe.each(["spdy", "websocket"] as const)("over %s", (transport) => {
   });
 
   test("a terminal has its client's size before the program starts, and the next ones in order", async () => {
-    const url = serve().url({ ...onTerminal, kind: "exec", container, argv: ["x"] });
+    const server = serve({ firstSizeMs: 60_000 });
+    const url = server.url({ ...onTerminal, kind: "exec", container, argv: ["x"] });
     using client = await openCommand(transport, url, { stdin: true, stdout: true, tty: true });
     await client.resize(132, 43);
     const { firstSize, sizes } = await played();
@@ -142,11 +143,13 @@ describe.each(["spdy", "websocket"] as const)("over %s", (transport) => {
   });
 
   test("a session in which nothing happens ends, and says why", async () => {
-    using client = await openCommand(transport, execUrl(serve({ idleMs: 300 })), all);
+    using client = await openCommand(transport, execUrl(serve({ idleMs: 2000 })), all);
     const process = await played();
-    await Bun.sleep(200);
-    await process.stdout.push(Buffer.from("still here"));
-    await Bun.sleep(200);
+    // Longer than that in all, and at no time nearly so long.
+    for (let i = 0; i < 12; i++) {
+      await Bun.sleep(200);
+      await process.stdout.push(Buffer.from("still here"));
+    }
     expect(process.isHungUp).toBe(false);
     expect((await client.status()).message).toContain("nothing happened");
     expect(process.isHungUp).toBe(true);
@@ -194,13 +197,11 @@ test("a client that does not open its streams in time is cut off", async () => {
   expect(processes).toEqual([]);
 });
 
-test("a client that does not ask for anything is cut off after 5 seconds", async () => {
-  const socket = await dial(new URL(execUrl(serve())).origin);
-  const began = performance.now();
+test("a client that does not ask for anything is cut off", async () => {
+  const socket = await dial(new URL(execUrl(serve({ headMs: 200 }))).origin);
   socket.write("GET /exec/");
   socket.resume();
   await new Promise((closed) => socket.once("close", closed));
-  expect(performance.now() - began).toBeLessThan(6000);
 });
 
 test("a WebSocket client of a channel that is not its own is cut off", async () => {
@@ -217,7 +218,7 @@ test("a WebSocket client of a channel that is not its own is cut off", async () 
 });
 
 test("port-forward: streams that are no pair are refused, and a lone one after a while", async () => {
-  const server = serve({ creationMs: 200 });
+  const server = serve({ creationMs: 3000 });
   const url = server.url({ kind: "portforward", sandbox: "s".repeat(64) as SandboxId });
   using client = await ForwardClient.open("spdy", url);
   const refused = (headers: Record<string, string>) =>
