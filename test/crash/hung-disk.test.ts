@@ -23,16 +23,20 @@ test("volumes whose file system hangs keep their own pods waiting and no other, 
         failure(createScript(cri, bad, "true", { mounts: [{ hostPath, containerPath: "/data" }] })),
       ),
     );
-    await Bun.sleep(500);
+    let isRefused = false;
+    void attempts.then(() => {
+      isRefused = true;
+    });
+    await eventually(() => expect(daemon.children("source")).not.toEqual([]));
     for (let i = 0; i < 3; i++) {
-      const began = performance.now();
       const id = await startScript(cri, good, "sleep 1000", {
         mounts: [{ hostPath: dir.path, containerPath: "/data" }],
       });
       const { stdout } = await cri.runtime.execSync({ containerId: id, cmd: ["echo", "hello"] });
       expect(Buffer.from(stdout).toString()).toBe("hello\n");
       await cri.runtime.stopContainer({ containerId: id, timeout: 0n });
-      expect(performance.now() - began).toBeLessThan(5000);
+      // Those are given ten seconds each: whoever stood in line behind them would come after them.
+      if (i === 0) expect(isRefused).toBe(false);
     }
     for (const { code, message } of await attempts) {
       expect(message).toContain("mount source");
@@ -47,7 +51,7 @@ test("volumes whose file system hangs keep their own pods waiting and no other, 
       await cri.runtime.stopPodSandbox({ podSandboxId: id });
       await cri.runtime.removePodSandbox({ podSandboxId: id });
     }
-    expect(leftOvers(daemon, [bad.id, good.id])).toEqual([]);
+    await eventually(() => expect(leftOvers(daemon, [bad.id, good.id])).toEqual([]));
   }
   await eventually(() => expect(daemon.children("source")).toEqual([]));
 });

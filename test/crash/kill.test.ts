@@ -91,11 +91,15 @@ test(`${rounds} times kill -9 of the daemon at any moment: what was answered hol
   await using daemon = await Daemon.start({ demoImage: true });
   const told = new Told();
   const seen = new Set<string>();
+  const began = performance.now();
+  await createScript(daemon.cri, await runPod(daemon.cri, logs.path), "sleep 1000");
+  /** Of a pod and a container, on this machine: any moment is one of some of their lives. */
+  const lifeMs = performance.now() - began;
   for (let round = 0; round < rounds; round++) {
     const working = Promise.allSettled(
       Array.from({ length: workers }, () => work(daemon, logs.path, told)),
     );
-    await Bun.sleep(50 + Math.random() * 700);
+    await Bun.sleep(lifeMs * (0.1 + Math.random() * 2));
     for (const dir of ["sandboxes", "containers"]) {
       for (const id of readdirSync(`${daemon.state}/${dir}`)) seen.add(id);
     }

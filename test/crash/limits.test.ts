@@ -28,6 +28,24 @@ function setOpenFiles(pid: number, soft: number): void {
   if (exitCode !== 0) throw new Error("prlimit fails");
 }
 
+/** The one that the next file of the process gets. Looked at until it stays what it is: what was done last is over. */
+async function nextDescriptor(pid: number): Promise<number> {
+  const next = () => {
+    const used = new Set(readdirSync(`/proc/${pid}/fd`).map(Number));
+    let free = 0;
+    while (used.has(free)) free++;
+    return free;
+  };
+  return await eventually(async () => {
+    const first = next();
+    for (let i = 0; i < 20; i++) {
+      await Bun.sleep(50);
+      if (next() !== first) throw new Error("the process opens and closes files");
+    }
+    return first;
+  });
+}
+
 /** The process can start no further process or thread until this is disposed. */
 function noNewProcess(pid: number): Disposable {
   const root = ["/sys/fs/cgroup/pids", "/sys/fs/cgroup"].find(existsSync);
@@ -48,7 +66,7 @@ async function expectRefusals({ cri }: Daemon, running: string, logs: string) {
   const image = { image: "127.0.0.1:1/crib/none:1" };
   const refused = await Promise.all([
     failure(runPod(cri, logs)),
-    failure(cri.runtime.execSync({ containerId: running, cmd: ["true"], timeout: 20n })),
+    failure(cri.runtime.execSync({ containerId: running, cmd: ["true"], timeout: 120n })),
   ]);
   expect(refused.map(({ code }) => code)).toEqual(Array(2).fill(Code.ResourceExhausted));
   await failure(cri.image.pullImage({ image }));
@@ -72,7 +90,7 @@ test("without descriptors, or without processes, calls are refused; it goes on w
   const limit = Number(
     /Max open files +(\d+)/.exec(readFileSync(`/proc/${pid}/limits`, "utf8"))?.[1],
   );
-  setOpenFiles(pid, readdirSync(`/proc/${pid}/fd`).length);
+  setOpenFiles(pid, await nextDescriptor(pid));
   await expectRefusals(daemon, running, dir.path);
   const { code } = await failure(startScript(cri, pod, "exit 0"));
   expect(code).toBe(Code.ResourceExhausted);
@@ -100,7 +118,10 @@ test("without descriptors, or without processes, calls are refused; it goes on w
 });
 
 /** A version of the executable that runs in a cgroup with a memory limit. */
-function withMemoryLimit(dir: string, bytes: number): Disposable & { readonly executable: string } {
+function withMemoryLimit(
+  dir: string,
+  bytes: number,
+): AsyncDisposable & { readonly executable: string } {
   const version1 = "/sys/fs/cgroup/memory";
   const [root, file] = existsSync(version1)
     ? [version1, "memory.limit_in_bytes"]
@@ -111,12 +132,16 @@ function withMemoryLimit(dir: string, bytes: number): Disposable & { readonly ex
   const path = `${dir}/crib`;
   writeFileSync(path, `#!/bin/sh\necho $$ > ${cgroup}/cgroup.procs\nexec ${executable} "$@"\n`);
   chmodSync(path, 0o755);
-  return { executable: path, [Symbol.dispose]: () => rmdirSync(cgroup) };
+  return {
+    executable: path,
+    // Killed monitors are in it until the last of their threads has gone.
+    [Symbol.asyncDispose]: () => eventually(() => rmdirSync(cgroup)),
+  };
 }
 
 test("under a memory limit of 96 MB it answers what others ask for all at once, and pulls", async () => {
   using dir = tempDir("/var/tmp");
-  using limited = withMemoryLimit(dir.path, 96 << 20);
+  await using limited = withMemoryLimit(dir.path, 96 << 20);
   await using registry = await startRegistry({ writable: true });
   const data = randomBytes(48 << 20);
   const layers = [0, 1].map((i) =>
@@ -141,7 +166,7 @@ test("under a memory limit of 96 MB it answers what others ask for all at once, 
         await runtime.listContainers({});
         await runtime.listContainerStats({});
       }
-      const { stdout } = await runtime.execSync({ containerId: running, cmd: talk, timeout: 60n });
+      const { stdout } = await runtime.execSync({ containerId: running, cmd: talk, timeout: 500n });
       return stdout.byteLength;
     }),
   );

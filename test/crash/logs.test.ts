@@ -20,13 +20,14 @@ test("a log that is rotated all the time, under a fast writer and while its moni
   const { logPath } = await statusOf(cri, containerId);
   const parts: string[] = [];
   for (let i = 0; i < rotations; i++) {
-    await Bun.sleep(50);
+    await eventually(() => expect(readFileSync(logPath, "latin1")).not.toBe(""));
     // As likely as not it has just written what it has not yet ticked off.
-    if (i % 2 === 1) for (const pid of daemon.monitors()) process.kill(pid, "SIGKILL");
+    if (i % 2 === 1) daemon.signalMonitors("SIGKILL");
     parts.push(`${logPath}.${i}`);
     renameSync(logPath, `${logPath}.${i}`);
     await cri.runtime.reopenContainerLog({ containerId });
   }
+  await eventually(() => expect(readFileSync(logPath, "latin1")).not.toBe(""));
   await cri.runtime.execSync({ containerId, cmd: ["touch", "/stop"] });
   await eventually(async () => expect((await statusOf(cri, containerId)).exitCode).toBe(4));
   const written = [...parts, logPath]
@@ -62,7 +63,7 @@ test("a log on a full disk stops no container, and says what is missing; a link 
   const { logPath } = await statusOf(cri, containerId);
   fill(`${dir.path}/logs/ballast`);
   await muchIsWritten();
-  for (const pid of daemon.monitors()) process.kill(pid, "SIGKILL"); // its successor finds the disk full
+  daemon.signalMonitors("SIGKILL"); // its successor finds the disk full
   await muchIsWritten();
   rmSync(`${dir.path}/logs/ballast`);
   await eventually(() => {

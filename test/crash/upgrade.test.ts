@@ -49,7 +49,7 @@ test("another version takes over, and the first one takes back: containers run o
   };
   const killMonitors = async () => {
     const before = daemon.monitors();
-    for (const pid of before) process.kill(pid, "SIGKILL");
+    daemon.signalMonitors("SIGKILL");
     await eventually(() => {
       const now = daemon.monitors().filter((pid) => !before.includes(pid));
       if (now.length < before.length) throw new Error("not all are replaced");
@@ -72,7 +72,7 @@ test("another version takes over, and the first one takes back: containers run o
     await expectAlive();
   }
   for (const containerId of ids) {
-    await cri.runtime.stopContainer({ containerId, timeout: 10n });
+    await cri.runtime.stopContainer({ containerId, timeout: 120n });
     const { exitCode, logPath } = await statusOf(cri, containerId);
     expect(exitCode).toBe(3);
     const lines = readLog(logPath).split("\n").length - 1;
