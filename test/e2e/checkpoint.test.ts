@@ -20,7 +20,7 @@ test.skipIf(!canCheckpoint)("a container's checkpoint is written, and it goes on
   const id = await startScript(daemon.cri, pod, "echo changed >/new; rm /etc/passwd; sleep 1000");
   await eventually(async () => {
     const cmd = ["/bin/sh", "-c", "! test -e /etc/passwd"];
-    const { exitCode } = await runtime.execSync({ containerId: id, cmd, timeout: 10n });
+    const { exitCode } = await runtime.execSync({ containerId: id, cmd, timeout: 120n });
     if (exitCode !== 0) throw new Error("the script has not come so far");
   });
   const location = `${logs.path}/checkpoint.tar`;
@@ -41,7 +41,7 @@ test.skipIf(!canCheckpoint)("a container's checkpoint is written, and it goes on
   const { stdout } = await runtime.execSync({
     containerId: id,
     cmd: ["cat", "/new"],
-    timeout: 10n,
+    timeout: 120n,
   });
   expect(Buffer.from(stdout).toString()).toBe("changed\n");
 });
@@ -59,7 +59,7 @@ test.skipIf(Bun.which("criu") !== null)("a node without CRIU says so", async () 
   expect(failure).toMatchObject({ code: Code.FailedPrecondition });
   expect(failure?.message).toContain("CRIU is not installed on this node");
   expect(readdirSync(logs.path).filter((name) => name.startsWith("checkpoint"))).toEqual([]);
-  const { exitCode } = await runtime.execSync({ containerId: id, cmd: ["true"], timeout: 10n });
+  const { exitCode } = await runtime.execSync({ containerId: id, cmd: ["true"], timeout: 120n });
   expect(exitCode).toBe(0);
 });
 

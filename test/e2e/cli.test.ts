@@ -98,7 +98,7 @@ test("a container's whole life, by its name", async () => {
     stderr: "err\n",
     code: 3,
   });
-  expect(await cribOk("logs", "web")).toBe("up\n");
+  await eventually(async () => expect(await cribOk("logs", "web")).toBe("up\n"));
   const { status } = JSON.parse(await cribOk("inspect", "web"));
   expect(status).toMatchObject({ id, state: "CONTAINER_RUNNING", metadata: { name: "web" } });
   const pod = JSON.parse(await cribOk("inspect", "--type", "pod", "web"));
@@ -136,11 +136,13 @@ test("events tell a container's life, a line each", async () => {
   const reader = child.stdout.getReader();
   let text = "";
   const isOver = (async () => {
-    while (!/deleted +pod/.test(text)) {
-      text += Buffer.from((await reader.read()).value ?? []).toString();
+    while (!/stopped +container.*deleted +pod/s.test(text)) {
+      const { value, done } = await reader.read();
+      if (done) throw new Error(`it has ended with ${JSON.stringify(text)}`);
+      text += Buffer.from(value).toString();
     }
   })();
-  // Nobody says when it has begun to listen.
+  // Nobody says when it has begun to listen: maybe in the middle of the first one.
   for (let isSeen = false; !isSeen; ) {
     await crib("run", "--rm", "--name", "told", image, "sh", "-c", "exit 3");
     isSeen = await Promise.race([isOver.then(() => true), Bun.sleep(200).then(() => false)]);

@@ -2,6 +2,7 @@ import { expect, test } from "bun:test";
 import { mkdirSync, writeFileSync } from "node:fs";
 import { crictl } from "../harness/crictl.ts";
 import { Daemon } from "../harness/daemon.ts";
+import { eventually } from "../harness/eventually.ts";
 import { startRegistry, writeMirrors } from "../harness/registry-server.ts";
 import { tempDir } from "../harness/temp-dir.ts";
 
@@ -59,7 +60,7 @@ test("crictl: a real image from a real registry runs as a pod, from pull to rmi"
   const [listed] = (await json("ps", "--label", "app=story")).containers;
   expect(listed).toMatchObject({ id: container, podSandboxId: pod, state: "CONTAINER_RUNNING" });
   expect((await json("pods")).items[0]).toMatchObject({ id: pod, state: "SANDBOX_READY" });
-  expect(await run("logs", container)).toBe("started as app");
+  await eventually(async () => expect(await run("logs", container)).toBe("started as app"));
   expect(await run("exec", "-s", container, "cat", "/etc/hostname")).toBe("story");
   expect(await run("exec", "-s", container, "printenv", "GREETING")).toBe("hello");
   expect(await run("exec", "-s", container, "cat", "/etc/debian_version")).toMatch(/^\d+\.\d+$/);
@@ -83,7 +84,7 @@ test("crictl: a real image from a real registry runs as a pod, from pull to rmi"
   const sandbox = JSON.parse(await run("inspectp", pod));
   expect(sandbox.status.network.ip).toMatch(/^\d+\.\d+\.\d+\.\d+$/);
 
-  await run("stop", "--timeout", "10", container);
+  await run("stop", "--timeout", "100", container);
   const stopped = JSON.parse(await run("inspect", container)).status;
   expect(stopped).toMatchObject({ state: "CONTAINER_EXITED", exitCode: 3, reason: "Error" });
   expect(await run("logs", container)).toBe("started as app\nstopping");

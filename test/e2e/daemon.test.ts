@@ -132,13 +132,13 @@ test("containers of a pod with a shared PID namespace see each other, and die wi
   const { stdout } = await daemon.cri.runtime.execSync({
     containerId: second,
     cmd: ["ps"],
-    timeout: 10n,
+    timeout: 120n,
   });
   expect(Buffer.from(stdout).toString()).toContain("sleep 4321");
   expect(Buffer.from(stdout).toString()).toMatch(/\b1 .*\/pause/);
   const pid = await pidOf(daemon, second);
   await daemon.cri.runtime.stopPodSandbox({ podSandboxId: pod.id });
-  expect(existsSync(`/proc/${pid}`)).toBe(false);
+  await eventually(() => expect(existsSync(`/proc/${pid}`)).toBe(false));
 });
 
 test("a container that says nothing of namespaces runs in a pod of any PID mode", async () => {
@@ -151,7 +151,7 @@ test("a container that says nothing of namespaces runs in a pod of any PID mode"
     const linux = { securityContext: { namespaceOptions: { pid: mode } } };
     const pod = await runPod(daemon.cri, logs.path, { linux });
     const id = await startScript(daemon.cri, pod, "sleep 1000", { linux: {} });
-    const request = { containerId: id, cmd: ["ps"], timeout: 10n };
+    const request = { containerId: id, cmd: ["ps"], timeout: 120n };
     const { stdout } = await daemon.cri.runtime.execSync(request);
     expect(Buffer.from(stdout).toString()).toMatch(whose);
   }
@@ -169,11 +169,13 @@ test("removed pods leave nothing: no mount, directory, cgroup, process", async (
     await daemon.cri.runtime.stopPodSandbox({ podSandboxId: pod.id });
     await daemon.cri.runtime.removePodSandbox({ podSandboxId: pod.id });
   }
-  expect(readFileSync("/proc/self/mountinfo", "utf8")).not.toContain(daemon.state);
-  expect(readdirSync(`${daemon.state}/sandboxes`)).toEqual([]);
-  expect(readdirSync(`${daemon.state}/containers`)).toEqual([]);
-  expect(readdirSync(`${daemon.state}/runtime/runc`)).toEqual([]);
-  expect(readdirSync(`${daemon.root}/snapshots/containers`)).toEqual([]);
+  await eventually(() => {
+    expect(readFileSync("/proc/self/mountinfo", "utf8")).not.toContain(daemon.state);
+    expect(readdirSync(`${daemon.state}/sandboxes`)).toEqual([]);
+    expect(readdirSync(`${daemon.state}/containers`)).toEqual([]);
+    expect(readdirSync(`${daemon.state}/runtime/runc`)).toEqual([]);
+    expect(readdirSync(`${daemon.root}/snapshots/containers`)).toEqual([]);
+  });
 });
 
 test("a pod that is removed while containers are created in it leaves nothing", async () => {
@@ -194,7 +196,9 @@ test("a pod that is removed while containers are created in it leaves nothing", 
     }
   }
   expect((await daemon.cri.runtime.listContainers({})).containers).toEqual([]);
-  expect(readdirSync(`${daemon.state}/containers`)).toEqual([]);
-  expect(readdirSync(`${daemon.state}/sandboxes`)).toEqual([]);
-  expect(readFileSync("/proc/self/mountinfo", "utf8")).not.toContain(daemon.state);
+  await eventually(() => {
+    expect(readdirSync(`${daemon.state}/containers`)).toEqual([]);
+    expect(readdirSync(`${daemon.state}/sandboxes`)).toEqual([]);
+    expect(readFileSync("/proc/self/mountinfo", "utf8")).not.toContain(daemon.state);
+  });
 });

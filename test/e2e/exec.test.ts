@@ -169,7 +169,7 @@ function need<T>(value: T | undefined): T {
   return value;
 }
 
-async function exec(containerId: string, cmd: readonly string[], timeout = 20n) {
+async function exec(containerId: string, cmd: readonly string[], timeout = 300n) {
   const result = await daemon.cri.runtime.execSync({ containerId, cmd: [...cmd], timeout });
   const { exitCode } = result;
   return { exitCode, stdout: text(result.stdout), stderr: text(result.stderr) };
@@ -190,7 +190,7 @@ let sleeps = 8_000_000;
 /** The filters of a process in the container, newest first. */
 async function filtersOf(containerId: string): Promise<readonly Buffer[]> {
   const seconds = String(++sleeps);
-  const running = exec(containerId, ["sleep", seconds], 5n).catch(() => {});
+  const running = exec(containerId, ["sleep", seconds]).catch(() => {});
   const { pid } = await eventually(() =>
     need(processes().find(({ argv }) => argv[0] === "sleep" && argv[1] === seconds)),
   );
@@ -312,9 +312,8 @@ test("output beyond the limit, and a background process that holds on to it", as
   const id = need(ids.get("root, default filter"));
   const { stdout } = await exec(id, ["sh", "-c", "head -c 20000000 /dev/zero"]);
   expect(stdout).toEndWith("[crib: output truncated]\n");
-  const began = performance.now();
-  expect((await exec(id, ["sh", "-c", "sleep 20 & echo done"])).stdout).toBe("done\n");
-  expect(performance.now() - began).toBeLessThan(10_000);
+  // Had it to wait, its time would be over.
+  expect((await exec(id, ["sh", "-c", "sleep 1000 & echo done"])).stdout).toBe("done\n");
 });
 
 test("200 commands at once, and the end of the container among them", async () => {
@@ -346,6 +345,7 @@ test("a frozen container is refused, and nothing waits in it", async () => {
       ? [`/sys/fs/cgroup${version2}/cgroup.freeze`, "1", "0"]
       : [`/sys/fs/cgroup/freezer${version1}/freezer.state`, "FROZEN", "THAWED"];
   writeFileSync(file, frozen);
+  await eventually(() => expect(readFileSync(file, "latin1").trim()).toBe(frozen));
   const failure = await exec(id, ["true"]).then(() => "no failure", String);
   writeFileSync(file, thawed);
   expect(failure).toContain("paused container");
@@ -359,7 +359,7 @@ test("commands in a container that hardly gets any time", async () => {
     securityContext: { namespaceOptions: { pid: CONTAINER }, seccomp: runtimeDefault } as object,
   });
   const id = await startScript(daemon.cri, pod, "exec sleep 100000", { linux });
-  const results = await Promise.all(Array.from({ length: 10 }, () => exec(id, ["true"], 60n)));
+  const results = await Promise.all(Array.from({ length: 10 }, () => exec(id, ["true"])));
   expect(results.map(({ exitCode }) => exitCode)).toEqual(Array(10).fill(0));
 });
 

@@ -10,7 +10,7 @@ import { type FlakyRegistry, startFlakyRegistry } from "../harness/flaky-registr
 import { type ImageConfig, makeImage, makeLayer } from "../harness/images/oci-image.ts";
 import { packTar, type TarEntry } from "../harness/images/tar.ts";
 import { leftOvers } from "../harness/leaks.ts";
-import { createScript, type Pod, runPod, startScript } from "../harness/pod.ts";
+import { createScript, type Pod, readLog, runPod, startScript, statusOf } from "../harness/pod.ts";
 import { tempDir } from "../harness/temp-dir.ts";
 
 const link = (path: string, target: string): TarEntry => ({ type: "symlink", path, target });
@@ -146,13 +146,15 @@ test("names of pods and containers are nobody's paths", async () => {
 
 test("a pod's files take no more of the node than they need", async () => {
   const { cri } = daemon;
-  const fill = "for f in hosts hostname resolv.conf; do cat /dev/zero > /etc/$f; done; sleep 1000";
+  const fill =
+    "for f in hosts hostname resolv.conf; do cat /dev/zero > /etc/$f; done; echo tried; sleep 1000";
   const containerId = await startScript(cri, pod, fill);
-  await Bun.sleep(1000);
+  const { logPath } = await statusOf(cri, containerId);
+  await eventually(() => expect(readLog(logPath)).toBe("tried\n"));
   const size = ["hosts", "hostname", "resolv.conf"]
     .map((name) => statSync(`${daemon.state}/sandboxes/${pod.id}/files/${name}`).size)
     .reduce((a, b) => a + b, 0);
-  expect(size).toBeGreaterThan(200_000); // it has tried
+  expect(size).toBeGreaterThan(200_000);
   expect(size).toBeLessThanOrEqual(256 << 10);
   await cri.runtime.removeContainer({ containerId });
 });

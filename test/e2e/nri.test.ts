@@ -329,7 +329,7 @@ test("a plugin that comes late, also while containers are created, and after a r
 
 test("a plugin that does not answer, or is gone, is in nobody's way", async () => {
   using logs = tempDir();
-  await using daemon = await Daemon.start({ demoImage: true, nri: "request_timeout_ms = 300" });
+  await using daemon = await Daemon.start({ demoImage: true, nri: "request_timeout_ms = 3000" });
   await using slow = await NriPlugin.connect(daemon.nriSocket, { hold: ["RunPodSandbox"] });
   await using killed = await NriPlugin.connect(daemon.nriSocket, { index: "20", name: "killed" });
   const pod = await runPod(daemon.cri, logs.path);
@@ -347,7 +347,7 @@ test("installed plugins run with the daemon; the validator has the last word", a
   const file = `${logs.path}/events`;
   await using daemon = await Daemon.start({
     demoImage: true,
-    nri: '[nri.default_validator]\nenable = true\nreject_oci_hook_adjustment = true\nrequired_plugins = ["installed"]',
+    nri: 'request_timeout_ms = 60000\n[nri.default_validator]\nenable = true\nreject_oci_hook_adjustment = true\nrequired_plugins = ["installed"]',
   });
   const pod = await runPod(daemon.cri, logs.path);
   expect(await failure(createScript(daemon.cri, pod, "true"))).toContain(

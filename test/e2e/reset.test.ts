@@ -2,6 +2,7 @@ import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { existsSync, mkdirSync, readdirSync } from "node:fs";
 import { CribCommand } from "../harness/crib-command.ts";
 import { Daemon } from "../harness/daemon.ts";
+import { eventually } from "../harness/eventually.ts";
 import { leftOvers } from "../harness/leaks.ts";
 import { hasOwnNetwork, inOwnNetwork } from "../harness/own-network.ts";
 import { demoImage as image } from "../harness/pod.ts";
@@ -67,7 +68,7 @@ describeInside("crib reset", () => {
       stdout: "removed 3 pods with 3 containers\n",
       stderr: "",
     });
-    expect(leftOvers(daemon, ids)).toEqual([]);
+    await eventually(() => expect(leftOvers(daemon, ids)).toEqual([]));
     expect(await crib.ok("images", "-q")).not.toBe("");
   });
 
@@ -90,8 +91,8 @@ describeInside("crib reset", () => {
       stdout: "removed 3 pods with 3 containers\nthe embedded network is gone\n",
       stderr: "",
     });
-    expect(leftOvers(daemon, ids)).toEqual([]);
-    expect(daemon.monitors()).toEqual([]);
+    await eventually(() => expect(leftOvers(daemon, ids)).toEqual([]));
+    await eventually(() => expect(daemon.monitors()).toEqual([]));
     expect(readdirSync(`${daemon.state}/monitors`)).toEqual([]);
     expect(output("ip", "link", "show", "crib0")).toContain("does not exist");
     expect(output("iptables-save")).not.toContain("CRIB-");
@@ -124,6 +125,6 @@ describeInside("crib reset", () => {
     expect(await reset("--all", "--yes")).toMatchObject({ code: 0, stderr: "" });
     expect(existsSync(daemon.root)).toBe(false);
     expect(existsSync(daemon.state)).toBe(false);
-    expect(daemon.monitors()).toEqual([]);
+    await eventually(() => expect(daemon.monitors()).toEqual([]));
   });
 });

@@ -7,9 +7,13 @@ import { expectNumberedLines, readLog, runPod, startScript, statusOf } from "../
 import { tempDir } from "../harness/temp-dir.ts";
 
 const lines = 3000;
-/** Writes numbered lines for some seconds, then ends with a code of its own. */
-const writer = (code: number) =>
-  `i=0; while [ $i -lt ${lines} ]; do echo line $i; i=$((i+1)); [ $((i % 100)) = 0 ] && sleep 0.1; done; exit ${code}`;
+/** Writes numbered lines for some seconds. */
+const writing = `i=0; while [ $i -lt ${lines} ]; do echo line $i; i=$((i+1)); [ $((i % 100)) = 0 ] && sleep 0.1; done`;
+/** Ends only when it is told to. */
+const untilTold = "while [ ! -e /go ]; do sleep 0.1; done";
+
+const tellToGo = (daemon: Daemon, id: string) =>
+  daemon.cri.runtime.execSync({ containerId: id, cmd: ["touch", "/go"], timeout: 120n });
 
 async function pidOf(daemon: Daemon, containerId: string): Promise<number> {
   const { info } = await daemon.cri.runtime.containerStatus({ containerId, verbose: true });
@@ -34,20 +38,23 @@ test("ten containers live through kill -9 of the daemon: same pids, no gap in a 
     ),
   );
   const writers = await Promise.all(
-    Array.from({ length: 4 }, (_, code) => startScript(daemon.cri, pod, writer(code))),
+    Array.from({ length: 4 }, (_, code) =>
+      startScript(daemon.cri, pod, `${writing}; exit ${code}`),
+    ),
   );
   const brief = await startScript(daemon.cri, pod, "sleep 0.5; echo bye; exit 42");
   const pids = await Promise.all(sleepers.map((id) => pidOf(daemon, id)));
+  const { logPath } = await statusOf(daemon.cri, brief);
 
   await daemon.end("SIGKILL");
-  await Bun.sleep(1500);
+  await eventually(() => expect(readLog(logPath)).toBe("bye\n")); // it ends while there is no daemon
   await daemon.start();
 
   expect(await Promise.all(sleepers.map((id) => pidOf(daemon, id)))).toEqual(pids);
   for (const id of sleepers) {
     expect((await statusOf(daemon.cri, id)).state).toBe(ContainerState.CONTAINER_RUNNING);
   }
-  const ended = await statusOf(daemon.cri, brief);
+  const ended = await exited(daemon, brief);
   expect(ended.exitCode).toBe(42);
   expect(readLog(ended.logPath)).toBe("bye\n");
   for (const [code, id] of writers.entries()) {
@@ -56,7 +63,7 @@ test("ten containers live through kill -9 of the daemon: same pids, no gap in a 
     expectNumberedLines(status.logPath, lines);
   }
   for (const id of sleepers) {
-    await daemon.cri.runtime.stopContainer({ containerId: id, timeout: 10n });
+    await daemon.cri.runtime.stopContainer({ containerId: id, timeout: 120n });
     expect((await statusOf(daemon.cri, id)).exitCode).toBe(5);
   }
 });
@@ -66,14 +73,16 @@ test("containers live through kill -9 of their monitor: no byte and no exit code
   await using daemon = await Daemon.start({ demoImage: true });
   const pod = await runPod(daemon.cri, logs.path);
   const writers = await Promise.all(
-    Array.from({ length: 5 }, (_, code) => startScript(daemon.cri, pod, writer(code))),
+    Array.from({ length: 5 }, (_, code) =>
+      startScript(daemon.cri, pod, `${writing}; ${untilTold}; exit ${code}`),
+    ),
   );
   const pids = await Promise.all(writers.map((id) => pidOf(daemon, id)));
   for (let round = 0; round < 3; round++) {
     await Bun.sleep(400);
     const before = daemon.monitors();
     expect(before).not.toEqual([]);
-    for (const pid of before) process.kill(pid, "SIGKILL");
+    daemon.signalMonitors("SIGKILL");
     await eventually(() => {
       const now = daemon.monitors();
       if (now.length === 0 || now.some((pid) => before.includes(pid)))
@@ -81,6 +90,7 @@ test("containers live through kill -9 of their monitor: no byte and no exit code
     });
   }
   expect(await Promise.all(writers.map((id) => pidOf(daemon, id)))).toEqual(pids);
+  for (const id of writers) await tellToGo(daemon, id);
   for (const [code, id] of writers.entries()) {
     const status = await exited(daemon, id);
     expect(status.exitCode).toBe(code);
@@ -92,17 +102,15 @@ test("daemon and monitor killed together: the containers are adopted by the next
   using logs = tempDir();
   await using daemon = await Daemon.start({ demoImage: true });
   const pod = await runPod(daemon.cri, logs.path);
-  // It ends only when it is told to: nobody could say how one ended that had no daemon, no monitor and no parent.
-  const script = `${writer(0).replace("exit 0", "")} while [ ! -e /go ]; do sleep 0.1; done; exit 9`;
-  const id = await startScript(daemon.cri, pod, script);
+  // Told to, because nobody could say how one ended that had no daemon, no monitor and no parent.
+  const id = await startScript(daemon.cri, pod, `${writing}; ${untilTold}; exit 9`);
   const pid = await pidOf(daemon, id);
   await Bun.sleep(300);
-  const monitors = daemon.monitors();
   await daemon.end("SIGKILL");
-  for (const monitor of monitors) process.kill(monitor, "SIGKILL");
+  daemon.signalMonitors("SIGKILL");
   await daemon.start();
   expect(await pidOf(daemon, id)).toBe(pid);
-  await daemon.cri.runtime.execSync({ containerId: id, cmd: ["touch", "/go"], timeout: 10n });
+  await tellToGo(daemon, id);
   const status = await exited(daemon, id);
   expectNumberedLines(status.logPath, lines);
   expect(status.exitCode).toBe(9);
@@ -118,6 +126,6 @@ test("what a power cut has left without its record is removed at the next start"
   const orphan = id.replace(/^./, (digit) => (digit === "0" ? "1" : "0"));
   cpSync(`${layers}/${id}`, `${layers}/${orphan}`, { recursive: true });
   await daemon.start();
-  expect(readdirSync(layers)).toEqual([id]);
+  await eventually(() => expect(readdirSync(layers)).toEqual([id]));
   expect((await statusOf(daemon.cri, id)).state).toBe(ContainerState.CONTAINER_RUNNING);
 });

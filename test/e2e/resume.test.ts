@@ -35,8 +35,8 @@ async function startDaemon(registry: FlakyRegistry, dir: string): Promise<Daemon
 const pull = ({ cri }: Daemon) => cri.image.pullImage({ image: { image: "reg.test/app:1" } });
 
 test("a daemon that is killed in the middle of a pull fetches nearly nothing twice", async () => {
-  // What is in the buffers of the kernel when the daemon dies has been sent, and is lost: of four connections up to 7 MB
-  // each, when the daemon gets no turn to read.
+  // What is in the buffers of the kernel when the daemon dies has been sent, and is lost: of four connections two
+  // megabytes each, and a piece.
   await using registry = await startFlakyRegistry({ "app:1": image }, ({ isBlob }) =>
     isBlob ? { kind: "slow", bytesPerSecond } : undefined,
   );

@@ -45,7 +45,7 @@ describe("statistics", () => {
 
   afterAll(async () => {
     await daemon[Symbol.asyncDispose]();
-    const ctx = { signal: AbortSignal.timeout(10_000), log: silentLog };
+    const ctx = { signal: AbortSignal.timeout(120_000), log: silentLog };
     await removeCgroup(ctx, readCgroupHost(), cgroupParent); // the client's, as a kubelet's are
     logs[Symbol.dispose]();
   });
@@ -63,9 +63,13 @@ describe("statistics", () => {
     const used = (stats: pb.ContainerStats) => stats.cpu?.usageCoreNanoSeconds?.value ?? 0n;
     expect(used(then)).toBeGreaterThan(used(first));
     expect(then.cpu?.timestamp ?? 0n).toBeGreaterThan(first.cpu?.timestamp ?? 0n);
-    const nanoCores = then.cpu?.usageNanoCores?.value ?? 0n;
-    expect(nanoCores).toBeGreaterThan(0n);
-    expect(nanoCores).toBeLessThan((second * 3n) / 10n);
+    // Of two moments that lie near each other little is known: on a busy machine they are not what the clock says.
+    await eventually(async () => {
+      await Bun.sleep(1500);
+      const nanoCores = (await statsOf(busy)).cpu?.usageNanoCores?.value ?? 0n;
+      expect(nanoCores).toBeGreaterThan(0n);
+      expect(nanoCores).toBeLessThan((second * 3n) / 10n);
+    });
     const { memory } = then;
     const workingSet = memory?.workingSetBytes?.value ?? 0n;
     expect(workingSet).toBeGreaterThan(0n);
@@ -117,7 +121,7 @@ describe("statistics", () => {
     const { stats } = await daemon.cri.runtime.podSandboxStats({ podSandboxId: pod.id });
     const containers = stats?.linux?.containers ?? [];
     expect(containers.map(({ attributes }) => attributes?.id)).toEqual([busy, quiet]);
-    expect(stats?.linux?.process?.processCount?.value).toBe(2n);
+    expect(stats?.linux?.process?.processCount?.value).toBe(2n); // `dd` has ended: its layer was measured
     expect(stats?.linux?.cpu?.usageCoreNanoSeconds?.value).toBeGreaterThan(0n);
   });
 
@@ -144,7 +148,14 @@ describe("statistics", () => {
     const { runtime } = daemon.cri;
     const { descriptors } = await runtime.listMetricDescriptors({});
     expect(descriptors.length).toBeGreaterThanOrEqual(48);
-    const { podMetrics } = await runtime.listPodSandboxMetrics({});
+    const throttled = "container_cpu_cfs_throttled_periods_total";
+    const { podMetrics } = await eventually(async () => {
+      const answer = await runtime.listPodSandboxMetrics({});
+      const metrics = answer.podMetrics.flatMap(({ containerMetrics: [first] }) => first?.metrics);
+      const periods = metrics.find((one) => one?.name === throttled)?.value?.value ?? 0n;
+      if (periods === 0n) throw new Error("it has not come up against its quota yet");
+      return answer;
+    });
     const of = podMetrics.find(({ podSandboxId }) => podSandboxId === pod.id);
     expect(of?.containerMetrics.map(({ containerId }) => containerId)).toEqual([busy, quiet]);
     const all = [...(of?.metrics ?? []), ...(of?.containerMetrics[0]?.metrics ?? [])];
@@ -159,7 +170,7 @@ describe("statistics", () => {
     expect(value("container_spec_memory_limit_bytes")).toBe(64n << 20n);
     expect(value("container_processes")).toBe(1n);
     expect(value("container_file_descriptors")).toBeGreaterThanOrEqual(3n);
-    expect(value("container_cpu_cfs_throttled_periods_total")).toBeGreaterThan(0n);
+    expect(value(throttled)).toBeGreaterThan(0n);
     const streamed: string[] = [];
     for await (const { podSandboxMetrics } of runtime.streamPodSandboxMetrics({})) {
       streamed.push(...podSandboxMetrics.map(({ podSandboxId }) => podSandboxId));

