@@ -2,6 +2,7 @@ import { expect, test } from "bun:test";
 import { Code, ConnectError } from "@connectrpc/connect";
 import { failure, openClients } from "../../../test/harness/cri-clients.ts";
 import { openDomain, sandbox, sandboxConfig } from "../../../test/harness/cri-domain.ts";
+import { eventually } from "../../../test/harness/eventually.ts";
 import { HealthCheckResponse_ServingStatus } from "../../gen/grpc/health/v1/health_pb.ts";
 import type { Context } from "../../lib/context.ts";
 import { AppError, type ErrorKind, type ErrorReason } from "../../lib/errors.ts";
@@ -144,9 +145,9 @@ test("the context of a call ends with the client's deadline, which is then the s
     await promise;
   };
   const { runtime, lines } = openClients(domain);
-  const call = runtime.stopPodSandbox({ podSandboxId: pod.id }, { timeoutMs: 20 });
+  const call = runtime.stopPodSandbox({ podSandboxId: pod.id }, { timeoutMs: 500 });
   expect((await failure(call)).code).toBe(Code.DeadlineExceeded);
-  while (lines.length === 0) await Bun.sleep(1);
+  await eventually(() => expect(lines).toHaveLength(1));
   expect(seen?.signal.reason).toBeInstanceOf(ConnectError);
   expect(lines[0]).toMatchObject({
     rpc: "StopPodSandbox",
