@@ -8,6 +8,11 @@ fail() {
 	exit 1
 }
 
+# A registry may be out of reach for a moment.
+persist() {
+	"$@" || { sleep 10 && "$@"; } || { sleep 60 && "$@"; }
+}
+
 command -v npm >/dev/null || fail "missing: node and npm (apt-get install nodejs npm)"
 wanted=$(node -p 'require("./package.json").devDependencies.bun')
 installed=node_modules/.bin/bun
@@ -23,7 +28,7 @@ if ! is_wanted "$bun"; then
 	first=.cache/first-bun
 	mkdir -p "$first"
 	echo '{ "private": true }' >"$first/package.json"
-	npm install --prefix "$first" --no-package-lock --no-audit --no-fund --loglevel=error "bun@$wanted"
+	persist npm install --prefix "$first" --no-package-lock --no-audit --no-fund --loglevel=error "bun@$wanted"
 	bun=$first/$installed
 	is_wanted "$bun" || fail "Bun does not start; does npm's configuration forbid install scripts?"
 	trap 'rm -rf "$first"' EXIT
@@ -31,5 +36,5 @@ fi
 
 frozen=
 [ ! -f bun.lock ] || frozen=--frozen-lockfile
-"$bun" install $frozen --silent
+persist "$bun" install $frozen --silent
 is_wanted "$installed" || fail "$installed does not start"

@@ -95,7 +95,7 @@ const done = new Set<string>();
 const totals: Counts = { passed: 0, failed: 0, skipped: 0 };
 for (const suite of chosen) {
   for (const need of suite.needs.filter((one) => !done.has(one))) {
-    if (!(await run(`set up: ${need}`, setUp[need]))) fail(`${need} could not be set up`);
+    if (!(await runSetUp(need))) fail(`${need} could not be set up`);
     done.add(need);
   }
   for (const command of suite.commands) {
@@ -111,6 +111,15 @@ const summary = `${totals.passed} passed, ${totals.failed} failed, ${totals.skip
 writeFileSync(`${reports}/summary`, `${summary}\n`);
 console.log(`\n${summary}`);
 process.exit(totals.failed === 0 && totals.passed > 0 ? 0 : 1);
+
+/** Much of it comes over networks, which fail for a moment: what is made already is not made again. */
+async function runSetUp(need: keyof typeof setUp): Promise<boolean> {
+  for (const pauseMs of [10_000, 60_000]) {
+    if (await run(`set up: ${need}`, setUp[need])) return true;
+    await Bun.sleep(pauseMs);
+  }
+  return await run(`set up: ${need}`, setUp[need]);
+}
 
 /** Runs a step with its output shown, and says how long it took. */
 async function run(name: string, command: readonly string[]): Promise<boolean> {

@@ -1,12 +1,12 @@
 /**
  * The wire side of the daemon in a process of its own: `wire-server.ts SOCKET`. The domain is plain maps. Writes
- * `ready` when it listens and one line for whatever would have ended the daemon.
+ * `ready` when it listens, its warnings, and one line for whatever would have ended the daemon.
  */
 import { createInterceptor } from "../../src/cri/call/interceptor.ts";
 import { Readiness } from "../../src/cri/call/readiness.ts";
 import { criRoutes } from "../../src/cri/services.ts";
 import { listen } from "../../src/daemon/listen/listen.ts";
-import { silentLog } from "../../src/lib/log.ts";
+import { openLog, silentLog } from "../../src/lib/log.ts";
 import { image, openDomain, sandbox } from "./cri-domain.ts";
 
 const socket = process.argv[2] ?? "";
@@ -27,7 +27,7 @@ await using _server = await listen({
   interceptors: [createInterceptor({ readiness, log: silentLog })],
   streamsPerConnection: 250,
   shutdownMs: 10_000,
-  log: silentLog,
+  log: openLog((line) => console.log(line.trimEnd()), { level: "warn", format: "json" }),
 });
 console.log("ready");
 await new Promise<void>((resolve) => process.once("SIGTERM", () => resolve()));

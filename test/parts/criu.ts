@@ -45,6 +45,7 @@ async function unpackNewest(name: string, dir: string, root: string): Promise<vo
     "Dir::State::status": join(dir, "status"),
     "Dir::Cache": join(dir, "cache"),
     "APT::Sandbox::User": "root",
+    "Acquire::Retries": "5",
     "Acquire::Languages": "none",
   };
   const options = Object.entries(settings).flatMap(([key, value]) => ["-o", `${key}=${value}`]);

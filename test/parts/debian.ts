@@ -22,6 +22,12 @@ const neededCommands: Readonly<Record<string, string>> = {
   getcap: "libcap2-bin",
 };
 
+const aptOptions = [
+  "DPkg::Lock::Timeout=300",
+  "APT::Sandbox::User=root",
+  // Of a download that fails.
+  "Acquire::Retries=5",
+];
 const nonInteractive = { DEBIAN_FRONTEND: "noninteractive" };
 
 /** A user's PATH may lack the directories where root's commands are. */
@@ -73,10 +79,10 @@ export async function unpackPackages(
 /** Package lists go stale, and a new machine has none; a list that will do is not fetched again. */
 async function withFreshLists(command: readonly string[], cwd = "/"): Promise<void> {
   const aptGet = (...argv: readonly string[]): Promise<string> =>
-    run(
-      ["apt-get", "-q", "-o", "DPkg::Lock::Timeout=300", "-o", "APT::Sandbox::User=root", ...argv],
-      { cwd, env: nonInteractive },
-    );
+    run(["apt-get", "-q", ...aptOptions.flatMap((option) => ["-o", option]), ...argv], {
+      cwd,
+      env: nonInteractive,
+    });
   try {
     await aptGet(...command);
   } catch {
