@@ -49,6 +49,7 @@ test("a plugin is told of every step in the life of pods and containers, once an
   await runtime.removeContainer({ containerId: id });
   await runtime.stopPodSandbox({ podSandboxId: pod.id });
   await runtime.removePodSandbox({ podSandboxId: pod.id });
+  await plugin.next("RemovePodSandbox", pod.id);
   expect(plugin.names()).toEqual([
     "Configure",
     "Synchronize",
@@ -333,7 +334,7 @@ test("a plugin that does not answer, or is gone, is in nobody's way", async () =
   await using slow = await NriPlugin.connect(daemon.nriSocket, { hold: ["RunPodSandbox"] });
   await using killed = await NriPlugin.connect(daemon.nriSocket, { index: "20", name: "killed" });
   const pod = await runPod(daemon.cri, logs.path);
-  expect(slow.names()).toContain("RunPodSandbox");
+  await slow.next("RunPodSandbox", pod.id);
   expect(daemon.log).toContain("NRI plugin did not answer");
   await killed.next("RunPodSandbox", pod.id);
   process.kill(killed.pid, "SIGKILL");
@@ -363,7 +364,7 @@ test("installed plugins run with the daemon; the validator has the last word", a
   await daemon.start();
   const id = await startScript(daemon.cri, pod, "echo runs");
   expect(await output(daemon, id)).toBe("runs\n");
-  expect(readFileSync(file, "utf8")).toContain('"event":"CreateContainer"');
+  await eventually(() => expect(readFileSync(file, "utf8")).toContain('"event":"CreateContainer"'));
   expect(daemon.log).toContain("06-writable");
 
   await using plugin = await NriPlugin.connect(daemon.nriSocket, { hold: ["CreateContainer"] });
