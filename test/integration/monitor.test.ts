@@ -137,7 +137,7 @@ describe("a killed monitor", () => {
       isOver = true;
     });
     while (!isOver) {
-      await eventually(() => node.monitors.reopenLog(ctx, containers[0].id));
+      await node.monitors.reopenLog(ctx, containers[0].id);
       await Bun.sleep(Math.random() * 60);
       node.kill(node.monitorPid(containers[0].monitorId));
       kills++;
@@ -145,7 +145,7 @@ describe("a killed monitor", () => {
     for (const record of await ended)
       expect(record).toMatchObject({ exitCode: 5, isUnknown: false });
     expect(kills).toBeGreaterThan(3);
-    await eventually(() => node.monitors.reopenLog(ctx, containers[0].id));
+    await node.monitors.reopenLog(ctx, containers[0].id);
     for (const container of containers) {
       const lines = node.log(container).split("\n");
       expect(lines.length).toBe(300_001);
@@ -168,7 +168,7 @@ describe("a killed monitor", () => {
     });
     await node.handler.start(ctx, container.id);
     node.kill(node.monitorPid(container.monitorId));
-    await eventually(() => node.monitors.resize(ctx, container.id, { columns: 99, rows: 11 }));
+    await node.monitors.resize(ctx, container.id, { columns: 99, rows: 11 });
     expect(await node.exit(container.id)).toMatchObject({ exitCode: 4 });
     expect(node.log(container)).toBe("11 99\r\n");
   });
