@@ -3,8 +3,8 @@ import { describe } from "../../lib/errors.ts";
 import { asList, asString, parseJson } from "../../lib/json.ts";
 import { CLONE_NEWNET, enterNamespace } from "../../os/security/namespaces.ts";
 
-/** How long the descriptors stay here for the daemon to take them. It ends us as soon as it has. */
-const holdMs = 10_000;
+/** How long the descriptors stay here for the daemon to take them, longer than it waits. It ends us as soon as it has. */
+const holdMs = 60_000;
 
 /**
  * The role `crib counters`: reads paths of network namespaces (JSON) from stdin and opens each one's /proc/net/dev,

@@ -13,9 +13,9 @@ import {
 } from "../../os/socket/inet-socket.ts";
 import { takeFromChild } from "./take-from-child.ts";
 
-const connectTimeoutMs = 10_000;
+const connectTimeoutMs = 30_000;
 const maxRetryMs = 50;
-/** In the first batch; each further one is twice as large. A child takes some 10 ms, a socket next to nothing. */
+/** In the first batch; each further one is twice as large: a socket takes next to nothing. */
 const firstBatch = 4;
 const largestBatch = 64;
 

@@ -4,8 +4,8 @@ import { asInteger, asObject, asString, parseJson } from "../../lib/json.ts";
 import { CLONE_NEWNET, enterNamespace } from "../../os/security/namespaces.ts";
 import { type InetFamily, openTcpSocket } from "../../os/socket/inet-socket.ts";
 
-/** How long the sockets stay here for the daemon to take them. It ends us as soon as it has. */
-const holdMs = 10_000;
+/** How long the sockets stay here for the daemon to take them, longer than it waits. It ends us as soon as it has. */
+const holdMs = 60_000;
 const maxSockets = 1000;
 const families: readonly InetFamily[] = ["ipv4", "ipv6"];
 

@@ -6,7 +6,8 @@ import { ownChild } from "../../os/process/own-child.ts";
 import { pidfdGetfd, pidfdOpen } from "../../os/process/pidfd.ts";
 import { childEnv } from "../../os/process/role.ts";
 
-const answerMs = 10_000;
+/** A child takes some 10 ms, and seconds on a node that is busy. */
+const answerMs = 30_000;
 /** A descriptor is a few digits; the reason why there is none is one line. */
 const maxAnswerBytes = 1 << 20;
 
