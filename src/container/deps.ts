@@ -1,3 +1,4 @@
+import type { CgroupDriver } from "../cgroup/driver.ts";
 import type { CgroupHost } from "../cgroup/host.ts";
 import type { ImageStore } from "../image/image-store.ts";
 import type { ContainerId } from "../lib/id.ts";
@@ -32,7 +33,7 @@ export interface ContainerDeps {
     "adopt" | "attach" | "create" | "forget" | "list" | "reopenLog"
   >;
   readonly cgroup: CgroupHost;
-  readonly cgroupDriver: "cgroupfs" | "systemd";
+  readonly cgroupDriver: CgroupDriver;
   readonly host: SpecHost;
   readonly mountSources: MountSources;
   /** Held while the state of one container is changed. */

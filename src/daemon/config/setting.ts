@@ -146,12 +146,9 @@ export function unixAddress(fallback: string, doc: string): Setting<string> {
 /** An IP address of this node and a port: `127.0.0.1:0`, `[::1]:10010`. Not all addresses at once: a URL needs one. */
 export function socketAddress(fallback: string, doc: string): Setting<string> {
   return setting(fallback, doc, (value) => {
-    const [, host = "", port = ""] =
-      /^(?:\[([0-9a-f:]+)\]|([0-9.]+)):(\d{1,5})$/i
-        .exec(isPlainText(value) ? value : "")
-        ?.filter(Boolean) ?? [];
-    const isOne = isIP(host) !== 0 && host !== "0.0.0.0" && !/^[0:]+$/.test(host);
-    return isOne && Number(port) <= 65535 ? `${value}` : new Refusal("an IP address and a port");
+    const address = findAddress(value);
+    const isOne = address !== undefined && address !== "0.0.0.0" && !/^[0:]+$/.test(address);
+    return isOne ? `${value}` : new Refusal("an IP address and a port");
   });
 }
 
@@ -159,13 +156,16 @@ export function socketAddress(fallback: string, doc: string): Setting<string> {
 export function listenAddress(doc: string): Setting<string> {
   return setting("", doc, (value) => {
     if (value === "") return value;
-    const [, host = "", port = ""] =
-      /^(?:\[([0-9a-f:]+)\]|([0-9.]+)):(\d{1,5})$/i
-        .exec(isPlainText(value) ? value : "")
-        ?.filter(Boolean) ?? [];
-    const isAddress = isIP(host) !== 0 && Number(port) <= 65535;
-    return isAddress ? `${value}` : new Refusal("an IP address and a port");
+    return findAddress(value) === undefined ? new Refusal("an IP address and a port") : `${value}`;
   });
+}
+
+/** The IP address in front of a port, without brackets; undefined for anything else. */
+function findAddress(value: unknown): string | undefined {
+  const [, version6, version4, port] =
+    /^(?:\[([0-9a-f:]+)\]|([0-9.]+)):(\d{1,5})$/i.exec(isPlainText(value) ? value : "") ?? [];
+  const address = version6 ?? version4 ?? "";
+  return isIP(address) !== 0 && Number(port) <= 65535 ? address : undefined;
 }
 
 export const logLevel = choice("info", logLevels, "The least important lines to write.");

@@ -20,7 +20,9 @@ export interface PaxRecords {
   readonly sparseNumbers?: readonly number[];
 }
 
-type Draft = { -readonly [Key in keyof PaxRecords]: PaxRecords[Key] };
+type Draft = { -readonly [Key in keyof PaxRecords]: PaxRecords[Key] } & {
+  sparseNumbers?: number[];
+};
 
 /** The only keys of which all count, and whose order does. */
 const repeatedKeys: ReadonlySet<string> = new Set(["GNU.sparse.offset", "GNU.sparse.numbytes"]);
@@ -37,22 +39,12 @@ export function parsePax(body: Buffer): PaxRecords {
   const records: Draft = {};
   const last = new Map<string, Buffer>();
   const attributes = new Map<string, readonly [Name, Name]>();
-  for (let at = 0; at < body.byteLength; ) {
-    const blank = body.indexOf(0x20, at);
-    const digits = body.toString("latin1", at, Math.min(blank, at + 8));
-    if (blank < 0 || !/^[1-9][0-9]{0,6}$/.test(digits)) throw malformed();
-    const end = at + Number(digits);
-    if (end > body.byteLength || body[end - 1] !== 0x0a) throw malformed();
-    const equals = body.indexOf(0x3d, blank);
-    if (equals < 0 || equals >= end) throw malformed();
-    const key = body.toString("latin1", blank + 1, equals);
-    const value = Buffer.from(body.subarray(equals + 1, end - 1));
+  for (const [key, value] of splitRecords(body)) {
     if (key.startsWith(attributePrefix)) {
       const attribute = key.slice(attributePrefix.length);
       attributes.set(attribute, checkAttribute(attribute, value));
     } else if (repeatedKeys.has(key)) takeSparseNumber(records, key, decimal(value));
     else last.set(key, value);
-    at = end;
   }
   for (const [key, value] of last) {
     if (value.byteLength > 0) apply(records, key, value);
@@ -62,6 +54,24 @@ export function parsePax(body: Buffer): PaxRecords {
   if (attributes.size > maxAttributes) throw malformed();
   if (attributes.size > 0) records.attributes = [...attributes.values()];
   return records;
+}
+
+/** The records as they stand; the length of each counts itself. */
+function* splitRecords(body: Buffer): Generator<readonly [key: string, value: Buffer]> {
+  for (let at = 0; at < body.byteLength; ) {
+    const blank = body.indexOf(0x20, at);
+    const digits = body.toString("latin1", at, Math.min(blank, at + 8));
+    if (blank < 0 || !/^[1-9][0-9]{0,6}$/.test(digits)) throw malformed();
+    const end = at + Number(digits);
+    if (end > body.byteLength || body[end - 1] !== 0x0a) throw malformed();
+    const equals = body.indexOf(0x3d, blank);
+    if (equals < 0 || equals >= end) throw malformed();
+    yield [
+      body.toString("latin1", blank + 1, equals),
+      Buffer.from(body.subarray(equals + 1, end - 1)),
+    ];
+    at = end;
+  }
 }
 
 function malformed(): AppError {
@@ -116,11 +126,10 @@ function apply(records: Draft, key: string, value: Buffer): void {
 }
 
 function takeSparseNumber(records: Draft, key: string, value: number): void {
-  const numbers = (records.sparseNumbers ?? []) as number[];
-  const isExpected = (numbers.length % 2 === 0) === (key === "GNU.sparse.offset");
+  records.sparseNumbers ??= [];
+  const isExpected = (records.sparseNumbers.length % 2 === 0) === (key === "GNU.sparse.offset");
   if (!isExpected) throw malformed();
-  numbers.push(value);
-  records.sparseNumbers = numbers;
+  records.sparseNumbers.push(value);
 }
 
 function nameOf(value: Buffer): Name {
