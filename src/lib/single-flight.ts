@@ -8,7 +8,7 @@ interface Attempt<Value> {
   readonly signals: AbortSignal[];
 }
 
-/** Of calls that nobody repeats. */
+/** Results that are kept for callers who may never come back. */
 const maxUnheard = 100;
 
 /**

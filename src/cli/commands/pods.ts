@@ -2,7 +2,8 @@ import { create } from "@bufbuild/protobuf";
 import * as pb from "../../gen/runtime/v1/api_pb.ts";
 import { defineCommand } from "../command.ts";
 import { exitCodes } from "../failure.ts";
-import { labelSelector, objectListOptions, writeNewestFirst } from "../output/newest-first.ts";
+import { parseLabels } from "../labels.ts";
+import { objectListOptions, writeNewestFirst } from "../output/newest-first.ts";
 
 const stateNames: Readonly<Record<pb.PodSandboxState, string>> = {
   [pb.PodSandboxState.SANDBOX_READY]: "ready",
@@ -26,7 +27,7 @@ export const pods = defineCommand({
   positionals: { min: 0, max: 0 },
   async run(env, options) {
     using cri = env.connect();
-    const filter = { labelSelector: labelSelector(options.label) };
+    const filter = { labelSelector: parseLabels(options.label) };
     const { items } = await cri.runtime.listPodSandbox({ filter }, { signal: env.ctx.signal });
     writeNewestFirst(env, options, {
       items: items.filter(

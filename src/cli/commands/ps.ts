@@ -5,8 +5,9 @@ import type { CriClient } from "../client.ts";
 import { defineCommand } from "../command.ts";
 import { exitCodes } from "../failure.ts";
 import { findPod } from "../find.ts";
+import { parseLabels } from "../labels.ts";
 import { shortId } from "../output/format.ts";
-import { labelSelector, objectListOptions, writeNewestFirst } from "../output/newest-first.ts";
+import { objectListOptions, writeNewestFirst } from "../output/newest-first.ts";
 import { plain } from "../output/output.ts";
 
 const stateNames: Readonly<Record<pb.ContainerState, string>> = {
@@ -40,7 +41,7 @@ export const ps = defineCommand({
     const filter = {
       ...(options.all ? {} : { state }),
       ...(options.pod !== undefined && { podSandboxId: await podId(cri, options.pod, signal) }),
-      labelSelector: labelSelector(options.label),
+      labelSelector: parseLabels(options.label),
     };
     const [{ containers }, { items: pods }] = await Promise.all([
       cri.runtime.listContainers({ filter }, { signal }),

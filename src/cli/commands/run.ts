@@ -2,6 +2,7 @@ import { defineCommand } from "../command.ts";
 import { exitCodes, UsageError } from "../failure.ts";
 import { parseCredentials } from "../image/credentials.ts";
 import { requireTerminal } from "../input.ts";
+import { parseLabels } from "../labels.ts";
 import { runAttached } from "../run/run-attached.ts";
 import { makeRunConfigs } from "../run/run-config.ts";
 import {
@@ -9,7 +10,6 @@ import {
   parseCpus,
   parseDevice,
   parseEnv,
-  parseLabel,
   parseMemory,
   parsePort,
   parseUser,
@@ -91,7 +91,7 @@ export const run = defineCommand({
       envs: options.env.map((text) => parseEnv(text, env.variables)),
       mounts: options.volume.map(parseVolume),
       ports: options.publish.map(parsePort),
-      labels: Object.fromEntries(options.label.map(parseLabel)),
+      labels: parseLabels(options.label),
       user: options.user === undefined ? {} : parseUser(options.user),
       resources: {
         ...(options.memory && { memoryLimitInBytes: parseMemory(options.memory) }),

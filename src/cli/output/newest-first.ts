@@ -1,7 +1,6 @@
 import type { DescMessage, MessageShape } from "@bufbuild/protobuf";
 import type { OptionSpecs } from "../args.ts";
 import type { CommandEnv } from "../command.ts";
-import { parseLabel } from "../run/run-options.ts";
 import { formatAge, shortId } from "./format.ts";
 import { type ListForm, listOptions, writeList } from "./list-output.ts";
 
@@ -10,11 +9,6 @@ export const objectListOptions = {
   label: { kind: "list", short: "l", argument: "NAME=VALUE", help: "only with this label" },
   ...listOptions,
 } as const satisfies OptionSpecs;
-
-/** The labels that CRI selects by. */
-export function labelSelector(labels: readonly string[]): Record<string, string> {
-  return Object.fromEntries(labels.map(parseLabel));
-}
 
 /** Containers or pods, the newest at the top. `row` gives the cells between the id and the age. */
 export function writeNewestFirst<

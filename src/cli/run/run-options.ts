@@ -108,10 +108,3 @@ export function parseUser(text: string): RunUser {
   const runAsGroup = gid === undefined ? {} : { runAsGroup: { value: BigInt(gid) } };
   return { runAsUser: { value: BigInt(uid) }, ...runAsGroup };
 }
-
-/** `NAME=VALUE` */
-export function parseLabel(text: string): readonly [string, string] {
-  const equals = text.indexOf("=");
-  if (equals < 1) throw new UsageError(`--label ${text}: not NAME=VALUE`);
-  return [text.slice(0, equals), text.slice(equals + 1)];
-}

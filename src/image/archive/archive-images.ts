@@ -10,9 +10,9 @@ import { readAttached } from "../../signature/attached.ts";
 import { compressionOf } from "../../snapshot/layer/decompress.ts";
 import { foundImageId } from "../image.ts";
 import { checkChain, originalsIn } from "../portable-manifest.ts";
-import { isAttachment } from "../signatures/archive-signatures.ts";
 import type { FoundImage } from "../store-image.ts";
 import { blobName, type ImageArchive, readBlob } from "./archive.ts";
+import { isAttachment } from "./archive-signatures.ts";
 
 /** An image in an archive, but for how its layers are read. */
 export interface ArchivedImage

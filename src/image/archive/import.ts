@@ -6,12 +6,12 @@ import type { Descriptor } from "../../oci/descriptor.ts";
 import { compressionOf } from "../../snapshot/layer/decompress.ts";
 import type { ImageDeps } from "../deps.ts";
 import type { Image } from "../image.ts";
-import { admitArchived } from "../signatures/archive-signatures.ts";
 import { storeImage } from "../store-image.ts";
 import type { ImageArchive } from "./archive.ts";
 import { ArchiveDirectory } from "./archive-directory.ts";
 import { openArchive } from "./archive-file.ts";
 import { readArchivedImages } from "./archive-images.ts";
+import { admitArchived } from "./archive-signatures.ts";
 import { withRegistries } from "./import-names.ts";
 import { importStream } from "./import-stream.ts";
 

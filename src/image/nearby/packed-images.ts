@@ -7,7 +7,7 @@ import type { Platform } from "../../oci/platform.ts";
 import { formatReference, type Reference, referenceName, repoDigest } from "../../oci/reference.ts";
 import { type ArchiveFile, openArchive } from "../archive/archive-file.ts";
 import { type ArchivedImage, readArchivedImages } from "../archive/archive-images.ts";
-import { archiveSignatures } from "../signatures/archive-signatures.ts";
+import { archiveSignatures } from "../archive/archive-signatures.ts";
 import type { ImageProvider, NearbyImage } from "./nearby.ts";
 
 /** The images that `crib pack` put into an executable. They are read from there when they are pulled, and nowhere else before. */

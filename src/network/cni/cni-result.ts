@@ -9,7 +9,7 @@ import {
   optional,
   parseJson,
 } from "../../lib/json.ts";
-import { parseCidr } from "../embedded/cidr.ts";
+import { parseCidr } from "../cidr.ts";
 import { type CniVersion, cniVersions } from "./conflist.ts";
 
 /** What a chain of plugins made. `raw` is passed on to the next plugin, and to CHECK and DEL. */

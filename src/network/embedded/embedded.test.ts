@@ -1,8 +1,8 @@
 import { describe, expect, test } from "bun:test";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
+import { overlaps, parseCidr } from "../cidr.ts";
 import { asBandwidth } from "../cni/bandwidth.ts";
-import { overlaps, parseCidr } from "./cidr.ts";
 import { chooseSubnet, embeddedConflist, openEmbeddedNetwork } from "./embedded.ts";
 import { iptablesRules, nftRules } from "./netfilter.ts";
 import { parseRoutes } from "./routes.ts";

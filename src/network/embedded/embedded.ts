@@ -5,9 +5,9 @@ import { AppError, failedPrecondition, invalidArgument } from "../../lib/errors.
 import { asObject, asString, type JsonObject, optional, parseJson } from "../../lib/json.ts";
 import { abortable } from "../../lib/keyed-mutex.ts";
 import { isErrno } from "../../os/errno-error.ts";
+import { type Cidr, formatCidr, overlaps, parseCidr } from "../cidr.ts";
 import type { RuntimeConfig } from "../cni/attachment.ts";
 import { type Conflist, readConflist } from "../cni/conflist.ts";
-import { type Cidr, formatCidr, overlaps, parseCidr } from "./cidr.ts";
 import { allowPodTraffic, findNetfilterTools, type NetfilterTools } from "./netfilter.ts";
 import { parseRoutes, type Route } from "./routes.ts";
 

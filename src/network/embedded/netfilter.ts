@@ -3,7 +3,7 @@ import type { Context } from "../../lib/context.ts";
 import { describe } from "../../lib/errors.ts";
 import { runChecked, runCommand } from "../../os/process/command.ts";
 import { childEnv } from "../../os/process/role.ts";
-import { type Cidr, formatCidr } from "./cidr.ts";
+import { type Cidr, formatCidr } from "../cidr.ts";
 
 /** Which netfilter tools the node has. */
 export interface NetfilterTools {

@@ -1,4 +1,4 @@
-import type { Cidr } from "./cidr.ts";
+import type { Cidr } from "../cidr.ts";
 
 /** An IPv4 route of the node. */
 export interface Route {

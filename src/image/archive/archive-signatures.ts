@@ -4,11 +4,11 @@ import { type Descriptor, parseDescriptor } from "../../oci/descriptor.ts";
 import type { Digest } from "../../oci/digest.ts";
 import { maxManifestBytes } from "../../oci/manifest.ts";
 import { maxSignatureBytes, referrersTag, signatureTag } from "../../signature/attached.ts";
-import { blobName, type ImageArchive, readBlob } from "../archive/archive.ts";
 import type { ImageDeps } from "../deps.ts";
+import { type AdmittedImage, admitImage } from "../signatures/admit.ts";
+import { readDocuments, type SignatureSource } from "../signatures/source.ts";
 import type { FoundImage } from "../store-image.ts";
-import { type AdmittedImage, admitImage } from "./admit.ts";
-import { readDocuments, type SignatureSource } from "./source.ts";
+import { blobName, type ImageArchive, readBlob } from "./archive.ts";
 
 /** Asks the policy about an image of an archive; the archive is all there is to find signatures in. */
 export async function admitArchived(

@@ -1,5 +1,5 @@
 import { isIP } from "node:net";
-import { invalidArgument } from "../../lib/errors.ts";
+import { invalidArgument } from "../lib/errors.ts";
 
 /** A range of addresses: `10.88.0.0/16`. */
 export interface Cidr {
