@@ -1,5 +1,6 @@
+import { ByteReader } from "../lib/byte-reader.ts";
 import { invalidArgument } from "../lib/errors.ts";
-import { type ByteChannel, ByteReader } from "./byte-channel.ts";
+import type { ByteChannel } from "./byte-channel.ts";
 import {
   controlType,
   type FrameHeader,
@@ -97,7 +98,7 @@ export class SpdyConnection implements Disposable {
     const { version, type, isFin, length } = header;
     if (version !== spdyVersion) throw invalidArgument(`SPDY version ${version}`);
     if (length > maxControlBytes) throw invalidArgument(`SPDY control frame of ${length} bytes`);
-    const body = length === 0 ? Buffer.alloc(0) : await this.#reader.exactly(length);
+    const body = await this.#reader.exactly(length);
     if (body === undefined) return false;
     switch (type) {
       case controlType.synStream:

@@ -1,5 +1,5 @@
+import type { ByteReader } from "../lib/byte-reader.ts";
 import { AppError } from "../lib/errors.ts";
-import type { ByteReader } from "./byte-reader.ts";
 
 /*
  * A ttrpc connection carries frames (PROTOCOL.md of github.com/containerd/ttrpc): a header of length (4 bytes, big
@@ -22,16 +22,23 @@ export interface Frame {
 
 /** `undefined` at the end of the connection. Throws `resource-exhausted` before reading what is too long. */
 export async function readFrame(reader: ByteReader): Promise<Frame | undefined> {
-  const header = await reader.take(headerBytes);
+  const header = await readWhole(reader, headerBytes);
   if (header === undefined) return undefined;
   const view = new DataView(header.buffer, header.byteOffset, header.byteLength);
   const length = view.getUint32(0);
   checkLength(length);
-  const data = length === 0 ? new Uint8Array() : await reader.take(length);
+  const data = await readWhole(reader, length);
   if (data === undefined) {
     throw new AppError("the connection ended in the middle of a frame", { kind: "unavailable" });
   }
   return { stream: view.getUint32(4), type: view.getUint8(8), flags: view.getUint8(9), data };
+}
+
+/** Exactly so many bytes; `undefined` where the connection ended before the first of them, which may be in good order. */
+export async function readWhole(reader: ByteReader, count: number): Promise<Buffer | undefined> {
+  const bytes = await reader.exactly(count);
+  if (!reader.isCutOff) return bytes;
+  throw new AppError("the connection ended in the middle of a message", { kind: "unavailable" });
 }
 
 /** Header and data in one piece. */

@@ -1,8 +1,8 @@
 import { ByteQueue } from "../lib/byte-queue.ts";
+import { ByteReader } from "../lib/byte-reader.ts";
 import { AppError, describe } from "../lib/errors.ts";
-import { ByteReader } from "./byte-reader.ts";
 import type { Channel } from "./channel.ts";
-import { headerBytes as frameHeaderBytes, maxFrameBytes } from "./frame.ts";
+import { headerBytes as frameHeaderBytes, maxFrameBytes, readWhole } from "./frame.ts";
 
 /*
  * Several connections over one, as NRI has them (pkg/net/multiplex of github.com/containerd/nri): a header of channel
@@ -36,12 +36,12 @@ async function distribute(
   const reader = new ByteReader(trunk);
   try {
     for (;;) {
-      const header = await reader.take(headerBytes);
+      const header = await readWhole(reader, headerBytes);
       if (header === undefined) break;
       const view = new DataView(header.buffer, header.byteOffset, header.byteLength);
       const length = view.getUint32(4);
       if (length > maxPayloadBytes) throw new RangeError(`a payload of ${length} bytes`);
-      const payload = await reader.take(length);
+      const payload = await readWhole(reader, length);
       if (payload === undefined) break;
       await channels.get(view.getUint32(0))?.deliver(payload);
     }

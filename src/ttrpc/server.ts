@@ -9,9 +9,9 @@ import {
   toBinary,
 } from "@bufbuild/protobuf";
 import { type Request, RequestSchema, ResponseSchema } from "../gen/ttrpc/ttrpc_pb.ts";
+import { ByteReader } from "../lib/byte-reader.ts";
 import type { Context } from "../lib/context.ts";
 import { AppError, describe, invalidArgument } from "../lib/errors.ts";
-import { ByteReader } from "./byte-reader.ts";
 import type { Channel } from "./channel.ts";
 import { encodeFrame, type Frame, FrameType, readFrame } from "./frame.ts";
 import { toStatus } from "./status.ts";

@@ -1,5 +1,6 @@
+import { ByteReader } from "../../lib/byte-reader.ts";
 import { invalidArgument } from "../../lib/errors.ts";
-import { type ByteChannel, ByteReader } from "../../spdy/byte-channel.ts";
+import type { ByteChannel } from "../../spdy/byte-channel.ts";
 
 const opcode = { continuation: 0, binary: 2, close: 8, ping: 9, pong: 10 } as const;
 const closeCode = { normal: 1000, protocolError: 1002 } as const;
@@ -106,7 +107,7 @@ export class WebSocketConnection {
 
   async #control(kind: number, length: number, mask: Buffer): Promise<"control" | "end"> {
     const key = Buffer.from(mask);
-    const payload = length === 0 ? Buffer.alloc(0) : await this.#reader.exactly(length);
+    const payload = await this.#reader.exactly(length);
     if (payload === undefined) return "end";
     switch (kind) {
       case opcode.close:
