@@ -81,11 +81,11 @@ export class KeptBlobs {
     await using file = await open(this.#path(digest), "r").catch((cause) => {
       throw lost(digest, cause);
     });
-    if (range !== undefined) yield* readRange(ctx, file, range);
+    if (range !== undefined) yield* readRange(ctx, file, digest, range);
     else {
       const whole = { start: 0, end: kept.sizeBytes };
       const expected = { digest, sizeBytes: kept.sizeBytes };
-      yield* verifiedStream(readRange(ctx, file, whole), expected);
+      yield* verifiedStream(readRange(ctx, file, digest, whole), expected);
     }
   }
 
@@ -123,13 +123,14 @@ function lost(digest: Digest, cause?: unknown): AppError {
 async function* readRange(
   ctx: Context,
   file: FileHandle,
+  digest: Digest,
   { start, end }: ByteRange,
 ): AsyncGenerator<Uint8Array> {
   for (let at = start; at < end; ) {
     ctx.signal.throwIfAborted();
     const piece = Buffer.allocUnsafe(Math.min(readBytes, end - at));
     const { bytesRead } = await file.read(piece, 0, piece.byteLength, at);
-    if (bytesRead === 0) throw new AppError("blob was cut off", { kind: "data-loss" });
+    if (bytesRead === 0) throw new AppError(`blob ${digest} was cut off`, { kind: "data-loss" });
     at += bytesRead;
     yield piece.subarray(0, bytesRead);
   }

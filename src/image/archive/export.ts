@@ -54,7 +54,9 @@ export async function* exportImages(
 }
 
 function chooseImages(deps: ExportDeps, keys: readonly string[]): readonly Chosen[] {
-  if (keys.length === 0 || keys.length > maxImages) throw invalidArgument("no image, or too many");
+  if (keys.length === 0 || keys.length > maxImages) {
+    throw invalidArgument(`export ${keys.length} images: from 1 to ${maxImages} at a time`);
+  }
   const chosen = new Map<string, { record: ImageRecord; names: Set<string> }>();
   for (const key of keys) {
     const { id } = deps.images.get(key);

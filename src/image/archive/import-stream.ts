@@ -1,6 +1,7 @@
 import type { Context } from "../../lib/context.ts";
 import { AppError, invalidArgument } from "../../lib/errors.ts";
 import { chainIdsOf } from "../../oci/chain-id.ts";
+import type { Descriptor } from "../../oci/descriptor.ts";
 import type { Digest } from "../../oci/digest.ts";
 import { parseImageConfig } from "../../oci/image-config.ts";
 import type { UnpackedLayer } from "../../snapshot/snapshotter.ts";
@@ -49,8 +50,8 @@ export async function importStream(
 
 /** All layers are there by now. */
 const nowhere = {
-  readBlob: () => {
-    throw new AppError("a layer went", { kind: "aborted" });
+  readBlob: (_: Context, { digest }: Descriptor) => {
+    throw new AppError(`layer ${digest} went`, { kind: "aborted" });
   },
 };
 

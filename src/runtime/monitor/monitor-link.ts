@@ -136,6 +136,10 @@ export class MonitorLink implements Disposable {
 
   async #present(ctx: Context): Promise<ConnectedMonitor> {
     await abortable(this.#connecting, ctx.signal);
+    return this.#connected();
+  }
+
+  #connected(): ConnectedMonitor {
     if (this.#monitor !== undefined) return this.#monitor;
     throw new AppError(`monitor ${this.id} is not there`, { kind: "unavailable" });
   }
@@ -143,8 +147,7 @@ export class MonitorLink implements Disposable {
   async create(request: CreateRequest): Promise<CreatedContainer> {
     this.#creating++;
     try {
-      const monitor = this.#monitor;
-      if (monitor === undefined) throw new AppError("no monitor", { kind: "unavailable" });
+      const monitor = this.#connected();
       const created = readCreatedContainer(await monitor.client.request(request));
       const { container, dir } = request;
       // Ours to forget, also where it cannot be held.

@@ -150,8 +150,9 @@ function readOrder() {
     implied: strings(order["implied"], "implied"),
     links: asArray(order["links"], "links", 1 << 22).map((pair) => {
       const [name, target] = strings(pair, "link");
-      if (name === undefined || target === undefined)
-        throw new AppError("link", { kind: "internal" });
+      if (name === undefined || target === undefined) {
+        throw new AppError("completion order: a link of less than two names", { kind: "internal" });
+      }
       return [name, target] as const;
     }),
   };
