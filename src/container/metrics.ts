@@ -4,14 +4,14 @@ import type { OpenCgroups } from "../cgroup/stats/open-cgroups.ts";
 import { blockDevicePath } from "../os/file/block-device.ts";
 import { countDescriptors, softDescriptorLimit } from "../os/process/process-descriptors.ts";
 import type { Container } from "./container.ts";
-import type { CgroupReading, ContainerStats, Usage } from "./stats.ts";
+import type { CgroupReading, ContainerStats, MeasuredUsage } from "./stats.ts";
 
 /** Everything about one live container that the metrics of KEP-2371 tell. */
 export interface ContainerMetrics extends Omit<CgroupDetails, "disks"> {
   readonly container: Container;
   readonly atNs: bigint;
   readonly usage: CgroupReading;
-  readonly writableLayer: Usage | undefined;
+  readonly writableLayer: MeasuredUsage | undefined;
   readonly disks: readonly Disk[];
   readonly processes: ProcessFigures;
 }

@@ -1,11 +1,11 @@
 import type { CgroupReading, OpenCgroups } from "../cgroup/stats/open-cgroups.ts";
 import { type Context, withTimeout } from "../lib/context.ts";
 import type { ContainerId } from "../lib/id.ts";
-import type { Snapshotter, Usage } from "../snapshot/snapshotter.ts";
+import type { MeasuredUsage, Snapshotter } from "../snapshot/snapshotter.ts";
 import type { Container } from "./container.ts";
 
 export type { CgroupReading } from "../cgroup/stats/open-cgroups.ts";
-export type { Usage } from "../snapshot/snapshotter.ts";
+export type { MeasuredUsage } from "../snapshot/snapshotter.ts";
 
 export interface StatsDeps {
   readonly cgroups: Pick<OpenCgroups, "read">;
@@ -19,7 +19,7 @@ export interface ContainerStats {
   /** Absent for a container that has ended. */
   readonly cgroup: CgroupReading | undefined;
   /** Absent while it is being measured for the first time. */
-  readonly writableLayer: Usage | undefined;
+  readonly writableLayer: MeasuredUsage | undefined;
 }
 
 /** What the figures of many small writable layers take; a huge one is told the next time. */
@@ -55,8 +55,8 @@ async function measureLayers(
   ctx: Context,
   deps: Pick<StatsDeps, "snapshots">,
   containers: readonly Container[],
-): Promise<ReadonlyMap<ContainerId, Usage>> {
-  const layers = new Map<ContainerId, Usage>();
+): Promise<ReadonlyMap<ContainerId, MeasuredUsage>> {
+  const layers = new Map<ContainerId, MeasuredUsage>();
   const brief = withTimeout(ctx, measureMs);
   await Promise.all(
     containers.map(async ({ id }) => {

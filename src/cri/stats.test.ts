@@ -55,7 +55,7 @@ test("ContainerStats has every figure, each with the time it is of", async () =>
   expect(stats?.swap?.swapAvailableBytes).toBeUndefined();
   expect(stats?.io).toMatchObject({ timestamp, psi: { Some: { Total: 5_000n } } });
   expect(stats?.writableLayer).toMatchObject({
-    ...{ timestamp, fsId: { mountpoint: "/var/lib/crib/snapshots" } },
+    ...{ timestamp: 900n, fsId: { mountpoint: "/var/lib/crib/snapshots" } },
     ...{ usedBytes: { value: 4096n }, inodesUsed: { value: 7n } },
   });
 });

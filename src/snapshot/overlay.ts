@@ -25,7 +25,7 @@ import { readChanges } from "./layer/changes.ts";
 import { Layers, type LayerUsers } from "./layers.ts";
 import { mapLayers, unmapLayers } from "./mapped-layers.ts";
 import { mountOverlay } from "./overlay-mount.ts";
-import type { MountOptions, Snapshotter, Usage } from "./snapshotter.ts";
+import type { MeasuredUsage, MountOptions, Snapshotter } from "./snapshotter.ts";
 import { UsageCache } from "./usage.ts";
 
 const idPattern = /^[A-Za-z0-9_-][A-Za-z0-9_.-]{0,127}$/;
@@ -157,7 +157,7 @@ export class OverlaySnapshotter implements Snapshotter {
     return readChanges(ctx, this.#path(id, "upper"));
   }
 
-  async usage(ctx: Context, id: string): Promise<Usage> {
+  async usage(ctx: Context, id: string): Promise<MeasuredUsage> {
     if (!this.#chains.has(id)) throw notFound(`snapshot ${id}`);
     return await this.#usage.get(ctx, id);
   }

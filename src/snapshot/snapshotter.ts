@@ -9,6 +9,11 @@ export interface Usage {
   readonly inodes: number;
 }
 
+export interface MeasuredUsage extends Usage {
+  /** When it was measured, by the wall clock. */
+  readonly atNs: bigint;
+}
+
 export interface MountOptions {
   readonly readOnly?: boolean;
   /** Files are seen with the ids that they have inside it. The snapshot was prepared with these ids. */
@@ -46,7 +51,7 @@ export interface Snapshotter {
   /** Idempotent: the writable part is gone. It must not be mounted any more. */
   remove(ctx: Context, id: string): Promise<void>;
   /** What the writable part takes. May be some seconds old. Throws not-found. */
-  usage(ctx: Context, id: string): Promise<Usage>;
+  usage(ctx: Context, id: string): Promise<MeasuredUsage>;
   /** A tar archive, as of an image layer, of what the writable part holds; it may change meanwhile. Throws not-found. */
   readChanges(ctx: Context, id: string): AsyncIterable<Uint8Array>;
   /** The ids of all snapshots. */

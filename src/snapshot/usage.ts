@@ -2,8 +2,9 @@ import { lstat, readdir } from "node:fs/promises";
 import { join } from "node:path";
 import type { Context } from "../lib/context.ts";
 import { abortable } from "../lib/keyed-mutex.ts";
+import { realtimeNs } from "../os/clock.ts";
 import { isErrno } from "../os/errno-error.ts";
-import type { Usage } from "./snapshotter.ts";
+import type { MeasuredUsage } from "./snapshotter.ts";
 
 const freshMs = 10_000;
 /** Walking a directory over and over takes at most this part of the time: one that takes a second is walked every 100. */
@@ -11,7 +12,7 @@ const leastRest = 100;
 const blockBytes = 512;
 
 interface Measured {
-  readonly usage: Usage;
+  readonly usage: MeasuredUsage;
   readonly staleAtMs: number;
 }
 
@@ -22,7 +23,7 @@ interface Measured {
 export class UsageCache {
   readonly #directoryOf: (id: string) => string;
   readonly #known = new Map<string, Measured>();
-  readonly #walking = new Map<string, Promise<Usage>>();
+  readonly #walking = new Map<string, Promise<MeasuredUsage>>();
   #queue: Promise<unknown> = Promise.resolve();
 
   constructor(directoryOf: (id: string) => string) {
@@ -30,7 +31,7 @@ export class UsageCache {
   }
 
   /** Waits only for the first figures: old ones now are better than new ones late. A walk goes on when its caller gives up. */
-  async get(ctx: Context, id: string): Promise<Usage> {
+  async get(ctx: Context, id: string): Promise<MeasuredUsage> {
     const known = this.#known.get(id);
     if (known === undefined) return await abortable(this.#measure(ctx, id), ctx.signal);
     if (performance.now() > known.staleAtMs) this.#measure(ctx, id).catch(() => {}); // logged there
@@ -42,7 +43,7 @@ export class UsageCache {
     this.#walking.delete(id);
   }
 
-  #measure(ctx: Context, id: string): Promise<Usage> {
+  #measure(ctx: Context, id: string): Promise<MeasuredUsage> {
     const running = this.#walking.get(id);
     if (running !== undefined) return running;
     const walk = this.#queue.then(() => this.#walk(id));
@@ -53,7 +54,7 @@ export class UsageCache {
     return walk;
   }
 
-  async #walk(id: string): Promise<Usage> {
+  async #walk(id: string): Promise<MeasuredUsage> {
     const began = performance.now();
     try {
       const usage = await measure(this.#directoryOf(id));
@@ -69,7 +70,7 @@ export class UsageCache {
 }
 
 /** Files that come and go meanwhile are no error. A file with several names is counted once. */
-async function measure(root: string): Promise<Usage> {
+async function measure(root: string): Promise<MeasuredUsage> {
   let usedBytes = 0;
   let inodes = 0;
   const seen = new Set<number>();
@@ -90,7 +91,7 @@ async function measure(root: string): Promise<Usage> {
       inodes++;
     }
   }
-  return { usedBytes, inodes };
+  return { usedBytes, inodes, atNs: realtimeNs() };
 }
 
 async function filesOf(directory: string): Promise<readonly string[]> {

@@ -28,7 +28,7 @@ export function containerStats(container: Container): ContainerStats {
     container,
     atNs: 1_700_000_009_000_000_001n,
     cgroup: container.state.name === "exited" ? undefined : reading,
-    writableLayer: { usedBytes: 4096, inodes: 7 },
+    writableLayer: { usedBytes: 4096, inodes: 7, atNs: 900n },
   };
 }
 
@@ -65,7 +65,7 @@ export function nodeMetrics(
           container,
           atNs: 1_700_000_009_000_000_001n,
           usage: reading,
-          writableLayer: { usedBytes: 4096, inodes: 7 },
+          writableLayer: { usedBytes: 4096, inodes: 7, atNs: 900n },
           cpu: {
             userNs: 10_000_000_000n,
             systemNs: 2_345_678_901n,

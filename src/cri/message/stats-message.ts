@@ -24,7 +24,7 @@ export function toContainerStats(
       ? {}
       : {
           writableLayer: {
-            timestamp: atNs,
+            timestamp: writableLayer.atNs,
             fsId: { mountpoint },
             usedBytes: wrap(writableLayer.usedBytes),
             inodesUsed: wrap(writableLayer.inodes),

@@ -64,7 +64,10 @@ export function toPodMetrics(
   };
 }
 
-/** Timestamps stay 0: "gathered live" (CRI Metric). */
+/**
+ * Timestamps stay 0: "gathered live" (CRI Metric). So does that of the writable layer, which may be older: with one of
+ * some minutes ago Prometheus would show nothing.
+ */
 function samples<Source>(
   metrics: readonly Metric<Source>[],
   source: Source,
