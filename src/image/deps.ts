@@ -1,10 +1,10 @@
 import type { IngestStore } from "../content/ingest-store.ts";
 import type { KeptBlobs } from "../content/kept-blobs.ts";
 import type { ContentStore } from "../content/store.ts";
+import type { SharedFlight } from "../lib/shared-flight.ts";
 import type { Platform } from "../oci/platform.ts";
 import type { RegistryOptions } from "../registry/client.ts";
 import type { LayerStore } from "../snapshot/snapshotter.ts";
-import type { SharedFlight } from "./fetch/shared-flight.ts";
 import type { UnpackSlots } from "./fetch/unpack-slots.ts";
 import type { ImageStore } from "./image-store.ts";
 import type { LayerLeases } from "./layer-leases.ts";

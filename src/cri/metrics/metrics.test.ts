@@ -77,3 +77,30 @@ test("the stream says what the list says", async () => {
     expect(podSandboxMetrics).toEqual(podMetrics);
   }
 });
+
+test("calls at the same time have the same figures, the next one has new ones", async () => {
+  const domain = openDomain();
+  domain.pods.set(pod.id, pod);
+  const { promise: allAsk, resolve: go } = Promise.withResolvers<void>();
+  let readings = 0;
+  const metrics: typeof domain.stats.metrics = async (ctx) => {
+    readings++;
+    await allAsk;
+    return await domain.stats.metrics(ctx);
+  };
+  const { runtime } = openClients({ ...domain, stats: { ...domain.stats, metrics } });
+  const calls = Array.from({ length: 16 }, () => runtime.listPodSandboxMetrics({}));
+  const left = new AbortController();
+  const gone = runtime.listPodSandboxMetrics({}, { signal: left.signal }).catch(() => "gone");
+  await Bun.sleep(0);
+  left.abort();
+  expect(await gone).toBe("gone");
+  go();
+  const answers = await Promise.all(calls);
+  expect(answers.map(({ podMetrics }) => podMetrics.length)).toEqual(Array(16).fill(1));
+  // Who comes a moment later has a reading of its own.
+  expect(readings).toBeLessThanOrEqual(3);
+  const before = readings;
+  await runtime.listPodSandboxMetrics({});
+  expect(readings).toBe(before + 1);
+});

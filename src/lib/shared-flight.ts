@@ -1,4 +1,4 @@
-import { abortable } from "../../lib/keyed-mutex.ts";
+import { abortable } from "./keyed-mutex.ts";
 
 interface Flight<T> {
   readonly result: Promise<T>;
