@@ -82,7 +82,8 @@ export function bornAt(pid: number): number {
 
 /** Whether it is a child of ours that is no older than that. */
 export function isChildSince(pid: number, ticks: number): boolean {
-  return Number(processStat(pid)[1]) === process.pid && bornAt(pid) >= ticks;
+  const stat = processStat(pid);
+  return Number(stat[1]) === process.pid && Number(stat[19]) >= ticks;
 }
 
 /** Whether it has ended and its parent has not reaped it. */
