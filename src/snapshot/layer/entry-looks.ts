@@ -70,6 +70,7 @@ export class EntryLooks {
 
 /** Those that an image may bring. */
 function attributesOf({ attributes }: TarEntry): TarEntry["attributes"] {
+  if (attributes.length === 0) return attributes;
   return attributes.filter(([attribute]) => {
     const name = Buffer.from(attribute).toString("latin1");
     if (/^(?:trusted|user)\.overlay\./.test(name)) {

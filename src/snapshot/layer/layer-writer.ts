@@ -17,7 +17,8 @@ import {
   type Timestamp,
 } from "../../os/file/inode.ts";
 import type { OwnedFd } from "../../os/file/owned-fd.ts";
-import type { TarEntry, TarSink } from "../tar/tar-reader.ts";
+import type { RecordedSink } from "../recipe/recipe-recorder.ts";
+import type { TarEntry } from "../tar/tar-reader.ts";
 import { EntryLooks } from "./entry-looks.ts";
 import {
   opaqueMarker,
@@ -46,7 +47,7 @@ const maxDeferredBytes = 4 << 20;
  * and nobody else writes there. So every name is resolved by the kernel and ends up inside, whatever links the layer
  * has planted; nothing is remembered about names already seen. What needs the layers below is reported for later.
  */
-export class LayerWriter implements TarSink {
+export class LayerWriter implements RecordedSink {
   readonly #limits: LayerLimits;
   readonly #beforeReplacing: (path: Segments) => void;
   readonly #looks = new EntryLooks();
@@ -67,11 +68,11 @@ export class LayerWriter implements TarSink {
     this.#beforeReplacing = beforeReplacing;
   }
 
-  entry(entry: TarEntry): void {
+  /** `path`: the entry's name in parts. */
+  entry(entry: TarEntry, path: Segments): void {
     if (++this.#entries > this.#limits.entries) {
       throw new AppError(`over ${this.#limits.entries} entries`, { kind: "resource-exhausted" });
     }
-    const path = segmentsOf(entry.name);
     try {
       this.#place(path, entry);
     } catch (cause) {

@@ -66,10 +66,15 @@ export class RecipeEncoder {
     const at = this.#length;
     this.#block[at] = code;
     this.#block.writeUInt32LE(payload.byteLength, at + 1);
-    this.#block.writeBigUInt64LE(BigInt(sizeBytes), at + 5);
-    this.#block.writeBigUInt64LE(BigInt(offset), at + 13);
+    this.#writeUInt64(sizeBytes, at + 5);
+    this.#writeUInt64(offset, at + 13);
     this.#block.set(payload, at + headBytes);
     this.#length += headBytes + payload.byteLength;
+  }
+
+  #writeUInt64(value: number, at: number): void {
+    this.#block.writeUInt32LE(value % 2 ** 32, at);
+    this.#block.writeUInt32LE(Math.floor(value / 2 ** 32), at + 4);
   }
 }
 

@@ -14,6 +14,11 @@ export interface RecipeFiles {
   readonly replaced: number;
 }
 
+/** A `TarSink` that also gets each entry's name in parts, which has been checked. */
+export interface RecordedSink extends Omit<TarSink, "entry"> {
+  entry(entry: TarEntry, path: Segments): void;
+}
+
 /**
  * Reads an archive into `sink` and writes the recipe by which the archive can be made again from the files (recipe-format.ts).
  * Everything between the files' data is kept as it is; data is kept only where no file will have it.
@@ -28,13 +33,14 @@ export class RecipeRecorder {
   #isInFile = false;
   #replacedBytes = 0;
 
-  constructor(sink: TarSink, files: RecipeFiles) {
+  constructor(sink: RecordedSink, files: RecipeFiles) {
     this.#files = files;
     this.#encoder = new RecipeEncoder((bytes) => writeAll(files.recipe, bytes));
     this.#reader = new TarReader({
       entry: (entry) => {
-        sink.entry(entry);
-        this.#begin(entry);
+        const path = segmentsOf(entry.name);
+        sink.entry(entry, path);
+        this.#begin(entry, path);
       },
       data: (piece) => {
         sink.data(piece);
@@ -88,8 +94,7 @@ export class RecipeRecorder {
     }
   }
 
-  #begin({ type, name, sizeBytes, sparse }: TarEntry): void {
-    const path = segmentsOf(name);
+  #begin({ type, sizeBytes, sparse }: TarEntry, path: Segments): void {
     const isWhiteout = path.at(-1)?.startsWith(whiteoutPrefix) === true;
     // A sparse file's data is not what the file holds, and a whiteout's is nowhere.
     const isKept = type === "file" && sparse === undefined && !isWhiteout;

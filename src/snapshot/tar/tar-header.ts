@@ -2,6 +2,7 @@ import { type AppError, invalidArgument } from "../../lib/errors.ts";
 import type { Name } from "../../os/file/inode.ts";
 
 export const blockSize = 512;
+const nothing = Buffer.alloc(0);
 
 /** The fields of one 512-byte header (POSIX ustar, GNU, V7), before any extension header is applied. */
 export interface TarHeader {
@@ -29,7 +30,7 @@ export function readHeader(block: Buffer): TarHeader {
   const hasDevice = isUstar || isGnu;
   // GNU's two further times lie where ustar has its prefix. Go takes what is no time for a prefix, GNU tar does not.
   if (isGnu) for (const offset of [345, 357]) number(block, offset, 12, "time");
-  const prefix = isUstar ? text(block, 345, isStar(block) ? 131 : 155) : Buffer.alloc(0);
+  const prefix = isUstar ? text(block, 345, isStar(block) ? 131 : 155) : nothing;
   const name = text(block, 0, 100);
   const sizeBytes = number(block, 124, 12, "size");
   if (sizeBytes < 0) throw invalidArgument("tar entry with a negative size");
@@ -52,17 +53,15 @@ export function readHeader(block: Buffer): TarHeader {
 function checkSum(block: Buffer): void {
   const expected = number(block, 148, 8, "checksum");
   let unsigned = 8 * 0x20;
-  let negative = 0;
-  for (let i = 0; i < blockSize; i++) {
-    const byte = block[i] ?? 0;
-    if (i >= 148 && i < 156) continue;
-    unsigned += byte;
-    if (byte > 127) negative++;
-  }
-  const signed = unsigned - 256 * negative;
-  if (expected !== unsigned && expected !== signed) {
-    throw invalidArgument("not a tar archive: wrong header checksum");
-  }
+  for (let i = 0; i < 148; i++) unsigned += block[i] ?? 0;
+  for (let i = 156; i < blockSize; i++) unsigned += block[i] ?? 0;
+  if (expected === unsigned || expected === unsigned - 256 * negativeBytes(block)) return;
+  throw invalidArgument("not a tar archive: wrong header checksum");
+}
+
+/** Beside the checksum itself. */
+function negativeBytes(block: Buffer): number {
+  return block.filter((byte, i) => byte > 127 && (i < 148 || i >= 156)).byteLength;
 }
 
 /** The star format keeps two times where ustar has the end of the prefix. */
@@ -70,8 +69,9 @@ function isStar(block: Buffer): boolean {
   return block.toString("latin1", 508, 512) === "tar\0";
 }
 
-/** A copy up to the first NUL. */
+/** A copy up to the first NUL. Most headers have a name and nothing else: those are not copied. */
 function text(block: Buffer, offset: number, length: number): Name {
+  if (block[offset] === 0) return nothing;
   const field = block.subarray(offset, offset + length);
   const end = field.indexOf(0);
   return Buffer.from(end < 0 ? field : field.subarray(0, end));
