@@ -29,8 +29,8 @@ const steps = [
 ] as const;
 const samples = all.map(() => steps.map((): number[] => []));
 for (let i = 0; i < Number(values.pods); i++) {
-  for (const [at, { name, cri }] of all.entries()) {
-    const handler = name === "crib" ? values.handler : "";
+  for (const [at, { cri, isCrib }] of all.entries()) {
+    const handler = isCrib ? values.handler : "";
     const pod = await startPod({ cri, handler, image, logDirectory });
     const began = performance.now();
     await cri.runtime.stopPodSandbox(pod);
