@@ -6,6 +6,9 @@ import { processesOf } from "./process.ts";
 
 export const image = "registry.k8s.io/e2e-test-images/busybox:1.29-2";
 
+/** For crib's state, which is on tmpfs on nodes: /run of a machine for tests may be on its disk. */
+const tmpfs = "/dev/shm";
+
 export interface Runtime {
   readonly name: string;
   readonly cri: Cri;
@@ -45,7 +48,7 @@ export async function openRuntimes(
   mkdirSync(`${dir}/certs.d`);
   const registry = resources.use(await startRegistry());
   await writeMirrors(`${dir}/certs.d`, registry.host);
-  const shared = { registryConfigDir: `${dir}/certs.d` };
+  const shared = { registryConfigDir: `${dir}/certs.d`, stateIn: tmpfs };
   const daemon = resources.use(await Daemon.start(shared));
   const all = [cribOf("crib", daemon)];
   for (const { name, ...options } of variants) {

@@ -28,6 +28,8 @@ export interface DaemonOptions {
   readonly env?: Readonly<Record<string, string>>;
   /** Of the caller's making and removing; absent: one of its own. */
   readonly root?: string;
+  /** Where its state directory is made; /run unless told. */
+  readonly stateIn?: string;
   /** Another file than `dist/crib`. */
   readonly executable?: string;
   /** A directory of programs that are the node's as far as this daemon sees. */
@@ -53,7 +55,7 @@ export class Daemon implements AsyncDisposable {
     this.#options = options;
     mkdirSync(dataDir, { recursive: true, mode: 0o700 });
     this.root = options.root ?? mkdtempSync("/var/tmp/crib-test-");
-    this.state = mkdtempSync("/run/crib-test-");
+    this.state = mkdtempSync(`${options.stateIn ?? "/run"}/crib-test-`);
     this.socket = `${this.state}/crib.sock`;
     this.cri = connectCri(this.socket);
   }
