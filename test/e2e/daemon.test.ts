@@ -117,7 +117,7 @@ test("a rotated log goes on in a new file, without a lost line", async () => {
   expect(existsSync(logPath)).toBe(true);
   await eventually(async () => {
     expect((await statusOf(daemon.cri, id)).state).toBe(ContainerState.CONTAINER_EXITED);
-  });
+  }, 300_000);
   const lines = (readLog(`${logPath}.1`) + readLog(logPath)).split("\n").slice(0, -1);
   expect(lines).toEqual(Array.from({ length: 400 }, (_, i) => `line ${i}`));
 });

@@ -25,7 +25,7 @@ async function exited(daemon: Daemon, id: string) {
     const status = await statusOf(daemon.cri, id);
     if (status.state !== ContainerState.CONTAINER_EXITED) throw new Error(`${id} has not ended`);
     return status;
-  });
+  }, 300_000);
 }
 
 test("ten containers live through kill -9 of the daemon: same pids, no gap in a log, right exit codes", async () => {
