@@ -165,6 +165,7 @@ test("under a memory limit of 96 MB it answers what others ask for all at once, 
       for (let i = 0; i < 10; i++) {
         await runtime.listContainers({});
         await runtime.listContainerStats({});
+        await runtime.listPodSandboxMetrics({});
       }
       const { stdout } = await runtime.execSync({ containerId: running, cmd: talk, timeout: 500n });
       return stdout.byteLength;
