@@ -10,10 +10,16 @@ import { complaintsOf, errorsOf } from "../harness/kubelet/findings.ts";
 import { startHealthProxy } from "../harness/kubelet/health-proxy.ts";
 import { Kubelet } from "../harness/kubelet/kubelet.ts";
 import { cgroupsOf, makeNode, type Node, nodeAddress } from "../harness/kubelet/node.ts";
-import { lineCount, makePods, pulledImage } from "../harness/kubelet/pods.ts";
+import {
+  lineCount,
+  makePods,
+  pinnedImage,
+  pulledImage,
+  unusedImage,
+} from "../harness/kubelet/pods.ts";
 import { leftOvers } from "../harness/leaks.ts";
 import { hasOwnNetwork, inOwnNetwork } from "../harness/own-network.ts";
-import { expectNumberedLines } from "../harness/pod.ts";
+import { demoImage, expectNumberedLines } from "../harness/pod.ts";
 import { startRegistry, writeMirrors } from "../harness/registry-server.ts";
 import { openCommand } from "../harness/streams/command-client.ts";
 import { ForwardClient } from "../harness/streams/forward-client.ts";
@@ -25,7 +31,7 @@ if (!hasOwnNetwork) inOwnNetwork(import.meta.path);
 const patienceMs = 300_000;
 
 /** Pods whose containers are to live until their manifests go. */
-const steady = ["web", "logs", "stubborn", "restricted", "pulled"];
+const steady = ["web", "logs", "stubborn", "restricted", "pulled", "talk"];
 
 describe.skipIf(!hasOwnNetwork)("a kubelet and its pods", () => {
   const resources = new AsyncDisposableStack();
@@ -33,6 +39,7 @@ describe.skipIf(!hasOwnNetwork)("a kubelet and its pods", () => {
   let node: Node;
   let daemon: Daemon;
   let kubelet: Kubelet;
+  let unusedId = "";
   /** What crib has said before it was killed. */
   let killedLog = "";
 
@@ -43,7 +50,11 @@ describe.skipIf(!hasOwnNetwork)("a kubelet and its pods", () => {
     mkdirSync(`${dir}/certs.d`);
     await writeMirrors(`${dir}/certs.d`, registry.host);
     daemon = resources.use(
-      await Daemon.start({ demoImage: true, registryConfigDir: `${dir}/certs.d` }),
+      await Daemon.start({
+        demoImage: true,
+        registryConfigDir: `${dir}/certs.d`,
+        images: `pinned = [${JSON.stringify(pinnedImage)}]`,
+      }),
     );
     const health = resources.use(await startHealthProxy(daemon.socket));
     kubelet = resources.use(new Kubelet(dir, node, daemon));
@@ -195,6 +206,30 @@ describe.skipIf(!hasOwnNetwork)("a kubelet and its pods", () => {
     },
   );
 
+  test.each(["spdy", "websocket"] as const)(
+    "attach goes through the kubelet over %s, to pipes and to a terminal",
+    async (transport) => {
+      const talk = `${kubelet.url}/attach/default/talk-node`;
+      const streams = { stdin: true, stdout: true, stderr: true };
+      using plain = await openCommand(transport, `${talk}/plain?input=1&output=1&error=1`, streams);
+      await plain.write(`over ${transport}\n`);
+      await plain.stdout.until(`got over ${transport}\n`);
+      await plain.stderr.until(`err over ${transport}\n`);
+
+      const wanted = { stdin: true, stdout: true, tty: true };
+      const url = `${talk}/terminal?input=1&output=1&tty=1`;
+      using terminal = await openCommand(transport, url, wanted);
+      const rows = { spdy: 30, websocket: 40 }[transport];
+      await terminal.resize(100, rows);
+      // Sizes and keys come by streams of their own.
+      await eventually(async () => {
+        await terminal.write("size\n");
+        await Bun.sleep(50);
+        expect(terminal.stdout.text).toContain(`\r\n${rows} 100\r\n`);
+      });
+    },
+  );
+
   test("statistics: what cAdvisor does not know comes from crib", async () => {
     await requireStats({ fromCri: false });
   });
@@ -213,19 +248,47 @@ describe.skipIf(!hasOwnNetwork)("a kubelet and its pods", () => {
     expect(await lives()).toEqual(before);
   });
 
+  test("pods that have crashed again and again end without their manifests", async () => {
+    const names = ["crash", "probes"];
+    for (const name of names) kubelet.remove(name);
+    await eventually(async () => {
+      const { containers } = await daemon.cri.runtime.listContainers({});
+      const of = containers.map(({ labels }) => labels["io.kubernetes.pod.name"] ?? "");
+      expect(of.filter((pod) => names.some((name) => pod === `${name}-node`))).toEqual([]);
+    }, patienceMs);
+  });
+
   test("the kubelet starts again, with events and all figures from crib: no container is touched", async () => {
     const before = await lives();
+    await daemon.cri.image.pullImage({ image: { image: pinnedImage } });
+    const pulled = await daemon.cri.image.pullImage({ image: { image: unusedImage } });
+    unusedId = pulled.imageRef;
     await kubelet.end();
-    await kubelet.start(await configOfReadme(), {
-      EventedPLEG: true,
-      PodAndContainerStatsFromCRI: true,
-      CRIListStreaming: true,
-    });
+    // Images are collected when it starts, unless a container goes that it has just listed, and after five minutes.
+    const collecting = { imageMinimumGCAge: "1ns", imageMaximumGCAge: "2ns" };
+    await kubelet.start(
+      { ...(await configOfReadme()), ...collecting },
+      {
+        EventedPLEG: true,
+        PodAndContainerStatsFromCRI: true,
+        CRIListStreaming: true,
+      },
+    );
     await eventually(requireReady, patienceMs);
     expect(await lives()).toEqual(before);
     await requireStats({ fromCri: true });
     const metrics = await kubelet.get("/metrics");
     expect(metrics).toMatch(/^kubelet_evented_pleg_connection_success_count 1$/m);
+  });
+
+  test("it has removed the image that nothing uses, and no other", async () => {
+    const isThere = async (image: string) =>
+      (await daemon.cri.image.imageStatus({ image: { image } })).image !== undefined;
+    await eventually(async () => expect(await isThere(unusedImage)).toBe(false));
+    const removed = [...kubelet.log.matchAll(/"Removing image to free bytes" imageID="([^"]+)"/g)];
+    expect(removed.map(([, id]) => id)).toEqual([unusedId]);
+    const others = await Promise.all([pinnedImage, pulledImage, demoImage].map(isThere));
+    expect(others).toEqual([true, true, true]);
   });
 
   test("pods without manifests end as they want to, and nothing of them is left", async () => {

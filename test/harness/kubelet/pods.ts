@@ -9,6 +9,12 @@ const data = { name: "data", mountPath: "/data" };
 /** Pulled by the kubelet, from a registry that mirrors this one. */
 export const pulledImage = "registry.k8s.io/e2e-test-images/busybox:1.29-2";
 
+/** Pulled by the test, and used by no pod; the latter is pinned by crib's configuration. */
+export const [unusedImage, pinnedImage] = [
+  "registry.k8s.io/pause:3.9",
+  "registry.k8s.io/pause:3.10.1",
+];
+
 /** How many lines the container `lines` writes, in ten seconds. */
 export const lineCount = 4000;
 
@@ -164,6 +170,22 @@ export function makePods({ outDir, healthPort }: PodsOptions): readonly PodManif
           ...container("main", "ip address show node0; sleep 1000"),
           image: pulledImage,
           imagePullPolicy: "IfNotPresent",
+        },
+      ],
+    }),
+    pod("talk", {
+      containers: [
+        {
+          ...container(
+            "plain",
+            'while read -r line; do echo "got $line"; echo "err $line" >&2; done',
+          ),
+          stdin: true,
+        },
+        {
+          ...container("terminal", "while read -r line; do stty size; done"),
+          stdin: true,
+          tty: true,
         },
       ],
     }),
