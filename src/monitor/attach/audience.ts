@@ -3,8 +3,8 @@ import type { Loop } from "../loop.ts";
 import type { Output } from "../stdio/pump.ts";
 import type { Attachment } from "./attachment.ts";
 
-/** How long the container's output waits for a daemon that does not keep up, before it is left behind. */
-const graceMs = 250;
+/** How long the output waits for a daemon that does not keep up, before it is left behind: it may get no turn for a while. */
+const graceMs = 3000;
 
 /**
  * Who is attached to a container. The daemon takes output as fast as it can and keeps what is for slow clients, so one

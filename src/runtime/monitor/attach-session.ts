@@ -129,6 +129,7 @@ export class AttachSession implements AsyncDisposable {
     } catch (err) {
       this.#stdout?.end(err);
       this.#stderr?.end(err);
+      this.#socket[Symbol.dispose](); // the container waits a moment for who is behind
       throw err;
     }
   }
