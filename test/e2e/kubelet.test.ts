@@ -284,7 +284,7 @@ describe.skipIf(!hasOwnNetwork)("a kubelet and its pods", () => {
   test("it has removed the image that nothing uses, and no other", async () => {
     const isThere = async (image: string) =>
       (await daemon.cri.image.imageStatus({ image: { image } })).image !== undefined;
-    await eventually(async () => expect(await isThere(unusedImage)).toBe(false));
+    await eventually(async () => expect(await isThere(unusedImage)).toBe(false), patienceMs);
     const removed = [...kubelet.log.matchAll(/"Removing image to free bytes" imageID="([^"]+)"/g)];
     expect(removed.map(([, id]) => id)).toEqual([unusedId]);
     const others = await Promise.all([pinnedImage, pulledImage, demoImage].map(isThere));
