@@ -1,5 +1,5 @@
+import { abortable } from "../lib/abortable.ts";
 import type { ContainerId } from "../lib/id.ts";
-import { abortable } from "../lib/keyed-mutex.ts";
 
 /** Who waits for a container to end. A wait that nobody answers costs nothing once its signal has aborted. */
 export class ExitWaiters {

@@ -1,8 +1,8 @@
 import { mkdirSync, rmSync } from "node:fs";
 import { type FileHandle, open } from "node:fs/promises";
 import { join } from "node:path";
+import { abortable } from "../lib/abortable.ts";
 import { AppError } from "../lib/errors.ts";
-import { abortable } from "../lib/keyed-mutex.ts";
 import { diskError, IngestPart } from "./ingest-part.ts";
 import { recoverParts, writeFirstState, writeState } from "./ingest-state.ts";
 

@@ -1,4 +1,4 @@
-import { abortable } from "./keyed-mutex.ts";
+import { abortable } from "./abortable.ts";
 
 /** Waits before attempt `attempt` (1, 2, ...): doubling from `firstMs`, half of it left to chance, ends early with the signal's reason. */
 export async function backoff(

@@ -1,6 +1,6 @@
 import { expect, test } from "bun:test";
 import fc from "fast-check";
-import { abortable, KeyedMutex } from "./keyed-mutex.ts";
+import { KeyedMutex } from "./keyed-mutex.ts";
 
 test("KeyedMutex.lock() never lets two holders of one key overlap, in any schedule", async () => {
   await fc.assert(
@@ -38,12 +38,4 @@ test("KeyedMutex.lock() gives up when its signal aborts, and keeps the others' o
   (await third)[Symbol.dispose]();
   await Bun.sleep(0);
   expect(mutex.size).toBe(0);
-});
-
-test("abortable() settles with whichever comes first", async () => {
-  expect(await abortable(Promise.resolve(1), new AbortController().signal)).toBe(1);
-  const aborted = AbortSignal.abort(new Error("late"));
-  expect(await abortable(Promise.resolve(1), aborted).catch((err: Error) => err.message)).toBe(
-    "late",
-  );
 });

@@ -1,3 +1,5 @@
+import { abortable } from "./abortable.ts";
+
 /**
  * One writer per key, first come first served: `using _lock = await mutex.lock(id)`.
  * A key without holder or waiter takes no memory.
@@ -28,18 +30,4 @@ export class KeyedMutex<Key> {
   get size(): number {
     return this.#tails.size;
   }
-}
-
-/** The promise, or the signal's reason as soon as it aborts. The work behind the promise goes on. */
-export function abortable<T>(promise: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
-  if (signal === undefined) return promise;
-  if (signal.aborted) {
-    promise.catch(() => {}); // nobody will ask for it
-    return Promise.reject(signal.reason);
-  }
-  const { promise: raced, resolve, reject } = Promise.withResolvers<T>();
-  const abort = () => reject(signal.reason);
-  signal.addEventListener("abort", abort, { once: true });
-  promise.then(resolve, reject).finally(() => signal.removeEventListener("abort", abort));
-  return raced;
 }

@@ -1,4 +1,4 @@
-import { abortable } from "./keyed-mutex.ts";
+import { abortable } from "./abortable.ts";
 
 interface Flight<T> {
   readonly result: Promise<T>;

@@ -1,6 +1,6 @@
+import { abortable } from "./abortable.ts";
 import type { Context } from "./context.ts";
 import { describe } from "./errors.ts";
-import { abortable } from "./keyed-mutex.ts";
 
 interface Attempt<Value> {
   readonly result: Promise<Value>;

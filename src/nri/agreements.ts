@@ -1,5 +1,5 @@
 import type { Agreement } from "../container/plugins.ts";
-import { abortable } from "../lib/keyed-mutex.ts";
+import { abortable } from "../lib/abortable.ts";
 
 /** What has been agreed to and is not recorded yet. */
 export class Agreements {

@@ -1,4 +1,4 @@
-import { abortable } from "../lib/keyed-mutex.ts";
+import { abortable } from "../lib/abortable.ts";
 import { isErrno } from "../os/errno-error.ts";
 import { isOwnChild } from "../os/process/own-child.ts";
 import { type ExitStatus, exitInfo, reap, signalUnlessEnded } from "../os/process/pidfd.ts";

@@ -11,9 +11,9 @@ import {
 } from "node:fs";
 import { rm } from "node:fs/promises";
 import { join } from "node:path";
+import { abortable } from "../lib/abortable.ts";
 import type { Context } from "../lib/context.ts";
 import { AppError, describe, failedPrecondition, notFound } from "../lib/errors.ts";
-import { abortable } from "../lib/keyed-mutex.ts";
 import { type ChainId, chainIdHex, chainIdsOf } from "../oci/chain-id.ts";
 import type { Digest } from "../oci/digest.ts";
 import { rebuildInChild } from "./child/rebuild-child.ts";

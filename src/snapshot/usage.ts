@@ -1,7 +1,7 @@
 import { lstat, readdir } from "node:fs/promises";
 import { join } from "node:path";
+import { abortable } from "../lib/abortable.ts";
 import type { Context } from "../lib/context.ts";
-import { abortable } from "../lib/keyed-mutex.ts";
 import { realtimeNs } from "../os/clock.ts";
 import { isErrno } from "../os/errno-error.ts";
 import type { MeasuredUsage } from "./snapshotter.ts";

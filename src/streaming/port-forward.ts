@@ -1,6 +1,6 @@
+import { abortable } from "../lib/abortable.ts";
 import type { Context } from "../lib/context.ts";
 import { AppError, describe } from "../lib/errors.ts";
-import { abortable } from "../lib/keyed-mutex.ts";
 import type { ByteChannel } from "../spdy/byte-channel.ts";
 import { SpdyConnection } from "../spdy/connection.ts";
 import type { SpdyStream } from "../spdy/stream.ts";

@@ -1,4 +1,4 @@
-import { abortable } from "../lib/keyed-mutex.ts";
+import { abortable } from "../lib/abortable.ts";
 import type { ByteSink, ByteSource, ClientStreams } from "./client-streams.ts";
 import type { TalkingProcess } from "./deps.ts";
 import type { Outcome } from "./status.ts";

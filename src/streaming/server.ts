@@ -1,7 +1,7 @@
+import { abortable } from "../lib/abortable.ts";
 import { type Context, withFields } from "../lib/context.ts";
 import { AppError, describe } from "../lib/errors.ts";
 import type { SandboxId } from "../lib/id.ts";
-import { abortable } from "../lib/keyed-mutex.ts";
 import { handlersFor, SocketStream } from "../os/socket/socket-stream.ts";
 import { withFirst } from "../spdy/byte-channel.ts";
 import { lingerMs, settledWithin } from "./client-streams.ts";

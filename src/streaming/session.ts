@@ -1,6 +1,6 @@
+import { abortable } from "../lib/abortable.ts";
 import { type Context, detached } from "../lib/context.ts";
 import { describe } from "../lib/errors.ts";
-import { abortable } from "../lib/keyed-mutex.ts";
 import type { ByteChannel } from "../spdy/byte-channel.ts";
 import type { ClientStreams } from "./client-streams.ts";
 import { type CommandChannelOptions, openSpdyStreams } from "./command-spdy.ts";

@@ -8,10 +8,10 @@ import {
   toBinary,
 } from "@bufbuild/protobuf";
 import { RequestSchema, ResponseSchema } from "../gen/ttrpc/ttrpc_pb.ts";
+import { abortable } from "../lib/abortable.ts";
 import { ByteReader } from "../lib/byte-reader.ts";
 import { type Context, withTimeout } from "../lib/context.ts";
 import { AppError, describe } from "../lib/errors.ts";
-import { abortable } from "../lib/keyed-mutex.ts";
 import type { Channel } from "./channel.ts";
 import { encodeFrame, type Frame, FrameType, readFrame } from "./frame.ts";
 import { toRemoteError } from "./status.ts";

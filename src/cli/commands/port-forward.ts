@@ -1,4 +1,4 @@
-import { abortable } from "../../lib/keyed-mutex.ts";
+import { abortable } from "../../lib/abortable.ts";
 import { defineCommand } from "../command.ts";
 import { UsageError } from "../failure.ts";
 import { plain } from "../output/output.ts";

@@ -1,5 +1,5 @@
+import { abortable } from "../../lib/abortable.ts";
 import { AppError, describe } from "../../lib/errors.ts";
-import { abortable } from "../../lib/keyed-mutex.ts";
 import { SocketStream } from "../../os/socket/socket-stream.ts";
 import { withFirst } from "../../spdy/byte-channel.ts";
 import { SpdyConnection } from "../../spdy/connection.ts";

@@ -1,5 +1,5 @@
+import { abortable } from "../../lib/abortable.ts";
 import { AppError } from "../../lib/errors.ts";
-import { abortable } from "../../lib/keyed-mutex.ts";
 import type { ByteChannel } from "../../spdy/byte-channel.ts";
 import type { SpdyStream } from "../../spdy/stream.ts";
 import { plain } from "../output/output.ts";

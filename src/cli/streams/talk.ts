@@ -1,6 +1,6 @@
+import { abortable } from "../../lib/abortable.ts";
 import { AppError } from "../../lib/errors.ts";
 import { asList, asObject, asString, optional, parseJson } from "../../lib/json.ts";
-import { abortable } from "../../lib/keyed-mutex.ts";
 import type { SpdyStream } from "../../spdy/stream.ts";
 import type { CommandEnv } from "../command.ts";
 import type { DetachKeys } from "./detach-keys.ts";

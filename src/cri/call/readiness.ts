@@ -1,4 +1,4 @@
-import { abortable } from "../../lib/keyed-mutex.ts";
+import { abortable } from "../../lib/abortable.ts";
 
 export type ReadinessState = "recovering" | "ready" | "stopping";
 

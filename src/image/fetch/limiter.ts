@@ -1,4 +1,4 @@
-import { abortable } from "../../lib/keyed-mutex.ts";
+import { abortable } from "../../lib/abortable.ts";
 
 /** At most `size` holders at a time, first come first served: `using _slot = await limiter.enter(signal)`. */
 export class Limiter {

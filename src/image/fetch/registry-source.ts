@@ -1,7 +1,7 @@
 import type { Ingest } from "../../content/ingest.ts";
 import type { IngestLease } from "../../content/ingest-store.ts";
+import { abortable } from "../../lib/abortable.ts";
 import type { Context } from "../../lib/context.ts";
-import { abortable } from "../../lib/keyed-mutex.ts";
 import type { Descriptor } from "../../oci/descriptor.ts";
 import { Digester } from "../../oci/digest.ts";
 import type { Repository } from "../../registry/client.ts";

@@ -1,9 +1,9 @@
 import { readFileSync, renameSync } from "node:fs";
+import { abortable } from "../../lib/abortable.ts";
 import { writeFileAtomically } from "../../lib/atomic-file.ts";
 import { type Context, detached } from "../../lib/context.ts";
 import { AppError, failedPrecondition, invalidArgument } from "../../lib/errors.ts";
 import { asObject, asString, type JsonObject, optional, parseJson } from "../../lib/json.ts";
-import { abortable } from "../../lib/keyed-mutex.ts";
 import { isErrno } from "../../os/errno-error.ts";
 import { type Cidr, formatCidr, overlaps, parseCidr } from "../cidr.ts";
 import type { RuntimeConfig } from "../cni/attachment.ts";

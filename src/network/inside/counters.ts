@@ -1,7 +1,7 @@
+import { abortable } from "../../lib/abortable.ts";
 import type { Context } from "../../lib/context.ts";
 import { AppError } from "../../lib/errors.ts";
 import { asArray } from "../../lib/json.ts";
-import { abortable } from "../../lib/keyed-mutex.ts";
 import { readKernelFile } from "../../os/file/kernel-file.ts";
 import type { OwnedFd } from "../../os/file/owned-fd.ts";
 import { roleArgv } from "../../os/process/role.ts";

@@ -1,7 +1,7 @@
+import { abortable } from "../../lib/abortable.ts";
 import { type Context, withTimeout } from "../../lib/context.ts";
 import { AppError } from "../../lib/errors.ts";
 import { asInteger, asList } from "../../lib/json.ts";
-import { abortable } from "../../lib/keyed-mutex.ts";
 import { isErrno } from "../../os/errno-error.ts";
 import type { OwnedFd } from "../../os/file/owned-fd.ts";
 import { roleArgv } from "../../os/process/role.ts";

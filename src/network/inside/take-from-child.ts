@@ -1,6 +1,6 @@
+import { abortable } from "../../lib/abortable.ts";
 import { type Context, withTimeout } from "../../lib/context.ts";
 import { parseJson } from "../../lib/json.ts";
-import { abortable } from "../../lib/keyed-mutex.ts";
 import type { OwnedFd } from "../../os/file/owned-fd.ts";
 import { ownChild } from "../../os/process/own-child.ts";
 import { pidfdGetfd, pidfdOpen } from "../../os/process/pidfd.ts";

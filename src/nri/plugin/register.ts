@@ -1,7 +1,7 @@
 import * as nri from "../../gen/nri/v1alpha1/api_pb.ts";
+import { abortable } from "../../lib/abortable.ts";
 import { type Context, withTimeout } from "../../lib/context.ts";
 import { describe, failedPrecondition, invalidArgument } from "../../lib/errors.ts";
-import { abortable } from "../../lib/keyed-mutex.ts";
 import type { Channel } from "../../ttrpc/channel.ts";
 import { TtrpcClient } from "../../ttrpc/client.ts";
 import { openMux } from "../../ttrpc/mux.ts";

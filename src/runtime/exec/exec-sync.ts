@@ -1,7 +1,7 @@
 import { openSync } from "node:fs";
+import { abortable } from "../../lib/abortable.ts";
 import type { Context } from "../../lib/context.ts";
 import { AppError } from "../../lib/errors.ts";
-import { abortable } from "../../lib/keyed-mutex.ts";
 import { OwnedFd } from "../../os/file/owned-fd.ts";
 import { exitCodeOf } from "../../os/process/pidfd.ts";
 import { Capture } from "./capture.ts";

@@ -1,7 +1,7 @@
+import { abortable } from "../../lib/abortable.ts";
 import { ByteQueue } from "../../lib/byte-queue.ts";
 import { type Context, withTimeout } from "../../lib/context.ts";
 import { AppError } from "../../lib/errors.ts";
-import { abortable } from "../../lib/keyed-mutex.ts";
 import { SocketStream } from "../../os/socket/socket-stream.ts";
 import {
   type AttachFrame,

@@ -1,7 +1,7 @@
 import { existsSync, readdirSync } from "node:fs";
+import { abortable } from "../../lib/abortable.ts";
 import { type Context, detached } from "../../lib/context.ts";
 import { AppError, describe, kindOf } from "../../lib/errors.ts";
-import { abortable } from "../../lib/keyed-mutex.ts";
 import type { Argv } from "../handler.ts";
 import type { Reaper } from "../reaper.ts";
 import { type AttachBudget, AttachSession } from "./attach-session.ts";

@@ -1,8 +1,8 @@
 import { randomBytes } from "node:crypto";
 import { mkdirSync, readdirSync, rmSync } from "node:fs";
+import { abortable } from "../../lib/abortable.ts";
 import { type Context, detached } from "../../lib/context.ts";
 import { AppError, describe, notFound } from "../../lib/errors.ts";
-import { abortable } from "../../lib/keyed-mutex.ts";
 import { roleArgv } from "../../os/process/role.ts";
 import type { Argv, RuntimeHandler } from "../handler.ts";
 import type { Reaper } from "../reaper.ts";

@@ -1,5 +1,5 @@
+import { abortable } from "../../lib/abortable.ts";
 import { AppError } from "../../lib/errors.ts";
-import { abortable } from "../../lib/keyed-mutex.ts";
 import type { PodEvent } from "./events.ts";
 
 /** What one subscriber has not taken yet. */
