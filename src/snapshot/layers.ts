@@ -20,7 +20,7 @@ import { rebuildInChild } from "./child/rebuild-child.ts";
 import { completeInChild, type UnpackArgv, verifyInChild } from "./child/unpack-child.ts";
 import { Unpacker } from "./child/unpacker.ts";
 import { compareBelow } from "./layer/compare-below.ts";
-import { inheritLooks } from "./layer/inherit-looks.ts";
+import { inheritMetadata } from "./layer/inherit-metadata.ts";
 import type { LayerReport } from "./layer/layer-report.ts";
 import { LayerHolds } from "./layer-holds.ts";
 import { readLayerRecord, type StoredLayer, writeLayerRecord } from "./layer-record.ts";
@@ -28,7 +28,7 @@ import { measureOwn } from "./own-usage.ts";
 import { RetiredLayers } from "./retired-layers.ts";
 import type { Layer, LayerStore, UnpackedLayer } from "./snapshotter.ts";
 
-/** Directories that get their looks without a child. */
+/** Directories that get their metadata without a child. */
 const maxImplied = 500;
 
 /** The side of the snapshots that layers have to know. */
@@ -235,7 +235,7 @@ export class Layers implements LayerStore {
     const [highest = ""] = lower;
     const fs = join(directory, "fs");
     if (report.links.length === 0 && below.length > 0 && report.implied.length <= maxImplied) {
-      inheritLooks(fs, lower, report.implied);
+      inheritMetadata(fs, lower, report.implied);
     } else if (report.links.length > 0 || below.length > 0) {
       for (const name of ["work", "merged"]) mkdirSync(join(directory, name));
       await completeInChild(ctx, this.#argv, directory, {

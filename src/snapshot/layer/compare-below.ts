@@ -1,8 +1,8 @@
 import { open } from "node:fs/promises";
 import { findStatus, isDirectory, isRegularFile } from "../../os/file/inode.ts";
+import { describeFile } from "./describe-file.ts";
 import { pathOf, type Segments, showName } from "./entry-name.ts";
-import { looksOfFile } from "./file-looks.ts";
-import { showingAt } from "./inherit-looks.ts";
+import { showingAt } from "./inherit-metadata.ts";
 
 const pieceBytes = 1 << 20;
 
@@ -27,10 +27,10 @@ export async function compareBelow(
       return `${showName(path)} should not be there`;
     }
     const there = at(below, path);
-    const looks = looksOfFile(here, status);
+    const found = describeFile(here, status);
     const model = findStatus(there);
-    const expected = model && looksOfFile(there, model);
-    if (looks !== expected) return `${showName(path)} is ${looks} and not ${expected}`;
+    const expected = model && describeFile(there, model);
+    if (found !== expected) return `${showName(path)} is ${found} and not ${expected}`;
     if (isRegularFile(status) && !(await areEqual(here, there)))
       return `${showName(path)} has other content`;
   }

@@ -4,7 +4,7 @@ import { findStatus, isDirectory, makeHardLink, setTime } from "../../os/file/in
 import { chroot } from "../../os/security/confine.ts";
 import { mountOverlay } from "../overlay-mount.ts";
 import { pathOf, type Segments, showName } from "./entry-name.ts";
-import { inheritLooks } from "./inherit-looks.ts";
+import { inheritMetadata } from "./inherit-metadata.ts";
 import { makeDirectories, removeTree } from "./layer-tree.ts";
 
 export interface CompletionOrder {
@@ -15,14 +15,14 @@ export interface CompletionOrder {
 }
 
 /**
- * Finishes a layer that left something to the layers below: directories that the archive left out get the looks they
+ * Finishes a layer that left something to the layers below: directories that the archive left out get the metadata they
  * have below, and DIR/fs is mounted over them, so that overlayfs copies up what a hard link names.
  * DIR also holds the empty directories `work` and `merged`. The caller has its own mount namespace.
  */
 export function completeLayer(directory: string, order: CompletionOrder): void {
   const fs = `${directory}/fs`;
   const merged = `${directory}/merged`;
-  const inherited = inheritLooks(fs, order.lower, order.implied);
+  const inherited = inheritMetadata(fs, order.lower, order.implied);
   const writable = { upper: fs, work: `${directory}/work` };
   mountOverlay(merged, { lower: order.lower, writable, readOnly: false });
   chroot(merged);

@@ -19,7 +19,7 @@ import {
 import type { OwnedFd } from "../../os/file/owned-fd.ts";
 import type { RecordedSink } from "../recipe/recipe-recorder.ts";
 import type { TarEntry } from "../tar/tar-reader.ts";
-import { EntryLooks } from "./entry-looks.ts";
+import { EntryMetadata } from "./entry-metadata.ts";
 import {
   opaqueMarker,
   pathOf,
@@ -50,7 +50,7 @@ const maxDeferredBytes = 4 << 20;
 export class LayerWriter implements RecordedSink {
   readonly #limits: LayerLimits;
   readonly #beforeReplacing: (path: Segments) => void;
-  readonly #looks = new EntryLooks();
+  readonly #metadata = new EntryMetadata();
   readonly #implied = new Set<string>();
   readonly #links = new Map<string, string>();
   readonly #directoryTimes: [Segments, Timestamp][] = [];
@@ -100,7 +100,7 @@ export class LayerWriter implements RecordedSink {
     try {
       file.sparse?.finish();
       if (file.entry.sparse !== undefined) ftruncateSync(fd.fd, file.entry.sparse.sizeBytes);
-      this.#looks.dressFile(fd.fd, file.entry);
+      this.#metadata.applyToFile(fd.fd, file.entry);
     } catch (cause) {
       throw this.#failed(file.path, cause);
     }
@@ -164,7 +164,7 @@ export class LayerWriter implements RecordedSink {
         this.#make(path, () => makeDevice(path, entry));
         break;
     }
-    this.#looks.dressNode(pathOf(path), entry);
+    this.#metadata.applyToNode(pathOf(path), entry);
     this.#count(0);
   }
 
@@ -183,13 +183,13 @@ export class LayerWriter implements RecordedSink {
   #placeRoot(entry: TarEntry): void {
     if (entry.type !== "directory") throw invalidArgument("the root is not a directory");
     this.#hasRootEntry = true;
-    this.#dressDirectory([], entry, false);
+    this.#applyToDirectory([], entry, false);
   }
 
   #placeDirectory(path: Segments, entry: TarEntry): void {
     const isNew = this.#makeDirectory(path, entry.mode);
     if (isNew) this.#count(0);
-    this.#dressDirectory(path, entry, isNew);
+    this.#applyToDirectory(path, entry, isNew);
   }
 
   /** False when it is there already. */
@@ -208,8 +208,8 @@ export class LayerWriter implements RecordedSink {
     return true;
   }
 
-  #dressDirectory(path: Segments, entry: TarEntry, isNew: boolean): void {
-    this.#looks.dressDirectory(pathOf(path), entry, isNew);
+  #applyToDirectory(path: Segments, entry: TarEntry, isNew: boolean): void {
+    this.#metadata.applyToDirectory(pathOf(path), entry, isNew);
     this.#directoryTimes.push([path, entry.mtime]);
   }
 

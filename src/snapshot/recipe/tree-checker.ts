@@ -8,6 +8,7 @@ import {
   readAttributes,
 } from "../../os/file/inode.ts";
 import type { OwnedFd } from "../../os/file/owned-fd.ts";
+import { describeEntry, describeFile } from "../layer/describe-file.ts";
 import {
   opaqueMarker,
   pathOf,
@@ -16,12 +17,11 @@ import {
   showName,
   whiteoutPrefix,
 } from "../layer/entry-name.ts";
-import { looksOfEntry, looksOfFile } from "../layer/file-looks.ts";
 import { findDirectory, opaqueAttribute } from "../layer/layer-tree.ts";
 import { SparseFile } from "../layer/sparse-file.ts";
 import type { TarEntry, TarSink } from "../tar/tar-reader.ts";
 
-type Expected = { readonly looks: string } | { readonly linkTo: Segments };
+type Expected = { readonly description: string } | { readonly linkTo: Segments };
 
 const maxExtras = 100_000;
 
@@ -47,9 +47,9 @@ export class TreeChecker implements TarSink {
     else if (name.startsWith(whiteoutPrefix)) this.#addWhiteout(path, name);
     else {
       if (this.#entries.delete(key) && entry.type !== "directory") this.#hasReplaced = true;
-      const looks = looksOfEntry(entry);
+      const description = describeEntry(entry);
       const linkTo = () => ({ linkTo: segmentsOf(entry.linkName) });
-      this.#entries.set(key, looks === undefined ? linkTo() : { looks });
+      this.#entries.set(key, description === undefined ? linkTo() : { description });
       if (entry.sparse !== undefined) this.#openSparse(path, entry.sparse);
     }
   }
@@ -125,9 +125,10 @@ export class TreeChecker implements TarSink {
   #compare(path: Segments, entry: Expected): void {
     const status = findStatus(pathOf(path));
     if (status === undefined) throw damaged(path, "is missing");
-    if ("looks" in entry) {
-      const looks = looksOfFile(pathOf(path), status);
-      if (looks !== entry.looks) throw damaged(path, `is ${looks} and not ${entry.looks}`);
+    if ("description" in entry) {
+      const found = describeFile(pathOf(path), status);
+      if (found !== entry.description)
+        throw damaged(path, `is ${found} and not ${entry.description}`);
     } else if (!this.#hasReplaced && findStatus(pathOf(entry.linkTo))?.inode !== status.inode) {
       throw damaged(path, `is not linked to ${showName(entry.linkTo)}`);
     }

@@ -21,12 +21,12 @@ const defaultAcl = "system.posix_acl_default";
  * Gives what was just made the owner, attributes, mode and time that its entry says, with as few system calls as that
  * takes: nearly every file of nearly every image is root's and has its mode since it was made, under umask 0.
  */
-export class EntryLooks {
+export class EntryMetadata {
   /** Until a directory has a group, a set-group-ID bit or an ACL to pass on, new files are root's with the mode they were made with. */
   #isPlain = true;
 
   /** An open file that was made with the entry's mode. */
-  dressFile(fd: number, entry: TarEntry): void {
+  applyToFile(fd: number, entry: TarEntry): void {
     const isOwned = this.#isOwned(entry);
     if (!isOwned) changeOwnerOf(fd, entry);
     for (const [attribute, value] of attributesOf(entry)) {
@@ -37,19 +37,19 @@ export class EntryLooks {
   }
 
   /** Anything but a file or a directory, made with the entry's mode. */
-  dressNode(path: Name, entry: TarEntry): void {
-    this.#dress(path, entry, entry.type === "symlink" ? "never" : "if changed");
+  applyToNode(path: Name, entry: TarEntry): void {
+    this.#apply(path, entry, entry.type === "symlink" ? "never" : "if changed");
     setTime(path, entry.mtime);
   }
 
   /** `isNew`: made with the entry's mode. Its time is set when all of its entries are there. */
-  dressDirectory(path: Name, entry: TarEntry, isNew: boolean): void {
+  applyToDirectory(path: Name, entry: TarEntry, isNew: boolean): void {
     const passesOn = entry.gid !== 0 || (entry.mode & setGroupIdBit) !== 0 || hasDefaultAcl(entry);
     if (passesOn) this.#isPlain = false;
-    this.#dress(path, entry, isNew ? "if changed" : "always");
+    this.#apply(path, entry, isNew ? "if changed" : "always");
   }
 
-  #dress(path: Name, entry: TarEntry, setMode: "always" | "if changed" | "never"): void {
+  #apply(path: Name, entry: TarEntry, setMode: "always" | "if changed" | "never"): void {
     const isOwned = this.#isOwned(entry) && setMode !== "always";
     if (!isOwned) changeOwner(path, entry);
     for (const [attribute, value] of attributesOf(entry)) {

@@ -19,7 +19,7 @@ import type { EntryType, TarEntry } from "../tar/tar-reader.ts";
  */
 
 /** What an entry's file has to be like; undefined for a hard link, which is another file's name. */
-export function looksOfEntry(entry: TarEntry): string | undefined {
+export function describeEntry(entry: TarEntry): string | undefined {
   if (entry.type === "hard-link") return undefined;
   const attributes = entry.attributes.map(
     ([name, value]) => [asText(name), Buffer.from(value).toString("hex")] as const,
@@ -34,7 +34,7 @@ export function looksOfEntry(entry: TarEntry): string | undefined {
 }
 
 /** What the file of that name is like. */
-export function looksOfFile(path: Name, status: FileStatus): string {
+export function describeFile(path: Name, status: FileStatus): string {
   const type = typeOf(status);
   const attributes = readAttributes(path).map(
     ([name, value]) => [asText(name), Buffer.from(value).toString("hex")] as const,

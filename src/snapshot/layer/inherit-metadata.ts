@@ -14,31 +14,31 @@ import { pathOf, type Segments } from "./entry-name.ts";
 import { isWhiteout, opaqueAttribute } from "./layer-tree.ts";
 
 /** What a directory passes on to its like in a layer above. */
-interface Looks {
+interface Metadata {
   readonly status: FileStatus;
   readonly attributes: readonly (readonly [attribute: Name, value: Name])[];
 }
 
 /**
- * Directories of the layer at `fs` that its archive left out get the looks they have in the layers below (`lower`,
+ * Directories of the layer at `fs` that its archive left out get the metadata that they have in the layers below (`lower`,
  * highest first). Found as overlayfs would find them, but without a mount: no link is followed anywhere. Answers those
  * directories with the times that they have got.
  */
-export function inheritLooks(
+export function inheritMetadata(
   fs: string,
   lower: readonly string[],
   implied: readonly string[],
 ): readonly (readonly [Segments, Timestamp])[] {
   return implied.flatMap((name) => {
     const path = name.split("/");
-    const looks = findLooks([fs], path) && findLooks(lower, path);
-    if (looks === undefined) return [];
-    dress(at(fs, path), looks);
-    return [[path, looks.status.mtime] as const];
+    const metadata = findMetadata([fs], path) && findMetadata(lower, path);
+    if (metadata === undefined) return [];
+    apply(at(fs, path), metadata);
+    return [[path, metadata.status.mtime] as const];
   });
 }
 
-function dress(directory: Name, { status, attributes }: Looks): void {
+function apply(directory: Name, { status, attributes }: Metadata): void {
   changeOwner(directory, status);
   for (const [attribute, value] of attributes) setAttribute(directory, attribute, value);
   changeMode(directory, status.mode & 0o7777);
@@ -58,7 +58,7 @@ export function showingAt(layers: readonly string[], path: Segments): readonly s
 }
 
 /** Undefined unless each part of the path is a directory in what shows of the layers. */
-function findLooks(layers: readonly string[], path: Segments): Looks | undefined {
+function findMetadata(layers: readonly string[], path: Segments): Metadata | undefined {
   let showing = layers;
   for (let depth = 1; depth <= path.length && showing.length > 0; depth++) {
     showing = directoriesAt(showing, path.slice(0, depth));
