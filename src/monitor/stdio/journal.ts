@@ -1,7 +1,7 @@
 import { statSync, writeFileSync } from "node:fs";
 import { readInto } from "../../os/file/io.ts";
 import { type LogStream, maxContentBytes } from "./cri-log.ts";
-import type { LogPosition } from "./log-file.ts";
+import type { LogPosition } from "./log-directory.ts";
 
 /*
  * Output on its way from a pipe to a log file, in memory that outlives this process: a file on tmpfs, mapped shared.

@@ -11,7 +11,6 @@ import {
 import { dirname } from "node:path";
 import { isErrno } from "../../os/errno-error.ts";
 import { OwnedFd } from "../../os/file/owned-fd.ts";
-import type { LogPosition } from "./log-file.ts";
 
 const O_PATH = 0x20_0000;
 const flags = O_PATH | constants.O_DIRECTORY | constants.O_NOFOLLOW;
@@ -41,6 +40,12 @@ function openOrMake(path: string): OwnedFd {
   }
   mkdirSync(path, { mode: 0o755 });
   return new OwnedFd(openSync(path, flags));
+}
+
+/** The end of a log: its file, whose name may change, and how long it is. */
+export interface LogPosition {
+  readonly inode: number;
+  readonly size: number;
 }
 
 /** More names than rotation leaves; a container that has the directory mounted can make any number. */

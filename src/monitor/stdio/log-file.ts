@@ -5,7 +5,7 @@ import { realtimeNs } from "../../os/clock.ts";
 import { writeFrom } from "../../os/file/io.ts";
 import type { ContainerPlan } from "../../runtime/monitor/monitor-protocol.ts";
 import { formatTime, type LogStream } from "./cri-log.ts";
-import { cutLog, openLogDirectory } from "./log-directory.ts";
+import { cutLog, type LogPosition, openLogDirectory } from "./log-directory.ts";
 import { LogGap } from "./log-gap.ts";
 
 const flags =
@@ -14,12 +14,6 @@ const flags =
   constants.O_CREAT |
   constants.O_NOFOLLOW |
   constants.O_NONBLOCK;
-
-/** The end of a log: its file, whose name may change, and how long it is. */
-export interface LogPosition {
-  readonly inode: number;
-  readonly size: number;
-}
 
 /** Not opened yet; `undefined` for a container whose output nobody wants. */
 export function logOf({ logPath, podLogDirectory, dir }: ContainerPlan): LogFile | undefined {

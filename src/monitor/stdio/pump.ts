@@ -5,7 +5,8 @@ import type { OwnedFd } from "../../os/file/owned-fd.ts";
 import type { Loop } from "../loop.ts";
 import { CriLogFormatter, type LogStream } from "./cri-log.ts";
 import type { Journal, UnfinishedOutput } from "./journal.ts";
-import type { LogFile, LogPosition } from "./log-file.ts";
+import type { LogPosition } from "./log-directory.ts";
+import type { LogFile } from "./log-file.ts";
 
 /** How many reads of up to 64 KiB one stream gets before the others have their turn. */
 const readsPerTurn = 16;
