@@ -278,9 +278,10 @@ describe.skipIf(!isPossible)("pull from a registry that misbehaves", () => {
   test("a bandwidth limit holds for all downloads together", async () => {
     const registry = await serve();
     const begun = performance.now();
-    await pull(await store([registry], { transfer: { bytesPerSecond: 4_000_000 } }));
+    await pull(await store([registry], { transfer: { bytesPerSecond: 1_000_000 } }));
     const seconds = (performance.now() - begun) / 1000;
-    expect(seconds).toBeGreaterThan(total / 4_000_000 - 0.3);
+    // A quarter of a second's comes at once, and nobody waits for the last pieces to be paid for.
+    expect(seconds).toBeGreaterThan(total / 1_000_000 / 2);
   });
 
   test("registries that stand still hold up nobody else", async () => {
