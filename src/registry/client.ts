@@ -1,3 +1,4 @@
+import { readLimited } from "../lib/collect.ts";
 import type { Context } from "../lib/context.ts";
 import { AppError, type ErrorKind, kindOf } from "../lib/errors.ts";
 import type { Descriptor } from "../oci/descriptor.ts";
@@ -16,7 +17,6 @@ import { readRegistries } from "./hosts/registries-yaml.ts";
 import type { RegistryHost } from "./hosts/registry-host.ts";
 import { Progress } from "./progress.ts";
 import { fetchReferrers } from "./referrers.ts";
-import { readLimited } from "./registry-error.ts";
 
 export interface RegistryOptions {
   /** Where `<host>/hosts.toml` files are, first found first. */

@@ -1,10 +1,11 @@
+import { readLimited } from "../lib/collect.ts";
 import type { Context } from "../lib/context.ts";
 import { asArray, asObject, parseJson } from "../lib/json.ts";
 import type { Digest } from "../oci/digest.ts";
 import { maxManifestBytes } from "../oci/manifest.ts";
 import type { HostClient } from "./host-client.ts";
 import { Progress } from "./progress.ts";
-import { RegistryError, readLimited } from "./registry-error.ts";
+import { RegistryError } from "./registry-error.ts";
 
 const indexType = "application/vnd.oci.image.index.v1+json";
 /** A registry that lists one a page has to be followed as well; one that lists for ever has not. */

@@ -1,3 +1,4 @@
+import { readLimited } from "../lib/collect.ts";
 import { AppError, type ErrorKind } from "../lib/errors.ts";
 import { asArray, asObject, asString, parseJson } from "../lib/json.ts";
 
@@ -86,23 +87,6 @@ async function readCodes(response: Response): Promise<readonly string[]> {
   } catch {
     return [];
   }
-}
-
-/** All of a body; more than `maxBytes` is an error. */
-export async function readLimited(
-  body: AsyncIterable<Uint8Array> | null,
-  maxBytes: number,
-): Promise<Buffer> {
-  const chunks: Uint8Array[] = [];
-  let size = 0;
-  for await (const chunk of body ?? []) {
-    size += chunk.byteLength;
-    if (size > maxBytes) {
-      throw new AppError(`answer over ${maxBytes} bytes`, { kind: "resource-exhausted" });
-    }
-    chunks.push(Buffer.from(chunk));
-  }
-  return Buffer.concat(chunks);
 }
 
 /** A URL for messages: no user, no query, no fragment, which may be signatures and tokens. */

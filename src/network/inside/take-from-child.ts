@@ -1,4 +1,5 @@
 import { abortable } from "../../lib/abortable.ts";
+import { readLimited } from "../../lib/collect.ts";
 import { type Context, withTimeout } from "../../lib/context.ts";
 import { parseJson } from "../../lib/json.ts";
 import type { OwnedFd } from "../../os/file/owned-fd.ts";
@@ -33,21 +34,10 @@ export async function takeFromChild(
   );
   try {
     using pidfd = pidfdOpen(child.pid);
-    const text = await abortable(collect(child.stdout), signal);
+    const text = await abortable(readLimited(child.stdout, maxAnswerBytes), signal);
     const answer = parseJson(text, "answer", { maxBytes: maxAnswerBytes });
     take(answer, (fd) => pidfdGetfd(pidfd.fd, fd));
   } finally {
     child.kill("SIGKILL");
   }
-}
-
-async function collect(stream: ReadableStream<Uint8Array>): Promise<Buffer> {
-  const chunks: Uint8Array[] = [];
-  let size = 0;
-  for await (const chunk of stream) {
-    size += chunk.byteLength;
-    chunks.push(chunk);
-    if (size > maxAnswerBytes) break; // and refused as it is read
-  }
-  return Buffer.concat(chunks);
 }

@@ -1,3 +1,4 @@
+import { readBeginning } from "../../lib/collect.ts";
 import type { Context } from "../../lib/context.ts";
 import { AppError } from "../../lib/errors.ts";
 import { type Digest, Digester } from "../../oci/digest.ts";
@@ -30,7 +31,7 @@ export async function* rebuildInChild(
   );
   const kill = () => child.kill("SIGKILL");
   ctx.signal.addEventListener("abort", kill, { once: true });
-  const stderr = readSome(child.stderr);
+  const stderr = readBeginning(child.stderr, maxStderrBytes);
   const hash = new Digester();
   try {
     for await (const chunk of child.stdout) {
@@ -55,14 +56,4 @@ export async function* rebuildInChild(
 function failure(stderr: Buffer): AppError {
   const cause = readFailure(stderr) ?? new AppError(stderr.toString(), { kind: "internal" });
   return new AppError("make the layer's archive again", { kind: cause.kind, cause });
-}
-
-async function readSome(stream: ReadableStream<Uint8Array>): Promise<Buffer> {
-  const chunks: Uint8Array[] = [];
-  let size = 0;
-  for await (const chunk of stream) {
-    size += chunk.byteLength;
-    if (size <= maxStderrBytes) chunks.push(chunk);
-  }
-  return Buffer.concat(chunks);
 }

@@ -1,4 +1,5 @@
 import type { Subprocess } from "bun";
+import { readBeginning } from "../../lib/collect.ts";
 import type { Context } from "../../lib/context.ts";
 import { AppError, parseErrorKind } from "../../lib/errors.ts";
 import { asObject, asString, parseJson } from "../../lib/json.ts";
@@ -40,8 +41,8 @@ export class UnpackProcess implements AsyncDisposable {
       this.#hasEnded = true;
     });
     this.#output = Promise.all([
-      collect(this.#child.stdout, maxReportBytes),
-      collect(this.#child.stderr, maxStderrBytes),
+      readBeginning(this.#child.stdout, maxReportBytes),
+      readBeginning(this.#child.stderr, maxStderrBytes),
     ]);
     this.#output.catch(() => {});
   }
@@ -102,14 +103,4 @@ export function readFailure(output: Buffer): AppError | undefined {
   } catch {
     return undefined;
   }
-}
-
-async function collect(stream: ReadableStream<Uint8Array>, limit: number): Promise<Buffer> {
-  const chunks: Uint8Array[] = [];
-  let size = 0;
-  for await (const chunk of stream) {
-    size += chunk.byteLength;
-    if (size <= limit) chunks.push(chunk);
-  }
-  return Buffer.concat(chunks);
 }
