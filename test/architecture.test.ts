@@ -54,7 +54,8 @@ const allowed: Readonly<Record<string, readonly string[]>> = {
   content: base,
   snapshot: base,
   bundle: base,
-  runtime: base,
+  // What a runtime runs is in cgroups.
+  runtime: ["cgroup", ...base],
   network: base,
   cgroup: base,
   cdi: base,

@@ -1,19 +1,5 @@
 import type { Context } from "../lib/context.ts";
-
-/** What a runtime can do, as far as it changes what we may promise to a client. */
-export interface RuntimeFeatures {
-  /** Mount option `rro`: read-only including everything mounted below. */
-  readonly recursiveReadOnlyMounts: boolean;
-  /** User namespaces with id-mapped mounts. */
-  readonly userNamespaces: boolean;
-  readonly seccomp: boolean;
-  readonly appArmor: boolean;
-  readonly selinux: boolean;
-  /** Moves interfaces of the node into a container's network namespace. */
-  readonly netDevices: boolean;
-  /** Lines for resctrl's `schemata` as they are, and monitoring groups. */
-  readonly rdtSchemata: boolean;
-}
+import type { RuntimeFeatures } from "./runtime.ts";
 
 /** What `state` says (runtime-spec, runtime.md). */
 export interface RuntimeState {

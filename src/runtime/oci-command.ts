@@ -14,10 +14,10 @@ import type {
   Argv,
   CreateArguments,
   ExecArguments,
-  RuntimeFeatures,
   RuntimeHandler,
   RuntimeState,
 } from "./handler.ts";
+import type { RuntimeFeatures } from "./runtime.ts";
 import { findRuntimeError, oneLine } from "./runtime-log.ts";
 
 export interface OciCommandOptions {

@@ -12,7 +12,7 @@ import type {
   SpecMount,
 } from "../../../oci/runtime-spec.ts";
 import { childEnv } from "../../../os/process/role.ts";
-import type { RuntimeFeatures } from "../../../runtime/handler.ts";
+import type { RuntimeFeatures } from "../../../runtime/runtime.ts";
 import { rdtOfDevice } from "../class/rdt.ts";
 import { type ResolvedDevices, readDevice } from "./resolve.ts";
 
