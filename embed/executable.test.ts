@@ -1,6 +1,16 @@
 /** dist/crib as users get it. Build it first: `bun embed/build.ts`. */
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { copyFile, mkdir, mkdtemp, readdir, readlink, rm, writeFile } from "node:fs/promises";
+import {
+  chmod,
+  copyFile,
+  mkdir,
+  mkdtemp,
+  readdir,
+  readlink,
+  rm,
+  stat,
+  writeFile,
+} from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { repository } from "./cache.ts";
@@ -11,6 +21,53 @@ const executable = join(repository, "dist/crib");
 const inCi = process.env["CI"] === "true";
 const canRun = process.getuid?.() === 0 && (await Bun.file(executable).exists());
 if (!canRun) console.log("skipped: needs root and dist/crib");
+
+const user = 65534;
+
+describe.skipIf(!canRun && !inCi)("for a user who is not root", () => {
+  let root: string;
+
+  async function runAs(uid: number, ...argv: readonly string[]): Promise<string> {
+    const script = 'mount -t proc proc "$1/proc" && exec chroot --userspec="$0:$0" "$@"';
+    return await run(["unshare", "--mount", "sh", "-c", script, String(uid), root, ...argv]);
+  }
+
+  beforeAll(async () => {
+    root = await mkdtemp(join(tmpdir(), "crib-user-root-"));
+    await chmod(root, 0o755);
+    for (const [name, mode] of Object.entries({ proc: 0o755, tmp: 0o777, "var/lib": 0o755 })) {
+      await mkdir(join(root, name), { recursive: true });
+      await chmod(join(root, name), mode);
+    }
+    await copyFile(executable, join(root, "crib"));
+  });
+  afterAll(() => rm(root, { recursive: true, force: true }));
+
+  test("help, version, configuration and check work where root never ran it", async () => {
+    expect(await runAs(user, "/crib", "--version")).toMatch(/^crib \d/);
+    expect(await runAs(user, "/crib", "--help")).toContain("Usage: crib COMMAND");
+    expect(await runAs(user, "/crib", "run", "--help")).toContain("crib run [OPTIONS] IMAGE");
+    expect(await runAs(user, "/crib", "serve", "--help")).toContain("crib serve");
+    expect(await runAs(user, "/crib", "config", "default")).toContain("[network]");
+    const checked = await runAs(user, "/crib", "check").catch(String);
+    expect(checked).toContain("not root here: the daemon needs CAP_SYS_ADMIN");
+    expect((await stat(join(root, `tmp/crib-${user}`))).mode & 0o777).toBe(0o700);
+  });
+
+  test("no directory that another user has prepared is used", async () => {
+    await rm(join(root, `tmp/crib-${user}`), { recursive: true, force: true });
+    await mkdir(join(root, `tmp/crib-${user}/bin`), { recursive: true });
+    await chmod(join(root, `tmp/crib-${user}`), 0o777);
+    await expect(runAs(user, "/crib", "--version")).rejects.toThrow("run crib as root");
+    await rm(join(root, `tmp/crib-${user}`), { recursive: true, force: true });
+  });
+
+  test("what root has unpacked is used", async () => {
+    await runAs(0, "/crib", "--version");
+    expect(await runAs(user, "/crib", "--version")).toMatch(/^crib \d/);
+    expect(await readdir(join(root, "tmp"))).toEqual([]);
+  });
+});
 
 describe.skipIf(!canRun && !inCi)("in an empty root, without any C library", () => {
   let root: string;

@@ -118,8 +118,10 @@ func TestUnpacksOnceAndFillsInPaths(t *testing.T) {
 	if target, _ := os.Readlink(filepath.Join(place.dir, "cni/bridge")); target != "plugins" {
 		t.Errorf("link to %q", target)
 	}
-	if info, _ := os.Stat(place.dir); info.Mode().Perm() != 0o700 {
-		t.Errorf("directory has mode %v", info.Mode())
+	for path, want := range map[string]os.FileMode{place.dir: 0o755, filepath.Join(place.dir, "lib"): 0o755, place.bin: 0o711} {
+		if info, _ := os.Stat(path); info.Mode().Perm() != want {
+			t.Errorf("%s has mode %v", path, info.Mode())
+		}
 	}
 	must(t, place.isIntact())
 
@@ -336,5 +338,43 @@ func TestEnvironmentOfTheProgram(t *testing.T) {
 	want := []string{"PATH=/bin", "LDFLAGS=kept", "CRIB_DATA=/d", "CRIB_PAYLOAD=/d/bin/0", "CRIB_LAUNCHER=/usr/bin/crib"}
 	if !slices.Equal(got, want) {
 		t.Errorf("got %v", got)
+	}
+}
+
+func TestOwnDirectoriesOfUsers(t *testing.T) {
+	env := func(variables map[string]string) func(string) string {
+		return func(name string) string { return variables[name] }
+	}
+	home := map[string]string{"HOME": "/home/a", "TMPDIR": "relative"}
+	got := dataDirectories(1000, env(home))
+	want := []string{defaultData, "/home/a/.local/share/crib", "/tmp/crib-1000", "/var/tmp/crib-1000", "/dev/shm/crib-1000"}
+	if !slices.Equal(got, want) {
+		t.Errorf("got %v", got)
+	}
+	if got := dataDirectories(0, env(home)); !slices.Equal(got, []string{defaultData}) {
+		t.Errorf("root has %v", got)
+	}
+	if got := dataDirectories(1000, env(map[string]string{"CRIB_DATA": "/d", "HOME": "/home/a"})); !slices.Equal(got, []string{"/d"}) {
+		t.Errorf("told to use another: %v", got)
+	}
+}
+
+func TestTakesNoDirectoryThatOthersCouldChange(t *testing.T) {
+	parent := t.TempDir()
+	mine := filepath.Join(parent, "mine")
+	must(t, claim(mine, os.Getuid()))
+	must(t, claim(mine, os.Getuid()))
+	if claim(mine, os.Getuid()+1) == nil {
+		t.Error("took another user's")
+	}
+	must(t, os.Chmod(mine, 0o777))
+	if claim(mine, os.Getuid()) == nil {
+		t.Error("took one that everybody can write")
+	}
+	link := filepath.Join(parent, "link")
+	must(t, os.Mkdir(filepath.Join(parent, "target"), 0o700))
+	must(t, os.Symlink(filepath.Join(parent, "target"), link))
+	if claim(link, os.Getuid()) == nil {
+		t.Error("followed a link")
 	}
 }

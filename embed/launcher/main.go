@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"strings"
 	"syscall"
 )
@@ -37,13 +38,28 @@ func launch() error {
 		return fmt.Errorf("%s is damaged (%w); copy it again", self, err)
 	}
 
-	data := os.Getenv("CRIB_DATA")
-	if data == "" {
-		data = defaultData
+	var failure error
+	for i, data := range dataDirectories(os.Geteuid(), os.Getenv) {
+		// Another user could have put a program of his own there: only the first one is root's to make.
+		if i > 0 && claim(data, os.Geteuid()) != nil {
+			continue
+		}
+		err := launchFrom(data, payload, self)
+		if failure == nil {
+			failure = err
+		}
+		if !isUnusable(err) {
+			return err
+		}
 	}
+	return failure
+}
+
+// launchFrom becomes the program that is unpacked below data, and returns only when that could not be done.
+func launchFrom(data string, payload *payload, self string) error {
 	place, err := newPlace(data, payload)
 	if err != nil {
-		return err
+		return &unusableError{err}
 	}
 	// A daemon lives for months: before it starts, every byte is compared. Everything else starts in a millisecond.
 	serving := len(os.Args) > 1 && os.Args[1] == "serve"
@@ -69,6 +85,57 @@ func launch() error {
 	return explain(&fs.PathError{Op: "execute", Path: place.program(), Err: err}, place, self)
 }
 
+// dataDirectories is where the payload may be unpacked, best first. A user who is not root and has no use of root's
+// directory, or finds nothing of this version there, has one of his own.
+func dataDirectories(uid int, getenv func(string) string) []string {
+	if data := getenv("CRIB_DATA"); data != "" {
+		return []string{data}
+	}
+	directories := []string{defaultData}
+	if uid == 0 {
+		return directories
+	}
+	if data := getenv("XDG_DATA_HOME"); filepath.IsAbs(data) {
+		directories = append(directories, filepath.Join(data, "crib"))
+	}
+	if home := getenv("HOME"); filepath.IsAbs(home) {
+		directories = append(directories, filepath.Join(home, ".local/share/crib"))
+	}
+	name := fmt.Sprintf("crib-%d", uid)
+	for _, shared := range []string{getenv("TMPDIR"), "/tmp", "/var/tmp", "/dev/shm"} {
+		if filepath.IsAbs(shared) {
+			directories = append(directories, filepath.Join(shared, name))
+		}
+	}
+	return directories
+}
+
+// claim makes a user's own data directory, and refuses one that somebody else made or could change.
+func claim(data string, uid int) error {
+	if err := os.MkdirAll(data, 0o700); err != nil {
+		return err
+	}
+	info, err := os.Lstat(data)
+	if err != nil {
+		return err
+	}
+	if !info.IsDir() || int(info.Sys().(*syscall.Stat_t).Uid) != uid || info.Mode().Perm()&0o022 != 0 {
+		return &fs.PathError{Op: "use", Path: data, Err: fs.ErrPermission}
+	}
+	return nil
+}
+
+// isUnusable is true for errors that another directory does not have.
+func isUnusable(err error) bool {
+	var unusable *unusableError
+	return errors.As(err, &unusable)
+}
+
+// unusableError is what is wrong with a place, and not with the executable.
+type unusableError struct{ error }
+
+func (e *unusableError) Unwrap() error { return e.error }
+
 // environment is what the program gets. BUN_* variables would turn it into another program, LD_* variables would load
 // the node's libraries beside a C library that they were not made for.
 func environment(inherited []string, payload, self string) []string {
@@ -86,10 +153,15 @@ func environment(inherited []string, payload, self string) []string {
 
 // explain says what to do about an error that the place or the executable has, in one line.
 func explain(err error, place *place, self string) error {
+	if errors.Is(err, errDamaged) {
+		return fmt.Errorf("%s is damaged (%w); copy it again", self, err)
+	}
+	return &unusableError{advise(err, place)}
+}
+
+func advise(err error, place *place) error {
 	const elsewhere = "set CRIB_DATA to another directory"
 	switch {
-	case errors.Is(err, errDamaged):
-		return fmt.Errorf("%s is damaged (%w); copy it again", self, err)
 	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
 		return fmt.Errorf("no space in %s: the parts of crib need %d MB there; free some, or %s", place.bin, place.payload.manifest.size()/1_000_000+1, elsewhere)
 	case errors.Is(err, syscall.EROFS):

@@ -74,7 +74,11 @@ func (p *place) prepare(verify func() error) error {
 	if err := os.MkdirAll(filepath.Dir(p.bin), 0o711); err != nil {
 		return err
 	}
-	if err := os.Mkdir(p.bin, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+	if err := os.Mkdir(p.bin, 0o711); err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	// Every user may run what is in it, whatever the umask is, and whichever version made it.
+	if err := os.Chmod(p.bin, 0o711); err != nil {
 		return err
 	}
 	if mountedNoExec(p.bin) {
@@ -123,6 +127,9 @@ func (p *place) replace() error {
 	if err := p.unpack(fresh); err != nil {
 		return err
 	}
+	if err := os.Chmod(fresh, 0o755); err != nil {
+		return err
+	}
 	switch err := unix.Renameat2(unix.AT_FDCWD, fresh, unix.AT_FDCWD, p.dir, unix.RENAME_EXCHANGE); err {
 	case nil: // The damaged one has the temporary name now.
 	case unix.ENOENT, unix.EINVAL, unix.ENOSYS:
@@ -164,7 +171,7 @@ func (p *place) unpack(into string) error {
 		}
 		path := filepath.Join(into, file.Path)
 		if parent := filepath.Dir(path); !made[parent] {
-			if err := os.MkdirAll(parent, 0o700); err != nil {
+			if err := makeOpen(parent); err != nil {
 				return err
 			}
 			made[parent] = true
@@ -178,7 +185,8 @@ func (p *place) unpack(into string) error {
 			return err
 		}
 	}
-	if err := os.WriteFile(filepath.Join(into, manifestName), p.payload.manifestText, 0o444); err != nil {
+	copied := filepath.Join(into, manifestName)
+	if err := errors.Join(os.WriteFile(copied, p.payload.manifestText, 0o444), os.Chmod(copied, 0o444)); err != nil {
 		return err
 	}
 	// All is written out by now or on its way, so that waiting for one file after the other costs little.
@@ -188,6 +196,14 @@ func (p *place) unpack(into string) error {
 		}
 		return syncPath(path)
 	})
+}
+
+// makeOpen makes a directory of the payload, in which everybody finds the programs.
+func makeOpen(path string) error {
+	if err := os.MkdirAll(path, 0o755); err != nil {
+		return err
+	}
+	return os.Chmod(path, 0o755)
 }
 
 func (p *place) unpackFile(content io.Reader, path string, file file) error {
