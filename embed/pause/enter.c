@@ -3,7 +3,7 @@
  * container's cgroups and namespaces, becomes the program's user, and only then starts a child, which becomes the program:
  * whoever sees the child from inside finds nothing in it that the program will not have. The child is its parent's own.
  *
- * Nobody's but its caller's: src/runtime/direct/ writes the arguments, in the order in which they are read here, and the
+ * Nobody's but its caller's: src/runtime/oci/direct/ writes the arguments, in the order in which they are read here, and the
  * environment is the program's. Nothing is loaded, nothing is allocated, and the file that it is started from is a sealed
  * copy in memory, so that a program called /proc/self/exe finds nothing of the node.
  *

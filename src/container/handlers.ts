@@ -1,5 +1,5 @@
 import { notFound } from "../lib/errors.ts";
-import type { RuntimeHandler } from "../runtime/handler.ts";
+import type { RuntimeHandler } from "../runtime/oci/handler.ts";
 
 /** The handler that a RuntimeClass names; "" is the default one. */
 export function getHandler(

@@ -1,7 +1,7 @@
 import type * as pb from "../gen/runtime/v1/api_pb.ts";
 import type { Image } from "../image/image.ts";
 import type { RuntimeSpec } from "../oci/runtime-spec.ts";
-import type { RuntimeHandler } from "../runtime/handler.ts";
+import type { RuntimeHandler } from "../runtime/oci/handler.ts";
 import type { ContainerUser } from "./container.ts";
 import type { SandboxEnvironment } from "./environment.ts";
 import type { ImageVolumes } from "./source/image-volumes.ts";

@@ -3,7 +3,7 @@ import { type Context, detached } from "../lib/context.ts";
 import { describe, failedPrecondition, kindOf } from "../lib/errors.ts";
 import type { ContainerId } from "../lib/id.ts";
 import { isEnding } from "../os/process/process-stat.ts";
-import { signalContainer } from "../runtime/signal-container.ts";
+import { signalContainer } from "../runtime/oci/signal-container.ts";
 import { type Container, processOf } from "./container.ts";
 import type { ContainerDeps } from "./deps.ts";
 import { getHandler } from "./handlers.ts";

@@ -3,7 +3,7 @@ import { killOnce } from "../cgroup/processes.ts";
 import { type Context, detached } from "../lib/context.ts";
 import { AppError } from "../lib/errors.ts";
 import type { ContainerId } from "../lib/id.ts";
-import { signalContainer } from "../runtime/signal-container.ts";
+import { signalContainer } from "../runtime/oci/signal-container.ts";
 import { type Container, processOf } from "./container.ts";
 import type { ContainerDeps } from "./deps.ts";
 

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { constants, existsSync, openSync, readFileSync } from "node:fs";
 import { OwnedFd } from "../../src/os/file/owned-fd.ts";
-import { openOciCommand } from "../../src/runtime/oci-command.ts";
+import { openOciCommand } from "../../src/runtime/oci/oci-command.ts";
 import { eventually } from "../harness/eventually.ts";
 import { ctx, MonitoredNode } from "../harness/monitored.ts";
 import { findRunc } from "../harness/run-spec.ts";

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { existsSync, readdirSync, readFileSync } from "node:fs";
-import { execSync } from "../../src/runtime/exec/exec-sync.ts";
-import { signalContainer } from "../../src/runtime/signal-container.ts";
+import { execSync } from "../../src/runtime/oci/exec/exec-sync.ts";
+import { signalContainer } from "../../src/runtime/oci/signal-container.ts";
 import { eventually } from "../harness/eventually.ts";
 import { ctx, MonitoredNode } from "../harness/monitored.ts";
 import { testProcess } from "../harness/oci-bundle.ts";

@@ -7,7 +7,7 @@ import type { Context } from "../../lib/context.ts";
 import { failedPrecondition } from "../../lib/errors.ts";
 import type { ContainerId } from "../../lib/id.ts";
 import type { RuntimeSpec } from "../../oci/runtime-spec.ts";
-import { requireCriu, writeCriuConfig } from "../../runtime/criu.ts";
+import { requireCriu, writeCriuConfig } from "../../runtime/oci/criu.ts";
 import { packTar } from "../../snapshot/tar/pack-tar.ts";
 import type { Container } from "../container.ts";
 import type { ContainerDeps } from "../deps.ts";

@@ -4,8 +4,8 @@ import { bundleOf } from "../../bundle/bundle.ts";
 import { directoriesOf } from "../../cgroup/directory.ts";
 import type { CgroupHost } from "../../cgroup/host.ts";
 import type { RuntimeSpec, SpecProcess } from "../../oci/runtime-spec.ts";
-import type { DirectExec, PreparedExec } from "../../runtime/direct/direct-exec.ts";
-import type { RuntimeHandler } from "../../runtime/handler.ts";
+import type { DirectExec, PreparedExec } from "../../runtime/oci/direct/direct-exec.ts";
+import type { RuntimeHandler } from "../../runtime/oci/handler.ts";
 import type { Container } from "../container.ts";
 import { getHandler } from "../handlers.ts";
 

@@ -4,7 +4,7 @@ import { failedPrecondition } from "../../lib/errors.ts";
 import { asList, asString, parseJson } from "../../lib/json.ts";
 import type { RuntimeSpec } from "../../oci/runtime-spec.ts";
 import { isErrno } from "../../os/errno-error.ts";
-import type { RuntimeHandler } from "../../runtime/handler.ts";
+import type { RuntimeHandler } from "../../runtime/oci/handler.ts";
 import type { SandboxEnvironment } from "../environment.ts";
 
 const maxRecordBytes = 1 << 16;

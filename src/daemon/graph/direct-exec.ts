@@ -1,6 +1,6 @@
 import type { Context } from "../../lib/context.ts";
 import { describe } from "../../lib/errors.ts";
-import { DirectExec } from "../../runtime/direct/direct-exec.ts";
+import { DirectExec } from "../../runtime/oci/direct/direct-exec.ts";
 import type { Config } from "../config/config.ts";
 
 /** Commands in containers without their runtime, where the configuration and the node allow it. */

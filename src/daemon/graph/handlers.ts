@@ -1,7 +1,7 @@
 import type { Context } from "../../lib/context.ts";
 import { describe, invalidArgument } from "../../lib/errors.ts";
-import type { RuntimeHandler } from "../../runtime/handler.ts";
-import { openOciCommand } from "../../runtime/oci-command.ts";
+import type { RuntimeHandler } from "../../runtime/oci/handler.ts";
+import { openOciCommand } from "../../runtime/oci/oci-command.ts";
 import type { Config } from "../config/config.ts";
 
 /** Where the programs of the embedded handlers are in the payload. */

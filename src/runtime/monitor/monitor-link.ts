@@ -2,7 +2,7 @@ import { existsSync, readdirSync } from "node:fs";
 import { abortable } from "../../lib/abortable.ts";
 import { type Context, detached } from "../../lib/context.ts";
 import { AppError, describe, kindOf } from "../../lib/errors.ts";
-import type { Argv } from "../handler.ts";
+import type { Argv } from "../oci/handler.ts";
 import type { Reaper } from "../reaper.ts";
 import { type AttachBudget, AttachSession } from "./attach-session.ts";
 import type { ExitRecord } from "./exit-record.ts";

@@ -4,7 +4,7 @@ import { AppError } from "../../lib/errors.ts";
 import { isErrno } from "../../os/errno-error.ts";
 import { ownChild } from "../../os/process/own-child.ts";
 import { childEnv } from "../../os/process/role.ts";
-import type { Argv } from "../handler.ts";
+import type { Argv } from "../oci/handler.ts";
 import { readHelloResult } from "./monitor-answers.ts";
 import { MonitorClient, type MonitorClientEvents } from "./monitor-client.ts";
 import { protocolVersion } from "./monitor-protocol.ts";

@@ -4,7 +4,7 @@ import { abortable } from "../../lib/abortable.ts";
 import { type Context, detached } from "../../lib/context.ts";
 import { AppError, describe, notFound } from "../../lib/errors.ts";
 import { roleArgv } from "../../os/process/role.ts";
-import type { Argv, RuntimeHandler } from "../handler.ts";
+import type { Argv, RuntimeHandler } from "../oci/handler.ts";
 import type { Reaper } from "../reaper.ts";
 import type { AttachSession } from "./attach-session.ts";
 import type { ExitRecord } from "./exit-record.ts";

@@ -7,7 +7,7 @@ import {
   JUMP_GREATER,
   LOAD,
   RETURN,
-} from "../../os/security/bpf.ts";
+} from "../../../os/security/bpf.ts";
 
 /** The highest system call that a profile names, for one architecture as the kernel tells filters. */
 export interface LastCall {

@@ -1,6 +1,6 @@
 import { expect, test } from "bun:test";
-import { runFilter } from "../../../test/harness/run-filter.ts";
-import { assemble } from "../../os/security/bpf.ts";
+import { runFilter } from "../../../../test/harness/run-filter.ts";
+import { assemble } from "../../../os/security/bpf.ts";
 import { unknownCalls } from "./unknown-calls.ts";
 
 const x64 = 0xc000_003e;

@@ -1,5 +1,5 @@
 import { expect, test } from "bun:test";
-import type { RuntimeSpec, SpecNamespace, SpecProcess } from "../../oci/runtime-spec.ts";
+import type { RuntimeSpec, SpecNamespace, SpecProcess } from "../../../oci/runtime-spec.ts";
 import { enterArguments } from "./arguments.ts";
 import { candidates, planExec } from "./plan.ts";
 

@@ -1,10 +1,11 @@
 import { existsSync, rmSync, statfsSync } from "node:fs";
-import type { Context } from "../lib/context.ts";
-import { AppError, describe, invalidArgument } from "../lib/errors.ts";
-import { isId } from "../lib/id.ts";
-import { asInteger, asObject, asString, parseJson } from "../lib/json.ts";
-import { type CommandResult, runCommand } from "../os/process/command.ts";
-import { childEnv } from "../os/process/role.ts";
+import type { Context } from "../../lib/context.ts";
+import { AppError, describe, invalidArgument } from "../../lib/errors.ts";
+import { isId } from "../../lib/id.ts";
+import { asInteger, asObject, asString, parseJson } from "../../lib/json.ts";
+import { type CommandResult, runCommand } from "../../os/process/command.ts";
+import { childEnv } from "../../os/process/role.ts";
+import type { RuntimeFeatures } from "../runtime.ts";
 import { endCommands } from "./commands-under-way.ts";
 import { criuFailure } from "./criu.ts";
 import { deleteDirectly } from "./direct/direct-delete.ts";
@@ -17,7 +18,6 @@ import type {
   RuntimeHandler,
   RuntimeState,
 } from "./handler.ts";
-import type { RuntimeFeatures } from "./runtime.ts";
 import { findRuntimeError, oneLine } from "./runtime-log.ts";
 
 export interface OciCommandOptions {

@@ -1,6 +1,6 @@
 import { rmdirSync, rmSync } from "node:fs";
-import { isErrno } from "../../os/errno-error.ts";
-import { processStartTime } from "../../os/process/process-stat.ts";
+import { isErrno } from "../../../os/errno-error.ts";
+import { processStartTime } from "../../../os/process/process-stat.ts";
 import { readRuncState } from "./runc-state.ts";
 
 /**

@@ -1,9 +1,9 @@
 import { openSync } from "node:fs";
-import { abortable } from "../../lib/abortable.ts";
-import type { Context } from "../../lib/context.ts";
-import { AppError } from "../../lib/errors.ts";
-import { OwnedFd } from "../../os/file/owned-fd.ts";
-import { exitCodeOf } from "../../os/process/pidfd.ts";
+import { abortable } from "../../../lib/abortable.ts";
+import type { Context } from "../../../lib/context.ts";
+import { AppError } from "../../../lib/errors.ts";
+import { OwnedFd } from "../../../os/file/owned-fd.ts";
+import { exitCodeOf } from "../../../os/process/pidfd.ts";
 import { Capture } from "./capture.ts";
 import type { OutputPool } from "./output-pool.ts";
 import { type ExecDeps, type ExecRequest, startExec } from "./start-exec.ts";

@@ -1,10 +1,10 @@
 import { randomBytes } from "node:crypto";
 import { openSync } from "node:fs";
-import type { Context } from "../../lib/context.ts";
-import { duplicate, openPipe } from "../../os/file/io.ts";
-import { OwnedFd } from "../../os/file/owned-fd.ts";
-import { exitCodeOf } from "../../os/process/pidfd.ts";
-import { setWindowSize } from "../../os/terminal.ts";
+import type { Context } from "../../../lib/context.ts";
+import { duplicate, openPipe } from "../../../os/file/io.ts";
+import { OwnedFd } from "../../../os/file/owned-fd.ts";
+import { exitCodeOf } from "../../../os/process/pidfd.ts";
+import { setWindowSize } from "../../../os/terminal.ts";
 import { ConsoleSocket } from "../console-socket.ts";
 import type { ExecProcess } from "./exec-process.ts";
 import { FdReader, FdWriter } from "./fd-stream.ts";

@@ -1,8 +1,8 @@
-import { AppError } from "../../lib/errors.ts";
-import type { OwnedFd } from "../../os/file/owned-fd.ts";
-import { type ExitStatus, pidfdOpen } from "../../os/process/pidfd.ts";
-import { killTree, reapAll, sessionMembers, sessionOf } from "../process-tree.ts";
-import type { Reaper } from "../reaper.ts";
+import { AppError } from "../../../lib/errors.ts";
+import type { OwnedFd } from "../../../os/file/owned-fd.ts";
+import { type ExitStatus, pidfdOpen } from "../../../os/process/pidfd.ts";
+import { killTree, reapAll, sessionMembers, sessionOf } from "../../process-tree.ts";
+import type { Reaper } from "../../reaper.ts";
 
 /** Our child, which nobody else reaps: so the pid names it whether or not it has ended. Disposing it leaves it running. */
 export class ExecProcess implements Disposable {

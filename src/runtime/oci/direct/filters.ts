@@ -1,9 +1,9 @@
 import { createHash } from "node:crypto";
-import type { SpecSeccomp } from "../../oci/runtime-spec.ts";
-import { sealedFile } from "../../os/file/memfd.ts";
-import type { OwnedFd } from "../../os/file/owned-fd.ts";
-import { instructionBytes } from "../../os/security/bpf.ts";
-import { Libseccomp } from "../../os/security/libseccomp.ts";
+import type { SpecSeccomp } from "../../../oci/runtime-spec.ts";
+import { sealedFile } from "../../../os/file/memfd.ts";
+import type { OwnedFd } from "../../../os/file/owned-fd.ts";
+import { instructionBytes } from "../../../os/security/bpf.ts";
+import { Libseccomp } from "../../../os/security/libseccomp.ts";
 import { compileSeccomp } from "./seccomp-program.ts";
 
 /** A compiled filter in a file in memory. */

@@ -1,7 +1,7 @@
 import { expect, test } from "bun:test";
 import { existsSync } from "node:fs";
-import { nativeLibraries } from "../../../test/harness/native-libraries.ts";
-import type { SpecSeccomp } from "../../oci/runtime-spec.ts";
+import { nativeLibraries } from "../../../../test/harness/native-libraries.ts";
+import type { SpecSeccomp } from "../../../oci/runtime-spec.ts";
 import { Filters, maxFilters } from "./filters.ts";
 
 const native = process.arch === "arm64" ? "SCMP_ARCH_AARCH64" : "SCMP_ARCH_X86_64";

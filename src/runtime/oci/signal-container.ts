@@ -1,5 +1,5 @@
-import { findProcess, signalUnlessEnded } from "../os/process/pidfd.ts";
-import { processStartTime } from "../os/process/process-stat.ts";
+import { findProcess, signalUnlessEnded } from "../../os/process/pidfd.ts";
+import { processStartTime } from "../../os/process/process-stat.ts";
 
 /** Signals a container's first process. False when it has ended or there is none: whatever has its number now is left alone. */
 export function signalContainer(

@@ -1,5 +1,5 @@
 import { readFileSync } from "node:fs";
-import { asInteger, asObject, asString, optional, parseJson } from "../../lib/json.ts";
+import { asInteger, asObject, asString, optional, parseJson } from "../../../lib/json.ts";
 
 /** What runc keeps of a container in `<root>/<id>/state.json`, as far as it is acted on here. */
 export interface RuncState {

@@ -1,6 +1,10 @@
-import type { SpecSeccomp, SpecSyscallArg, SpecSyscallRule } from "../../oci/runtime-spec.ts";
-import { instructionBytes, maxInstructions } from "../../os/security/bpf.ts";
-import type { Libseccomp, SeccompComparison, SeccompRules } from "../../os/security/libseccomp.ts";
+import type { SpecSeccomp, SpecSyscallArg, SpecSyscallRule } from "../../../oci/runtime-spec.ts";
+import { instructionBytes, maxInstructions } from "../../../os/security/bpf.ts";
+import type {
+  Libseccomp,
+  SeccompComparison,
+  SeccompRules,
+} from "../../../os/security/libseccomp.ts";
 import { type LastCall, unknownCalls } from "./unknown-calls.ts";
 
 /** What seccomp(2) installs. */

@@ -1,8 +1,8 @@
 import { rmSync } from "node:fs";
-import { AppError } from "../lib/errors.ts";
-import { setNonblocking } from "../os/file/io.ts";
-import type { OwnedFd } from "../os/file/owned-fd.ts";
-import { acceptUnix, listenUnix, receiveDescriptor } from "../os/socket/unix-socket.ts";
+import { AppError } from "../../lib/errors.ts";
+import { setNonblocking } from "../../os/file/io.ts";
+import type { OwnedFd } from "../../os/file/owned-fd.ts";
+import { acceptUnix, listenUnix, receiveDescriptor } from "../../os/socket/unix-socket.ts";
 
 /** Where the OCI runtime sends the master of a pty (`--console-socket`). Paths have at most 107 bytes. */
 export class ConsoleSocket implements Disposable {

@@ -1,11 +1,11 @@
 import { posix } from "node:path";
-import { knownCapabilities } from "../../oci/known-capabilities.ts";
+import { knownCapabilities } from "../../../oci/known-capabilities.ts";
 import type {
   RuntimeSpec,
   SpecCapabilities,
   SpecNamespace,
   SpecSeccomp,
-} from "../../oci/runtime-spec.ts";
+} from "../../../oci/runtime-spec.ts";
 
 /** A process in a container as `enter` (embed/pause/enter.c) makes it. */
 export interface ExecPlan {

@@ -1,6 +1,6 @@
 import { expect, test } from "bun:test";
 import { readFileSync } from "node:fs";
-import { processStartTime } from "../os/process/process-stat.ts";
+import { processStartTime } from "../../os/process/process-stat.ts";
 import { ensureOomScore } from "./oom-score.ts";
 
 test("ensureOomScore() changes the process that is meant and no other", async () => {

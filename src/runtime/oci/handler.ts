@@ -1,5 +1,5 @@
-import type { Context } from "../lib/context.ts";
-import type { RuntimeFeatures } from "./runtime.ts";
+import type { Context } from "../../lib/context.ts";
+import type { RuntimeFeatures } from "../runtime.ts";
 
 /** What `state` says (runtime-spec, runtime.md). */
 export interface RuntimeState {

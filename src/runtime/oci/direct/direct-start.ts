@@ -1,10 +1,10 @@
 import { constants, openSync, rmSync } from "node:fs";
-import type { Context } from "../../lib/context.ts";
-import { AppError } from "../../lib/errors.ts";
-import { isErrno } from "../../os/errno-error.ts";
-import { readInto } from "../../os/file/io.ts";
-import { OwnedFd } from "../../os/file/owned-fd.ts";
-import { argumentsOf, processStartTime } from "../../os/process/process-stat.ts";
+import type { Context } from "../../../lib/context.ts";
+import { AppError } from "../../../lib/errors.ts";
+import { isErrno } from "../../../os/errno-error.ts";
+import { readInto } from "../../../os/file/io.ts";
+import { OwnedFd } from "../../../os/file/owned-fd.ts";
+import { argumentsOf, processStartTime } from "../../../os/process/process-stat.ts";
 import { readRuncState } from "./runc-state.ts";
 
 /*

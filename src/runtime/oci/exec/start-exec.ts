@@ -1,12 +1,12 @@
 import { fstatSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { AppError } from "../../lib/errors.ts";
-import { changeOwnerOf } from "../../os/file/inode.ts";
-import type { OwnedFd } from "../../os/file/owned-fd.ts";
-import { exitCodeOf } from "../../os/process/pidfd.ts";
-import { spawnProcess } from "../../os/process/spawn.ts";
+import { AppError } from "../../../lib/errors.ts";
+import { changeOwnerOf } from "../../../os/file/inode.ts";
+import type { OwnedFd } from "../../../os/file/owned-fd.ts";
+import { exitCodeOf } from "../../../os/process/pidfd.ts";
+import { spawnProcess } from "../../../os/process/spawn.ts";
+import type { Reaper } from "../../reaper.ts";
 import type { DirectExec, DirectExecRequest } from "../direct/direct-exec.ts";
 import type { RuntimeHandler } from "../handler.ts";
-import type { Reaper } from "../reaper.ts";
 import { readRuntimeError } from "../runtime-log.ts";
 import { ExecProcess } from "./exec-process.ts";
 

@@ -1,6 +1,6 @@
 import { readFileSync, writeFileSync } from "node:fs";
-import { isErrno } from "../os/errno-error.ts";
-import { processStartTime } from "../os/process/process-stat.ts";
+import { isErrno } from "../../os/errno-error.ts";
+import { processStartTime } from "../../os/process/process-stat.ts";
 
 /**
  * Sees to the score that a container's first process was to get, while it still waits to be started. crun before 1.9
