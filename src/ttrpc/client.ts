@@ -26,11 +26,17 @@ const maxStream = 0xffff_ffff;
  */
 export class TtrpcClient implements Disposable {
   readonly #channel: Channel;
+  readonly #metadata: Readonly<Record<string, string>>;
   readonly #pending = new Map<number, PromiseWithResolvers<Uint8Array>>();
   #stream = -1;
 
-  constructor(channel: Channel) {
+  /** `metadata` goes with every call. */
+  constructor(
+    channel: Channel,
+    options: { readonly metadata?: Readonly<Record<string, string>> } = {},
+  ) {
     this.#channel = channel;
+    this.#metadata = options.metadata ?? {};
     void this.#receive();
   }
 
@@ -38,22 +44,22 @@ export class TtrpcClient implements Disposable {
     return this.#channel.gone;
   }
 
+  /** Without `timeoutMs` an answer may take as long as the connection and the context last. */
   async call<Input extends DescMessage, Output extends DescMessage>(
     ctx: Context,
     method: DescMethodUnary<Input, Output>,
     input: MessageInitShape<Input>,
-    options: { readonly timeoutMs: number },
+    { timeoutMs }: { readonly timeoutMs: number | undefined },
   ): Promise<MessageShape<Output>> {
     const request = create(RequestSchema, {
       service: method.parent.typeName,
       method: method.name,
       payload: toBinary(method.input, create(method.input, input)),
-      timeoutNano: BigInt(options.timeoutMs) * 1_000_000n,
+      timeoutNano: BigInt(timeoutMs ?? 0) * 1_000_000n,
+      metadata: Object.entries(this.#metadata).map(([key, value]) => ({ key, value })),
     });
-    const payload = await this.#exchange(
-      withTimeout(ctx, options.timeoutMs),
-      toBinary(RequestSchema, request),
-    );
+    const limited = timeoutMs === undefined ? ctx : withTimeout(ctx, timeoutMs);
+    const payload = await this.#exchange(limited, toBinary(RequestSchema, request));
     try {
       return fromBinary(method.output, payload);
     } catch (cause) {

@@ -1,7 +1,9 @@
 import { expect, test } from "bun:test";
+import { fromBinary } from "@bufbuild/protobuf";
 import fc from "fast-check";
 import { channelPair } from "../../test/harness/channel-pair.ts";
 import { Plugin, Runtime } from "../gen/nri/v1alpha1/api_pb.ts";
+import { RequestSchema } from "../gen/ttrpc/ttrpc_pb.ts";
 import { ByteReader } from "../lib/byte-reader.ts";
 import type { Context } from "../lib/context.ts";
 import { describe, failedPrecondition, kindOf } from "../lib/errors.ts";
@@ -75,6 +77,22 @@ test("a call ends with its time, and the peer is told how long it has", async ()
   expect(late).not.toBeInstanceOf(RemoteError);
   expect(kindOf(late)).toBe("deadline-exceeded");
   await cancelled.promise;
+});
+
+test("a call carries the client's metadata, and no time limit where it has none", async () => {
+  const [near, far] = channelPair();
+  using client = new TtrpcClient(near, { metadata: { "containerd-namespace-ttrpc": "a" } });
+  const call = client.call(ctx, Plugin.method.shutdown, {}, { timeoutMs: undefined });
+  const frame = await readFrame(new ByteReader(far));
+  const { metadata, timeoutNano } = fromBinary(RequestSchema, frame?.data ?? Buffer.alloc(0));
+  expect(metadata.map(({ key, value }) => [key, value])).toEqual([
+    ["containerd-namespace-ttrpc", "a"],
+  ]);
+  expect(timeoutNano).toBe(0n);
+  await far.write(
+    encodeFrame({ stream: 1, type: FrameType.response, flags: 0, data: Buffer.alloc(0) }),
+  );
+  await call;
 });
 
 test("the end of the connection ends what waits, on both sides", async () => {
