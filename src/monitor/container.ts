@@ -2,6 +2,7 @@ import type { OwnedFd } from "../os/file/owned-fd.ts";
 import type { ExitRecord } from "../runtime/monitor/exit-record.ts";
 import type { ContainerPlan } from "../runtime/monitor/monitor-protocol.ts";
 import type { Audience } from "./attach/audience.ts";
+import type { Loop } from "./loop.ts";
 import type { Input } from "./stdio/input.ts";
 import type { LogFile } from "./stdio/log-file.ts";
 import type { Output } from "./stdio/pump.ts";
@@ -31,6 +32,7 @@ export class MonitoredContainer implements Disposable {
   exited: ExitRecord | undefined;
   /** Its process is not our child: we are the successor of the monitor that had it. */
   isAdopted = false;
+  #onDrained: (() => void) | undefined;
 
   /** `open` holds whatever is to be closed with the container. */
   constructor(
@@ -60,6 +62,24 @@ export class MonitoredContainer implements Disposable {
     const output = { container: this.id, stream, source, log: this.log, tap };
     this.outputs.add(output);
     return output;
+  }
+
+  /** The pipe has come to its end. */
+  endOutput(output: Output): void {
+    if (!this.outputs.delete(output) || this.outputs.size > 0) return;
+    this.#onDrained?.();
+  }
+
+  /** Calls `onDrained` once: when all outputs have come to their end, or after `limitMs`. */
+  whenDrained(loop: Loop, limitMs: number, onDrained: () => void): void {
+    const late = this.own(loop.after(limitMs, () => this.#onDrained?.()));
+    const earlier = this.#onDrained;
+    this.#onDrained = () => {
+      this.#onDrained = undefined;
+      late[Symbol.dispose]();
+      earlier?.();
+      onDrained();
+    };
   }
 
   closeStdin(): void {

@@ -2,14 +2,16 @@ import { AppError, describe, failedPrecondition, notFound } from "../lib/errors.
 import { setNonblocking } from "../os/file/io.ts";
 import { type ExitStatus, pidfdGetfd, pidfdOpen } from "../os/process/pidfd.ts";
 import { setWindowSize } from "../os/terminal.ts";
-import { writeExitRecord } from "../runtime/monitor/exit-record.ts";
+import { type ExitRecord, writeExitRecord } from "../runtime/monitor/exit-record.ts";
 import type { CreatedContainer, ListedContainer } from "../runtime/monitor/monitor-answers.ts";
 import {
   type AdoptRequest,
   type AttachRequest,
   type CreateRequest,
+  type EndedRequest,
   type MonitorRequest,
   maxContainers,
+  type OpenStreamsRequest,
   planOf,
   protocolVersion,
 } from "../runtime/monitor/monitor-protocol.ts";
@@ -21,7 +23,7 @@ import { makeExitRecord, watchProcess } from "./exit.ts";
 import type { Loop } from "./loop.ts";
 import { readOomKilled } from "./oom.ts";
 import { type ContainerRecord, removeRecord, writeRecord } from "./record.ts";
-import { restoreContainer } from "./restore.ts";
+import { openStreams, restoreContainer } from "./restore.ts";
 import type { UnfinishedOutput } from "./stdio/journal.ts";
 import type { Output, Pump } from "./stdio/pump.ts";
 
@@ -81,11 +83,14 @@ export class Monitor {
     handOver: () => HandedOver,
   ): void {
     if (request.op === "create") this.#create(request, answer, refuse);
+    else if (request.op === "ended") this.#ended(request, answer);
     else if (request.op === "attach") this.#attach(request, answer, handOver);
     else answer(this.#perform(request));
   }
 
-  #perform(request: Exclude<MonitorRequest, CreateRequest | AttachRequest>): unknown {
+  #perform(
+    request: Exclude<MonitorRequest, CreateRequest | AttachRequest | EndedRequest>,
+  ): unknown {
     switch (request.op) {
       case "hello":
         return { version: protocolVersion, pid: process.pid };
@@ -93,6 +98,8 @@ export class Monitor {
         return [...this.#containers.values()].map(listed);
       case "adopt":
         return this.#adopt(request);
+      case "openStreams":
+        return this.#openStreams(request);
       case "reopenLog":
         return this.#get(request.container).log?.reopen();
       case "resize":
@@ -156,6 +163,33 @@ export class Monitor {
     return created(container);
   }
 
+  #openStreams(request: OpenStreamsRequest): CreatedContainer {
+    const id = request.container;
+    if (this.#isRetired) throw failedPrecondition("this monitor takes no new container");
+    if (this.#containers.has(id)) {
+      throw new AppError(`container ${id} is here already`, { kind: "already-exists" });
+    }
+    const container = openStreams(planOf(request));
+    try {
+      this.#save(container);
+    } catch (err) {
+      container[Symbol.dispose]();
+      throw err;
+    }
+    this.#take(container);
+    return created(container);
+  }
+
+  #ended({ container: id, record, drainMs }: EndedRequest, answer: Answer): void {
+    const container = this.#get(id);
+    const end = () => {
+      this.#endWith(container, record);
+      answer(null);
+    };
+    if (container.exited !== undefined || container.outputs.size === 0) end();
+    else container.whenDrained(this.#deps.loop, drainMs, end);
+  }
+
   #attach(request: AttachRequest, answer: Answer, handOver: () => HandedOver): void {
     const container = this.#get(request.container);
     checkAttach(container);
@@ -186,7 +220,7 @@ export class Monitor {
 
   #pump(container: MonitoredContainer, output: Output): void {
     const { pump } = this.#deps;
-    pump.start(output, () => container.outputs.delete(output));
+    pump.start(output, () => container.endOutput(output));
     container.own({
       [Symbol.dispose]: () => {
         if (container.outputs.delete(output)) pump.stop(output);
@@ -197,10 +231,14 @@ export class Monitor {
   /** The log is complete and the record on disk before anybody hears of it. Idempotent. */
   #end(container: MonitoredContainer, status: ExitStatus | undefined): void {
     if (container.exited !== undefined) return;
+    this.#endWith(container, makeExitRecord(status, readOomKilled(container.plan.oomFiles)));
+  }
+
+  #endWith(container: MonitoredContainer, record: ExitRecord): void {
+    if (container.exited !== undefined) return;
     // What the process wrote is in the pipes by now, and a turn takes more than a pipe holds.
     for (const output of container.outputs) this.#deps.pump.turn(output);
     container.log?.finish();
-    const record = makeExitRecord(status, readOomKilled(container.plan.oomFiles));
     container.exited = record;
     try {
       writeExitRecord(container.plan.exitFile, record);

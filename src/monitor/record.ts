@@ -5,6 +5,9 @@ import { decodeExitRecord, type ExitRecord } from "../runtime/monitor/exit-recor
 import { formatMessage } from "../runtime/monitor/monitor-answers.ts";
 import { type ContainerPlan, readPlan } from "../runtime/monitor/monitor-protocol.ts";
 
+/** The pid of a container whose processes others watch. */
+export const noProcess = 0;
+
 /** A container as the monitor keeps it on disk, so that its successor can go on with it. */
 export interface ContainerRecord {
   readonly plan: ContainerPlan;

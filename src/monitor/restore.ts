@@ -2,10 +2,23 @@ import { isErrno } from "../os/errno-error.ts";
 import type { OwnedFd } from "../os/file/owned-fd.ts";
 import { findProcess } from "../os/process/pidfd.ts";
 import { processStartTime } from "../os/process/process-stat.ts";
+import type { ContainerPlan } from "../runtime/monitor/monitor-protocol.ts";
 import { MonitoredContainer } from "./container.ts";
-import type { ContainerRecord } from "./record.ts";
+import { type ContainerRecord, noProcess } from "./record.ts";
 import { logOf } from "./stdio/log-file.ts";
-import { openInput, openOutput, removePipes } from "./stdio/pipes.ts";
+import { makePipes, openInput, openInputOpenly, openOutput, removePipes } from "./stdio/pipes.ts";
+
+/** Makes the pipes and the log of a container that others run, which open the pipes by their names. */
+export function openStreams(plan: ContainerPlan): MonitoredContainer {
+  makePipes(plan.dir, plan.stdin ? ["stdin", "stdout", "stderr"] : ["stdout", "stderr"]);
+  try {
+    logOf(plan)?.open()[Symbol.dispose]();
+    return restoreContainer({ plan, pid: noProcess, startTime: 0 });
+  } catch (err) {
+    removePipes(plan.dir);
+    throw err;
+  }
+}
 
 /**
  * Takes over a container of a monitor that was killed: the same pipes, the same log. What only the daemon can give
@@ -24,7 +37,7 @@ export function restoreContainer(record: ContainerRecord): MonitoredContainer {
         (stream) => [stream, attempt.use(openOutput(plan.dir, stream))] as const,
       );
   const hasStdin = plan.stdin && !plan.terminal && !isStdinClosed;
-  const stdin = hasStdin ? findInput(plan.dir) : undefined;
+  const stdin = hasStdin ? findInput(plan.dir, record.pid === noProcess) : undefined;
   if (stdin !== undefined) attempt.use(stdin);
 
   const open = attempt.move();
@@ -46,9 +59,9 @@ function openProcess({ pid, startTime }: ContainerRecord): OwnedFd | undefined {
   return undefined;
 }
 
-function findInput(dir: string): OwnedFd | undefined {
+function findInput(dir: string, isOthers: boolean): OwnedFd | undefined {
   try {
-    return openInput(dir);
+    return isOthers ? openInputOpenly(dir) : openInput(dir);
   } catch (err) {
     if (isErrno(err, "ENXIO")) return undefined; // nobody reads it any more
     throw err;

@@ -1,8 +1,19 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { existsSync, readFileSync, renameSync } from "node:fs";
+import { randomBytes } from "node:crypto";
+import {
+  closeSync,
+  existsSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  renameSync,
+  writeSync,
+} from "node:fs";
+import { readFile } from "node:fs/promises";
 import { readExitRecord } from "../../src/runtime/monitor/exit-record.ts";
 import { eventually } from "../harness/eventually.ts";
 import { ctx, MonitoredNode } from "../harness/monitored.ts";
+import { readCriLog } from "../harness/oci-bundle.ts";
 
 let node: MonitoredNode;
 beforeAll(async () => {
@@ -171,5 +182,76 @@ describe("a killed monitor", () => {
     await node.monitors.resize(ctx, container.id, { columns: 99, rows: 11 });
     expect(await node.exit(container.id)).toMatchObject({ exitCode: 4 });
     expect(node.log(container)).toBe("11 99\r\n");
+  });
+});
+
+describe("the streams of a container that others run", () => {
+  const record = { exitCode: 6, oomKilled: false, finishedAtNs: 5n, isUnknown: false };
+
+  async function openStreams() {
+    const id = randomBytes(32).toString("hex");
+    const dir = `${node.stateDir}/containers/${id}`;
+    mkdirSync(dir, { recursive: true });
+    const logPath = `${node.stateDir}/${id}.log`;
+    const exitFile = `${dir}/exit-record.json`;
+    await node.monitors.openStreams(ctx, {
+      ...{ id, dir, exitFile, logPath },
+      ...{ stdin: true, stdinOnce: true, terminal: false },
+    });
+    const log = () => readCriLog(readFileSync(logPath, "latin1"), "stdout");
+    return { id, dir, exitFile, log };
+  }
+
+  test("are logged to the end, also while a monitor is killed, before the end is recorded", async () => {
+    const { id, dir, exitFile, log } = await openStreams();
+    expect(log()).toBe("");
+    // As a shim does: it has its end open from here on.
+    const stdout = openSync(`${dir}/stdout`, "w");
+    const stderr = openSync(`${dir}/stderr`, "w");
+    writeSync(stdout, "one\n");
+    node.kill(node.monitorPid(node.monitors.list().get(id)?.monitorId ?? ""));
+    writeSync(stdout, "two\n");
+    await eventually(() => expect(log()).toBe("one\ntwo\n"));
+    const ended = node.monitors.ended(ctx, id, record, { drainMs: 600_000 });
+    writeSync(stdout, "three\n");
+    closeSync(stderr);
+    closeSync(stdout);
+    await ended;
+    expect(log()).toBe("one\ntwo\nthree\n");
+    expect(readExitRecord(exitFile)).toEqual(record);
+    await node.monitors.ended(ctx, id, { ...record, exitCode: 7 }, { drainMs: 0 });
+    expect(readExitRecord(exitFile)).toEqual(record);
+    await node.monitors.forget(ctx, id);
+    expect(existsSync(`${dir}/stdout`)).toBe(false);
+  });
+
+  test("end after a time although somebody holds them, with what is in them", async () => {
+    const { id, dir, log } = await openStreams();
+    const stdout = openSync(`${dir}/stdout`, "w");
+    writeSync(stdout, "unfinished");
+    await node.monitors.ended(ctx, id, record, { drainMs: 50 });
+    expect(log()).toBe("unfinished");
+    closeSync(stdout);
+    await node.monitors.forget(ctx, id);
+  });
+
+  test("bring the input of who attaches, and its end", async () => {
+    const { id, dir } = await openStreams();
+    const sizes: unknown[] = [];
+    const reading = readFile(`${dir}/stdin`, "utf8");
+    const isEnded = Promise.withResolvers<void>();
+    {
+      await using session = await node.monitors.attach(ctx, id, {
+        ...{ stdin: true, stdout: true, stderr: false, isStdinOnce: true },
+        resize: async (size) => void sizes.push(size),
+        stdinEnded: () => isEnded.resolve(),
+      });
+      await session.resize({ columns: 3, rows: 2 });
+      await session.writeStdin(Buffer.from("typed"), ctx.signal);
+    }
+    await isEnded.promise;
+    expect(await reading).toBe("typed");
+    expect(sizes).toEqual([{ columns: 3, rows: 2 }]);
+    await node.monitors.forget(ctx, id);
   });
 });

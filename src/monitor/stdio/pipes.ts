@@ -26,6 +26,11 @@ export function openInput(dir: string): OwnedFd {
   return new OwnedFd(openSync(`${dir}/stdin`, O_WRONLY | O_NONBLOCK));
 }
 
+/** Like `openInput`, also before anybody reads it; whoever reads sees the end when we close ours, as before. */
+export function openInputOpenly(dir: string): OwnedFd {
+  return new OwnedFd(openSync(`${dir}/stdin`, O_RDWR | O_NONBLOCK));
+}
+
 /** Both ends of stdin. The container gets only the reading one: it must see the end when we close ours. */
 export function openInputPair(dir: string): { readonly ours: OwnedFd; readonly theirs: OwnedFd } {
   const both = openSync(`${dir}/stdin`, O_RDWR | O_NONBLOCK); // so that neither open waits for the other

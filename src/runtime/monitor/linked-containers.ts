@@ -79,7 +79,7 @@ export class LinkedContainers implements Disposable {
       const { pid } = process;
       await client.request({ op: "takeDescriptor", container, kind, pid, fd: kept.fd });
     }
-    if (!listed.isAdopted) return;
+    if (!listed.isAdopted || listed.pid === 0) return; // 0: somebody else's, who tells its end
     const end = await this.#awaitEnd(held);
     if (end === "released" || !isCurrent()) return;
     await client.request({ op: "exitedElsewhere", container, status: end });

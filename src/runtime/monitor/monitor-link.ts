@@ -4,7 +4,7 @@ import { type Context, detached } from "../../lib/context.ts";
 import { AppError, describe, kindOf } from "../../lib/errors.ts";
 import type { Argv } from "../oci/handler.ts";
 import type { Reaper } from "../reaper.ts";
-import { type AttachBudget, AttachSession } from "./attach-session.ts";
+import { type AttachBudget, AttachSession, type AttachSessionEvents } from "./attach-session.ts";
 import type { ExitRecord } from "./exit-record.ts";
 import { LinkedContainers } from "./linked-containers.ts";
 import {
@@ -24,6 +24,7 @@ import {
   type AttachRequest,
   type CreateRequest,
   type MonitorRequest,
+  type OpenStreamsRequest,
   protocolVersion,
 } from "./monitor-protocol.ts";
 import { Pulse } from "./pulse.ts";
@@ -144,6 +145,20 @@ export class MonitorLink implements Disposable {
     throw new AppError(`monitor ${this.id} is not there`, { kind: "unavailable" });
   }
 
+  /** Makes pipes and log of a container that others run. */
+  async openStreams(request: OpenStreamsRequest): Promise<void> {
+    this.#creating++;
+    try {
+      const monitor = this.#connected();
+      const created = readCreatedContainer(await monitor.client.request(request));
+      const { container, dir } = request;
+      this.containers.add(container);
+      this.containers.hold({ ...created, container, dir, isAdopted: true }, monitor.pid);
+    } finally {
+      this.#creating--;
+    }
+  }
+
   async create(request: CreateRequest): Promise<CreatedContainer> {
     this.#creating++;
     try {
@@ -173,7 +188,7 @@ export class MonitorLink implements Disposable {
   async attach(
     ctx: Context,
     request: AttachRequest,
-    options: { readonly isStdinOnce: boolean },
+    options: { readonly isStdinOnce: boolean } & Partial<AttachSessionEvents>,
   ): Promise<AttachSession> {
     await abortable(this.#connecting, ctx.signal);
     const { container } = request;
@@ -183,10 +198,13 @@ export class MonitorLink implements Disposable {
       request,
       {
         resize: async (size) => {
+          if (options.resize !== undefined) return await options.resize(size);
           await this.request(detached(ctx), { op: "resize", container, ...size });
         },
         stdinEnded: () => {
-          if (options.isStdinOnce) this.containers.closeStdin(container);
+          if (!options.isStdinOnce) return;
+          this.containers.closeStdin(container);
+          options.stdinEnded?.();
         },
       },
       this.#options.attachBudget,

@@ -11,6 +11,7 @@ import {
   parseJson,
 } from "../../lib/json.ts";
 import type { ExitStatus } from "../../os/process/pidfd.ts";
+import { decodeExitRecord, type ExitRecord } from "./exit-record.ts";
 
 /*
  * What the daemon and a monitor say to each other on `<monitor>/monitor.sock` (0600): JSON values, one a line.
@@ -77,6 +78,20 @@ export interface AdoptRequest extends ContainerPlan {
   readonly startTime: number;
 }
 
+/** Pipes and log of a container whose processes are not ours to watch: a shim's. Its end is told by `ended`. */
+export interface OpenStreamsRequest extends ContainerPlan {
+  readonly op: "openStreams";
+}
+
+/** A container of `openStreams` has ended. Answered when its log is complete and the record on disk. Idempotent. */
+export interface EndedRequest {
+  readonly op: "ended";
+  readonly container: string;
+  readonly record: ExitRecord;
+  /** How long its pipes may stay open, by processes that nobody has ended. */
+  readonly drainMs: number;
+}
+
 export interface AttachRequest {
   readonly op: "attach";
   readonly container: string;
@@ -99,6 +114,8 @@ export type MonitorRequest =
     }
   /** A container that runs and that no monitor has: what one had written down of it is lost. Idempotent. */
   | AdoptRequest
+  | OpenStreamsRequest
+  | EndedRequest
   /** Closes everything of a container that has been removed. Idempotent. */
   | { readonly op: "forget"; readonly container: string }
   /** The daemon reaped a process that the kernel had given to it. */
@@ -150,6 +167,15 @@ function readRequest(object: JsonObject): MonitorRequest {
         ...readPlan(object, "adopt"),
         pid: asInteger(object["pid"], "adopt.pid"),
         startTime: asInteger(object["startTime"], "adopt.startTime"),
+      };
+    case "openStreams":
+      return { op, ...readPlan(object, op) };
+    case "ended":
+      return {
+        op,
+        container: readId(object),
+        record: decodeExitRecord(object["record"], "ended.record"),
+        drainMs: asInteger(object["drainMs"], "ended.drainMs"),
       };
     case "reopenLog":
     case "forget":

@@ -6,7 +6,7 @@ import { AppError, describe, notFound } from "../../lib/errors.ts";
 import { roleArgv } from "../../os/process/role.ts";
 import type { Argv, RuntimeHandler } from "../oci/handler.ts";
 import type { Reaper } from "../reaper.ts";
-import type { AttachSession } from "./attach-session.ts";
+import type { AttachSession, AttachSessionEvents } from "./attach-session.ts";
 import type { ExitRecord } from "./exit-record.ts";
 import { MonitorLink } from "./monitor-link.ts";
 import { maxContainers } from "./monitor-protocol.ts";
@@ -24,6 +24,12 @@ export interface MonitorsOptions {
   readonly cgroupProcs?: readonly string[];
   /** The monitor role's command line, when it is not this program's own. */
   readonly monitorArgv?: Argv;
+}
+
+/** A container that others run (a shim): they open `stdin`, `stdout` and `stderr` in `dir` by their names. */
+export interface OpenStreamsOptions extends Omit<ContainerOptions, "oomFiles"> {
+  readonly dir: string;
+  readonly exitFile: string;
 }
 
 interface ContainerOptions {
@@ -54,6 +60,10 @@ export interface AttachOptions {
   readonly stderr: boolean;
   /** The container's stdin ends with this client's. */
   readonly isStdinOnce: boolean;
+  /** Of a container whose terminal somebody else has; the monitor's otherwise. */
+  readonly resize?: AttachSessionEvents["resize"];
+  /** The container's stdin has ended, with this client's. */
+  readonly stdinEnded?: AttachSessionEvents["stdinEnded"];
 }
 
 export interface MonitoredProcess {
@@ -150,6 +160,28 @@ export class Monitors implements AsyncDisposable {
     return { pid: created.pid, pidStartTime: created.startTime, monitorId: link.id };
   }
 
+  /**
+   * Makes the pipes and the log of a container that others run. A terminal is theirs as well: here it is two pipes.
+   * `ended` tells how it has ended, `forget` closes everything.
+   */
+  async openStreams(ctx: Context, { id, ...options }: OpenStreamsOptions): Promise<void> {
+    ctx.signal.throwIfAborted();
+    const link = await this.#withRoom(ctx);
+    const plan = { ...options, container: id, terminal: false, oomFiles: [] };
+    await link.openStreams({ op: "openStreams", ...plan });
+  }
+
+  /** When this returns, the log of a container of `openStreams` is complete and its record on disk. Idempotent. */
+  async ended(
+    ctx: Context,
+    container: string,
+    record: ExitRecord,
+    options: { readonly drainMs: number },
+  ): Promise<void> {
+    const { drainMs } = options;
+    await this.#linkOf(container).request(ctx, { op: "ended", container, record, drainMs });
+  }
+
   /** Gives a container that lives to a monitor: the one that it had has lost what it knew of it. */
   async adopt(ctx: Context, container: AdoptOptions): Promise<void> {
     const link = await this.#withRoom(ctx);
@@ -173,9 +205,9 @@ export class Monitors implements AsyncDisposable {
 
   /** The streams of a container from now on. A terminal's output is stdout. */
   async attach(ctx: Context, container: string, options: AttachOptions): Promise<AttachSession> {
-    const { isStdinOnce, ...streams } = options;
-    const request = { op: "attach", container, ...streams } as const;
-    return await this.#linkOf(container).attach(ctx, request, { isStdinOnce });
+    const { stdin, stdout, stderr } = options;
+    const request = { op: "attach", container, stdin, stdout, stderr } as const;
+    return await this.#linkOf(container).attach(ctx, request, options);
   }
 
   /** The container has been removed: closes what is open for it. Idempotent. */
