@@ -15,6 +15,12 @@ export const parts = {
     "1.37.0": { critest: bin("newest/critest"), ginkgo: bin("newest/ginkgo") },
   },
   kubelet: bin("kubelet"),
+  /** containerd's shims, by what they run; runsc beside its own. gVisor's are there with CRIB_TEST_GVISOR=1. */
+  shims: {
+    runc: bin("shims/containerd-shim-runc-v2"),
+    gvisor: bin("shims/containerd-shim-runsc-v1"),
+    runsc: bin("shims/runsc"),
+  },
   dockerRegistry: bin("docker-registry"),
   /** An NRI plugin that does what a test tells it. */
   nriPlugin: bin("nri-plugin"),

@@ -56,6 +56,11 @@ async function buildGoPrograms(): Promise<void> {
   await buildCriTools("newest critest, ginkgo", join(sourceDir, "newest"), newest);
   await buildOwnProgram("NRI plugin", "nri", parts.nriPlugin);
   await buildOwnProgram("signer of images", "signing", parts.signing);
+  await buildTool("runc's shim", "shims/runc", {
+    [parts.shims.runc]: "github.com/containerd/containerd/v2/cmd/containerd-shim-runc-v2",
+  });
+  // Four minutes, for tests of their own.
+  if (process.env["CRIB_TEST_GVISOR"] === "1") await buildGvisor();
   await buildKubelet();
 }
 
@@ -101,6 +106,34 @@ async function buildOwnProgram(name: string, source: string, output: string): Pr
     make: async () => {
       const argv = ["nice", "-n", "10", "go", "build", "-trimpath", "-ldflags=-s -w"];
       await run([...argv, "-o", output, "."], { cwd: dir, env: { CGO_ENABLED: "0" } });
+    },
+  });
+}
+
+async function buildGvisor(): Promise<void> {
+  await buildTool("gVisor and its shim", "shims/gvisor", {
+    [parts.shims.runsc]: "gvisor.dev/gvisor/runsc",
+    [parts.shims.gvisor]: "gvisor.dev/gvisor/shim",
+  });
+}
+
+/** Programs of others, each by its package, at the versions of a go.mod. */
+async function buildTool(
+  name: string,
+  moduleDir: string,
+  programs: Readonly<Record<string, string>>,
+): Promise<void> {
+  const dir = join(sourceDir, moduleDir);
+  await runStep({
+    name,
+    doing: "building it from Go modules",
+    inputs: [await textOf(dir), JSON.stringify(Object.values(programs))],
+    outputs: Object.keys(programs),
+    make: async () => {
+      for (const [output, program] of Object.entries(programs)) {
+        const argv = ["nice", "-n", "10", "go", "build", "-trimpath", "-ldflags=-s -w"];
+        await run([...argv, "-o", output, program], { cwd: dir, env: { CGO_ENABLED: "0" } });
+      }
     },
   });
 }
