@@ -40,7 +40,10 @@ export function statsMethods(deps: Pick<CriDeps, "sandboxes" | "containers" | "s
     ctx: Context,
     filter: pb.PodSandboxStatsFilter | undefined,
   ): Promise<readonly EncodedItem[]> {
-    const found = sandboxes.list().filter((sandbox) => matchesSandbox(sandbox, filter));
+    // An ended pod uses nothing: with an entry here a kubelet's summary would show it without any value for ever.
+    const found = sandboxes
+      .list()
+      .filter((sandbox) => sandbox.state === "ready" && matchesSandbox(sandbox, filter));
     const read = await stats.ofPods(ctx, found);
     return read.map((one) =>
       encodeItem(pb.PodSandboxStatsSchema, toPodStats(one, stats.mountpoint)),

@@ -55,7 +55,7 @@ export function nodeMetrics(
   containers: readonly Container[],
 ): NodeMetrics {
   return {
-    filesystem: { sizeBytes: 1_000_000, inodes: 5000, freeInodes: 4000 },
+    filesystem: { device: "/dev/sda1", sizeBytes: 1_000_000, inodes: 5000, freeInodes: 4000 },
     pods: sandboxes.map((sandbox) => ({
       sandbox,
       network: podStats(sandbox, []).network,
@@ -75,9 +75,12 @@ export function nodeMetrics(
           },
           memory: {
             cacheBytes: 500,
+            activeFileBytes: 150,
+            inactiveFileBytes: 350,
             mappedFileBytes: 400,
             kernelBytes: 300,
             swapBytes: 10,
+            swapLimitBytes: 9000,
             peakBytes: 3500,
             limitHits: 6,
             oomKills: 1,

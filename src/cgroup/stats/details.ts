@@ -25,9 +25,14 @@ export interface CpuDetails {
 
 export interface MemoryDetails {
   readonly cacheBytes: number;
+  /** Page cache that was used more than once, and what the kernel would drop first. */
+  readonly activeFileBytes: number;
+  readonly inactiveFileBytes: number;
   readonly mappedFileBytes: number;
   readonly kernelBytes: number;
   readonly swapBytes: number;
+  /** Of memory and swap together; absent without a limit, and where swap is not accounted. */
+  readonly swapLimitBytes: number | undefined;
   /** The most that was used at once; absent where the kernel does not remember it. */
   readonly peakBytes: number | undefined;
   /** How often the limit stood in the way. */
@@ -79,9 +84,12 @@ function readMemoryV1(files: CgroupFiles): MemoryDetails {
   const at = (key: string) => stat.get(key) ?? 0;
   return {
     cacheBytes: at("total_cache"),
+    activeFileBytes: at("total_active_file"),
+    inactiveFileBytes: at("total_inactive_file"),
     mappedFileBytes: at("total_mapped_file"),
     kernelBytes: parseNumber(files.read("memory", "memory.kmem.usage_in_bytes")) ?? 0,
     swapBytes: at("total_swap"),
+    swapLimitBytes: parseNumber(files.read("memory", "memory.memsw.limit_in_bytes")),
     peakBytes: parseNumber(files.read("memory", "memory.max_usage_in_bytes")),
     limitHits: parseNumber(files.read("memory", "memory.failcnt")) ?? 0,
     oomKills: parseOomKills(files.read("memory", "memory.oom_control") ?? ""),
@@ -96,15 +104,25 @@ function readMemoryV2(files: CgroupFiles): MemoryDetails {
   const events = files.read("memory", "memory.events");
   return {
     cacheBytes: at("file"),
+    activeFileBytes: at("active_file"),
+    inactiveFileBytes: at("inactive_file"),
     mappedFileBytes: at("file_mapped"),
     // `kernel` is the sum, since Linux 5.18.
     kernelBytes:
       stat.get("kernel") ?? at("kernel_stack") + at("pagetables") + at("percpu") + at("slab"),
     swapBytes: parseNumber(files.read("memory", "memory.swap.current")) ?? 0,
+    swapLimitBytes: swapLimitV2(files),
     peakBytes: parseNumber(files.read("memory", "memory.peak")),
     limitHits: parseFlat(events).get("max") ?? 0,
     oomKills: parseOomKills(events ?? ""),
     ownPageFaults: undefined,
     ownMajorPageFaults: undefined,
   };
+}
+
+/** Version 2 limits memory and swap apart. */
+function swapLimitV2(files: CgroupFiles): number | undefined {
+  const memory = parseNumber(files.read("memory", "memory.max"));
+  const swap = parseNumber(files.read("memory", "memory.swap.max"));
+  return memory === undefined || swap === undefined ? undefined : memory + swap;
 }

@@ -120,7 +120,11 @@ function pressureLine(line: Pressure["some"]): Init<typeof pb.PsiDataSchema> {
   return { Total: line.totalNs, Avg10: line.avg10, Avg60: line.avg60, Avg300: line.avg300 };
 }
 
-/** A plugin may name the interface otherwise; then the first one is the default. */
+/**
+ * A plugin may name the interface otherwise; then the first one is the default. `interfaces` has all of them, the default
+ * one too, although the proto says without it: the kubelet's summary shows this list alone as `network.interfaces`, and
+ * has had eth0 in it from cAdvisor, as it has from containerd.
+ */
 function network(
   interfaces: readonly InterfaceCounters[],
   timestamp: bigint,
@@ -129,7 +133,7 @@ function network(
   return {
     timestamp,
     defaultInterface: standard === undefined ? { name: "eth0" } : toInterface(standard),
-    interfaces: interfaces.filter((one) => one !== standard).map(toInterface),
+    interfaces: interfaces.map(toInterface),
   };
 }
 

@@ -1,6 +1,6 @@
 import type { ContainerMetrics, Disk } from "../../container/metrics.ts";
 import type { Filesystem } from "../../sandbox/usage/metrics.ts";
-import { counters, gauge, gauges, type Metric, type Sample } from "./metric.ts";
+import { counters, gauges, type Metric, type Sample } from "./metric.ts";
 
 /** What went to and from disks, past the page cache. */
 export const diskMetrics: readonly Metric<ContainerMetrics>[] = [
@@ -22,31 +22,49 @@ export const diskMetrics: readonly Metric<ContainerMetrics>[] = [
     ["device", "major", "minor", "operation"],
     ({ disks }) => orNone(disks).flatMap(operations),
   ),
-  gauge(
+];
+
+/** A container's writable layer, and the file system that all of them share. */
+export interface LayerFilesystem {
+  readonly filesystem: Filesystem;
+  readonly writableLayer: ContainerMetrics["writableLayer"];
+}
+
+/** A container has no limit of its own: limits are those of the shared file system. */
+export const filesystemMetrics: readonly Metric<LayerFilesystem>[] = [
+  ofFilesystem(
     "container_fs_usage_bytes",
     "What the writable layer takes on disk; may be some seconds old.",
     ({ writableLayer }) => writableLayer?.usedBytes,
   ),
-];
-
-/** Of the file system that all writable layers share: a container has no limit of its own. */
-export const filesystemMetrics: readonly Metric<Filesystem>[] = [
-  gauge(
+  ofFilesystem(
     "container_fs_limit_bytes",
     "Size of the file system that writable layers are on.",
-    ({ sizeBytes }) => sizeBytes,
+    ({ filesystem }) => filesystem.sizeBytes,
   ),
-  gauge(
+  ofFilesystem(
     "container_fs_inodes_total",
     "Inodes of the file system that writable layers are on.",
-    ({ inodes }) => inodes,
+    ({ filesystem }) => filesystem.inodes,
   ),
-  gauge(
+  ofFilesystem(
     "container_fs_inodes_free",
     "Free inodes of the file system that writable layers are on.",
-    ({ freeInodes }) => freeInodes,
+    ({ filesystem }) => filesystem.freeInodes,
   ),
 ];
+
+/** With the label `device`, by which dashboards join file systems and disks. */
+function ofFilesystem(
+  name: Metric<LayerFilesystem>["name"],
+  help: string,
+  read: (of: LayerFilesystem) => number | undefined,
+): Metric<LayerFilesystem> {
+  return gauges(name, help, ["device"], (of) => {
+    const value = read(of);
+    return value === undefined ? [] : [{ value, labels: [of.filesystem.device] }];
+  });
+}
 
 /** Present on nodes that account huge pages. */
 export const hugePageMetrics: readonly Metric<ContainerMetrics>[] = [

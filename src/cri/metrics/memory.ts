@@ -19,6 +19,16 @@ export const memoryMetrics: readonly Metric<ContainerMetrics>[] = [
   ),
   gauge("container_memory_cache", "Page cache.", ({ memory }) => memory.cacheBytes),
   gauge(
+    "container_memory_total_active_file_bytes",
+    "Page cache that was used more than once.",
+    ({ memory }) => memory.activeFileBytes,
+  ),
+  gauge(
+    "container_memory_total_inactive_file_bytes",
+    "Page cache that the kernel would drop first.",
+    ({ memory }) => memory.inactiveFileBytes,
+  ),
+  gauge(
     "container_memory_mapped_file",
     "Page cache that is mapped into processes.",
     ({ memory }) => memory.mappedFileBytes,

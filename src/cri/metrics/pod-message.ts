@@ -44,7 +44,8 @@ export function toPodMetrics(
   { filesystem, accounts }: { readonly filesystem: Filesystem; readonly accounts: Accounts },
 ): MessageInitShape<typeof pb.PodSandboxMetricsSchema> {
   const { namespace = "", name: pod = "" } = sandbox.config.metadata ?? {};
-  const ofPod = ["POD", sandbox.config.linux?.cgroupParent ?? "", "", sandbox.id, namespace, pod];
+  // A pod-level series has no container, as in cAdvisor's and containerd's: dashboards select by `container=""`.
+  const ofPod = ["", sandbox.config.linux?.cgroupParent ?? "", "", sandbox.id, namespace, pod];
   const metrics = containerMetrics(accounts);
   return {
     podSandboxId: sandbox.id,
@@ -57,7 +58,7 @@ export function toPodMetrics(
         containerId: id,
         metrics: [
           ...samples(metrics, one, labels),
-          ...samples(filesystemMetrics, filesystem, labels),
+          ...samples(filesystemMetrics, { filesystem, writableLayer: one.writableLayer }, labels),
         ],
       };
     }),

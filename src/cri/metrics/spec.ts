@@ -5,7 +5,7 @@ import { gauge, type Metric } from "./metric.ts";
 const defaultPeriod = 100_000n;
 const defaultShares = 1024n;
 
-/** What the client asked for, as it was changed since. */
+/** What the client asked for, as it was changed since; what it left to the runtime, as the cgroup has it. */
 export const specMetrics: readonly Metric<ContainerMetrics>[] = [
   gauge(
     "container_spec_cpu_period",
@@ -31,7 +31,8 @@ export const specMetrics: readonly Metric<ContainerMetrics>[] = [
   gauge(
     "container_spec_memory_swap_limit_bytes",
     "Limit of memory and swap together; 0 is none.",
-    ({ container: { resources } }) => limit(resources?.memorySwapLimitInBytes),
+    ({ container: { resources }, memory }) =>
+      memory.swapLimitBytes ?? limit(resources?.memorySwapLimitInBytes),
   ),
   gauge(
     "container_spec_memory_reservation_limit_bytes",

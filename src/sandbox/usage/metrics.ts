@@ -1,6 +1,7 @@
 import { statfsSync } from "node:fs";
 import { type ContainerMetrics, readContainerMetrics } from "../../container/metrics.ts";
 import type { Context } from "../../lib/context.ts";
+import { filesystemDevice } from "../../os/file/block-device.ts";
 import type { Sandbox } from "../sandbox.ts";
 import { type InterfaceCounters, type PodStatsDeps, readPodStats } from "./stats.ts";
 
@@ -13,6 +14,8 @@ export interface PodMetrics {
 
 /** The file system that all writable layers are on. */
 export interface Filesystem {
+  /** `/dev/sda1`; the source of its mount where it is on no disk. */
+  readonly device: string;
   readonly sizeBytes: number;
   readonly inodes: number;
   readonly freeInodes: number;
@@ -42,5 +45,10 @@ export async function readMetrics(
 
 function readFilesystem(path: string): Filesystem {
   const { blocks, bsize, files, ffree } = statfsSync(path);
-  return { sizeBytes: blocks * bsize, inodes: files, freeInodes: ffree };
+  return {
+    device: filesystemDevice(path),
+    sizeBytes: blocks * bsize,
+    inodes: files,
+    freeInodes: ffree,
+  };
 }
