@@ -5,7 +5,7 @@ import type { RuntimeSpec, SpecResources } from "../oci/runtime-spec.ts";
 import type { ContainerUser } from "./container.ts";
 import type { ContainerDeps } from "./deps.ts";
 import type { Agreement, Wishes } from "./plugins.ts";
-import { prepareSpec, type SpecRequest } from "./prepare-spec.ts";
+import { prepareSpec, type SpecDeps, type SpecRequest } from "./prepare-spec.ts";
 import { blockIoKeys, rdtKeys } from "./spec/class/annotation.ts";
 import { limitSwap, overlayResources } from "./spec/overlay-resources.ts";
 
@@ -21,7 +21,7 @@ export interface AgreedSpec extends Agreement {
 /** Makes a container's spec and lets plugins change it. `undo` takes what they are told when the creation fails. */
 export async function agreeOnSpec(
   ctx: Context,
-  deps: Pick<ContainerDeps, "host" | "mountSources" | "plugins" | "cgroup" | "cgroupDriver">,
+  deps: SpecDeps & Pick<ContainerDeps, "plugins" | "cgroup" | "cgroupDriver">,
   undo: AsyncDisposableStack,
   id: ContainerId,
   request: SpecRequest,

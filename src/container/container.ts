@@ -66,6 +66,11 @@ export function processOf({
   return state.name === "exited" ? undefined : { pid: state.pid, pidStartTime };
 }
 
+/** The name of the image that the user wrote: a kubelet sends the image's id as `image` and the name beside it. */
+export function nameOfImage(config: Pick<pb.ContainerConfig, "image">): string {
+  return config.image?.userSpecifiedImage || (config.image?.image ?? "");
+}
+
 /** The images that it needs: its own, and those that are volumes of it. */
 export function imagesOf({ imageId, config }: Container): readonly string[] {
   return [imageId, ...config.mounts.flatMap(({ image }) => image?.imageRef || [])];

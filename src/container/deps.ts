@@ -13,6 +13,7 @@ import type { ContainerEvents } from "./events.ts";
 import type { ExitWaiters } from "./exit-waiters.ts";
 import type { ContainerPlugins } from "./plugins.ts";
 import type { MountSources } from "./source/mount-sources.ts";
+import type { AnnotationPatterns } from "./spec/annotations.ts";
 import type { SpecHost } from "./spec/host.ts";
 
 /** What the operations on containers use; built once by daemon/serve.ts. Each operation picks its part. */
@@ -28,6 +29,8 @@ export interface ContainerDeps {
   readonly snapshots: Snapshotter;
   /** By name; the default handler also under "". */
   readonly handlers: ReadonlyMap<string, RuntimeHandler>;
+  /** Of handlers that let any through, by name, the default one also under "". */
+  readonly annotationPatterns: ReadonlyMap<string, AnnotationPatterns>;
   readonly monitors: Pick<
     Monitors,
     "adopt" | "attach" | "create" | "forget" | "list" | "reopenLog"

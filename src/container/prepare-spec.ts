@@ -1,26 +1,25 @@
 import type * as pb from "../gen/runtime/v1/api_pb.ts";
 import type { Image } from "../image/image.ts";
+import { shownImageName } from "../image/image-name.ts";
 import type { RuntimeSpec } from "../oci/runtime-spec.ts";
 import type { RuntimeHandler } from "../runtime/oci/handler.ts";
-import type { ContainerUser } from "./container.ts";
+import { type ContainerUser, nameOfImage } from "./container.ts";
+import type { ContainerDeps } from "./deps.ts";
 import type { SandboxEnvironment } from "./environment.ts";
+import { annotationPatterns } from "./handlers.ts";
 import type { ImageVolumes } from "./source/image-volumes.ts";
-import type { MountSources } from "./source/mount-sources.ts";
+import { containerAnnotations } from "./spec/annotations.ts";
 import { buildContainerSpec } from "./spec/build.ts";
 import { resolveClasses } from "./spec/class/resolve.ts";
-import { resolveCdi } from "./spec/device/cdi.ts";
+import { cdiDeviceNames, resolveCdi } from "./spec/device/cdi.ts";
 import { resolveDevices } from "./spec/device/resolve.ts";
-import type { SpecHost } from "./spec/host.ts";
 import { resolveMounts } from "./spec/mount/resolve.ts";
 import { resolveApparmor } from "./spec/security/apparmor.ts";
 import { resolveSeccomp } from "./spec/security/seccomp.ts";
 import { selinuxLabels } from "./spec/security/selinux.ts";
 import { resolveUser } from "./user/user.ts";
 
-export interface SpecDeps {
-  readonly host: SpecHost;
-  readonly mountSources: MountSources;
-}
+export type SpecDeps = Pick<ContainerDeps, "host" | "mountSources" | "annotationPatterns">;
 
 export interface SpecRequest {
   readonly config: pb.ContainerConfig;
@@ -36,15 +35,21 @@ export interface SpecRequest {
 
 /** Looks up what config.json needs from the node and from the image's files, then builds it. */
 export async function prepareSpec(
-  { host, mountSources }: SpecDeps,
+  deps: SpecDeps,
   request: SpecRequest,
 ): Promise<{ readonly spec: RuntimeSpec; readonly user: ContainerUser }> {
+  const { host, mountSources } = deps;
   const { config, environment, image, rootfs, cgroupPath, handler } = request;
   const context = config.linux?.securityContext;
   const { home, ...user } = resolveUser(rootfs, image.config.user, context);
   const spec = buildContainerSpec({
     config,
     environment,
+    annotations: containerAnnotations(
+      environment,
+      { config, imageName: shownImageName(image, nameOfImage(config)) },
+      annotationPatterns(deps, environment.handler),
+    ),
     image: image.config,
     rootfs,
     cgroupPath,
@@ -57,11 +62,7 @@ export async function prepareSpec(
       imageVolumes: request.volumes,
     }),
     devices: await resolveDevices(config.devices, context?.privileged === true),
-    cdi: await resolveCdi(
-      config.CDIDevices.map(({ name }) => name),
-      host.cdiSpecDirs,
-      handler.features,
-    ),
+    cdi: await resolveCdi(cdiDeviceNames(config), host.cdiSpecDirs, handler.features),
     classes: resolveClasses(config, environment.config, host),
     seccomp: await resolveSeccomp(context, host),
     apparmorProfile: resolveApparmor(context, host),

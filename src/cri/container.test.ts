@@ -168,7 +168,14 @@ test("ContainerStatus tells how a container ended", async () => {
   });
   const begin = await runtime.containerStatus({ containerId: created.id, verbose: true });
   expect(begin.status).toMatchObject({ state: CONTAINER_CREATED, startedAt: 0n, finishedAt: 0n });
-  expect(JSON.parse(begin.info["info"] ?? "")).toMatchObject({ pid: 7, sandboxID: pod.id });
+  expect(JSON.parse(begin.info["info"] ?? "")).toMatchObject({
+    ...{ pid: 7, sandboxID: pod.id },
+    config: {
+      metadata: { name: "nginx", attempt: 1 },
+      image: { image: "registry.example/nginx:1" },
+    },
+    runtimeSpec: { process: { args: ["nginx"] } },
+  });
 });
 
 test("ContainerStatus has the image's id as image_ref when the image is gone or came from no registry", async () => {

@@ -89,7 +89,7 @@ export function containerMethods(
       const container = getById(containers, "container", containerId);
       return {
         status: toContainerStatus(container, images.find(container.imageId)),
-        info: verbose ? containerInfo(container) : {},
+        info: verbose ? containerInfo(container, containers.spec(container.id)) : {},
       };
     },
 

@@ -5,6 +5,7 @@ import type { Image } from "../image/image.ts";
 import type { Context } from "../lib/context.ts";
 import type { ContainerId, SandboxId } from "../lib/id.ts";
 import type { PodEvent } from "../sandbox/events/events.ts";
+import type { SandboxDetails } from "../sandbox/inspect.ts";
 import type { Sandbox } from "../sandbox/sandbox.ts";
 import type { NodeMetrics } from "../sandbox/usage/metrics.ts";
 import type { PodStats } from "../sandbox/usage/stats.ts";
@@ -19,6 +20,7 @@ import type { StreamRequest } from "../streaming/deps.ts";
 export interface SandboxDeps {
   list(): readonly Sandbox[];
   find(idOrPrefix: string): Sandbox | undefined;
+  inspect(sandbox: Sandbox): SandboxDetails;
   run(ctx: Context, config: pb.PodSandboxConfig, handler: string): Promise<SandboxId>;
   /** Both succeed for a sandbox that is gone by now. */
   stop(ctx: Context, id: SandboxId): Promise<void>;
@@ -36,6 +38,8 @@ export interface SandboxDeps {
 export interface ContainerDeps {
   list(): readonly Container[];
   find(idOrPrefix: string): Container | undefined;
+  /** Its config.json; undefined when it is gone. */
+  spec(id: ContainerId): unknown;
   create(
     ctx: Context,
     sandbox: SandboxId,

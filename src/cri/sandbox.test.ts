@@ -51,7 +51,11 @@ const refused: readonly [what: string, config: pb.PodSandboxConfig | undefined, 
     ],
     ["a long label", sandboxConfig({ labels: { key: "ü".repeat(2047) } }), "over 4096 bytes"],
     ["a NUL", sandboxConfig({ annotations: { a: "b\0" } }), "config.annotations: a NUL byte"],
-    ["many labels", sandboxConfig({ labels: entries(10_001) }), "labels: more than 10000 entries"],
+    [
+      "many labels",
+      sandboxConfig({ labels: entries(250_001) }),
+      "labels: more than 250000 entries",
+    ],
     ["a relative log directory", sandboxConfig({ logDirectory: "logs" }), "not an absolute path"],
     [
       "a climbing log directory",

@@ -83,7 +83,7 @@ export function sandboxMethods(
         containersStatuses: [...toContainerStatuses(inside, (image) => images.find(image))],
         // No timestamp: by that a kubelet 1.37 with EventedPLEG believes the list above without seeing which of them
         // are in a ready sandbox, and runs init containers again. Without, it asks for each.
-        info: verbose ? sandboxInfo(sandbox) : {},
+        info: verbose ? sandboxInfo(sandbox, sandboxes.inspect(sandbox)) : {},
       };
     },
 

@@ -5,7 +5,7 @@ export interface RuntimeSpec {
   readonly root: { readonly path: string; readonly readonly: boolean };
   readonly mounts: readonly SpecMount[];
   readonly hooks?: SpecHooks;
-  /** Nothing of a client: some OCI runtimes obey annotations. */
+  /** Of a client only what the handler lets through: some OCI runtimes obey annotations. */
   readonly annotations?: Readonly<Record<string, string>>;
   readonly linux: SpecLinux;
 }

@@ -129,6 +129,7 @@ export function openDomain(): Domain {
     sandboxes: {
       list: () => [...pods.values()],
       find: (id) => unique(pods, id),
+      inspect: () => ({ netns: "/run/crib/ns/net", runtimeSpec: { linux: { namespaces: [] } } }),
       run(_ctx, config, handler) {
         calls.push(["run", config, handler]);
         const made = sandbox({ config, handler });
@@ -154,6 +155,7 @@ export function openDomain(): Domain {
     containers: {
       list: () => [...running.values()],
       find: (id) => unique(running, id),
+      spec: () => ({ process: { args: ["nginx"] } }),
       create(_ctx, sandboxId, config, sandboxConfiguration) {
         calls.push(["create", sandboxId, config, sandboxConfiguration]);
         const made = container(sandboxId, { config, state: { name: "created", pid: 1 } });

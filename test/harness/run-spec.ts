@@ -95,6 +95,7 @@ export async function specOf(
     config,
     image: { env: [], entrypoint: [], cmd: [], workingDir: "", ...image },
     rootfs: at.rootfs,
+    annotations: {},
     user: resolveUser(at.rootfs, image.user ?? "", context),
     mounts: await resolveMounts(config.mounts, {
       recursiveReadOnlyMounts: true,

@@ -360,6 +360,7 @@ test("buildInfraSpec() makes a process that holds a PID namespace and may do not
     rootfs: root,
     pausePath: parts.pause,
     cgroupPath: `/crib-test-${name}`,
+    annotations: {},
     host: readSpecHost(),
   });
   const bundle = `${dir}/${name}`;

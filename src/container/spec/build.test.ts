@@ -84,6 +84,7 @@ function input(
     apparmorProfile: undefined,
     selinux: undefined,
     environment,
+    annotations: { "io.kubernetes.cri.container-type": "container" },
     cgroupPath: "/kubepods/pod1/c",
     host,
     ...more,
@@ -170,6 +171,7 @@ describe("buildContainerSpec() is as reviewed", () => {
       environment,
       rootfs: "/run/crib/containers/i/rootfs",
       pausePath: "/var/lib/crib/bin/pause",
+      annotations: { "io.kubernetes.cri.container-type": "sandbox" },
       cgroupPath: "/kubepods/pod1/i",
       host,
     });

@@ -20,7 +20,7 @@ export const ociVersion = "1.0.2";
 
 /**
  * config.json of a container: a pure function of what the client asked for, what the image says about its process,
- * and what was looked up before. Nothing else of an image and no annotation of a client gets in.
+ * and what was looked up before. Nothing else of an image gets in.
  */
 export function buildContainerSpec(input: ContainerSpecInput): RuntimeSpec {
   const context = input.config.linux?.securityContext;
@@ -42,6 +42,7 @@ export function buildContainerSpec(input: ContainerSpecInput): RuntimeSpec {
       readonlyRootfs,
     }),
     ...(input.cdi.hooks === undefined ? {} : { hooks: input.cdi.hooks }),
+    annotations: input.annotations,
     linux: specLinux(input),
   };
 }

@@ -1,5 +1,6 @@
 import type { RuntimeSpec } from "../../oci/runtime-spec.ts";
 import type { SandboxEnvironment } from "../environment.ts";
+import type { Annotations } from "./annotations.ts";
 import { ociVersion } from "./build.ts";
 import { noDevices } from "./device/resolve.ts";
 import type { SpecHost } from "./host.ts";
@@ -16,6 +17,7 @@ export interface InfraSpecInput {
   /** The static pause binary on the node. */
   readonly pausePath: string;
   readonly environment: Pick<SandboxEnvironment, "netns" | "ipcns" | "utsns" | "userNamespace">;
+  readonly annotations: Annotations;
   readonly cgroupPath: string;
   readonly host: SpecHost;
 }
@@ -54,6 +56,7 @@ export function buildInfraSpec(input: InfraSpecInput): RuntimeSpec {
     },
     root: { path: input.rootfs, readonly: true },
     mounts: [...mounts, pause],
+    annotations: input.annotations,
     linux: {
       namespaces: [{ type: "mount" }, { type: "pid" }, ...podNamespaces(input.environment)],
       cgroupsPath: input.cgroupPath,

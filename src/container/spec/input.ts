@@ -3,6 +3,7 @@ import type { ImageConfig } from "../../oci/image-config.ts";
 import type { SpecBlockIo, SpecSeccomp } from "../../oci/runtime-spec.ts";
 import type { SandboxEnvironment } from "../environment.ts";
 import type { ResolvedUser } from "../user/user.ts";
+import type { Annotations } from "./annotations.ts";
 import type { CdiChanges } from "./device/cdi.ts";
 import type { ResolvedDevices } from "./device/resolve.ts";
 import type { SpecHost } from "./host.ts";
@@ -34,6 +35,7 @@ export interface ContainerSpecInput {
   readonly apparmorProfile: string | undefined;
   readonly selinux: SelinuxLabels | undefined;
   readonly environment: SandboxEnvironment;
+  readonly annotations: Annotations;
   /** As the OCI runtime wants it: a path, or `slice:prefix:name` with the systemd driver. */
   readonly cgroupPath: string;
   readonly host: SpecHost;

@@ -1,8 +1,10 @@
 import { create, type MessageInitShape } from "@bufbuild/protobuf";
-import type { Container, ContainerState } from "../../container/container.ts";
+import { type Container, type ContainerState, nameOfImage } from "../../container/container.ts";
 import { toCriSignal } from "../../container/stop-signal.ts";
 import * as pb from "../../gen/runtime/v1/api_pb.ts";
 import type { Image } from "../../image/image.ts";
+import { shownImageName } from "../../image/image-name.ts";
+import { toGoJson } from "./go-json.ts";
 
 /** An entry of ListContainers. `image` is the container's, where it is still there. */
 export function toContainerItem(
@@ -48,8 +50,11 @@ export function toContainerStatuses(
     .map((container) => toContainerStatus(container, findImage(container.imageId)));
 }
 
-/** What `crictl inspect` shows beyond the status; JSON, for people and tools. */
-export function containerInfo(container: Container): Record<string, string> {
+/**
+ * What `crictl inspect` shows beyond the status; JSON, for people and tools, with the names that containerd has.
+ * `spec` is the container's config.json, absent after a reboot.
+ */
+export function containerInfo(container: Container, spec: unknown): Record<string, string> {
   const info = {
     sandboxID: container.sandboxId,
     pid: container.state.name === "exited" ? 0 : container.state.pid,
@@ -59,6 +64,10 @@ export function containerInfo(container: Container): Record<string, string> {
     stdin: container.config.stdin,
     tty: container.config.tty,
     bootId: container.bootId,
+    snapshotKey: container.id,
+    privileged: container.config.linux?.securityContext?.privileged === true,
+    config: toGoJson(pb.ContainerConfigSchema, container.config),
+    runtimeSpec: spec,
   };
   return { info: JSON.stringify(info) };
 }
@@ -70,8 +79,9 @@ function common(container: Container, image: Image | undefined) {
     metadata: config.metadata ?? create(pb.ContainerMetadataSchema),
     state: containerState(container),
     createdAt: container.createdAtNs,
-    image: imageSpec(config),
-    imageRef: image === undefined ? container.imageId : digestedReference(image, imageName(config)),
+    image: imageSpec(config, image),
+    imageRef:
+      image === undefined ? container.imageId : digestedReference(image, nameOfImage(config)),
     imageId: container.imageId,
     labels: config.labels,
     annotations: config.annotations,
@@ -105,14 +115,17 @@ function outcome(state: ContainerState) {
   }
 }
 
-function imageSpec(config: pb.ContainerConfig): MessageInitShape<typeof pb.ImageSpecSchema> {
+function imageSpec(
+  config: pb.ContainerConfig,
+  image: Image | undefined,
+): MessageInitShape<typeof pb.ImageSpecSchema> {
   const { annotations = {}, userSpecifiedImage = "", runtimeHandler = "" } = config.image ?? {};
-  return { image: imageName(config), annotations, userSpecifiedImage, runtimeHandler };
-}
-
-/** What the user wrote: a kubelet sends the image's id as `image` and the name beside it. */
-export function imageName(config: pb.ContainerConfig): string {
-  return config.image?.userSpecifiedImage || (config.image?.image ?? "");
+  return {
+    image: shownImageName(image, nameOfImage(config)),
+    annotations,
+    userSpecifiedImage,
+    runtimeHandler,
+  };
 }
 
 /**

@@ -1,6 +1,8 @@
 import { create, type MessageInitShape, toJson } from "@bufbuild/protobuf";
 import * as pb from "../../gen/runtime/v1/api_pb.ts";
+import type { SandboxDetails } from "../../sandbox/inspect.ts";
 import type { Sandbox } from "../../sandbox/sandbox.ts";
+import { toGoJson } from "./go-json.ts";
 
 /** An entry of ListPodSandbox. */
 export function toSandboxItem(sandbox: Sandbox): MessageInitShape<typeof pb.PodSandboxSchema> {
@@ -20,8 +22,11 @@ export function toSandboxStatus(
   return { ...common(sandbox), ...network, linux: { namespaces: { options } } };
 }
 
-/** What `crictl inspectp` shows beyond the status; JSON, for people and tools. */
-export function sandboxInfo(sandbox: Sandbox): Record<string, string> {
+/** What `crictl inspectp` shows beyond the status; JSON, for people and tools, with the names that containerd has. */
+export function sandboxInfo(
+  sandbox: Sandbox,
+  { netns, runtimeSpec }: SandboxDetails,
+): Record<string, string> {
   const { overhead, resources } = sandbox.config.linux ?? {};
   const info = {
     pid: sandbox.infra?.pid ?? 0,
@@ -33,8 +38,18 @@ export function sandboxInfo(sandbox: Sandbox): Record<string, string> {
     logDirectory: sandbox.config.logDirectory,
     overhead: overhead && toJson(pb.LinuxContainerResourcesSchema, overhead),
     resources: resources && toJson(pb.LinuxContainerResourcesSchema, resources),
+    image: "",
+    sandboxMetadata: { ID: sandbox.id, NetNSPath: netns ?? "", RuntimeHandler: sandbox.handler },
+    cniResult: netns === undefined ? undefined : cniResult(sandbox),
+    config: toGoJson(pb.PodSandboxConfigSchema, sandbox.config),
+    runtimeSpec,
   };
   return { info: JSON.stringify(info) };
+}
+
+/** Where containerd's clients look for a pod's addresses. */
+function cniResult({ ips }: Sandbox) {
+  return { Interfaces: { eth0: { IPConfigs: ips.map((ip) => ({ IP: ip })) } } };
 }
 
 function common(sandbox: Sandbox) {

@@ -1,8 +1,8 @@
 import type { MessageInitShape } from "@bufbuild/protobuf";
+import { nameOfImage } from "../../container/container.ts";
 import type { ContainerMetrics } from "../../container/metrics.ts";
 import type * as pb from "../../gen/runtime/v1/api_pb.ts";
 import type { Filesystem, PodMetrics } from "../../sandbox/usage/metrics.ts";
-import { imageName } from "../message/container-message.ts";
 import { cpuMetrics } from "./cpu.ts";
 import { diskMetrics, filesystemMetrics, hugePageMetrics } from "./disk.ts";
 import { memoryMetrics } from "./memory.ts";
@@ -53,7 +53,7 @@ export function toPodMetrics(
     containerMetrics: containers.map((one) => {
       const { config, cgroupPath, id } = one.container;
       const container = config.metadata?.name ?? "";
-      const labels = [container, cgroupPath, imageName(config), id, namespace, pod];
+      const labels = [container, cgroupPath, nameOfImage(config), id, namespace, pod];
       return {
         containerId: id,
         metrics: [

@@ -1,13 +1,14 @@
 import type { DescField, DescMessage } from "@bufbuild/protobuf";
 import { invalidArgument } from "../../lib/errors.ts";
 
-const maxEntries = 10_000;
+// More than fit what the kernel gives a program for arguments and environment (2 MiB, 8 bytes of them a pointer).
+const maxEntries = 250_000;
 const maxTextLength = 1 << 20;
 const maxDepth = 16;
 
 /**
  * What holds for every request whatever it means: texts without NUL and of at most 1 MiB, lists and maps of at most
- * 10,000 entries, enum values that this version knows. The error names the field as the proto does, below `path`.
+ * 250,000 entries, enum values that this version knows. The error names the field as the proto does, below `path`.
  */
 export function checkMessage(schema: DescMessage, message: object, path = ""): void {
   check(schema, message, path, maxDepth);

@@ -2,6 +2,7 @@ import {
   choice,
   flag,
   integer,
+  keyPatterns,
   listenAddress,
   logLevel,
   type NamedTable,
@@ -60,6 +61,10 @@ export const schema = {
       entry: {
         type: choice("oci", ["oci"], "How it is spoken to."),
         path: path("", "The program. Empty: the embedded one of that name."),
+        podAnnotations: keyPatterns(
+          'Annotations of pods that are put into the OCI configuration, where the program may obey them: keys, with * for any characters but / ("run.oci.*").',
+        ),
+        containerAnnotations: keyPatterns("The same of containers' own annotations."),
       },
     } satisfies NamedTable<SettingTable>,
   },

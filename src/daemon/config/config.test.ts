@@ -39,6 +39,7 @@ pinned = ["a", "b/*"]
 max_parallel_downloads = 7
 [runtime.handlers.youki]
 path = "/usr/bin/youki"
+container_annotations = ["run.oci.*"]
 [runtime]
 default_handler = "youki"
 `,
@@ -49,11 +50,18 @@ default_handler = "youki"
   expect(config.images.pinned).toEqual(["a", "b/*"]);
   expect(config.images.maxParallelDownloads).toBe(7);
   expect(config.runtime.defaultHandler).toBe("youki");
-  expect(config.runtime.handlers["youki"]).toEqual({ type: "oci", path: "/usr/bin/youki" });
+  expect(config.runtime.handlers["youki"]).toEqual({
+    ...{ type: "oci", path: "/usr/bin/youki" },
+    ...{ podAnnotations: [], containerAnnotations: ["run.oci.*"] },
+  });
   expect(Object.keys(config.runtime.handlers).sort()).toEqual(["crun", "runc", "youki"]);
 });
 
 const refused: readonly [text: string, message: string][] = [
+  [
+    '[runtime.handlers.runc]\npod_annotations = ["["]',
+    "f:2: runtime.handlers.runc.pod_annotations: expected a list of patterns",
+  ],
   ["\n\nrot = 1\n", "f:3: rot: unknown key"],
   ["# x\n[log]\n\nlevel = 'loud'\n", "f:4: log.level: expected one of debug, info, warn, error"],
   ["root = 'var'", "f:1: root: expected an absolute path"],

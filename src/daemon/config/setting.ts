@@ -1,4 +1,5 @@
 import { isIP } from "node:net";
+import { parseKeyPattern } from "../../container/spec/annotations.ts";
 import { isRegistryPrefix } from "../../image/archive/import-names.ts";
 import { logLevels } from "../../lib/log.ts";
 
@@ -84,6 +85,19 @@ export function texts(fallback: readonly string[], doc: string): Setting<readonl
       ? value
       : new Refusal("a list of strings"),
   );
+}
+
+/** Patterns of keys as in Go's path.Match. */
+export function keyPatterns(doc: string): Setting<readonly string[]> {
+  return setting([], doc, (value) =>
+    Array.isArray(value) && value.length <= 1000 && value.every(isKeyPattern)
+      ? value
+      : new Refusal("a list of patterns, such as example.com/*"),
+  );
+}
+
+function isKeyPattern(value: unknown): boolean {
+  return isPlainText(value) && parseKeyPattern(value) !== undefined;
 }
 
 export function registries(doc: string): Setting<readonly string[]> {

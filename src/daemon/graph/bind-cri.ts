@@ -1,3 +1,4 @@
+import { bundleOf, readConfig } from "../../bundle/bundle.ts";
 import type { OpenCgroups } from "../../cgroup/stats/open-cgroups.ts";
 import { type ExecDeps, execInContainer } from "../../container/exec/exec.ts";
 import { removeContainer } from "../../container/remove.ts";
@@ -19,6 +20,7 @@ import { addContainer } from "../../sandbox/add-container.ts";
 import { checkpoint } from "../../sandbox/checkpoint.ts";
 import type { SandboxDeps } from "../../sandbox/deps.ts";
 import type { EventHub } from "../../sandbox/events/event-hub.ts";
+import { inspectSandbox } from "../../sandbox/inspect.ts";
 import { removeSandbox } from "../../sandbox/remove.ts";
 import { runSandbox } from "../../sandbox/run.ts";
 import { stopSandbox } from "../../sandbox/stop.ts";
@@ -54,6 +56,7 @@ export function bindCri({ config, deps, images, streaming }: Domain): CriDeps {
         const sandbox = sandboxes.resolve(id);
         return sandbox?.state === "starting" ? undefined : sandbox;
       },
+      inspect: (sandbox) => inspectSandbox(deps, sandbox),
       run: (ctx, sandboxConfig, handler) => runSandbox(ctx, deps, sandboxConfig, handler),
       async stop(ctx, id) {
         streaming.endForwards(id);
@@ -65,6 +68,7 @@ export function bindCri({ config, deps, images, streaming }: Domain): CriDeps {
     containers: {
       list: () => containers.list(),
       find: (id) => containers.resolve(id),
+      spec: (id) => readConfig(bundleOf(deps.stateDir, id)),
       create: (ctx, sandbox, containerConfig) => addContainer(ctx, deps, sandbox, containerConfig),
       start: (ctx, id) => startContainer(ctx, deps, id),
       stop: (ctx, id, seconds) => stopContainer(ctx, deps, id, seconds * 1000),

@@ -32,7 +32,7 @@ import type { Config } from "../config/config.ts";
 import { onExit } from "../recover.ts";
 import type { Domain, DomainDeps } from "./bind-cri.ts";
 import { openDirectExec } from "./direct-exec.ts";
-import { openHandlers } from "./handlers.ts";
+import { annotationPatternsOf, openHandlers } from "./handlers.ts";
 import { openNodeImages } from "./images.ts";
 import { type LoadNri, openPlugins } from "./plugins.ts";
 
@@ -124,6 +124,7 @@ export async function openDomain(
     images: images.images,
     snapshots: images.snapshots,
     handlers,
+    annotationPatterns: annotationPatternsOf(config),
     monitors,
     reaper,
     directExec,

@@ -1,3 +1,4 @@
+import type { AnnotationPatterns } from "../../container/spec/annotations.ts";
 import type { Context } from "../../lib/context.ts";
 import { describe, invalidArgument } from "../../lib/errors.ts";
 import type { RuntimeHandler } from "../../runtime/oci/handler.ts";
@@ -46,6 +47,19 @@ export async function openHandlers(
     throw invalidArgument(`runtime.default_handler: no handler is called ${defaultHandler}`);
   }
   return handlers.set("", first);
+}
+
+/** The annotations that each handler is shown, by its name, of the default one also under "". */
+export function annotationPatternsOf({
+  runtime: { defaultHandler, handlers },
+}: Pick<Config, "runtime">): ReadonlyMap<string, AnnotationPatterns> {
+  const patterns = new Map<string, AnnotationPatterns>();
+  for (const [name, { podAnnotations, containerAnnotations }] of Object.entries(handlers)) {
+    const ofHandler = { pod: podAnnotations, container: containerAnnotations };
+    patterns.set(name, ofHandler);
+    if (name === defaultHandler) patterns.set("", ofHandler);
+  }
+  return patterns;
 }
 
 function embeddedPath(payload: string, name: string): string {

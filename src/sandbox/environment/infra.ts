@@ -1,8 +1,9 @@
 import { chownSync, mkdirSync } from "node:fs";
 import { bundleOf, createBundle, removeBundle, writeConfig } from "../../bundle/bundle.ts";
 import { killAll } from "../../cgroup/processes.ts";
-import { getHandler } from "../../container/handlers.ts";
+import { annotationPatterns, getHandler } from "../../container/handlers.ts";
 import { releaseMs, releaseProcess } from "../../container/release.ts";
+import { infraAnnotations } from "../../container/spec/annotations.ts";
 import { buildInfraSpec } from "../../container/spec/infra.ts";
 import { type Context, detached } from "../../lib/context.ts";
 import { failedPrecondition } from "../../lib/errors.ts";
@@ -50,6 +51,7 @@ async function startInfra(ctx: Context, deps: SandboxDeps, sandbox: Sandbox): Pr
   const spec = buildInfraSpec({
     environment,
     rootfs,
+    annotations: infraAnnotations(environment, annotationPatterns(deps, sandbox.handler)),
     pausePath: deps.pausePath,
     cgroupPath: cgroup.ociPath,
     host: deps.host,

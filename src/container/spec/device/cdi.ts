@@ -1,6 +1,7 @@
 import { realpath } from "node:fs/promises";
 import type { ContainerEdits, DeviceHook, DeviceMount, DeviceNode } from "../../../cdi/edits.ts";
 import { resolveCdiDevices } from "../../../cdi/resolve.ts";
+import type * as pb from "../../../gen/runtime/v1/api_pb.ts";
 import { failedPrecondition, invalidArgument } from "../../../lib/errors.ts";
 import type {
   SpecDevice,
@@ -37,7 +38,22 @@ export const noCdiChanges: CdiChanges = {
   intelRdt: undefined,
 };
 
-/** Only names of the request count: what annotations say about devices is anybody's word. */
+const annotationPrefix = "cdi.k8s.io/";
+
+/**
+ * The devices that a container is given: by the request's field, and by its own annotations `cdi.k8s.io/<any>: a,b`,
+ * the only way of device plugins with the strategy `cdi-annotations`. A kubelet writes the container's annotations itself;
+ * a user writes the pod's, which do not count.
+ */
+export function cdiDeviceNames(
+  config: Pick<pb.ContainerConfig, "CDIDevices" | "annotations">,
+): readonly string[] {
+  const annotated = Object.entries(config.annotations)
+    .filter(([key]) => key.startsWith(annotationPrefix))
+    .flatMap(([, value]) => value.split(","));
+  return [...new Set([...config.CDIDevices.map(({ name }) => name), ...annotated])];
+}
+
 export async function resolveCdi(
   names: readonly string[],
   dirs: readonly string[],
