@@ -11,9 +11,9 @@ import type { WindowSize } from "../os/terminal.ts";
  * A `Runtime` is one of the things that a RuntimeClass names: runc, crun, gVisor's or Kata's shim. It makes a `Task` from
  * an OCI bundle (runtime-spec, bundle.md): the processes of one container, or of a pod's sandbox, from the creation of the
  * first one to its removal. The task's first process waits until `start`; its program may end at any time after that;
- * what it held is released by `delete`, and everything of it is gone after `discard`.
+ * what it held is released by `delete`, and nothing is known of it any more after `forget`.
  *
- *     create ──> created ──start──> running ──> stopped ──delete──> (released) ──discard──> (nothing)
+ *     create ──> created ──start──> running ──> stopped ──delete──> released ──forget──> nothing
  *
  * Callers know tasks by a `TaskReference` and the runtime's `TaskRecord`, which they keep with their own record of the
  * container; they never see a process id that they could signal, a command line, a monitor or a shim. `Runtime.task`
@@ -22,14 +22,14 @@ import type { WindowSize } from "../os/terminal.ts";
  *
  * The daemon may be killed at any moment, and with it everybody who waits here. What runs goes on running and writing its
  * log. After a start of the daemon each reference is given to `Task.recover`, once and before any other operation on it
- * but `interrupt`, `delete` and `discard`.
+ * but `interrupt`, `delete`, `forget` and `wait`.
  *
  * Errors are `AppError`s: `failed-precondition` where the task is not in the state that the operation needs, or the
  * runtime cannot do it at all (with the reason, for people); `not-found` for a task that the runtime does not know;
  * `deadline-exceeded` where the runtime did not return in its own time limit; `unavailable` while what serves the task is
  * being replaced; else `internal` with the reason that the runtime gave. A caller whose context is aborted gets its
  * reason. The caller orders operations on one task: none of `create`, `start`, `update`, `checkpoint`, `delete` and
- * `discard` runs beside another of them, `signal`, `kill`, `interrupt`, `wait` and reads may come at any time.
+ * `forget` runs beside another of them, `signal`, `kill`, `interrupt`, `wait` and reads may come at any time.
  *
  * Implementations: `oci/` runs programs with runc's command line, `shim/` speaks containerd's shim API v2. All of them
  * pass `runtime.suite.ts`.
@@ -66,20 +66,21 @@ export interface Runtime {
   readonly sandboxTask: "always" | "shared-pid";
   /**
    * Makes a task, its program not started, and its log file. Writes the bundle's config.json: the spec of the request,
-   * with such annotations as the runtime needs. The bundle's directory and its mounted root file system are the caller's.
+   * with annotations of the runtime's own where it needs some. The bundle's directory and its mounted root file system are the caller's.
    * Returns a task whose `record` is to be kept. Waits for the runtime's program also when the context is aborted, so that
-   * nothing is left half made behind the caller's clean-up, which is `discard` in any case of failure.
+   * nothing is left half made behind the caller's clean-up, which is `interrupt`, `delete` and `forget` in any case of
+   * failure.
    *
    * That the program of the spec is not there or cannot be executed may be found here or in `start`, as the runtime does.
    * A runtime that finds it here throws from `start` with the same reason where it can (StartContainer's error for a
-   * kubelet), and leaves a task that `discard` removes.
+   * kubelet), and leaves a task that `delete` removes.
    */
   create(ctx: Context, request: CreateRequest): Promise<Task>;
   /** A handle of a task that was created, now or by an earlier daemon, or that may have been. */
   task(reference: TaskReference): Task;
   /**
    * The ids of all tasks that are known to whatever outlives the daemon (monitors, shims), whether or not anything is
-   * recorded of them. What nobody has a record of is then given to `interrupt` and `discard`.
+   * recorded of them. What nobody has a record of is then given to `interrupt`, `delete` and `forget`.
    */
   list(): Promise<readonly string[]>;
 }
@@ -129,27 +130,18 @@ export interface StreamOwner {
   readonly gid: number;
 }
 
-/** Whose task it is. A runtime that runs pods as machines gets it as annotations (io.kubernetes.cri.*). */
-export interface TaskPod {
-  readonly sandboxId: string;
-  readonly name: string;
-  readonly namespace: string;
-  readonly uid: string;
-  readonly logDirectory: string;
-  /** The pod's own: a runtime lets through those that its configuration names. */
-  readonly annotations: Readonly<Record<string, string>>;
-  /** Of the whole pod, where the client has said it: what a machine for the pod is sized by. */
-  readonly resources?: SpecResources | undefined;
-}
-
 export interface CreateRequest extends Omit<TaskReference, "record"> {
   readonly cgroupPath: string;
-  /** Complete: what it says is done, by runtimes that can. */
+  /**
+   * Complete, with the annotations io.kubernetes.cri.* (container-type, sandbox-id, ...) that runtimes know pods by, and
+   * those of the client that the handler lets through. A part that a runtime cannot do is its reason to fail or to leave
+   * out, as its features say.
+   */
   readonly spec: RuntimeSpec;
   readonly stdio: TaskStdio;
-  readonly pod: TaskPod;
-  /** Whose container it is; absent for the pod's own task (`sandboxTask`). */
-  readonly container?: ContainerNames | undefined;
+  readonly sandboxId: string;
+  /** Whether it is the pod's own task (`sandboxTask`) or a container's. */
+  readonly role: "sandbox" | "container";
   /**
    * Another container of the pod has not ended. A runtime that cannot let containers of a pod share what they have to
    * share refuses this one (`failed-precondition`).
@@ -157,12 +149,10 @@ export interface CreateRequest extends Omit<TaskReference, "record"> {
   readonly hasSiblings: boolean;
 }
 
-export interface ContainerNames {
-  readonly name: string;
-  /** As the client named it. */
-  readonly image: string;
-  /** The container's own: a runtime lets through those that its configuration names. */
-  readonly annotations: Readonly<Record<string, string>>;
+export interface RecoverOptions {
+  readonly stdio: TaskStdio;
+  /** It is on record that `start` has returned: only whether the task has ended is in question. */
+  readonly isStarted: boolean;
 }
 
 /** What became of a task while there was no daemon. */
@@ -207,7 +197,7 @@ export interface Task {
   kill(ctx: Context): Promise<void>;
   /**
    * Resolves when the first process has ended and all of its output is in the log, which every call does with the same
-   * value until `discard`. Rejects when the signal aborts, or the task is discarded before. What is known is on disk by
+   * value until `forget`. Rejects when the signal aborts, or the task is forgotten before. What is known is on disk by
    * then, so that no crash of the daemon loses it.
    */
   wait(signal?: AbortSignal): Promise<TaskExit>;
@@ -223,15 +213,15 @@ export interface Task {
    * Runs a further process and returns when it runs. The caller owns the session; disposing it hangs up, which ends most
    * programs. When the context is aborted before, the process is killed.
    */
-  exec(ctx: Context, request: ExecRequest): Promise<ExecSession>;
+  exec(ctx: Context, options: ExecOptions): Promise<ExecSession>;
   /**
    * Runs a further process to its end and returns what it wrote. Any exit code is a result. When the time is over
    * (`deadline-exceeded`) or the context is aborted, the process and what it has started is killed, inside. Beside `exec`,
    * because memory for output is limited over all commands, and runtimes have a shorter way to it.
    */
-  execSync(ctx: Context, request: ExecSyncRequest): Promise<ExecSyncResult>;
+  execSync(ctx: Context, options: ExecSyncOptions): Promise<ExecSyncResult>;
   /** The streams of the task's own program from now on, also before `start`. The caller owns what is returned. */
-  attach(ctx: Context, streams: AttachStreams): Promise<TaskStreams>;
+  attach(ctx: Context, options: AttachOptions): Promise<TaskStreams>;
   /** Begins a new log file after the old one was renamed; it exists when this returns. */
   reopenLog(ctx: Context): Promise<void>;
 
@@ -239,7 +229,9 @@ export interface Task {
   update(ctx: Context, resources: SpecResources): Promise<void>;
   /** What it uses now. Figures that the runtime does not have are absent. */
   statistics(ctx: Context): Promise<CgroupReading>;
-  /** What further metrics tell (KEP-2371). */
+  /** How many processes it has now; 0 where the runtime does not know. */
+  countProcesses(ctx: Context): Promise<number>;
+  /** What further metrics need (KEP-2371). */
   details(ctx: Context): Promise<TaskDetails>;
   /**
    * Dumps the memory of a running task to `imageDir`, an empty directory, and lets it go on. What the tool logs is in
@@ -257,7 +249,7 @@ export interface Task {
    * After a start of the daemon: finds the task again, takes over what serves it, and ends a `start` that was cut off.
    * What serves it and has been killed is replaced, where that is possible; else whatever is left of it is killed.
    */
-  recover(ctx: Context, stdio: TaskStdio): Promise<RecoveredTask>;
+  recover(ctx: Context, options: RecoverOptions): Promise<RecoveredTask>;
   /**
    * Ends a `create` or `start` of this task that is in progress, whoever began it: one that hangs, and one that somebody
    * began who has been killed. Nothing happens where there is none.
@@ -269,10 +261,10 @@ export interface Task {
    */
   delete(ctx: Context): Promise<void>;
   /**
-   * `delete`, of a task in any state, and then everything else that is known of it outside of the bundle's directory.
-   * Idempotent. All of it is tried, whatever fails.
+   * Everything else that is known of it outside of the bundle's directory goes, after `delete`. Idempotent, and succeeds
+   * for a task that is not there.
    */
-  discard(ctx: Context): Promise<void>;
+  forget(ctx: Context): Promise<void>;
 }
 
 /** A process in a task, as a stream of bytes each way. */
@@ -298,7 +290,7 @@ export interface ByteSource {
   read(): Promise<Uint8Array | undefined>;
 }
 
-export interface AttachStreams {
+export interface AttachOptions {
   readonly stdin: boolean;
   readonly stdout: boolean;
   readonly stderr: boolean;
@@ -306,21 +298,21 @@ export interface AttachStreams {
   readonly isStdinOnce: boolean;
 }
 
-export interface ExecProcess {
+export interface ExecCommand {
   /** That of the bundle's spec with other `args`, perhaps a terminal, and what a terminal needs. */
   readonly process: SpecProcess;
   /** As in `TaskStdio`. */
   readonly owner?: StreamOwner | undefined;
 }
 
-export interface ExecRequest extends ExecProcess {
+export interface ExecOptions extends ExecCommand {
   /** Streams that nobody wants are /dev/null; a terminal is one stream, stdout. */
   readonly stdin: boolean;
   readonly stdout: boolean;
   readonly stderr: boolean;
 }
 
-export interface ExecSyncRequest extends ExecProcess {
+export interface ExecSyncOptions extends ExecCommand {
   /** 0: no limit but the context's. */
   readonly timeoutMs: number;
 }
