@@ -15,6 +15,7 @@ import { SingleFlight } from "../../lib/single-flight.ts";
 import { CniNetwork } from "../../network/cni-network.ts";
 import { NetworkCounters } from "../../network/inside/counters.ts";
 import { bootId, openClock, realtimeNs } from "../../os/clock.ts";
+import type { RegistryOptions } from "../../registry/client.ts";
 import { Monitors } from "../../runtime/monitor/monitors.ts";
 import { OutputPool } from "../../runtime/oci/exec/output-pool.ts";
 import { Reaper } from "../../runtime/reaper.ts";
@@ -40,6 +41,7 @@ import { type LoadNri, openPlugins } from "./plugins.ts";
 export interface DomainParts {
   readonly loadNri: LoadNri;
   readonly loadVerifier: LoadVerifier;
+  readonly loadRegistries: RegistryOptions["loadRegistries"];
 }
 
 /** What the CRI services stand on, without the streaming server. */
@@ -67,7 +69,7 @@ export async function openDomain(
   ctx: Context,
   config: Config,
   resources: AsyncDisposableStack,
-  { loadNri, loadVerifier }: DomainParts,
+  { loadNri, loadVerifier, loadRegistries }: DomainParts,
 ): Promise<OpenedDomain> {
   const cgroup = readCgroupHost();
   const cgroupDriver = detectDriver(config.cgroup.driver, cgroup);
@@ -79,6 +81,7 @@ export async function openDomain(
   const images = await openNodeImages(ctx, config, resources, {
     records: openImageRecords(database, copies(`${config.root}/records/images`, true)),
     loadVerifier,
+    loadRegistries,
   });
   const namespacesPath = `${config.payload}/namespaces`;
   const reaper = resources.use(new Reaper());
