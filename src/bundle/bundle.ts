@@ -8,6 +8,7 @@ import {
   writeFileSync,
 } from "node:fs";
 import type { ContainerId } from "../lib/id.ts";
+import { parseExact, stringifyExact } from "../lib/json.ts";
 import { isErrno } from "../os/errno-error.ts";
 
 /** Where the parts of one container's bundle are (runtime-spec, bundle.md), all on tmpfs under `<state>`. */
@@ -65,13 +66,13 @@ export function ownPipes(
 
 export function writeConfig(bundle: Bundle, spec: object): void {
   // Nobody reads it before the record of the container is there, and a reboot makes it worthless.
-  writeFileSync(bundle.config, JSON.stringify(spec), { mode: 0o600 });
+  writeFileSync(bundle.config, stringifyExact(spec), { mode: 0o600 });
 }
 
 /** What was written; undefined when it is gone. */
 export function readConfig(bundle: Bundle): unknown {
   try {
-    return JSON.parse(readFileSync(bundle.config, "utf8"));
+    return parseExact(readFileSync(bundle.config, "utf8"));
   } catch (err) {
     if (isErrno(err, "ENOENT")) return undefined;
     throw err;

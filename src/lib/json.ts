@@ -4,10 +4,40 @@ export type JsonObject = Readonly<Record<string, unknown>>;
 
 const maxDepth = 64;
 
+declare global {
+  interface JSON {
+    /** A value that `stringify` writes as `text` (ECMAScript, JSON.parse source text access). */
+    rawJSON(text: string): object;
+  }
+}
+
+/** JSON text in which a bigint is a number with all of its digits. */
+export function stringifyExact(value: unknown): string {
+  try {
+    return JSON.stringify(value);
+  } catch (err) {
+    if (!(err instanceof TypeError)) throw err; // a bigint: rare, and a replacer takes longer
+    return JSON.stringify(value, (_key, one) =>
+      typeof one === "bigint" ? JSON.rawJSON(one.toString()) : one,
+    );
+  }
+}
+
+/** Like JSON.parse, but an integer that a number cannot hold exactly becomes a bigint. */
+export function parseExact(text: string): unknown {
+  if (!/\d{16}/.test(text)) return JSON.parse(text);
+  return JSON.parse(text, exactInteger as Parameters<typeof JSON.parse>[1]);
+}
+
+function exactInteger(_key: string, value: unknown, { source }: { readonly source?: string }) {
+  const isExact = typeof value !== "number" || Number.isSafeInteger(value);
+  return isExact || source === undefined || !/^-?\d+$/.test(source) ? value : BigInt(source);
+}
+
 /**
  * Parses text that came from outside. `what` names it in the error ("manifest sha256:…"). Refuses more than `maxBytes`,
  * more than 64 levels of nesting, bytes that are no UTF-8, and a byte order mark. A JSON key `__proto__` is an ordinary
- * key.
+ * key. Integers that a number cannot hold exactly are bigints.
  */
 export function parseJson(
   input: Uint8Array | string,
@@ -28,7 +58,7 @@ export function parseJson(
         ? input
         : new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(input);
     checkDepth(text);
-    value = JSON.parse(text);
+    value = parseExact(text);
   } catch (cause) {
     throw invalidArgument(`${what}: not valid JSON`, cause);
   }
@@ -77,6 +107,16 @@ export function asString(value: unknown, what: string): string {
 export function asInteger(value: unknown, what: string): number {
   if (!Number.isSafeInteger(value)) throw invalidArgument(`${what}: not an integer`);
   return value as number;
+}
+
+/** An integer of 64 bits without a sign, whole: a bigint where a number could not hold it. */
+export function asUint64(value: unknown, what: string): number | bigint {
+  const isBig = typeof value === "bigint";
+  if (!isBig && !Number.isSafeInteger(value)) throw invalidArgument(`${what}: not an integer`);
+  const integer = value as number | bigint;
+  if (integer < 0) throw invalidArgument(`${what}: negative`);
+  if (isBig && BigInt.asUintN(64, value) !== value) throw invalidArgument(`${what}: over 64 bits`);
+  return integer;
 }
 
 export function asBoolean(value: unknown, what: string): boolean {

@@ -224,7 +224,8 @@ export interface SpecSyscallRule {
 
 export interface SpecSyscallArg {
   readonly index: number;
-  readonly value: number;
-  readonly valueTwo?: number;
+  /** Of 64 bits: a bigint where a number cannot hold it. */
+  readonly value: number | bigint;
+  readonly valueTwo?: number | bigint;
   readonly op: string;
 }

@@ -3,6 +3,7 @@ import { readFile } from "node:fs/promises";
 import { bundleOf } from "../../bundle/bundle.ts";
 import { directoriesOf } from "../../cgroup/directory.ts";
 import type { CgroupHost } from "../../cgroup/host.ts";
+import { parseExact } from "../../lib/json.ts";
 import type { RuntimeSpec, SpecProcess } from "../../oci/runtime-spec.ts";
 import type { DirectExec, PreparedExec } from "../../runtime/oci/direct/direct-exec.ts";
 import type { RuntimeHandler } from "../../runtime/oci/handler.ts";
@@ -52,7 +53,7 @@ async function makeTemplate(
 ): Promise<ExecTemplate> {
   // We wrote that file: it is what it was.
   const text = await readFile(bundleOf(stateDir, id).config, "utf8");
-  const spec = JSON.parse(text) as RuntimeSpec;
+  const spec = parseExact(text) as RuntimeSpec;
   if (!getHandler(handlers, handler).isOwnRunc) {
     return { process: spec.process, prepared: undefined };
   }

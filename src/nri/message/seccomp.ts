@@ -49,5 +49,5 @@ export function toSpecSeccomp(policy: nri.LinuxSeccomp): SpecSeccomp {
 }
 
 function toArgument({ index, value, valueTwo, op }: nri.LinuxSeccompArg) {
-  return { index, value: Number(value), valueTwo: Number(valueTwo), op };
+  return { index, value, valueTwo, op };
 }

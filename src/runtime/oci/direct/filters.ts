@@ -1,4 +1,5 @@
 import { createHash } from "node:crypto";
+import { stringifyExact } from "../../../lib/json.ts";
 import type { SpecSeccomp } from "../../../oci/runtime-spec.ts";
 import { sealedFile } from "../../../os/file/memfd.ts";
 import type { OwnedFd } from "../../../os/file/owned-fd.ts";
@@ -32,7 +33,7 @@ export class Filters implements Disposable {
 
   /** `undefined` for a profile that cannot be compiled here. The filter is good while `renew` says so. */
   get(profile: SpecSeccomp): Filter | undefined {
-    const key = createHash("sha256").update(JSON.stringify(profile)).digest("hex");
+    const key = createHash("sha256").update(stringifyExact(profile)).digest("hex");
     if (this.#filters.has(key)) return this.#use(key);
     this.#filters.set(key, undefined); // also where compiling throws: it would do so again
     for (const oldest of this.#filters.keys()) {
