@@ -8,7 +8,7 @@ export interface Sample {
 
 /**
  * A metric and where its values come from, in one place: what is advertised is also emitted. Names, units and label
- * keys are those that dashboards know from cAdvisor. CRI carries whole numbers, so that seconds are whole seconds.
+ * keys are those that dashboards know from cAdvisor.
  */
 export interface Metric<Source> {
   readonly name: `container_${string}`;
@@ -54,8 +54,16 @@ export function gauges<S>(
   return { name, help, type: GAUGE, labelKeys, read };
 }
 
-export function seconds(ns: bigint): bigint {
-  return ns / 1_000_000_000n;
+/** Seconds are fractions: the message has them whole, and as they are for clients that know the newer field (CRI Metric). */
+export function valueOf(name: string, value: bigint | number) {
+  const whole = { value: { value: BigInt(typeof value === "number" ? Math.trunc(value) : value) } };
+  const isFraction = /_seconds(_total)?$/.test(name);
+  return isFraction ? { ...whole, doubleValue: { value: Number(value) } } : whole;
+}
+
+/** The nearest number of seconds. */
+export function seconds(ns: bigint): number {
+  return Number(ns / 1_000_000_000n) + Number(ns % 1_000_000_000n) / 1e9;
 }
 
 function single(value: bigint | number | undefined): readonly Sample[] {

@@ -62,6 +62,10 @@ test("values have the units that their names say", async () => {
   expect(values("container_network_receive_bytes_total")).toEqual([10n, 1000n]);
   expect(values("container_start_time_seconds")).toEqual([5n]);
   expect(values("container_spec_cpu_period")).toEqual([100_000n]);
+  const doubles = (name: string) =>
+    all.filter((one) => one.name === name).map(({ doubleValue }) => doubleValue?.value);
+  expect(doubles("container_cpu_usage_seconds_total")).toEqual([12.345_678_901]);
+  expect(doubles("container_memory_working_set_bytes")).toEqual([undefined]);
   expect(values("container_fs_inodes_free")).toEqual([4000n]);
   const usage = all.find(({ name }) => name === "container_cpu_usage_seconds_total");
   expect(usage?.metricType).toBe(MetricType.COUNTER);
