@@ -27,14 +27,14 @@ export async function agreeOnSpec(
   request: SpecRequest,
 ): Promise<AgreedSpec> {
   const { config, environment, image } = request;
-  const { spec, user } = await prepareSpec(deps, request);
+  const { spec, user } = await prepareSpec(ctx, deps, request);
   const creation = { id, sandboxId: environment.sandboxId, config, image, user, spec };
   undo.defer(() => deps.plugins.undoCreateContainer(detached(ctx), creation));
   using held = new DisposableStack();
   const adjustment = held.use(await deps.plugins.createContainer(ctx, creation));
   const { wishes } = adjustment;
   const complete = hasWishes(wishes)
-    ? (await prepareSpec(deps, withWishes(request, wishes))).spec
+    ? (await prepareSpec(ctx, deps, withWishes(request, wishes))).spec
     : spec;
   const adjusted = adjustment.apply(complete);
   const limits = limitSwap(adjustment.resources, deps.host);

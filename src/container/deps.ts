@@ -15,6 +15,7 @@ import type { ContainerPlugins } from "./plugins.ts";
 import type { MountSources } from "./source/mount-sources.ts";
 import type { AnnotationPatterns } from "./spec/annotations.ts";
 import type { SpecHost } from "./spec/host.ts";
+import type { PulledProfiles } from "./spec/security/seccomp.ts";
 
 /** What the operations on containers use; built once by daemon/serve.ts. Each operation picks its part. */
 export interface ContainerDeps {
@@ -39,6 +40,7 @@ export interface ContainerDeps {
   readonly cgroupDriver: CgroupDriver;
   readonly host: SpecHost;
   readonly mountSources: MountSources;
+  readonly profiles: PulledProfiles;
   /** Held while the state of one container is changed. */
   readonly locks: KeyedMutex<ContainerId>;
   /** The starts under way: aborted when they outlast the container's process. */

@@ -1,6 +1,7 @@
 import type * as pb from "../gen/runtime/v1/api_pb.ts";
 import type { Image } from "../image/image.ts";
 import { shownImageName } from "../image/image-name.ts";
+import type { Context } from "../lib/context.ts";
 import type { RuntimeSpec } from "../oci/runtime-spec.ts";
 import type { RuntimeHandler } from "../runtime/oci/handler.ts";
 import { type ContainerUser, nameOfImage } from "./container.ts";
@@ -19,7 +20,10 @@ import { resolveSeccomp } from "./spec/security/seccomp.ts";
 import { selinuxLabels } from "./spec/security/selinux.ts";
 import { resolveUser } from "./user/user.ts";
 
-export type SpecDeps = Pick<ContainerDeps, "host" | "mountSources" | "annotationPatterns">;
+export type SpecDeps = Pick<
+  ContainerDeps,
+  "host" | "mountSources" | "profiles" | "annotationPatterns"
+>;
 
 export interface SpecRequest {
   readonly config: pb.ContainerConfig;
@@ -35,10 +39,11 @@ export interface SpecRequest {
 
 /** Looks up what config.json needs from the node and from the image's files, then builds it. */
 export async function prepareSpec(
+  { log }: Pick<Context, "log">,
   deps: SpecDeps,
   request: SpecRequest,
 ): Promise<{ readonly spec: RuntimeSpec; readonly user: ContainerUser }> {
-  const { host, mountSources } = deps;
+  const { host, mountSources, profiles } = deps;
   const { config, environment, image, rootfs, cgroupPath, handler } = request;
   const context = config.linux?.securityContext;
   const { home, ...user } = resolveUser(rootfs, image.config.user, context);
@@ -64,7 +69,7 @@ export async function prepareSpec(
     devices: await resolveDevices(config.devices, context?.privileged === true),
     cdi: await resolveCdi(cdiDeviceNames(config), host.cdiSpecDirs, handler.features),
     classes: resolveClasses(config, environment.config, host),
-    seccomp: await resolveSeccomp(context, host),
+    seccomp: await resolveSeccomp(context, { host, profiles, log }),
     apparmorProfile: resolveApparmor(context, host),
     selinux: selinuxLabels(context, host),
   });

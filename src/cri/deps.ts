@@ -4,6 +4,8 @@ import type * as pb from "../gen/runtime/v1/api_pb.ts";
 import type { Image } from "../image/image.ts";
 import type { Context } from "../lib/context.ts";
 import type { ContainerId, SandboxId } from "../lib/id.ts";
+import type { Digest } from "../oci/digest.ts";
+import type { SecurityProfile } from "../profile/profile.ts";
 import type { PodEvent } from "../sandbox/events/events.ts";
 import type { SandboxDetails } from "../sandbox/inspect.ts";
 import type { Sandbox } from "../sandbox/sandbox.ts";
@@ -108,10 +110,23 @@ export interface ImageDeps {
   isPinned(image: Image): boolean;
 }
 
+export interface ProfileDeps {
+  list(): readonly SecurityProfile[];
+  /** `cached` where it was here already and no registry was asked. */
+  pull(
+    ctx: Context,
+    ref: string,
+    credentials: PullCredentials | undefined,
+  ): Promise<{ readonly cached: boolean }>;
+  /** Succeeds for one that is gone by now. */
+  remove(digest: Digest): void;
+}
+
 export interface HandlerFeatures {
   readonly name: string;
   readonly recursiveReadOnlyMounts: boolean;
   readonly userNamespaces: boolean;
+  readonly cgroupNamespaces: boolean;
 }
 
 /** A condition of the node: `reason` is one CamelCase word and `message` a sentence, both empty when all is well. */
@@ -164,6 +179,7 @@ export interface CriDeps {
   readonly sandboxes: SandboxDeps;
   readonly containers: ContainerDeps;
   readonly images: ImageDeps;
+  readonly profiles: ProfileDeps;
   readonly stats: StatsDeps;
   readonly events: EventDeps;
   readonly node: NodeDeps;

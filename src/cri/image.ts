@@ -2,22 +2,18 @@ import { create } from "@bufbuild/protobuf";
 import type { ServiceImpl } from "@connectrpc/connect";
 import * as pb from "../gen/runtime/v1/api_pb.ts";
 import type { Image } from "../image/image.ts";
-import { invalidArgument } from "../lib/errors.ts";
 import { contextOf } from "./call/interceptor.ts";
 import type { CriDeps } from "./deps.ts";
 import { EncodedItems, fillList, inBatches } from "./message/encoded.ts";
 import { imageInfo, toFilesystemUsage, toImageMessage } from "./message/image-message.ts";
 import { checkMessage } from "./request/check-message.ts";
-import { fail } from "./request/check-metadata.ts";
 import { toCredentials } from "./request/credentials.ts";
+import { checkHandler, referenceOf } from "./request/image-spec.ts";
 
 type Methods = Pick<
   ServiceImpl<typeof pb.ImageService>,
   "listImages" | "streamImages" | "imageStatus" | "pullImage" | "removeImage" | "imageFsInfo"
 >;
-
-// A reference has at most 255 characters of name, 128 of tag and 71 of digest (distribution-spec).
-const maxReferenceLength = 512;
 
 export function imageMethods({ images, node }: Pick<CriDeps, "images" | "node">): Methods {
   const toMessage = (image: Image) =>
@@ -49,10 +45,7 @@ export function imageMethods({ images, node }: Pick<CriDeps, "images" | "node">)
     async pullImage(request, handler) {
       checkMessage(pb.PullImageRequestSchema, request);
       const ref = referenceOf(request.image);
-      const wanted = request.image?.runtimeHandler ?? "";
-      if (wanted !== "" && !node.handlers.some(({ name }) => name === wanted)) {
-        throw fail("image.runtime_handler", wanted, "no such handler");
-      }
+      checkHandler(request.image, node);
       const image = await images.pull(contextOf(handler), ref, toCredentials(request.auth));
       return { imageRef: image.id };
     },
@@ -72,14 +65,4 @@ export function imageMethods({ images, node }: Pick<CriDeps, "images" | "node">)
       };
     },
   };
-}
-
-/** The name or id of a request; what it means is the domain's. */
-function referenceOf(spec: pb.ImageSpec | undefined): string {
-  const ref = spec?.image ?? "";
-  if (ref === "") throw invalidArgument("image is missing");
-  if (ref.length > maxReferenceLength || !/^[\x21-\x7e]+$/.test(ref)) {
-    throw fail("image", ref, "not an image reference");
-  }
-  return ref;
 }

@@ -12,6 +12,7 @@ import { execMethods } from "./exec.ts";
 import { createHealthService } from "./health.ts";
 import { imageMethods } from "./image.ts";
 import { metricsMethods } from "./metrics/metrics.ts";
+import { profileMethods } from "./profile.ts";
 import { createReflectionService } from "./reflection.ts";
 import { sandboxMethods } from "./sandbox.ts";
 import { statsMethods } from "./stats.ts";
@@ -40,7 +41,7 @@ export function criRoutes(
 ): (router: ConnectRouter) => void {
   return (router) => {
     router.service(RuntimeService, createRuntimeService(deps));
-    router.service(ImageService, imageMethods(deps));
+    router.service(ImageService, { ...imageMethods(deps), ...profileMethods(deps) });
     router.service(Health, createHealthService(readiness));
     router.service(ServerReflection, createReflectionService());
     router.service(OldServerReflection, createReflectionService());

@@ -35,6 +35,8 @@ export function statusMethods({ node }: Pick<CriDeps, "node">): Methods {
         features: {
           supplementalGroupsPolicy: true,
           mountOptions: true,
+          cgroupMountMode: true,
+          seccompProfileOci: true,
           userNamespacesHostNetwork: node.handlers.some(({ userNamespaces }) => userNamespaces),
         },
         info: verbose ? nodeInfo(node) : {},
@@ -66,6 +68,7 @@ function handlersOf(node: NodeDeps) {
     features: {
       recursiveReadOnlyMounts: features.recursiveReadOnlyMounts,
       userNamespaces: features.userNamespaces,
+      cgroupNamespaces: features.cgroupNamespaces,
     },
   });
   const named = node.handlers.filter(({ name }) => name !== "");

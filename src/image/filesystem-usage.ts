@@ -20,6 +20,8 @@ export async function filesystemUsage(
     readonly ingests: Pick<IngestStore, "usage">;
     readonly snapshots: Pick<Snapshotter, "list" | "usage">;
   },
+  /** What else is stored with the images. */
+  others: readonly Usage[] = [],
 ): Promise<{ readonly images: FilesystemUsage; readonly containers: FilesystemUsage }> {
   const mountpoint = deps.layers.directory;
   const brief = withTimeout(ctx, measureMs);
@@ -29,8 +31,9 @@ export async function filesystemUsage(
   );
   ctx.signal.throwIfAborted();
   const kept = deps.kept.list().map(([, { usedBytes }]) => ({ usedBytes, inodes: 1 }));
+  const stored = [...deps.layers.listLayers(), ...kept, deps.ingests.usage(), ...others];
   return {
-    images: { mountpoint, ...sum([...deps.layers.listLayers(), ...kept, deps.ingests.usage()]) },
+    images: { mountpoint, ...sum(stored) },
     containers: { mountpoint, ...sum(writable) },
   };
 }

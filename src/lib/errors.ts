@@ -25,12 +25,13 @@ export function parseErrorKind(text: string): ErrorKind {
   return errorKinds.find((kind) => kind === text) ?? "internal";
 }
 
-/** The four message prefixes that the kubelet looks for (k8s.io/cri-api pkg/errors). */
+/** The message prefixes that the kubelet looks for (k8s.io/cri-api pkg/errors). */
 export type ErrorReason =
   | "RegistryUnavailable"
   | "SignatureValidationFailed"
   | "RROUnsupported"
-  | "ImageVolumeMountFailed";
+  | "ImageVolumeMountFailed"
+  | "SecurityProfileInvalid";
 
 /** An expected failure. Its message names this layer's step only; `cause` says why. */
 export class AppError extends Error {

@@ -106,9 +106,7 @@ async function fetchOnce(
     const distrust = tlsFailure(code);
     const status = distrust === undefined ? 0 : notBelieved;
     // biome-ignore lint/style/useErrorCause: it may hold the URL with its query
-    throw new RegistryError(`${redactUrl(url)}: ${distrust ?? code}`, status, {
-      connectionCode: code,
-    });
+    throw new RegistryError(`${redactUrl(url)}: ${distrust ?? code}`, status);
   } finally {
     clearTimeout(timer);
   }

@@ -41,6 +41,8 @@ export interface RuntimeFeatures {
   readonly recursiveReadOnlyMounts: boolean;
   /** User namespaces with id-mapped mounts. */
   readonly userNamespaces: boolean;
+  /** A container sees its own cgroup as the root, or the node's. */
+  readonly cgroupNamespaces: boolean;
   readonly seccomp: boolean;
   readonly appArmor: boolean;
   readonly selinux: boolean;

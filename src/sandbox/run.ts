@@ -1,6 +1,7 @@
 import { isDeepStrictEqual } from "node:util";
 import { createdAfter } from "../container/created-at.ts";
 import { getHandler } from "../container/handlers.ts";
+import { checkSandboxProfiles } from "../container/spec/security/seccomp.ts";
 import type * as pb from "../gen/runtime/v1/api_pb.ts";
 import { type Context, detached, withFields } from "../lib/context.ts";
 import { AppError } from "../lib/errors.ts";
@@ -42,6 +43,7 @@ export function runSandbox(
       return taken.id === unheard && taken.state === "ready" ? taken.id : await refuse(taken.id);
     }
     getHandler(deps.handlers, handler);
+    await checkSandboxProfiles(config.linux?.securityContext, deps.profiles);
     const sandbox: Sandbox = {
       id: generateSandboxId(),
       config,

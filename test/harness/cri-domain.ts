@@ -194,6 +194,16 @@ export function openDomain(): Domain {
         return Promise.resolve();
       },
     },
+    profiles: {
+      list: () => [],
+      pull(_ctx, ref, credentials) {
+        calls.push(["pullProfile", ref, credentials]);
+        return Promise.resolve({ cached: true });
+      },
+      remove(digest) {
+        calls.push(["removeProfile", digest]);
+      },
+    },
     images: {
       list: () => store,
       find: (ref) => store.find(({ id, repoTags }) => id === ref || repoTags.includes(ref)),
@@ -250,8 +260,18 @@ export function openDomain(): Domain {
       parts: { runc: "1.5.0" },
       cgroupDriver: "cgroupfs",
       handlers: [
-        { name: "runc", recursiveReadOnlyMounts: true, userNamespaces: false },
-        { name: "crun", recursiveReadOnlyMounts: false, userNamespaces: true },
+        {
+          name: "runc",
+          recursiveReadOnlyMounts: true,
+          userNamespaces: false,
+          cgroupNamespaces: true,
+        },
+        {
+          name: "crun",
+          recursiveReadOnlyMounts: false,
+          userNamespaces: true,
+          cgroupNamespaces: false,
+        },
       ],
       defaultHandler: "runc",
       sandboxImage: "registry.k8s.io/pause:3.10.1",

@@ -15,6 +15,7 @@ import { selinuxLabels } from "../../src/container/spec/security/selinux.ts";
 import { resolveUser } from "../../src/container/user/user.ts";
 import { ContainerConfigSchema, PodSandboxConfigSchema } from "../../src/gen/runtime/v1/api_pb.ts";
 import { generateSandboxId } from "../../src/lib/id.ts";
+import { silentLog } from "../../src/lib/log.ts";
 import type { RuntimeSpec } from "../../src/oci/runtime-spec.ts";
 import { parts } from "../parts/paths.ts";
 import { findBuilt } from "./built.ts";
@@ -112,7 +113,11 @@ export async function specOf(
     classes: resolveClasses(config, at.environment.config, {
       blockIoClasses: at.blockIoClasses,
     }),
-    seccomp: await resolveSeccomp(context, host),
+    seccomp: await resolveSeccomp(context, {
+      host,
+      profiles: { read: () => undefined },
+      log: silentLog,
+    }),
     apparmorProfile: resolveApparmor(context, host),
     selinux: selinuxLabels(context, host),
     environment: at.environment,

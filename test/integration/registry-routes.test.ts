@@ -10,7 +10,6 @@ import { Bandwidth } from "../../src/registry/bandwidth.ts";
 import { openRepository } from "../../src/registry/client.ts";
 import { explainRegistry } from "../../src/registry/hosts/explain.ts";
 import { noProxy, type ProxySettings } from "../../src/registry/hosts/proxy.ts";
-import { readRegistries } from "../../src/registry/hosts/registries-yaml.ts";
 import { type TempDir, tempDir } from "../harness/temp-dir.ts";
 import { run } from "../parts/run.ts";
 
@@ -82,14 +81,7 @@ describe("how a registry is reached", () => {
     const { path } = resources.use(tempDir());
     mkdirSync(join(path, "reg.test"));
     writeFileSync(join(path, "reg.test/hosts.toml"), toml.replaceAll("$DIR", dir.path));
-    const loadRegistries = () => Promise.resolve(readRegistries);
-    return {
-      configDirs: [path],
-      registriesFiles: [],
-      loadRegistries,
-      dockerConfigFiles: [],
-      proxy,
-    };
+    return { configDirs: [path], registriesFiles: [], dockerConfigFiles: [], proxy };
   };
   const transfer = {
     stallMs: 30_000,
@@ -101,8 +93,7 @@ describe("how a registry is reached", () => {
     },
   };
   const ask = async (toml: string, proxy?: ProxySettings) => {
-    const repository = await openRepository(
-      ctx,
+    const repository = openRepository(
       { ...options(toml, proxy), transfer },
       parseReference("reg.test/app:1"),
     );

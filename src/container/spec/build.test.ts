@@ -31,6 +31,7 @@ const host: SpecHost = {
   boundingCapabilities: new Set(knownCapabilities),
   oomScoreAdj: -999,
   cgroupVersion: 2,
+  cgroupDelegation: true,
   swapAccounting: true,
   hugetlb: true,
   cpuThermalPaths: ["/sys/devices/system/cpu/cpu0/thermal_throttle"],

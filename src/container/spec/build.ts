@@ -7,6 +7,7 @@ import type {
   SpecProcess,
 } from "../../oci/runtime-spec.ts";
 import type { ContainerSpecInput } from "./input.ts";
+import { isCgroupWritable } from "./mount/cgroup-mount.ts";
 import { rootfsPropagation, specMounts } from "./mount/mounts.ts";
 import { specNamespaces } from "./namespaces.ts";
 import { oomScoreAdj, processArgs, processCwd, processEnv } from "./process.ts";
@@ -39,6 +40,7 @@ export function buildContainerSpec(input: ContainerSpecInput): RuntimeSpec {
       deviceMounts: input.cdi.mounts,
       environment: input.environment,
       privileged: context?.privileged === true,
+      writableCgroup: isCgroupWritable(context, input.host),
       readonlyRootfs,
     }),
     ...(input.cdi.hooks === undefined ? {} : { hooks: input.cdi.hooks }),

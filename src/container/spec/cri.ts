@@ -19,7 +19,19 @@ export const ProfileType = {
   runtimeDefault: 0,
   unconfined: 1,
   localhost: 2,
+  oci: 3,
 } as const satisfies Record<string, pb.SecurityProfile_ProfileType>;
+
+export const BaseType = {
+  runtimeDefault: 0,
+  localhost: 1,
+} as const satisfies Record<string, pb.SecurityProfileBase_BaseType>;
+
+export const CgroupMountMode = {
+  unspecified: 0,
+  readOnly: 1,
+  readWrite: 2,
+} as const satisfies Record<string, pb.CgroupMountMode>;
 
 export const GroupsPolicy = {
   merge: 0,

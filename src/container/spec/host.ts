@@ -11,6 +11,8 @@ export interface SpecHost {
   /** oom_score_adj that a child inherits, and below which it cannot go without CAP_SYS_RESOURCE. */
   readonly oomScoreAdj: number;
   readonly cgroupVersion: CgroupVersion;
+  /** Whether a cgroup namespace is a boundary for whoever may write below it (cgroup v2, `nsdelegate`). */
+  readonly cgroupDelegation: boolean;
   /** Whether the memory controller also counts swap. */
   readonly swapAccounting: boolean;
   readonly hugetlb: boolean;
@@ -52,6 +54,7 @@ export function readSpecHost(options: SpecHostOptions = {}): SpecHost {
     boundingCapabilities: parseBoundingSet(readFileSync("/proc/self/status", "latin1")),
     oomScoreAdj: Number(readFileSync("/proc/self/oom_score_adj", "latin1")),
     cgroupVersion,
+    cgroupDelegation: hasDelegation(readFileSync("/proc/self/mounts", "latin1")),
     swapAccounting: hasSwapAccounting(cgroupVersion),
     hugetlb: hasHugetlb(cgroupVersion),
     cpuThermalPaths: listCpuThermalPaths(),
@@ -87,6 +90,16 @@ function readArch(): SpecHost["arch"] {
 function readCgroupVersion(): CgroupVersion {
   if (exists("/sys/fs/cgroup/cgroup.controllers")) return 2;
   return exists("/sys/fs/cgroup/unified/cgroup.controllers") ? "hybrid" : 1;
+}
+
+/** Of the lines of /proc/self/mounts. */
+export function hasDelegation(mounts: string): boolean {
+  return mounts.split("\n").some((line) => {
+    const [, place, type, options = ""] = line.split(" ");
+    return (
+      place === "/sys/fs/cgroup" && type === "cgroup2" && options.split(",").includes("nsdelegate")
+    );
+  });
 }
 
 function hasSwapAccounting(version: CgroupVersion): boolean {

@@ -31,7 +31,9 @@ const infraId = 65_535;
 export function buildInfraSpec(input: InfraSpecInput): RuntimeSpec {
   const { host } = input;
   const ids = input.environment.userNamespace?.ids;
-  const mounts = kernelMounts(false).filter(({ type }) => type === "proc" || type === "tmpfs");
+  const mounts = kernelMounts({ privileged: false, writableCgroup: false }).filter(
+    ({ type }) => type === "proc" || type === "tmpfs",
+  );
   const pause = {
     destination: "/pause",
     type: "bind",

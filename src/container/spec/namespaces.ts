@@ -18,13 +18,34 @@ export function specNamespaces(
   host: Pick<SpecHost, "cgroupVersion">,
 ): readonly SpecNamespace[] {
   const pidMode = pidModeOf(securityContext, environment.config);
-  const privileged = securityContext?.privileged === true;
   return [
     { type: "mount" },
     ...pidNamespace(pidMode, environment),
     ...podNamespaces(environment),
-    ...(host.cgroupVersion === 2 && !privileged ? [{ type: "cgroup" } as const] : []),
+    ...(ownsCgroupNamespace(securityContext, host) ? [{ type: "cgroup" } as const] : []),
   ];
+}
+
+/**
+ * Whether the container sees its own cgroup as the root: as it asks, else on cgroup v2 unless it is privileged. Throws
+ * invalid-argument for modes that CRI rules out (CgroupNamespace).
+ */
+export function ownsCgroupNamespace(
+  securityContext: pb.LinuxContainerSecurityContext | undefined,
+  host: Pick<SpecHost, "cgroupVersion">,
+): boolean {
+  const asked = securityContext?.namespaceOptions?.cgroupnsOptions;
+  if (asked === undefined) {
+    return host.cgroupVersion === 2 && securityContext?.privileged !== true;
+  }
+  switch (asked.mode) {
+    case NamespaceMode.container:
+      return true;
+    case NamespaceMode.node:
+      return false;
+    default:
+      throw invalidArgument(`cgroupns_options.mode ${asked.mode}: neither CONTAINER nor NODE`);
+  }
 }
 
 /** POD is what an absent field means, and in a pod that has the node's PID namespace it is the node's. */

@@ -34,6 +34,8 @@ const changes = new Set([
   "UpdateRuntimeConfig",
   "PullImage",
   "RemoveImage",
+  "PullSecurityProfile",
+  "RemoveSecurityProfile",
 ]);
 
 /** Failures that are part of the conversation: a list that raced with a removal, a client that left. */

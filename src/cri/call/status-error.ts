@@ -18,6 +18,7 @@ const codeOfReason = {
   SignatureValidationFailed: Code.Unknown,
   ImageVolumeMountFailed: Code.Unknown,
   RROUnsupported: undefined,
+  SecurityProfileInvalid: undefined,
 } as const satisfies Record<ErrorReason, Code | undefined>;
 
 /** What a client is told of a failure: the chain of messages, one code, the reason first where there is one. */

@@ -26,6 +26,9 @@ export function checkSandboxConfig(config: pb.PodSandboxConfig | undefined): pb.
   if (security?.runAsGroup !== undefined && security.runAsUser === undefined) {
     throw invalidArgument("run_as_group is set without run_as_user");
   }
+  if (security?.namespaceOptions?.cgroupnsOptions !== undefined) {
+    throw invalidArgument("namespace_options.cgroupns_options is for containers only");
+  }
   return config;
 }
 

@@ -15,8 +15,9 @@ import type { Domain } from "./bind-cri.ts";
 export function bindAdmin({
   config,
   images,
+  profiles,
   deps,
-}: Pick<Domain, "config" | "images"> & {
+}: Pick<Domain, "config" | "images" | "profiles"> & {
   readonly deps: Pick<Domain["deps"], "containers">;
 }): AdminDeps {
   const registries = config.images.importRegistries;
@@ -29,7 +30,7 @@ export function bindAdmin({
     verify: (ctx, options) => verifyImages(ctx, images, options),
     listLayers: (key) => listLayeredImages(images, key),
     async diskUsage(ctx) {
-      const usage = await filesystemUsage(ctx, images);
+      const usage = await filesystemUsage(ctx, images, [profiles.usage()]);
       const containers = deps.containers.list();
       const { blocks, bavail, bsize } = statfsSync(images.layers.directory);
       return {

@@ -14,8 +14,12 @@ import type { Image } from "../../image/image.ts";
 import type { OpenImages } from "../../image/open.ts";
 import { pullImage } from "../../image/pull.ts";
 import { removeImage } from "../../image/remove.ts";
+import { KeyedMutex } from "../../lib/keyed-mutex.ts";
 import type { NetworkCounters } from "../../network/inside/counters.ts";
+import type { Digest } from "../../oci/digest.ts";
 import { parseReference } from "../../oci/reference.ts";
+import type { ProfileStore } from "../../profile/profile-store.ts";
+import { pullProfile } from "../../profile/pull.ts";
 import { addContainer } from "../../sandbox/add-container.ts";
 import { checkpoint } from "../../sandbox/checkpoint.ts";
 import type { SandboxDeps } from "../../sandbox/deps.ts";
@@ -42,11 +46,12 @@ export interface Domain {
   readonly config: Config;
   readonly deps: DomainDeps;
   readonly images: OpenImages;
+  readonly profiles: ProfileStore;
   readonly streaming: Pick<StreamingServer, "url" | "endForwards">;
 }
 
 /** The operations as the CRI services call them. */
-export function bindCri({ config, deps, images, streaming }: Domain): CriDeps {
+export function bindCri({ config, deps, images, profiles, streaming }: Domain): CriDeps {
   const { sandboxes, containers, handlers, network } = deps;
   return {
     streaming,
@@ -83,10 +88,11 @@ export function bindCri({ config, deps, images, streaming }: Domain): CriDeps {
       find: (name) => images.images.find(name),
       pull: (ctx, name, auth) => pullImage(ctx, images, parseReference(name), { auth }),
       remove: (ctx, name) => removeImage(ctx, images, name),
-      usage: (ctx) => filesystemUsage(ctx, images),
+      usage: (ctx) => filesystemUsage(ctx, images, [profiles.usage()]),
       userOf,
       isPinned: pinnedBy(config.images.pinned),
     },
+    profiles: bindProfiles(images, profiles),
     stats: {
       ofContainers: (ctx, wanted) => readContainerStats(ctx, deps, wanted),
       ofPods: (ctx, wanted) => readPodStats(ctx, deps, wanted),
@@ -115,6 +121,15 @@ export function bindCri({ config, deps, images, streaming }: Domain): CriDeps {
       setPodCidr: async (_ctx, podCidr) => network.setPodCidr(podCidr),
       now: deps.clock,
     },
+  };
+}
+
+function bindProfiles(images: OpenImages, profiles: ProfileStore): CriDeps["profiles"] {
+  const deps = { ...images, profiles, pulls: new KeyedMutex<Digest>() };
+  return {
+    list: () => profiles.list(),
+    pull: (ctx, ref, auth) => pullProfile(ctx, deps, ref, auth),
+    remove: (digest) => profiles.remove(digest),
   };
 }
 

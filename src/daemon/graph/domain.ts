@@ -15,7 +15,7 @@ import { SingleFlight } from "../../lib/single-flight.ts";
 import { CniNetwork } from "../../network/cni-network.ts";
 import { NetworkCounters } from "../../network/inside/counters.ts";
 import { bootId, openClock, realtimeNs } from "../../os/clock.ts";
-import type { RegistryOptions } from "../../registry/client.ts";
+import { ProfileStore } from "../../profile/profile-store.ts";
 import { Monitors } from "../../runtime/monitor/monitors.ts";
 import { OutputPool } from "../../runtime/oci/exec/output-pool.ts";
 import { Reaper } from "../../runtime/reaper.ts";
@@ -41,7 +41,6 @@ import { type LoadNri, openPlugins } from "./plugins.ts";
 export interface DomainParts {
   readonly loadNri: LoadNri;
   readonly loadVerifier: LoadVerifier;
-  readonly loadRegistries: RegistryOptions["loadRegistries"];
 }
 
 /** What the CRI services stand on, without the streaming server. */
@@ -69,7 +68,7 @@ export async function openDomain(
   ctx: Context,
   config: Config,
   resources: AsyncDisposableStack,
-  { loadNri, loadVerifier, loadRegistries }: DomainParts,
+  { loadNri, loadVerifier }: DomainParts,
 ): Promise<OpenedDomain> {
   const cgroup = readCgroupHost();
   const cgroupDriver = detectDriver(config.cgroup.driver, cgroup);
@@ -81,8 +80,8 @@ export async function openDomain(
   const images = await openNodeImages(ctx, config, resources, {
     records: openImageRecords(database, copies(`${config.root}/records/images`, true)),
     loadVerifier,
-    loadRegistries,
   });
+  const profiles = new ProfileStore(`${config.root}/profiles`, ctx.log);
   const namespacesPath = `${config.payload}/namespaces`;
   const reaper = resources.use(new Reaper());
   const directExec = openDirectExec(ctx, config, resources);
@@ -146,6 +145,7 @@ export async function openDomain(
       blockIoClasses: readBlockIoClasses(config.containers.blockioFile),
     }),
     mountSources: new MountSources(),
+    profiles,
     network: new CniNetwork({
       confDirs: config.network.confDirs,
       pluginDirs: config.network.pluginDirs,
@@ -175,5 +175,5 @@ export async function openDomain(
     bootId: bootId(),
   };
   built.resolve(deps);
-  return { config, deps, images, monitors, startPlugins: plugins.start };
+  return { config, deps, images, profiles, monitors, startPlugins: plugins.start };
 }

@@ -37,10 +37,26 @@ export interface SignatureDeps {
  */
 export async function admitImage(
   ctx: Context,
-  { policyFiles, loadVerifier }: SignatureDeps,
+  deps: SignatureDeps,
   found: FoundImage,
   sources: readonly SignatureSource[],
 ): Promise<AdmittedImage> {
+  return { ...found, signatures: await checkPolicy(ctx, deps, found, sources) } as AdmittedImage;
+}
+
+/** What the policy looks at: names and the documents that they led to. */
+type Named = Pick<FoundImage, "repoTags" | "repoDigests" | "manifests">;
+
+/**
+ * The signatures that make the policy accept all names. Throws failed-precondition with the reason
+ * SignatureValidationFailed for what it refuses, and `unavailable` where nobody could be asked for a signature.
+ */
+export async function checkPolicy(
+  ctx: Context,
+  { policyFiles, loadVerifier }: SignatureDeps,
+  found: Named,
+  sources: readonly SignatureSource[],
+): Promise<readonly AcceptedSignatures[]> {
   const signatures = new Signatures(found.manifests, sources);
   for (const reference of namesOf(found)) {
     const rule = findRule(policyFiles, reference);
@@ -49,7 +65,7 @@ export async function admitImage(
       if (problem !== undefined && rule !== undefined) throw refusal(found, rule, problem);
     }
   }
-  return { ...found, signatures: signatures.accepted } as AdmittedImage;
+  return signatures.accepted;
 }
 
 /** An image of the store that comes again, to be repaired: nobody is asked, so it gets no name. */
@@ -196,7 +212,7 @@ function lookupFailure(digest: Digest, cause: unknown): Error {
   });
 }
 
-function refusal({ manifests }: FoundImage, { file, scope }: Rule, problem: string): AppError {
+function refusal({ manifests }: Named, { file, scope }: Rule, problem: string): AppError {
   const [outermost] = manifests;
   const digest = outermost === undefined ? "image" : digestOf(outermost);
   return new AppError(`${digest} is refused by ${file} (${scope}): ${problem}`, {

@@ -24,8 +24,6 @@ export interface HostExplanation {
   readonly proxy: string | undefined;
   /** Where they are from; undefined is none. */
   readonly credentials: string | undefined;
-  /** What is wrong in the files, and left out: of all hosts. */
-  readonly problems: readonly string[];
   /** What the host says when asked, if it was. */
   readonly answer: Answer | undefined;
 }
@@ -42,12 +40,7 @@ export async function explainRegistry(
   reference: Reference,
   { asks, timeoutMs }: { readonly asks: boolean; readonly timeoutMs: number },
 ): Promise<readonly HostExplanation[]> {
-  const problems: string[] = [];
-  const hosts = await openHosts(options, reference, {
-    request: undefined,
-    timeoutMs,
-    warn: (problem) => void problems.push(problem),
-  });
+  const hosts = openHosts(options, reference, { request: undefined, timeoutMs });
   return await Promise.all(
     hosts.map(async ({ client, findCredentials }) => {
       const { host } = client;
@@ -63,8 +56,10 @@ export async function explainRegistry(
         skipVerify: host.skipVerify,
         headers: Object.keys(host.headers),
         proxy: proxy === undefined ? undefined : redactUrl(new URL(proxy)),
-        credentials: (await findCredentials(ctx))?.from,
-        problems,
+        credentials: await findCredentials(ctx).then(
+          (found) => found?.from,
+          (err: unknown) => `none: ${describe(err)}`,
+        ),
         answer: asks ? await ask(ctx, client) : undefined,
       };
     }),

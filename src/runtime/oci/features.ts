@@ -7,6 +7,7 @@ const maxBytes = 256 * 1024;
 export const unknownFeatures: RuntimeFeatures = {
   recursiveReadOnlyMounts: false,
   userNamespaces: false,
+  cgroupNamespaces: false,
   seccomp: true,
   appArmor: false,
   selinux: false,
@@ -31,6 +32,7 @@ export function parseFeatures(output: Uint8Array, what: string): RuntimeFeatures
     userNamespaces:
       namespaces.includes("user") &&
       isEnabled(extensions["idmap"], `${what}.mountExtensions.idmap`),
+    cgroupNamespaces: namespaces.includes("cgroup"),
     seccomp: isEnabled(linux["seccomp"], `${what}.linux.seccomp`),
     appArmor: isEnabled(linux["apparmor"], `${what}.linux.apparmor`),
     selinux: isEnabled(linux["selinux"], `${what}.linux.selinux`),

@@ -79,6 +79,7 @@ describe("resolveMounts()", () => {
       mounts: [mount],
       environment: podEnvironment,
       privileged: false,
+      writableCgroup: false,
       readonlyRootfs: false,
     });
     expect(mounts.find(({ destination }) => destination === "/data")).toMatchObject({
@@ -179,6 +180,7 @@ describe("specMounts()", () => {
       })),
       environment,
       privileged: false,
+      writableCgroup: false,
       readonlyRootfs: false,
     });
 
@@ -195,8 +197,10 @@ describe("specMounts()", () => {
     const userNamespace = { path: "/ns/user", ids: { uids: ids, gids: ids } };
     const sysOf = (own: Partial<typeof podEnvironment> | object) => {
       const pod = { ...environment, ...own };
-      const input = { mounts: [], environment: pod, privileged: false, readonlyRootfs: false };
-      return specMounts(input).find(({ destination }) => destination === "/sys");
+      const access = { privileged: false, writableCgroup: false, readonlyRootfs: false };
+      return specMounts({ mounts: [], environment: pod, ...access }).find(
+        ({ destination }) => destination === "/sys",
+      );
     };
     expect(sysOf({ userNamespace })?.type).toBe("sysfs");
     expect(sysOf({ netns: undefined })?.type).toBe("sysfs");

@@ -18,11 +18,12 @@ export function specMounts(input: {
   readonly deviceMounts?: readonly SpecMount[];
   readonly environment: PodFiles;
   readonly privileged: boolean;
+  readonly writableCgroup: boolean;
   readonly readonlyRootfs: boolean;
 }): readonly SpecMount[] {
   const own = input.mounts.map(bindMount);
   const taken = new Set(own.map((mount) => mount.destination));
-  const kernel = kernelMounts(input.privileged)
+  const kernel = kernelMounts(input)
     .map((mount) => (mount.type === "sysfs" ? sysfs(mount, input) : mount))
     .filter((mount) => !prefixes(mount.destination).some((path) => taken.has(path)));
   const pod = podMounts(input.environment, input.readonlyRootfs).filter(
@@ -43,7 +44,13 @@ export function rootfsPropagation(
 }
 
 /** proc(5), sysfs(5), devices and cgroups; a privileged container may write to all of them. */
-export function kernelMounts(privileged: boolean): readonly SpecMount[] {
+export function kernelMounts({
+  privileged,
+  writableCgroup,
+}: {
+  readonly privileged: boolean;
+  readonly writableCgroup: boolean;
+}): readonly SpecMount[] {
   const access = privileged ? "rw" : "ro";
   const safe = ["nosuid", "noexec", "nodev"];
   return [
@@ -66,7 +73,7 @@ export function kernelMounts(privileged: boolean): readonly SpecMount[] {
       destination: "/sys/fs/cgroup",
       type: "cgroup",
       source: "cgroup",
-      options: [...safe, "relatime", access],
+      options: [...safe, "relatime", writableCgroup ? "rw" : "ro"],
     },
   ];
 }

@@ -3,6 +3,7 @@ import type * as pb from "../../../gen/runtime/v1/api_pb.ts";
 import { failedPrecondition, invalidArgument } from "../../../lib/errors.ts";
 import { ProfileType } from "../cri.ts";
 import type { SpecHost } from "../host.ts";
+import { refuseOciApparmor } from "./oci-profile.ts";
 
 const loadedProfiles = "/sys/kernel/security/apparmor/profiles";
 
@@ -15,6 +16,7 @@ export function resolveApparmor(
   host: Pick<SpecHost, "apparmor">,
   readLoaded: () => string = () => readFileSync(loadedProfiles, "utf8"),
 ): string | undefined {
+  refuseOciApparmor(context?.apparmor);
   if (context === undefined || context.privileged) return undefined;
   const profile = localhostProfile(context);
   if (profile === undefined) return undefined;

@@ -3,10 +3,13 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { create, type MessageInitShape } from "@bufbuild/protobuf";
 import {
+  SecurityProfileBase_BaseType as BaseType,
   LinuxContainerSecurityContextSchema,
   SecurityProfile_ProfileType as Type,
 } from "../../../gen/runtime/v1/api_pb.ts";
+import { silentLog } from "../../../lib/log.ts";
 import { knownCapabilities } from "../../../oci/known-capabilities.ts";
+import type { SpecSeccomp } from "../../../oci/runtime-spec.ts";
 import { parseBoundingSet } from "../host.ts";
 import { resolveApparmor } from "./apparmor.ts";
 import { resolveCapabilities } from "./capabilities.ts";
@@ -68,7 +71,11 @@ describe("resolveSeccomp()", () => {
   const dir = mkdtempSync(`${tmpdir()}/crib-seccomp-`);
   afterAll(() => rmSync(dir, { recursive: true }));
   const host = { arch: "x64", boundingCapabilities: everything } as const;
-  const resolve = (init: Init) => resolveSeccomp(context(init), host);
+  const ref = `registry.example/profile@sha256:${"a".repeat(64)}`;
+  const pulled = `{"defaultAction":"SCMP_ACT_ERRNO","syscalls":[
+    {"names":["read","mount"],"action":"SCMP_ACT_ALLOW"}]}`;
+  const profiles = { read: (name: string) => (name === ref ? Buffer.from(pulled) : undefined) };
+  const resolve = (init: Init) => resolveSeccomp(context(init), { host, profiles, log: silentLog });
   const localhost = async (text: string, localhostRef = `${dir}/p.json`) => {
     writeFileSync(`${dir}/p.json`, text);
     return await resolve({ seccomp: { profileType: Type.Localhost, localhostRef } });
@@ -97,6 +104,44 @@ describe("resolveSeccomp()", () => {
         args: [{ index: 0, value: 1, valueTwo: 0, op: "SCMP_CMP_EQ" }],
       },
     ]);
+  });
+
+  test("intersects a pulled profile with the default, or with a profile of the node", async () => {
+    const oci = { profileType: Type.OCI, ociRef: ref };
+    const permitted = (profile: SpecSeccomp | undefined) =>
+      profile?.syscalls
+        .filter(({ action }) => action === "SCMP_ACT_ALLOW")
+        .flatMap((it) => it.names);
+    // RuntimeDefault has no mount(2) without CAP_SYS_ADMIN.
+    expect(permitted(await resolve({ seccomp: oci }))).toEqual(["read"]);
+    writeFileSync(`${dir}/p.json`, `{"defaultAction":"SCMP_ACT_ALLOW","syscalls":[]}`);
+    const baseProfile = { type: BaseType.Localhost, localhostRef: `${dir}/p.json` };
+    expect(permitted(await resolve({ seccomp: { ...oci, baseProfile } }))).toEqual([
+      "read",
+      "mount",
+    ]);
+  });
+
+  test("refuses an absent profile and contradictory fields", async () => {
+    const refused = async (seccomp: Init["seccomp"], message: string) => {
+      await expect(resolve({ seccomp })).rejects.toThrow(message);
+    };
+    const other = ref.replace("profile", "other");
+    await refused({ profileType: Type.OCI, ociRef: other }, "was not pulled");
+    await refused({ profileType: Type.OCI }, "oci_ref is missing");
+    await refused({ profileType: Type.RuntimeDefault, ociRef: ref }, "the type is not OCI");
+    await refused({ profileType: Type.Unconfined, baseProfile: {} }, "the type is not OCI");
+    const path = { localhostRef: "/x" };
+    await refused({ profileType: Type.OCI, ociRef: ref, baseProfile: path }, "its type is another");
+    const local = { type: BaseType.Localhost };
+    await refused({ profileType: Type.OCI, ociRef: ref, baseProfile: local }, "is missing");
+    await refused(
+      { profileType: Type.OCI, ociRef: ref, baseProfile: { type: 7 as BaseType } },
+      "type 7",
+    );
+    expect(() =>
+      resolveApparmor(context({ apparmor: { profileType: Type.OCI } }), { apparmor: true }),
+    ).toThrow("for seccomp only");
   });
 
   test("decides the conditions of a profile in Docker's form", async () => {

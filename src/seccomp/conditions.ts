@@ -1,10 +1,12 @@
-import { invalidArgument } from "../../../lib/errors.ts";
-import { asList, asObject, asString, type JsonObject, optional } from "../../../lib/json.ts";
-import type { SpecHost } from "../host.ts";
+import { invalidArgument } from "../lib/errors.ts";
+import { asList, asObject, asString, type JsonObject, optional } from "../lib/json.ts";
+
+/** As Bun names processors. */
+export type Arch = "x64" | "arm64";
 
 /** The container that conditions of a profile are decided for. */
 export interface SeccompTarget {
-  readonly arch: SpecHost["arch"];
+  readonly arch: Arch;
   /** Its bounding set. */
   readonly capabilities: readonly string[];
   /** As uname(2) has it: `6.1.0-18-amd64`. */
@@ -14,10 +16,10 @@ export interface SeccompTarget {
 export const nativeArch = {
   x64: "SCMP_ARCH_X86_64",
   arm64: "SCMP_ARCH_AARCH64",
-} as const satisfies Record<SpecHost["arch"], string>;
+} as const satisfies Record<Arch, string>;
 
 /** Go's names, which Docker's profiles use. */
-const goArch = { x64: "amd64", arm64: "arm64" } as const satisfies Record<SpecHost["arch"], string>;
+const goArch = { x64: "amd64", arm64: "arm64" } as const satisfies Record<Arch, string>;
 
 interface Filter {
   readonly caps: readonly string[];
