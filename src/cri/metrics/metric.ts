@@ -55,7 +55,7 @@ export function gauges<S>(
 }
 
 /** Seconds are fractions: the message has them whole, and as they are for clients that know the newer field (CRI Metric). */
-export function valueOf(name: string, value: bigint | number) {
+export function messageOf(name: string, value: bigint | number) {
   const whole = { value: { value: BigInt(typeof value === "number" ? Math.trunc(value) : value) } };
   const isFraction = /_seconds(_total)?$/.test(name);
   return isFraction ? { ...whole, doubleValue: { value: Number(value) } } : whole;

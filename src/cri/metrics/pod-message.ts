@@ -6,7 +6,7 @@ import type { Filesystem, PodMetrics } from "../../sandbox/usage/metrics.ts";
 import { cpuMetrics } from "./cpu.ts";
 import { diskMetrics, filesystemMetrics, hugePageMetrics } from "./disk.ts";
 import { memoryMetrics } from "./memory.ts";
-import { type Metric, valueOf } from "./metric.ts";
+import { type Metric, messageOf } from "./metric.ts";
 import { networkMetrics } from "./network.ts";
 import { pressureMetrics } from "./pressure.ts";
 import { processMetrics } from "./process.ts";
@@ -79,7 +79,7 @@ function samples<Source>(
       name,
       metricType: type,
       labelValues: [...labels, ...sample.labels],
-      ...valueOf(name, sample.value),
+      ...messageOf(name, sample.value),
     })),
   );
 }
