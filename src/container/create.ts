@@ -9,6 +9,7 @@ import { type ContainerId, generateContainerId } from "../lib/id.ts";
 import { hostUser } from "../oci/pod-ids.ts";
 import { criuConfigAnnotation } from "../runtime/oci/criu.ts";
 import { ensureOomScore } from "../runtime/oci/oom-score.ts";
+import type { CreateIntent } from "../state/intents.ts";
 import { agreeOnSpec } from "./agree-on-spec.ts";
 import type { Container } from "./container.ts";
 import { createdAfter } from "./created-at.ts";
@@ -16,10 +17,11 @@ import type { ContainerDeps } from "./deps.ts";
 import type { SandboxEnvironment } from "./environment.ts";
 import { getHandler } from "./handlers.ts";
 import { logPathOf, podLogDirectoryOf } from "./log-path.ts";
-import { type ProcessHolder, releaseMs } from "./release.ts";
+import { releaseMs } from "./release.ts";
 import { undoCreation } from "./remove.ts";
 import { mountImageVolumes, withImageRefs } from "./source/image-volumes.ts";
 import { placeNetDevices } from "./source/net-devices.ts";
+import { makeVolumes } from "./source/volumes.ts";
 import { overlayCriResources } from "./spec/overlay-resources.ts";
 import { stopSignalOf } from "./stop-signal.ts";
 
@@ -83,22 +85,28 @@ async function setUp(
     id,
   });
   const bundle = bundleOf(deps.stateDir, id);
-  let holder: ProcessHolder & { readonly cgroupPath: string } = {
+  const podLogDirectory = podLogDirectoryOf(logPath, config.logPath);
+  let intent: CreateIntent = {
     id,
+    sandboxId: environment.sandboxId,
     handler: environment.handler,
     cgroupPath: cgroup.relative,
+    log:
+      podLogDirectory === undefined ? undefined : { path: logPath, podDirectory: podLogDirectory },
   };
   await using undo = new AsyncDisposableStack();
 
   // The intent comes first: whatever is cut off after it, recovery finds and undoes.
-  deps.intents.put({ ...holder, sandboxId: environment.sandboxId });
-  undo.defer(() => undoCreation(detached(ctx, releaseMs), deps, holder));
+  deps.intents.put(intent);
+  undo.defer(() => undoCreation(detached(ctx, releaseMs), deps, intent));
   createBundle(bundle);
   const { userNamespace } = environment;
   await deps.snapshots.prepare(ctx, id, image.diffIds, { ids: userNamespace?.ids });
   await deps.snapshots.mount(ctx, id, bundle.rootfs, { userNamespace });
   const volumes = await mountImageVolumes(ctx, deps, { id, bundle }, config.mounts, userNamespace);
 
+  const { rootfs } = bundle;
+  const defined = await makeVolumes(ctx, deps, { id, rootfs }, image, config.mounts, userNamespace);
   using agreed = await agreeOnSpec(ctx, deps, undo, id, {
     config,
     environment,
@@ -107,13 +115,14 @@ async function setUp(
     cgroupPath: cgroup.ociPath,
     handler,
     volumes,
+    definedVolumes: defined,
   });
   const { user } = agreed;
   const spec = placeNetDevices(agreed.spec, environment, handler);
   const cgroupPath = agreed.cgroup?.relative ?? cgroup.relative;
   if (agreed.cgroup !== undefined) {
-    holder = { ...holder, cgroupPath };
-    deps.intents.put({ ...holder, sandboxId: environment.sandboxId });
+    intent = { ...intent, cgroupPath };
+    deps.intents.put(intent);
   }
   const annotations = { ...spec.annotations, [criuConfigAnnotation]: bundle.criuConfig };
   writeConfig(bundle, { ...spec, annotations });
@@ -125,7 +134,7 @@ async function setUp(
     stdin: config.stdin,
     stdinOnce: config.stdinOnce,
     logPath,
-    podLogDirectory: podLogDirectoryOf(logPath, config.logPath),
+    podLogDirectory,
     oomFiles: oomFiles(deps.cgroup, cgroupPath),
   });
   ensureOomScore(created, spec.process.oomScoreAdj);

@@ -1,5 +1,8 @@
+import { lstatSync, unlinkSync } from "node:fs";
+import { basename, dirname } from "node:path";
 import { invalidArgument } from "../lib/errors.ts";
-import { openFileInRoot } from "../os/file/open-in-root.ts";
+import { isErrno } from "../os/errno-error.ts";
+import { openFileInRoot, openPathInRoot } from "../os/file/open-in-root.ts";
 import type { OwnedFd } from "../os/file/owned-fd.ts";
 
 const maxPath = 4095;
@@ -35,4 +38,24 @@ export function podLogDirectoryOf(path: string, logPath: string): string | undef
 export function findLog(path: string, logPath: string): OwnedFd | undefined {
   const podDirectory = podLogDirectoryOf(path, logPath);
   return podDirectory === undefined ? undefined : openFileInRoot(podDirectory, logPath);
+}
+
+/**
+ * Removes the log of a container that has never been, if nothing is in it. A kubelet counts restarts by the log files
+ * that it finds. Idempotent.
+ */
+export function removeEmptyLog(log: {
+  readonly path: string;
+  readonly podDirectory: string;
+}): void {
+  try {
+    const name = log.path.slice(log.podDirectory.length + 1);
+    using directory = openPathInRoot(log.podDirectory, dirname(name));
+    const path = `/proc/self/fd/${directory.fd}/${basename(name)}`;
+    const stat = lstatSync(path);
+    if (stat.isFile() && stat.size === 0) unlinkSync(path);
+  } catch (err) {
+    const none = ["ENOENT", "ENOTDIR", "ELOOP"] as const;
+    if (!none.some((code) => isErrno(err, code))) throw err;
+  }
 }

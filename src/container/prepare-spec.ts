@@ -9,12 +9,13 @@ import type { ContainerDeps } from "./deps.ts";
 import type { SandboxEnvironment } from "./environment.ts";
 import { annotationPatterns } from "./handlers.ts";
 import type { ImageVolumes } from "./source/image-volumes.ts";
+import type { ImageDefinedVolume } from "./source/volumes.ts";
 import { containerAnnotations } from "./spec/annotations.ts";
 import { buildContainerSpec } from "./spec/build.ts";
 import { resolveClasses } from "./spec/class/resolve.ts";
 import { cdiDeviceNames, resolveCdi } from "./spec/device/cdi.ts";
 import { resolveDevices } from "./spec/device/resolve.ts";
-import { resolveMounts } from "./spec/mount/resolve.ts";
+import { resolveMounts, volumeMount } from "./spec/mount/resolve.ts";
 import { resolveApparmor } from "./spec/security/apparmor.ts";
 import { resolveSeccomp } from "./spec/security/seccomp.ts";
 import { selinuxLabels } from "./spec/security/selinux.ts";
@@ -35,6 +36,8 @@ export interface SpecRequest {
   readonly cgroupPath: string;
   readonly handler: RuntimeHandler;
   readonly volumes: ImageVolumes;
+  /** Of the container's own image. */
+  readonly definedVolumes: readonly ImageDefinedVolume[];
 }
 
 /** Looks up what config.json needs from the node and from the image's files, then builds it. */
@@ -60,12 +63,15 @@ export async function prepareSpec(
     cgroupPath,
     host,
     user: { ...user, home },
-    mounts: await resolveMounts(config.mounts, {
-      recursiveReadOnlyMounts: handler.features.recursiveReadOnlyMounts,
-      idMappedMounts: environment.userNamespace !== undefined,
-      findSource: (path) => mountSources.find(path),
-      imageVolumes: request.volumes,
-    }),
+    mounts: [
+      ...request.definedVolumes.map(volumeMount),
+      ...(await resolveMounts(config.mounts, {
+        recursiveReadOnlyMounts: handler.features.recursiveReadOnlyMounts,
+        idMappedMounts: environment.userNamespace !== undefined,
+        findSource: (path) => mountSources.find(path),
+        imageVolumes: request.volumes,
+      })),
+    ],
     devices: await resolveDevices(config.devices, context?.privileged === true),
     cdi: await resolveCdi(cdiDeviceNames(config), host.cdiSpecDirs, handler.features),
     classes: resolveClasses(config, environment.config, host),

@@ -1,7 +1,9 @@
 import { bundleOf, removeBundle } from "../bundle/bundle.ts";
 import { type Context, detached } from "../lib/context.ts";
 import type { ContainerId } from "../lib/id.ts";
+import type { CreateIntent } from "../state/intents.ts";
 import type { ContainerDeps } from "./deps.ts";
+import { removeEmptyLog } from "./log-path.ts";
 import { type ProcessHolder, releaseMs, releaseProcess } from "./release.ts";
 import { removeImageVolumes } from "./source/image-volumes.ts";
 import { killContainer } from "./stop.ts";
@@ -35,11 +37,14 @@ export async function removeContainer(
  */
 export async function undoCreation(
   ctx: Context,
-  deps: Parameters<typeof discardContainer>[1] & Pick<ContainerDeps, "intents">,
-  container: ProcessHolder,
+  deps: Parameters<typeof discardContainer>[1] & Pick<ContainerDeps, "intents" | "containers">,
+  container: CreateIntent,
 ): Promise<void> {
   await deps.handlers.get(container.handler)?.interrupt(container.id, "create");
   await discardContainer(ctx, deps, container);
+  const { log } = container;
+  const isOthers = deps.containers.list().some(({ logPath }) => logPath === log?.path);
+  if (log !== undefined && !isOthers) removeEmptyLog(log);
   deps.intents.delete(container.id);
 }
 

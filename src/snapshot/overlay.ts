@@ -21,11 +21,12 @@ import { type IdRange, type PodIds, toHostId, type UserNamespace } from "../oci/
 import { isErrno } from "../os/errno-error.ts";
 import { MNT_DETACH, UMOUNT_NOFOLLOW, umount } from "../os/mount/mount.ts";
 import { type UnpackArgv, unpackArgv } from "./child/unpack-child.ts";
+import { copyTree } from "./copy-tree.ts";
 import { readChanges } from "./layer/changes.ts";
 import { Layers, type LayerUsers } from "./layers.ts";
 import { mapLayers, unmapLayers } from "./mapped-layers.ts";
 import { mountOverlay } from "./overlay-mount.ts";
-import type { MeasuredUsage, MountOptions, Snapshotter } from "./snapshotter.ts";
+import type { MeasuredUsage, MountOptions, Snapshotter, VolumeOptions } from "./snapshotter.ts";
 import { UsageCache } from "./usage.ts";
 
 const idPattern = /^[A-Za-z0-9_-][A-Za-z0-9_.-]{0,127}$/;
@@ -33,7 +34,7 @@ const maxRecordBytes = 1 << 20;
 
 /**
  * Snapshots on overlayfs: `containers/<id>/` holds `chain.json`, which says what it stands on, and `upper` and `work`
- * unless it is a view. `openOverlay` makes one.
+ * unless it is a view, and its `volumes`. `openOverlay` makes one.
  */
 export class OverlaySnapshotter implements Snapshotter {
   readonly layers: Layers;
@@ -50,7 +51,7 @@ export class OverlaySnapshotter implements Snapshotter {
     }
     this.#directory = join(directory, "containers");
     this.layers = new Layers(directory, this.#layerUsers(), argv);
-    this.#usage = new UsageCache((id) => this.#path(id, "upper"));
+    this.#usage = new UsageCache((id) => [this.#path(id, "upper"), this.#path(id, "volumes")]);
   }
 
   async open(ctx: Context): Promise<void> {
@@ -86,6 +87,18 @@ export class OverlaySnapshotter implements Snapshotter {
     if (chain.length === 0) throw failedPrecondition(`view ${id}: the image has no layers`);
     this.#begin(ctx, id, chain);
     this.#end(id, chain);
+  }
+
+  async addVolume(ctx: Context, id: string, { content, owner }: VolumeOptions): Promise<string> {
+    ctx.signal.throwIfAborted();
+    if (!this.#chains.has(id)) throw notFound(`snapshot ${id}`);
+    const volumes = this.#path(id, "volumes");
+    mkdirSync(volumes, { recursive: true, mode: 0o700 });
+    const path = join(volumes, String(readdirSync(volumes).length));
+    mkdirSync(path, { mode: 0o755 });
+    chownSync(path, owner.uid, owner.gid);
+    if (content !== undefined) await copyTree(ctx, Buffer.from(content), Buffer.from(path));
+    return path;
   }
 
   async mount(ctx: Context, id: string, target: string, options: MountOptions = {}): Promise<void> {

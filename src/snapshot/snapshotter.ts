@@ -20,6 +20,11 @@ export interface MountOptions {
   readonly userNamespace?: UserNamespace | undefined;
 }
 
+export interface VolumeOptions {
+  readonly content: string | undefined;
+  readonly owner: { readonly uid: number; readonly gid: number };
+}
+
 /**
  * Layered file systems. A *layer* is the unpacked content of one image layer; it never changes, is named by its chain
  * id and is shared by all images and containers that have it. A *snapshot* is the writable part of one container, named
@@ -42,6 +47,11 @@ export interface Snapshotter {
    * upon each other as they stand here, lowest first, whatever each was made upon.
    */
   prepareView(ctx: Context, id: string, chain: readonly ChainId[]): Promise<void>;
+  /**
+   * Makes a directory beside the writable part, which is removed with it and counted in its usage, and returns its path.
+   * It is a copy of `content`, a directory that nobody changes meanwhile, or empty and `owner`'s.
+   */
+  addVolume(ctx: Context, id: string, volume: VolumeOptions): Promise<string>;
   /** Mounts the snapshot at `target`, an existing directory, in the host's mount namespace. A view is read-only. */
   mount(ctx: Context, id: string, target: string, options?: MountOptions): Promise<void>;
   /** Whether this node's kernel and file system can mount snapshots for a user namespace. */

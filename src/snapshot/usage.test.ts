@@ -8,7 +8,7 @@ import { UsageCache } from "./usage.ts";
 test("UsageCache.get() says when its figures were measured, also when they are old", async () => {
   using dir = tempDir();
   const ctx = { signal: new AbortController().signal, log: silentLog };
-  const cache = new UsageCache(() => dir.path);
+  const cache = new UsageCache(() => [dir.path, `${dir.path}-none`]);
   const before = realtimeNs();
   const first = await cache.get(ctx, "a");
   expect(first).toMatchObject({ inodes: 1 });

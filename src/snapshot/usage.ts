@@ -21,13 +21,14 @@ interface Measured {
  * one walk at a time, so that asking often costs nothing and a container with a million files slows down nobody else.
  */
 export class UsageCache {
-  readonly #directoryOf: (id: string) => string;
+  readonly #directoriesOf: (id: string) => readonly string[];
   readonly #known = new Map<string, Measured>();
   readonly #walking = new Map<string, Promise<MeasuredUsage>>();
   #queue: Promise<unknown> = Promise.resolve();
 
-  constructor(directoryOf: (id: string) => string) {
-    this.#directoryOf = directoryOf;
+  /** Directories that are not there take nothing. */
+  constructor(directoriesOf: (id: string) => readonly string[]) {
+    this.#directoriesOf = directoriesOf;
   }
 
   /** Waits only for the first figures: old ones now are better than new ones late. A walk goes on when its caller gives up. */
@@ -57,7 +58,7 @@ export class UsageCache {
   async #walk(id: string): Promise<MeasuredUsage> {
     const began = performance.now();
     try {
-      const usage = await measure(this.#directoryOf(id));
+      const usage = await measure(this.#directoriesOf(id));
       const now = performance.now();
       const staleAtMs = now + Math.max(freshMs, leastRest * (now - began));
       // Unless it was forgotten meanwhile.
@@ -70,11 +71,11 @@ export class UsageCache {
 }
 
 /** Files that come and go meanwhile are no error. A file with several names is counted once. */
-async function measure(root: string): Promise<MeasuredUsage> {
+async function measure(roots: readonly string[]): Promise<MeasuredUsage> {
   let usedBytes = 0;
   let inodes = 0;
   const seen = new Set<number>();
-  const directories = [root];
+  const directories = [...roots];
   for (let directory = directories.pop(); directory !== undefined; directory = directories.pop()) {
     for (const path of [directory, ...(await filesOf(directory))]) {
       const status = await lstat(path).catch(ignoreMissing);

@@ -7,6 +7,8 @@ export interface CreateIntent {
   readonly sandboxId: SandboxId;
   readonly handler: string;
   readonly cgroupPath: string;
+  /** Of the log file that is made with it; absent where nobody wants its output. */
+  readonly log?: { readonly path: string; readonly podDirectory: string } | undefined;
 }
 
 /** What a restart finds cut off in the middle and has to undo. */

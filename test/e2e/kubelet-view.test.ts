@@ -1,9 +1,21 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { mkdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
 import { create } from "@bufbuild/protobuf";
 import * as pb from "../../src/gen/runtime/v1/api_pb.ts";
 import { Daemon } from "../harness/daemon.ts";
 import { eventually } from "../harness/eventually.ts";
+import { busyboxRoot, defaultPath } from "../harness/images/busybox.ts";
+import { layoutFiles, makeImage, makeLayer } from "../harness/images/oci-image.ts";
+import { packTar, type TarEntry } from "../harness/images/tar.ts";
+import { payloadDir } from "../harness/payload.ts";
 import {
   createScript,
   demoImage,
@@ -32,6 +44,8 @@ cdi_spec_dirs = ["${logs.path}/cdi"]
 [runtime.handlers.runc]
 pod_annotations = ["example.com/*"]
 container_annotations = ["run.oci.*"]
+[runtime.handlers.slow]
+path = "${slowRuntime(logs.path)}"
 `;
   daemon = await Daemon.start({ demoImage: true, config });
   pod = await runPod(daemon.cri, logs.path, {
@@ -43,6 +57,18 @@ afterAll(async () => {
   await daemon[Symbol.asyncDispose]();
   logs[Symbol.dispose]();
 });
+
+/** runc, but for its `create`, which begins and does not end. */
+function slowRuntime(directory: string): string {
+  const path = `${directory}/slow`;
+  const runc = `${payloadDir()}/runc`;
+  writeFileSync(
+    path,
+    `#!/bin/sh\ncase "$*" in *" create "*) sleep 1000;; esac\nexec ${runc} "$@"\n`,
+  );
+  chmodSync(path, 0o755);
+  return path;
+}
 
 /** What a program has written, when it has ended. */
 async function output(id: string): Promise<string> {
@@ -153,6 +179,7 @@ interface Info {
   };
   readonly runtimeSpec: {
     readonly process: { readonly args: readonly string[] };
+    readonly mounts: readonly { readonly destination: string; readonly source: string }[];
     readonly annotations: Readonly<Record<string, string>>;
     readonly linux: {
       readonly namespaces: readonly { readonly type: string; readonly path?: string }[];
@@ -226,6 +253,178 @@ describe("verbose status", () => {
       "run.oci.keep": "yes",
     });
     await daemon.cri.runtime.removeContainer({ containerId: id });
+  });
+});
+
+describe("a creation that fails leaves no log file, by which a kubelet counts restarts", () => {
+  test("whatever it fails of", async () => {
+    const failing = await runPod(daemon.cri, logs.path);
+    const directory = `${failing.config.logDirectory}/web`;
+    mkdirSync(directory, { recursive: true });
+    const gone = { containerPath: "/m", hostPath: "/dev/null/none" };
+    for (const config of [
+      { mounts: [gone] },
+      { image: { image: "registry.example/none:1" } },
+      { linux: { securityContext: { runAsUsername: "nobody-knows" } } },
+      { mounts: [{ containerPath: "/proc/self/x", hostPath: logs.path }] },
+    ]) {
+      const creating = createScript(daemon.cri, failing, "true", {
+        logPath: "web/0.log",
+        ...config,
+      });
+      expect(await failure(creating)).not.toBe("it succeeded");
+      expect(readdirSync(directory)).toEqual([]);
+    }
+  });
+
+  test("but one that another container writes to stays", async () => {
+    const sharing = await runPod(daemon.cri, logs.path);
+    const id = await startScript(daemon.cri, sharing, "sleep 1000", { logPath: "0.log" });
+    const mounts = [{ containerPath: "/proc/self/x", hostPath: logs.path }];
+    const creating = createScript(daemon.cri, sharing, "true", { logPath: "0.log", mounts });
+    expect(await failure(creating)).not.toBe("it succeeded");
+    expect(existsSync((await statusOf(daemon.cri, id)).logPath)).toBe(true);
+  });
+
+  test("nor does one that is cut off by kill -9", async () => {
+    const config = create(pb.PodSandboxConfigSchema, {
+      metadata: { name: "cut-off", namespace: "test", uid: crypto.randomUUID(), attempt: 0 },
+      logDirectory: `${logs.path}/cut-off`,
+      linux: { securityContext: { namespaceOptions: { pid: pb.NamespaceMode.CONTAINER } } },
+    });
+    const made = await daemon.cri.runtime.runPodSandbox({ config, runtimeHandler: "slow" });
+    const creating = failure(
+      createScript(daemon.cri, { id: made.podSandboxId, config }, "true", { logPath: "0.log" }),
+    );
+    await eventually(() => expect(existsSync(`${logs.path}/cut-off/0.log`)).toBe(true));
+    await daemon.end("SIGKILL");
+    await creating;
+    await daemon.start();
+    await eventually(() => expect(existsSync(`${logs.path}/cut-off/0.log`)).toBe(false));
+    const { containers } = await daemon.cri.runtime.listContainers({
+      filter: { podSandboxId: made.podSandboxId },
+    });
+    expect(containers).toEqual([]);
+  });
+});
+
+describe("VOLUME of an image", () => {
+  const volumeImage = "volumes.example/app:1";
+  const list =
+    "cd /data && stat -c '%n %F %a %u:%g %h' . sub sub/set link fifo twin >&1; cat sub/set twin; readlink link; cat /data/none 2>&1";
+  const seen = [
+    ...[
+      ". directory 1770 33:34 3",
+      "sub directory 750 1000:1001 2",
+      "sub/set regular file 4755 1000:0 2",
+    ],
+    ...["link symbolic link 777 0:0 1", "fifo fifo 600 0:0 1", "twin regular file 4755 1000:0 2"],
+    ...["content", "content", "sub/set", "cat: can't open '/data/none': No such file or directory"],
+  ];
+
+  beforeAll(async () => {
+    const entries: readonly TarEntry[] = [
+      ...(await busyboxRoot()),
+      { type: "directory", path: "data", mode: 0o1770, uid: 33, gid: 34 },
+      { type: "directory", path: "data/sub", mode: 0o750, uid: 1000, gid: 1001 },
+      { type: "file", path: "data/sub/set", mode: 0o4755, uid: 1000, data: "content\n" },
+      { type: "symlink", path: "data/link", target: "sub/set", mode: 0o777 },
+      { type: "hard-link", path: "data/twin", target: "data/sub/set", mode: 0o4755, uid: 1000 },
+      { type: "fifo", path: "data/fifo", mode: 0o600 },
+      { type: "symlink", path: "linked", target: "/var/log", mode: 0o777 },
+    ];
+    const volumes = ["/data", "/not/there", "relative", "/linked/deep", "/proc/evil", "/dev/shm"];
+    const image = makeImage([makeLayer(packTar(entries))], {
+      Env: [defaultPath],
+      Volumes: Object.fromEntries(volumes.map((path) => [path, {}])),
+    });
+    const descriptor = { annotations: { "io.containerd.image.name": volumeImage } };
+    const files = [...layoutFiles([{ image, descriptor }])].map(
+      ([path, data]): TarEntry => ({ type: "file", path, data }),
+    );
+    writeFileSync(`${daemon.root}/images/volumes.tar`, packTar(files));
+    await eventually(async () => {
+      const { image: found } = await daemon.cri.image.imageStatus({
+        image: { image: volumeImage },
+      });
+      if (found === undefined) throw new Error("not imported yet");
+    });
+  });
+
+  const image = { image: volumeImage };
+
+  test("is there with what the image has, owned as there, or empty; writable also in a read-only root", async () => {
+    for (const readonlyRootfs of [false, true]) {
+      const id = await startScript(
+        daemon.cri,
+        pod,
+        `${list}; echo new >/data/new && echo new >/not/there/new && echo new >/relative/new && ls -A /not/there /linked/deep; stat -c %a:%u /not/there; touch /x`,
+        {
+          image,
+          linux: {
+            securityContext: {
+              readonlyRootfs,
+              namespaceOptions: { pid: pb.NamespaceMode.CONTAINER },
+            },
+          },
+        },
+      );
+      const text = await output(id);
+      const empty = ["/linked/deep:", "", "/not/there:", "new", "755:0"];
+      const root = readonlyRootfs ? ["touch: /x: Read-only file system"] : [];
+      expect(text.trimEnd().split("\n")).toEqual([...seen, ...empty, ...root]);
+      // Beside the overlay, which is what programs want that mount one themselves.
+      const { runtimeSpec } = await inspect(id);
+      expect(runtimeSpec.mounts.map(({ destination }) => destination)).toContain("/data");
+      await daemon.cri.runtime.removeContainer({ containerId: id });
+    }
+  });
+
+  test("goes with its container, is counted as its, and is another's own", async () => {
+    const script = "dd if=/dev/zero of=/data/big bs=1M count=5 2>/dev/null; sleep 1000";
+    const first = await startScript(daemon.cri, pod, script, { image });
+    const second = await startScript(daemon.cri, pod, "ls /data", { image });
+    expect(await output(second)).toBe("fifo\nlink\nsub\ntwin\n");
+    const { mounts } = (await inspect(first)).runtimeSpec;
+    const source = mounts.find(({ destination }) => destination === "/data")?.source ?? "";
+    await eventually(async () => {
+      expect(existsSync(`${source}/big`)).toBe(true);
+      const { stats } = await daemon.cri.runtime.containerStats({ containerId: first });
+      expect(stats?.writableLayer?.usedBytes?.value ?? 0n).toBeGreaterThanOrEqual(5n << 20n);
+    });
+    await daemon.cri.runtime.removeContainer({ containerId: first });
+    expect(existsSync(source)).toBe(false);
+  });
+
+  test("is not made where a mount covers it", async () => {
+    mkdirSync(`${logs.path}/covering`);
+    writeFileSync(`${logs.path}/covering/mine`, "");
+    const mounts = [{ containerPath: "/data/", hostPath: `${logs.path}/covering` }];
+    const id = await startScript(daemon.cri, pod, "ls /data", { image, mounts });
+    expect(await output(id)).toBe("mine\n");
+  });
+
+  test("belongs to the pod's users in a pod with a user namespace", async () => {
+    const ids = [{ containerId: 0, hostId: 300_000, length: 65_536 }];
+    const securityContext = {
+      namespaceOptions: {
+        pid: pb.NamespaceMode.CONTAINER,
+        usernsOptions: { mode: pb.NamespaceMode.POD, uids: ids, gids: ids },
+      },
+    };
+    const mapped = await runPod(daemon.cri, logs.path, {
+      linux: create(pb.LinuxPodSandboxConfigSchema, { securityContext }),
+    });
+    const id = await startScript(
+      daemon.cri,
+      mapped,
+      `${list}; touch /not/there/x; stat -c %u:%g /not/there/x /not/there`,
+      {
+        image,
+        linux: create(pb.LinuxContainerConfigSchema, { securityContext }),
+      },
+    );
+    expect((await output(id)).trimEnd().split("\n")).toEqual([...seen, "0:0", "0:0"]);
   });
 });
 

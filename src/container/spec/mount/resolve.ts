@@ -44,6 +44,14 @@ export async function resolveMounts(
   return resolved;
 }
 
+/** The mount of a directory of the container's own. */
+export function volumeMount(volume: {
+  readonly destination: string;
+  readonly source: string;
+}): ResolvedMount {
+  return { ...volume, propagation: "rprivate", options: ["rbind", "rprivate", "rw"] };
+}
+
 async function resolveMount(mount: pb.Mount, features: MountFeatures): Promise<ResolvedMount> {
   const destination = checkDestination(mount.containerPath);
   if (mount.image !== undefined) {
