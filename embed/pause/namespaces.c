@@ -5,6 +5,7 @@
  *
  *   unshare FLAGS           new namespaces, which this process is in afterwards
  *   user FLAGS UIDS GIDS    the same in a new user namespace with these id maps, which this process stays out of
+ *   enter FILE              a network namespace that is pinned there
  *   up                      the loopback interface
  *   hostname NAME
  *   write FILE VALUE        in one write, a file that is there
@@ -19,6 +20,7 @@
 #include <linux/fcntl.h>
 #include <linux/if.h>
 #include <linux/mount.h>
+#include <linux/prctl.h>
 #include <linux/sched.h>
 #include <linux/sockios.h>
 
@@ -27,6 +29,7 @@
 
 /* The kernel's signal.h and the C library's socket.h, which if.h brings, are at odds. */
 #define SIGCHLD 17
+#define SIGKILL 9
 
 /* The process that is in the new user namespace until all is pinned, and our end of what we talk over. */
 static long holder;
@@ -128,6 +131,18 @@ static long unshare(long flags)
 	return result < 0 ? result : system_call(__NR_chdir, (long)"/proc/self", 0, 0, 0);
 }
 
+static long enter_network(const char *path)
+{
+	long fd = system_call(__NR_openat, AT_FDCWD, (long)path, O_RDONLY | O_CLOEXEC, 0);
+	long result;
+
+	if (fd < 0)
+		return fd;
+	result = system_call(__NR_setns, fd, CLONE_NEWNET, 0, 0);
+	system_call(__NR_close, fd, 0, 0, 0);
+	return result;
+}
+
 /* One byte from the other side: 0, or an errno. */
 static long hear(int fd)
 {
@@ -226,6 +241,8 @@ __attribute__((used)) void start(long *stack)
 	/* The kernel ends the list with a null pointer, and each step's arguments are there: our caller is one program. */
 	char **argv = (char **)(stack + 1);
 
+	/* What a killed daemon had begun is undone by the next one, and must not go on meanwhile. */
+	system_call(__NR_prctl, PR_SET_PDEATHSIG, SIGKILL, 0, 0);
 	for (long at = 1; at < argc;) {
 		char **step = argv + at;
 		long words = 3;
@@ -235,6 +252,8 @@ __attribute__((used)) void start(long *stack)
 			result = unshare(number(step[1])), words = 2;
 		else if (equal(step[0], "user"))
 			result = unshare_user(number(step[1]), step[2], step[3]), words = 4;
+		else if (equal(step[0], "enter"))
+			result = enter_network(step[1]), words = 2;
 		else if (equal(step[0], "up"))
 			result = loopback_up(), words = 1;
 		else if (equal(step[0], "hostname"))

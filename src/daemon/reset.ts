@@ -5,6 +5,8 @@ import { type Context, detached } from "../lib/context.ts";
 import { describe, failedPrecondition } from "../lib/errors.ts";
 import { embeddedAddressDir } from "../network/cni-network.ts";
 import { removeEmbeddedNetwork } from "../network/embedded/remove-embedded.ts";
+import { unpin } from "../network/namespace/netns.ts";
+import { nodeNetnsPath, sandboxesWithNetns } from "../network/namespace/node-netns.ts";
 import { bootId } from "../os/clock.ts";
 import { isErrno } from "../os/errno-error.ts";
 import { MNT_DETACH, UMOUNT_NOFOLLOW, umount } from "../os/mount/mount.ts";
@@ -63,7 +65,10 @@ export async function resetNode(
   await attempt("remove the embedded network", async () => {
     networkRemoved = await removeEmbeddedNetwork(detached(ctx, networkMs), embeddedAddressDir);
   });
-  await attempt("unmount", async () => unmountBelow(config));
+  await attempt("unmount", async () => {
+    for (const id of sandboxesWithNetns(config.state)) unpin(nodeNetnsPath(config.state, id));
+    unmountBelow(config);
+  });
   if (options.wipe) {
     await attempt("remove cgroups", async () => removeDefaultParent(readCgroupHost()));
     await attempt("remove files", async () => wipe(config));

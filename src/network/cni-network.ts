@@ -1,4 +1,3 @@
-import { statfsSync } from "node:fs";
 import { type Context, detached } from "../lib/context.ts";
 import { describe, failedPrecondition, invalidArgument, kindOf, notFound } from "../lib/errors.ts";
 import type { SandboxId } from "../lib/id.ts";
@@ -8,6 +7,7 @@ import {
   podInterface,
   type RuntimeConfig,
   runtimeConfigOf,
+  salvage,
 } from "./cni/attachment.ts";
 import {
   addToNetwork,
@@ -21,7 +21,9 @@ import { type CniRecord, type CniRecords, openCniRecords } from "./cni/cni-recor
 import { type ConfDirs, openConfDirs } from "./cni/conf-dirs.ts";
 import type { Conflist } from "./cni/conflist.ts";
 import { type CniDirs, withEdgeDirs } from "./cni/edge-dirs.ts";
+import { endLeftPlugins } from "./cni/left-plugins.ts";
 import { type EmbeddedNetwork, openEmbeddedNetwork } from "./embedded/embedded.ts";
+import { isNamespace } from "./namespace/netns.ts";
 import type { Network, NetworkResult, NetworkStatus } from "./network.ts";
 
 export interface CniNetworkOptions {
@@ -49,7 +51,7 @@ interface Chosen {
 export const embeddedAddressDir = "/run/crib-network";
 
 const statusAgeMs = 5_000;
-const undoMs = 60_000;
+const undoMs = 110_000;
 
 /** The network as CNI plugins make it: that of the configuration directories, else the embedded one. */
 export class CniNetwork implements Network {
@@ -89,7 +91,7 @@ export class CniNetwork implements Network {
     if (netnsPath === undefined) throw invalidArgument("attach: no network namespace");
     const runtimeConfig = runtimeConfigOf(attachment);
     const cniArgs = cniArgsOf(attachment);
-    const earlier = this.#findRecord(sandboxId, attachment);
+    const earlier = this.#findRecord(ctx, sandboxId, attachment);
     if (earlier !== undefined) await this.#takeDown(ctx, earlier, true);
 
     const chosen = this.#choose(runtimeConfig);
@@ -116,7 +118,7 @@ export class CniNetwork implements Network {
 
   async detach(ctx: Context, attachment: Attachment): Promise<void> {
     const { sandboxId, netnsPath } = attachment;
-    const record = this.#findRecord(sandboxId, attachment) ?? this.#findLost(attachment);
+    const record = this.#findRecord(ctx, sandboxId, attachment) ?? this.#findLost(attachment);
     if (record !== undefined) await this.#takeDown(ctx, record, netnsPath !== undefined);
   }
 
@@ -146,7 +148,7 @@ export class CniNetwork implements Network {
     const used = new Set<string>();
     for (const id of this.#records.list()) {
       try {
-        const record = this.#findRecord(id);
+        const record = this.#findRecord(ctx, id);
         if (record === undefined) continue;
         used.add(record.conflist.name);
         if (!kept.has(id)) await this.#takeDown(ctx, record, true);
@@ -189,26 +191,45 @@ export class CniNetwork implements Network {
   }
 
   /** Where it is damaged: as it would be written now. */
-  #findRecord(sandboxId: SandboxId, attachment?: Attachment): CniRecord | undefined {
+  #findRecord(ctx: Context, id: SandboxId, attachment?: Attachment): CniRecord | undefined {
     try {
-      return this.#records.find(sandboxId);
+      return this.#records.find(id);
     } catch (err) {
       if (kindOf(err) !== "data-loss") throw err;
-      return this.#renew(sandboxId, attachment);
+      const renewed = this.#renew(id, attachment);
+      if (renewed !== undefined) return renewed;
+      // Neither the record nor a configuration says what there is to take down: the pod must not stay because of it.
+      ctx.log.warn("network record damaged, and no network configured", { err: describe(err) });
+      this.#records.delete(id);
+      return undefined;
     }
   }
 
-  /** The record as it would be written now, which the plugins find the attachment by as well. */
-  #renew(sandboxId: SandboxId, attachment?: Attachment): CniRecord {
-    const runtimeConfig = attachment === undefined ? {} : runtimeConfigOf(attachment);
-    return {
-      ...this.#choose(runtimeConfig),
-      sandboxId,
-      netnsPath: attachment?.netnsPath ?? "",
-      cniArgs: attachment === undefined ? "" : cniArgsOf(attachment),
-      runtimeConfig: { ...runtimeConfig },
-      result: undefined,
-    };
+  /**
+   * The record as it would be written now, which the plugins find the attachment by as well. What the pod once asked for
+   * is not judged: that was before it was made.
+   */
+  #renew(sandboxId: SandboxId, attachment?: Attachment): CniRecord | undefined {
+    const told = attachment && salvage(attachment);
+    const chosen = this.#tryToChoose(told?.runtimeConfig ?? {}) ?? this.#tryToChoose({});
+    return (
+      chosen && {
+        ...chosen,
+        sandboxId,
+        netnsPath: attachment?.netnsPath ?? "",
+        cniArgs: told?.cniArgs ?? "",
+        runtimeConfig: { ...told?.runtimeConfig },
+        result: undefined,
+      }
+    );
+  }
+
+  #tryToChoose(wanted: RuntimeConfig): Chosen | undefined {
+    try {
+      return this.#choose(wanted);
+    } catch {
+      return undefined;
+    }
   }
 
   /** Records of the embedded network are lost with the state directory, and what they are about is not. */
@@ -220,6 +241,8 @@ export class CniNetwork implements Network {
   }
 
   async #takeDown(ctx: Context, record: CniRecord, hasNetns: boolean): Promise<void> {
+    // ADD was cut off: whatever still works on it would make things after DEL.
+    if (record.result === undefined) await endLeftPlugins(ctx, record.sandboxId);
     const inside = hasNetns && isNamespace(record.netnsPath);
     await deleteFromNetwork(ctx, this.#pluginDirs(record), record, inside);
     this.#records.delete(record.sandboxId);
@@ -238,15 +261,4 @@ export class CniNetwork implements Network {
 
 function notReady(message: string): NetworkStatus {
   return { ready: false, reason: "NetworkPluginNotReady", message };
-}
-
-const NSFS_MAGIC = 0x6e73_6673;
-
-/** Whether something is pinned there: after a crash it may be an empty file, after a reboot nothing. */
-function isNamespace(path: string): boolean {
-  try {
-    return statfsSync(path).type === NSFS_MAGIC;
-  } catch {
-    return false;
-  }
 }

@@ -6,7 +6,8 @@ import type * as pb from "../gen/runtime/v1/api_pb.ts";
 import { type Context, detached, withFields } from "../lib/context.ts";
 import { AppError } from "../lib/errors.ts";
 import { generateSandboxId, type SandboxId } from "../lib/id.ts";
-import { pinNamespaces } from "../network/namespace/netns.ts";
+import { checkAttachment } from "../network/cni/attachment.ts";
+import { pinNamespaces, setInterfaceSysctls } from "../network/namespace/netns.ts";
 import type { SandboxDeps } from "./deps.ts";
 import { attachmentOf } from "./environment/attachment.ts";
 import { createSandboxDirectory, hostnameOf, sandboxDirectoryOf } from "./environment/directory.ts";
@@ -69,6 +70,7 @@ async function setUp(ctx: Context, deps: SandboxDeps, intent: Sandbox): Promise<
   const { id, config } = intent;
   const namespaces = podNamespaces(config);
   const paths = sandboxDirectoryOf(deps.stateDir, id);
+  if (namespaces.net) checkAttachment(attachmentOf(deps.stateDir, intent, true));
   await using undo = new AsyncDisposableStack();
 
   deps.sandboxes.put(intent);
@@ -76,6 +78,7 @@ async function setUp(ctx: Context, deps: SandboxDeps, intent: Sandbox): Promise<
   createSandboxDirectory(paths, config);
   await pinNamespaces(ctx, deps.namespacesPath, {
     dir: paths.namespaces,
+    netPath: paths.netns,
     kinds: (["net", "ipc", "uts"] as const).filter((kind) => namespaces[kind]),
     hostname: hostnameOf(config),
     sysctls: config.linux?.sysctls ?? {},
@@ -86,6 +89,8 @@ async function setUp(ctx: Context, deps: SandboxDeps, intent: Sandbox): Promise<
     const attaching = { ...intent, networkAttached: true };
     deps.sandboxes.put(attaching);
     const { ips } = await deps.network.attach(ctx, attachmentOf(deps.stateDir, attaching, true));
+    const sysctls = config.linux?.sysctls ?? {};
+    await setInterfaceSysctls(ctx, deps.namespacesPath, paths.netns, sysctls);
     ready = { ...attaching, ips, state: "ready" };
   }
   using _agreed = await askPlugins(ctx, deps, ready, undo);

@@ -83,7 +83,7 @@ export async function tearDown(
     await deps.network.detach(ctx, attachmentOf(deps.stateDir, sandbox, bootId === deps.bootId));
     deps.sandboxes.put({ ...deps.sandboxes.get(id), networkAttached: false });
   }
-  await unpinNamespaces(ctx, paths.namespaces);
+  await unpinNamespaces(ctx, paths.namespaces, paths.netns);
   unmountSandbox(paths);
   if (wasReady) ctx.log.info("sandbox stopped", { sandbox: id });
 }

@@ -6,6 +6,7 @@ import { type Context, detached, withFields } from "../lib/context.ts";
 import { describe } from "../lib/errors.ts";
 import { type ContainerId, isId, type SandboxId } from "../lib/id.ts";
 import { unpinNamespaces } from "../network/namespace/netns.ts";
+import { sandboxesWithNetns } from "../network/namespace/node-netns.ts";
 import type { SandboxDeps } from "./deps.ts";
 import { removeSandboxDirectory, sandboxDirectoryOf } from "./environment/directory.ts";
 
@@ -30,11 +31,12 @@ export async function sweepUnknown(ctx: Context, deps: SandboxDeps): Promise<voi
       removeUnknown(subject, deps, id as ContainerId),
     );
   }
-  for (const id of readdirSync(`${deps.stateDir}/sandboxes`)) {
+  const withNetns = sandboxesWithNetns(deps.stateDir);
+  for (const id of new Set([...readdirSync(`${deps.stateDir}/sandboxes`), ...withNetns])) {
     if (!isId(id) || deps.sandboxes.find(id as SandboxId) !== undefined) continue;
     const paths = sandboxDirectoryOf(deps.stateDir, id as SandboxId);
     await logged(withFields(ctx, { sandbox: id }), "sandbox", async (subject) => {
-      await unpinNamespaces(subject, paths.namespaces);
+      await unpinNamespaces(subject, paths.namespaces, paths.netns);
       removeSandboxDirectory(paths);
     });
   }

@@ -8,7 +8,7 @@ import { removeSandboxDirectory, sandboxDirectoryOf } from "./environment/direct
 import { discardInfra } from "./environment/infra.ts";
 
 /** CNI DEL may have to wait for other plugins' locks. */
-export const undoMs = 60_000;
+export const undoMs = 110_000;
 
 /**
  * Undoes the set-up of a sandbox that failed or was cut off anywhere. Never throws: what cannot be undone now stays on
@@ -23,7 +23,7 @@ export async function undoSetUp(ctx: Context, deps: SandboxDeps, id: SandboxId):
       await deps.network.detach(ctx, attachmentOf(deps.stateDir, sandbox, sameBoot));
     }
     await discardInfra(ctx, deps, sandbox);
-    await unpinNamespaces(ctx, paths.namespaces);
+    await unpinNamespaces(ctx, paths.namespaces, paths.netns);
     removeSandboxDirectory(paths);
     deps.sandboxes.delete(id);
   } catch (err) {

@@ -21,6 +21,7 @@ export function leftOvers(daemon: Daemon, ids: readonly string[]): readonly stri
     ...["sandboxes", "containers"].flatMap((kind) =>
       listed(`record of ${kind}`, entries(`${state}/records/${kind}`)),
     ),
+    ...listed("network namespace", entries("/run/netns"), isOurs),
     ...listed("rule", rules(), isOurs),
     ...listed("snapshot", entries(`${root}/snapshots/containers`)),
     ...listed("network record", entries(`${root}/network`), (name) => /^[0-9a-f]{64}/.test(name)),

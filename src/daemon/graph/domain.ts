@@ -12,8 +12,10 @@ import type { Context } from "../../lib/context.ts";
 import { describe } from "../../lib/errors.ts";
 import { KeyedMutex } from "../../lib/keyed-mutex.ts";
 import { SingleFlight } from "../../lib/single-flight.ts";
-import { CniNetwork } from "../../network/cni-network.ts";
+import { CniNetwork, embeddedAddressDir } from "../../network/cni-network.ts";
+import { forgetOtherBoots } from "../../network/embedded/boot-stamp.ts";
 import { NetworkCounters } from "../../network/inside/counters.ts";
+import { prepareNetnsDirectory } from "../../network/namespace/node-netns.ts";
 import { bootId, openClock, realtimeNs } from "../../os/clock.ts";
 import { ProfileStore } from "../../profile/profile-store.ts";
 import { Monitors } from "../../runtime/monitor/monitors.ts";
@@ -85,6 +87,8 @@ export async function openDomain(
   const namespacesPath = `${config.payload}/namespaces`;
   const reaper = resources.use(new Reaper());
   const directExec = openDirectExec(ctx, config, resources);
+  await prepareNetnsDirectory(ctx);
+  await forgetOtherBoots(ctx, embeddedAddressDir, bootId());
   // Monitors tell what has ended as soon as they are found; it is taken note of when all of this is built.
   const built = Promise.withResolvers<SandboxDeps>();
   const monitors = resources.use(

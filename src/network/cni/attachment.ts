@@ -1,10 +1,12 @@
-import { invalidArgument } from "../../lib/errors.ts";
+import { isIP } from "node:net";
+import { invalidArgument, kindOf } from "../../lib/errors.ts";
 import type { SandboxId } from "../../lib/id.ts";
 import { asBandwidth, type Bandwidth } from "./bandwidth.ts";
 
 /** A host port of a pod. An entry whose `hostPort` is 0 asks for nothing. */
 export interface PortMapping {
-  readonly protocol: "tcp" | "udp" | "sctp";
+  /** `tcp`, `udp` or `sctp`; anything else is refused by `checkAttachment`. */
+  readonly protocol: string;
   readonly containerPort: number;
   readonly hostPort: number;
   /** Empty: all addresses of the node. */
@@ -39,10 +41,21 @@ export interface RuntimeConfig {
   readonly bandwidth?: Bandwidth;
   readonly dns?: object;
   readonly cgroupPath?: string;
+  /** All annotations of the pod, as containerd and CRI-O call them. */
+  readonly "io.kubernetes.cri.pod-annotations"?: Readonly<Record<string, string>>;
+}
+
+/**
+ * Throws `invalid-argument` for what no plugin can be told. To be called before anything is made for the pod: what is
+ * undone later is not judged again.
+ */
+export function checkAttachment(attachment: Attachment): void {
+  runtimeConfigOf(attachment);
+  cniArgsOf(attachment);
 }
 
 export function runtimeConfigOf(attachment: Attachment): RuntimeConfig {
-  const { dns, cgroupParent } = attachment;
+  const { dns, cgroupParent, annotations } = attachment;
   const portMappings = attachment.portMappings
     .filter(({ hostPort }) => hostPort !== 0)
     .map(checkPortMapping)
@@ -52,21 +65,67 @@ export function runtimeConfigOf(attachment: Attachment): RuntimeConfig {
       protocol,
       ...(hostIp === "" ? {} : { hostIP: hostIp }),
     }));
-  const bandwidth = asBandwidth(attachment.annotations);
+  const bandwidth = asBandwidth(annotations);
   const hasDns = dns.servers.length + dns.searches.length + dns.options.length > 0;
   return {
     ...(portMappings.length > 0 ? { portMappings } : {}),
     ...(bandwidth === undefined ? {} : { bandwidth }),
     ...(hasDns ? { dns } : {}),
     ...(cgroupParent === "" ? {} : { cgroupPath: cgroupParent }),
+    "io.kubernetes.cri.pod-annotations": annotations,
   };
 }
 
+/** What of it can be told to plugins, for taking an attachment down: that never refuses what a pod once asked for. */
+export function salvage(attachment: Attachment): {
+  readonly runtimeConfig: RuntimeConfig;
+  readonly cniArgs: string;
+} {
+  return {
+    runtimeConfig: orElse(
+      () => runtimeConfigOf(attachment),
+      () =>
+        runtimeConfigOf({
+          ...attachment,
+          annotations: {},
+          portMappings: attachment.portMappings.filter((mapping) =>
+            orElse(
+              () => checkPortMapping(mapping) === mapping,
+              () => false,
+            ),
+          ),
+        }),
+    ),
+    cniArgs: orElse(
+      () => cniArgsOf(attachment),
+      () => cniArgsOf({ ...attachment, podName: "", podNamespace: "", podUid: "" }),
+    ),
+  };
+}
+
+function orElse<T>(read: () => T, instead: () => T): T {
+  try {
+    return read();
+  } catch (err) {
+    if (kindOf(err) !== "invalid-argument") throw err;
+    return instead();
+  }
+}
+
+const protocols = ["tcp", "udp", "sctp"];
+
 function checkPortMapping(mapping: PortMapping): PortMapping {
+  if (!protocols.includes(mapping.protocol)) {
+    throw invalidArgument(`port mapping: unknown protocol ${mapping.protocol}`);
+  }
   for (const port of [mapping.hostPort, mapping.containerPort]) {
     if (!Number.isInteger(port) || port < 1 || port > 65535) {
       throw invalidArgument(`port mapping: ${port} is not a port`);
     }
+  }
+  if (mapping.hostIp !== "" && isIP(mapping.hostIp) === 0) {
+    const shown = JSON.stringify(mapping.hostIp.slice(0, 60));
+    throw invalidArgument(`port mapping: host address ${shown} is not an IP address`);
   }
   return mapping;
 }

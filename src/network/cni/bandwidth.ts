@@ -8,19 +8,25 @@ export interface Bandwidth {
   readonly egressBurst?: number;
 }
 
-const quantity = /^([0-9]+(?:\.[0-9]+)?)(m|k|M|G|T|P|Ki|Mi|Gi|Ti|Pi)?$/;
+/** A Kubernetes quantity: a number with a suffix or an exponent. */
+const quantity =
+  /^\+?([0-9]+\.?[0-9]*|\.[0-9]+)(?:([numkMGTPE]|[KMGTPE]i)|[eE]([+-]?[0-9]{1,4}))?$/;
 const factors: Readonly<Record<string, number>> = {
+  n: 1e-9,
+  u: 1e-6,
   m: 1e-3,
   k: 1e3,
   M: 1e6,
   G: 1e9,
   T: 1e12,
   P: 1e15,
+  E: 1e18,
   Ki: 2 ** 10,
   Mi: 2 ** 20,
   Gi: 2 ** 30,
   Ti: 2 ** 40,
   Pi: 2 ** 50,
+  Ei: 2 ** 60,
 };
 const minRate = 1e3;
 const maxRate = 1e15;
@@ -44,12 +50,13 @@ export function asBandwidth(annotations: Readonly<Record<string, string>>): Band
 function rate(annotations: Readonly<Record<string, string>>, key: string): number | undefined {
   const text = annotations[key];
   if (text === undefined) return undefined;
-  const [, number = "", suffix] = quantity.exec(text.trim()) ?? [];
-  const bits = number === "" ? Number.NaN : Number(number) * (factors[suffix ?? ""] ?? 1);
+  const [, number = "", suffix = "", exponent = "0"] = quantity.exec(text) ?? [];
+  const factor = suffix === "" ? 10 ** Number(exponent) : (factors[suffix] ?? Number.NaN);
+  const bits = number === "" ? Number.NaN : Math.ceil(Number(number) * factor);
   if (!(bits >= minRate && bits <= maxRate)) {
     throw invalidArgument(
-      `${key}: ${JSON.stringify(text.slice(0, 40))} is not a rate from 1k to 1P`,
+      `${key}: ${JSON.stringify(text.slice(0, 40))} is not a rate in bits a second from 1k to 1P`,
     );
   }
-  return Math.round(bits);
+  return bits;
 }

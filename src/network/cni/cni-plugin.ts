@@ -43,8 +43,12 @@ export interface PluginCall {
   /** The `CNI_*` variables apart from CNI_COMMAND and CNI_PATH. */
   readonly env: Readonly<Record<string, string>>;
   readonly stdin: JsonObject;
-  readonly timeoutMs: number;
+  /** Beside the context's own end, which is the call's. */
+  readonly timeoutMs?: number;
 }
+
+/** No call that a context bounds takes so long. */
+const maxTimeoutMs = 600_000;
 
 /** Runs one plugin once and answers what it printed. Nothing of our own environment reaches it. */
 export async function callPlugin(ctx: Context, call: PluginCall): Promise<Buffer> {
@@ -57,7 +61,8 @@ export async function callPlugin(ctx: Context, call: PluginCall): Promise<Buffer
       CNI_PATH: call.pluginDirs.join(":"),
     },
     stdin: JSON.stringify(call.stdin),
-    timeoutMs: call.timeoutMs,
+    timeoutMs: call.timeoutMs ?? maxTimeoutMs,
+    endsWithUs: true,
     maxOutputBytes: maxResultBytes,
   });
   if (exitCode === 0) return stdout;

@@ -12,11 +12,12 @@ import { type Conflist, type PluginConfig, speaks } from "./conflist.ts";
  * The verbs of the CNI specification (section 3) over a chain of plugins.
  */
 
-/** For each plugin of a chain. Some wait for an agent that is just starting. */
-const pluginTimeoutMs = 60_000;
 const statusTimeoutMs = 5_000;
 
-/** ADD, plugin after plugin, each given the result of the one before. */
+/**
+ * ADD, plugin after plugin, each given the result of the one before. A plugin may take as long as the call: some wait
+ * for an agent that is just starting.
+ */
 export async function addToNetwork(
   ctx: Context,
   pluginDirs: readonly string[],
@@ -45,9 +46,14 @@ function parsePluginResult(stdout: Buffer, what: string): CniResult {
   }
 }
 
+/** Less than a kubelet waits for StopPodSandbox. */
+const deleteMs = 100_000;
+const minDeleteMs = 1_000;
+
 /**
  * DEL in reverse order, with the result of ADD where it is known. Plugins make it idempotent. `hasNetns` false (after a reboot)
- * still gives back addresses and rules. All plugins are called even if one fails; the first failure is thrown.
+ * still gives back addresses and rules. All plugins are called even if one fails; the first failure is thrown. The time
+ * is shared out, so that one that hangs leaves some for the others.
  */
 export async function deleteFromNetwork(
   ctx: Context,
@@ -55,13 +61,17 @@ export async function deleteFromNetwork(
   record: CniRecord,
   hasNetns: boolean,
 ): Promise<void> {
+  const end = performance.now() + deleteMs;
+  let waiting = record.conflist.plugins.length;
   // With 0.3.x DEL had no prevResult.
   const prevResult = speaks(record.conflist, "0.4.0") ? record.result : undefined;
   const known = hasNetns ? record : { ...record, netnsPath: "" };
   const failures: unknown[] = [];
   for (const plugin of record.conflist.plugins.toReversed()) {
+    const timeoutMs = Math.max((end - performance.now()) / waiting--, minDeleteMs);
     try {
-      await callPlugin(ctx, attachmentCall("DEL", pluginDirs, known, plugin, prevResult));
+      const call = attachmentCall("DEL", pluginDirs, known, plugin, prevResult);
+      await callPlugin(ctx, { ...call, timeoutMs });
     } catch (err) {
       ctx.signal.throwIfAborted();
       failures.push(err);
@@ -121,7 +131,6 @@ export async function collectNetworkGarbage(
         ...pluginInput(conflist, plugin),
         "cni.dev/valid-attachments": attachments,
       },
-      timeoutMs: pluginTimeoutMs,
     });
   }
 }
@@ -153,7 +162,6 @@ function attachmentCall(
       ...(wanted.length > 0 ? { runtimeConfig: Object.fromEntries(wanted) } : {}),
       ...(prevResult === undefined ? {} : { prevResult }),
     },
-    timeoutMs: pluginTimeoutMs,
   };
 }
 

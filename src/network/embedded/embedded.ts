@@ -8,6 +8,7 @@ import { isErrno } from "../../os/errno-error.ts";
 import { type Cidr, formatCidr, overlaps, parseCidr } from "../cidr.ts";
 import type { RuntimeConfig } from "../cni/attachment.ts";
 import { type Conflist, readConflist } from "../cni/conflist.ts";
+import { networkName } from "./address-files.ts";
 import { allowPodTraffic, findNetfilterTools, type NetfilterTools } from "./netfilter.ts";
 import { parseRoutes, type Route } from "./routes.ts";
 
@@ -22,7 +23,6 @@ export interface EmbeddedNetwork {
 }
 
 export const bridgeName = "crib0";
-export const networkName = "crib";
 const rulesAgeMs = 60_000;
 const candidates = [
   ...Array.from({ length: 16 }, (_, i) => `10.${88 + i}.0.0/16`),

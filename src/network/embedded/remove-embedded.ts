@@ -2,7 +2,8 @@ import { readdirSync, rmSync } from "node:fs";
 import type { Context } from "../../lib/context.ts";
 import { isErrno } from "../../os/errno-error.ts";
 import { clearInterfaceFlags, IFF_UP, removeBridge } from "../../os/socket/interface.ts";
-import { bridgeName, networkName } from "./embedded.ts";
+import { isAddressFile, networkName } from "./address-files.ts";
+import { bridgeName } from "./embedded.ts";
 import { findNetfilterTools, forbidPodTraffic } from "./netfilter.ts";
 
 /**
@@ -22,10 +23,9 @@ export async function removeEmbeddedNetwork(ctx: Context, addressDir: string): P
   return true;
 }
 
-/** host-local's: a file for each address, called like it, beside a lock and the last address of each range. */
 function addressesIn(dir: string): readonly string[] {
   try {
-    return readdirSync(dir).filter((name) => /^[0-9a-f]+[.:]/i.test(name));
+    return readdirSync(dir).filter(isAddressFile);
   } catch (err) {
     if (isErrno(err, "ENOENT")) return [];
     throw err;

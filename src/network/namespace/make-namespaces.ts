@@ -7,7 +7,7 @@ import { childEnv } from "../../os/process/role.ts";
 import { CLONE_NEWIPC, CLONE_NEWNET, CLONE_NEWUTS } from "../../os/security/namespaces.ts";
 import { defaultNetSysctls, type NamespaceKind, parseSysctls, type Sysctl } from "./sysctl.ts";
 
-/** What is to be made; all of it checked before. */
+/** What is to be made; all of it checked before. Sysctls of interfaces are for `writeInNetns`. */
 export interface NewNamespaces {
   readonly kinds: readonly NamespaceKind[];
   readonly hostname: string | undefined;
@@ -40,7 +40,20 @@ export async function makeNamespaces(
   program: string,
   namespaces: NewNamespaces,
 ): Promise<void> {
-  const steps = stepsOf(namespaces);
+  await runSteps(ctx, program, stepsOf(namespaces));
+}
+
+/** Sets sysctls in the network namespace that is pinned at a path. */
+export async function writeInNetns(
+  ctx: Context,
+  program: string,
+  netnsPath: string,
+  sysctls: readonly Sysctl[],
+): Promise<void> {
+  await runSteps(ctx, program, [step("enter", netnsPath), ...sysctls.map(write)]);
+}
+
+async function runSteps(ctx: Context, program: string, steps: readonly Step[]): Promise<void> {
   const argv = [program, ...steps.flatMap(({ words }) => words)];
   const result = await runCommand(ctx, argv, { env: childEnv, timeoutMs });
   if (result.exitCode === 0) return;
@@ -80,9 +93,10 @@ function step(...words: readonly string[]): Step {
   return { words, failure };
 }
 
-function write({ key, path, value }: Sysctl): Step {
+function write({ key, path, value, ofInterface }: Sysctl): Step {
   const failure = (cause: ErrnoError) => {
-    const what = isErrno(cause, "ENOENT") ? "this kernel has no such sysctl" : "set it";
+    const missing = ofInterface ? "no such interface or sysctl" : "this kernel has no such sysctl";
+    const what = isErrno(cause, "ENOENT") ? missing : "set it";
     return new AppError(`sysctl ${key}: ${what}`, { kind: "invalid-argument", cause });
   };
   return { words: ["write", `/proc/sys/${path}`, value], failure };

@@ -6,6 +6,7 @@ import {
   openSync,
   readdirSync,
   rmdirSync,
+  statfsSync,
   unlinkSync,
 } from "node:fs";
 import { type Context, detached } from "../../lib/context.ts";
@@ -13,7 +14,7 @@ import { AppError, invalidArgument } from "../../lib/errors.ts";
 import type { PodIds } from "../../oci/pod-ids.ts";
 import { isErrno } from "../../os/errno-error.ts";
 import { MNT_DETACH, UMOUNT_NOFOLLOW, umount } from "../../os/mount/mount.ts";
-import { makeNamespaces } from "./make-namespaces.ts";
+import { makeNamespaces, writeInNetns } from "./make-namespaces.ts";
 import { type NamespaceKind, namespaceKinds, parseSysctls } from "./sysctl.ts";
 
 /** Namespaces to make for one sandbox. Those not in `kinds` are the node's. */
@@ -24,11 +25,13 @@ export interface NamespaceRequest {
   /** For a new UTS namespace; absent keeps the node's name. */
   readonly hostname?: string;
   readonly sysctls: Readonly<Record<string, string>>;
+  /** Where a new network namespace is pinned; `<dir>/net` unless told. */
+  readonly netPath?: string;
   /** A new user namespace, pinned at `<dir>/user`; the others then belong to it. */
   readonly userNamespace?: { readonly ids: PodIds };
 }
 
-/** Where a pinned namespace is: what goes into `linux.namespaces[].path` and CNI_NETNS. */
+/** Where a pinned namespace is, unless a place of its own was told: what goes into `linux.namespaces[].path`. */
 export function namespacePath(dir: string, kind: NamespaceKind | "user"): string {
   return `${dir}/${kind}`;
 }
@@ -43,10 +46,10 @@ export async function pinNamespaces(
   request: NamespaceRequest,
 ): Promise<void> {
   const { dir, kinds, hostname = "", userNamespace } = request;
-  const sysctls = parseSysctls(request.sysctls, kinds);
+  const sysctls = parseSysctls(request.sysctls, kinds).filter(({ ofInterface }) => !ofInterface);
   const pins = [...kinds, ...(userNamespace ? (["user"] as const) : [])].map((kind) => ({
     kind,
-    path: namespacePath(dir, kind),
+    path: (kind === "net" ? request.netPath : undefined) ?? namespacePath(dir, kind),
   }));
   if (pins.length === 0) return;
   if (Buffer.byteLength(hostname) > 64) throw invalidArgument("host name over 64 bytes");
@@ -57,29 +60,43 @@ export async function pinNamespaces(
   }
   await using undo = new AsyncDisposableStack();
   mkdirSync(dir, { recursive: true, mode: 0o700 });
-  undo.defer(() => unpinNamespaces(detached(ctx), dir));
+  undo.defer(() => unpinNamespaces(detached(ctx), dir, request.netPath));
   for (const { path } of pins) closeSync(openSync(path, "wx", 0o400));
   await makeNamespaces(ctx, program, { kinds, hostname, sysctls, ids: userNamespace?.ids, pins });
   undo.move();
 }
 
+/** Sets the sysctls that belong to interfaces, which are there once the network has been attached. */
+export async function setInterfaceSysctls(
+  ctx: Context,
+  program: string,
+  netnsPath: string,
+  sysctls: Readonly<Record<string, string>>,
+): Promise<void> {
+  const own = parseSysctls(sysctls, namespaceKinds).filter(({ ofInterface }) => ofInterface);
+  if (own.length > 0) await writeInNetns(ctx, program, netnsPath, own);
+}
+
 /**
- * Idempotent: unmounts whatever is pinned below `dir` and removes it. The namespaces end with the last process in them.
+ * Idempotent: unmounts whatever is pinned below `dir`, and at `netPath`, and removes it. The namespaces end with the last process in them.
  * Also right after a crash in the middle of pinning: a file without a mount is only removed.
  */
-export async function unpinNamespaces(ctx: Context, dir: string): Promise<void> {
+export async function unpinNamespaces(ctx: Context, dir: string, netPath?: string): Promise<void> {
   ctx.signal.throwIfAborted();
-  for (const kind of [...namespaceKinds, "user"] as const) {
-    const path = namespacePath(dir, kind);
-    while (unmountOnce(path)) {
-      // An attempt that was cut off and repeated may have stacked two mounts.
-    }
-    ignoreAbsent(() => unlinkSync(path));
-  }
+  const paths = [...namespaceKinds, "user" as const].map((kind) => namespacePath(dir, kind));
+  for (const path of netPath === undefined ? paths : [...paths, netPath]) unpin(path);
   // The caller may keep other files of the sandbox in there; then they go with the caller's directory.
   ignoreAbsent(() => {
     if (readdirSync(dir).length === 0) rmdirSync(dir);
   });
+}
+
+/** Idempotent, for one. */
+export function unpin(path: string): void {
+  while (unmountOnce(path)) {
+    // An attempt that was cut off and repeated may have stacked two mounts.
+  }
+  ignoreAbsent(() => unlinkSync(path));
 }
 
 /** Whether there was a mount. */
@@ -99,5 +116,16 @@ function ignoreAbsent(remove: () => void): void {
     remove();
   } catch (err) {
     if (!isErrno(err, "ENOENT")) throw err;
+  }
+}
+
+const NSFS_MAGIC = 0x6e73_6673;
+
+/** Whether a namespace is pinned there: after a crash it may be an empty file, after a reboot nothing. */
+export function isNamespace(path: string): boolean {
+  try {
+    return statfsSync(path).type === NSFS_MAGIC;
+  } catch {
+    return false;
   }
 }

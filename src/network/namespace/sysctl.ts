@@ -10,6 +10,8 @@ export interface Sysctl {
   readonly path: string;
   readonly value: string;
   readonly kind: NamespaceKind;
+  /** It belongs to an interface that the network plugins make. */
+  readonly ofInterface: boolean;
 }
 
 const maxSysctls = 256;
@@ -51,7 +53,7 @@ export function parseSysctls(
     if (controlCharacter.test(value.replaceAll("\t", " "))) {
       throw invalidArgument(`sysctl ${shown}: control character in the value`);
     }
-    return { key, path: parts.join("/"), value, kind };
+    return { key, path: parts.join("/"), value, kind, ofInterface: isOfInterface(parts) };
   });
 }
 
@@ -65,6 +67,12 @@ function splitKey(key: string): readonly string[] | undefined {
     ? key.split("/")
     : key.split(".").map((name) => name.replaceAll("/", "."));
   return parts.length > 1 && parts.every((name) => part.test(name)) ? parts : undefined;
+}
+
+/** `net.ipv4.conf.eth0.rp_filter`, `net.ipv6.neigh.eth0.retrans_time_ms`, `net.mpls.conf.eth0.input`. */
+function isOfInterface([, , table = "", name = ""]: readonly string[]): boolean {
+  const isThere = ["all", "default", "lo"].includes(name);
+  return (table === "conf" || table === "neigh") && !isThere;
 }
 
 function namespaceOf(parts: readonly string[]): NamespaceKind | undefined {

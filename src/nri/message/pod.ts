@@ -37,10 +37,10 @@ function limits(resources: cri.LinuxContainerResources | undefined) {
 }
 
 function pinned(stateDir: string, { id, config }: Sandbox) {
-  const dir = sandboxDirectoryOf(stateDir, id).namespaces;
+  const { namespaces: dir, netns } = sandboxDirectoryOf(stateDir, id);
   const own = podNamespaces(config);
   return [
-    ...(own.net ? [{ type: "network", path: `${dir}/net` }] : []),
+    ...(own.net ? [{ type: "network", path: netns }] : []),
     ...(own.ipc ? [{ type: "ipc", path: `${dir}/ipc` }] : []),
     ...(own.uts ? [{ type: "uts", path: `${dir}/uts` }] : []),
     ...(own.ids === undefined ? [] : [{ type: "user", path: `${dir}/user` }]),

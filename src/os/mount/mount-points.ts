@@ -12,6 +12,23 @@ export function mountPointsBelow(directory: string): readonly string[] {
     .filter((path) => path.startsWith(real === "/" ? "/" : `${real}/`));
 }
 
+/** Whether what is mounted at this path, which has no links in it, appears in other mount namespaces too. */
+export function isSharedMount(realPath: string): boolean {
+  let shared = false;
+  let longest = -1;
+  for (const line of readFileSync("/proc/self/mountinfo", "utf8").split("\n")) {
+    // Fields: id, parent, device, root, mount point, options, then optional ones up to a hyphen.
+    const fields = line.split(" ");
+    const point = unescapeMountPath(fields[4] ?? "");
+    const below = point === "/" || realPath === point || realPath.startsWith(`${point}/`);
+    // A later mount at the same place covers an earlier one.
+    if (point === "" || !below || point.length < longest) continue;
+    longest = point.length;
+    shared = fields.slice(6, fields.indexOf("-")).some((field) => field.startsWith("shared:"));
+  }
+  return shared;
+}
+
 /** The kernel writes space, tab, newline and backslash as three octal digits. */
 export function unescapeMountPath(text: string): string {
   return text.replaceAll(/\\([0-7]{3})/g, (_, octal: string) =>

@@ -32,6 +32,8 @@ export interface CommandOptions {
   readonly stdin?: Uint8Array | string;
   readonly cwd?: string;
   readonly timeoutMs: number;
+  /** It is killed when this process exits. */
+  readonly endsWithUs?: boolean;
   /** stdout and stderr each; more is an error. */
   readonly maxOutputBytes?: number;
 }
@@ -73,6 +75,8 @@ export async function runCommand(
       detached: true,
     }),
   );
+  const { pid } = child;
+  if (options.endsWithUs) groups.add(pid);
   let failure: Error | undefined;
   let patience: ReturnType<typeof setTimeout> | undefined;
   const held = Promise.withResolvers<never>();
@@ -103,6 +107,7 @@ export async function runCommand(
     if (failure !== undefined) throw failure;
     return { exitCode, stdout, stderr: stderr.subarray(-stderrTailBytes).toString() };
   } finally {
+    groups.delete(pid);
     clearTimeout(timer);
     clearTimeout(patience);
     ctx.signal.removeEventListener("abort", abort);
@@ -152,6 +157,12 @@ function collect(stream: ReadableStream<Uint8Array>, max: number, overflow: () =
   }
   return { done: read(), soFar: () => Buffer.concat(chunks) };
 }
+
+/** Process groups to be killed at the end of this process. */
+const groups = new Set<number>();
+process.on("exit", () => {
+  for (const pid of groups) killGroup(pid);
+});
 
 function killGroup(pid: number): void {
   try {

@@ -1,5 +1,3 @@
-import type * as pb from "../../gen/runtime/v1/api_pb.ts";
-import { invalidArgument } from "../../lib/errors.ts";
 import type { Attachment } from "../../network/cni/attachment.ts";
 import type { Sandbox } from "../sandbox.ts";
 import { sandboxDirectoryOf } from "./directory.ts";
@@ -12,14 +10,14 @@ export function attachmentOf(stateDir: string, sandbox: Sandbox, hasNetns: boole
   const { config, id } = sandbox;
   return {
     sandboxId: id,
-    netnsPath: hasNetns ? `${sandboxDirectoryOf(stateDir, id).namespaces}/net` : undefined,
+    netnsPath: hasNetns ? sandboxDirectoryOf(stateDir, id).netns : undefined,
     podName: config.metadata?.name ?? "",
     podNamespace: config.metadata?.namespace ?? "",
     podUid: config.metadata?.uid ?? "",
     portMappings: config.portMappings
       .filter(({ hostPort }) => hostPort > 0)
       .map((mapping) => ({
-        protocol: protocolOf(mapping),
+        protocol: protocols[mapping.protocol] ?? String(mapping.protocol),
         containerPort: mapping.containerPort,
         hostPort: mapping.hostPort,
         hostIp: mapping.hostIp,
@@ -32,10 +30,4 @@ export function attachmentOf(stateDir: string, sandbox: Sandbox, hasNetns: boole
     },
     cgroupParent: config.linux?.cgroupParent ?? "",
   };
-}
-
-function protocolOf({ protocol }: pb.PortMapping): (typeof protocols)[number] {
-  const name = protocols[protocol];
-  if (name === undefined) throw invalidArgument(`port mapping: unknown protocol ${protocol}`);
-  return name;
 }

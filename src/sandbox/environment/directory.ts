@@ -11,6 +11,8 @@ import { hostname as nodeHostname } from "node:os";
 import type * as pb from "../../gen/runtime/v1/api_pb.ts";
 import { invalidArgument } from "../../lib/errors.ts";
 import type { SandboxId } from "../../lib/id.ts";
+import { namespacePath } from "../../network/namespace/netns.ts";
+import { nodeNetnsPath } from "../../network/namespace/node-netns.ts";
 import { rootOf } from "../../oci/pod-ids.ts";
 import { isErrno } from "../../os/errno-error.ts";
 import { MNT_DETACH, MS_NODEV, MS_NOEXEC, MS_NOSUID, mount, umount } from "../../os/mount/mount.ts";
@@ -19,8 +21,10 @@ import { podNamespaces } from "./namespaces.ts";
 /** Where the parts of one sandbox are, on tmpfs under `<state>`. */
 export interface SandboxDirectory {
   readonly dir: string;
-  /** Pinned namespaces: `net`, `ipc`, `uts`. */
+  /** Pinned namespaces: `ipc`, `uts`, `user`. */
   readonly namespaces: string;
+  /** The pinned network namespace, where the node's agents find it. */
+  readonly netns: string;
   /** What containers see at /etc: `podFiles`. */
   readonly files: string;
   /** Which of the node's network interfaces came to the pod. */
@@ -33,9 +37,13 @@ export interface SandboxDirectory {
 
 export function sandboxDirectoryOf(stateDir: string, id: SandboxId): SandboxDirectory {
   const dir = `${stateDir}/sandboxes/${id}`;
+  const namespaces = `${dir}/ns`;
+  // Pods of an earlier crib have theirs beside the others.
+  const earlier = namespacePath(namespaces, "net");
   return {
     dir,
-    namespaces: `${dir}/ns`,
+    namespaces,
+    netns: existsSync(earlier) ? earlier : nodeNetnsPath(stateDir, id),
     files: `${dir}/files`,
     netDevices: `${dir}/net-devices`,
     shm: `${dir}/shm`,

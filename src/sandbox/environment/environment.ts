@@ -20,7 +20,7 @@ export function environmentOf(
     config: sandbox.config,
     handler: sandbox.handler,
     ...pids,
-    netns: own.net ? `${paths.namespaces}/net` : undefined,
+    netns: own.net ? paths.netns : undefined,
     ipcns: own.ipc ? `${paths.namespaces}/ipc` : undefined,
     utsns: own.uts ? `${paths.namespaces}/uts` : undefined,
     userNamespace: own.ids && { path: `${paths.namespaces}/user`, ids: own.ids },

@@ -97,10 +97,7 @@ async function openNetworkCounters(
 ): Promise<void> {
   const namespaces = sandboxes
     .filter(({ state, config }) => state === "ready" && podNamespaces(config).net)
-    .map(({ id }): [SandboxId, string] => [
-      id,
-      `${sandboxDirectoryOf(deps.stateDir, id).namespaces}/net`,
-    ]);
+    .map(({ id }): [SandboxId, string] => [id, sandboxDirectoryOf(deps.stateDir, id).netns]);
   try {
     await deps.networkCounters.open(ctx, new Map(namespaces));
   } catch (err) {

@@ -11,9 +11,9 @@ export async function echoInPod(
   sandboxId: string,
   port: number,
 ): Promise<AsyncDisposable> {
-  const { namespaces } = sandboxDirectoryOf(daemon.state, sandboxId as SandboxId);
+  const { netns } = sandboxDirectoryOf(daemon.state, sandboxId as SandboxId);
   const server = Bun.spawn(
-    ["nsenter", `--net=${namespaces}/net`, process.execPath, echoServerPath, String(port)],
+    ["nsenter", `--net=${netns}`, process.execPath, echoServerPath, String(port)],
     { stdio: ["ignore", "pipe", "inherit"] },
   );
   await server.stdout.getReader().read();
