@@ -139,3 +139,19 @@ test("test/README.md names a test for each RPC, and the test calls it", async ()
   }
   expect(wrong).toEqual([]);
 });
+
+test("SECURITY.md names tests that exist, and has every row that a test names", async () => {
+  const text = await Bun.file("SECURITY.md").text();
+  const rows = new Set([...text.matchAll(/^\| ([A-J]\d{1,2}) \|/gm)].map(([, row]) => row ?? ""));
+  const wrong: string[] = [];
+  for (const [, path = ""] of text.matchAll(/(\S+\.test\.ts)/g)) {
+    if (!(await Bun.file(posix.join("test", path)).exists())) wrong.push(`no test ${path}`);
+  }
+  for await (const file of new Bun.Glob("{src,test}/**/*.test.ts").scan(".")) {
+    const names = await Bun.file(file).text();
+    for (const [, row = ""] of names.matchAll(/\(([A-J]\d{1,2})\)["`]/g)) {
+      if (!rows.has(row)) wrong.push(`${file}: no row ${row}`);
+    }
+  }
+  expect(wrong).toEqual([]);
+});
