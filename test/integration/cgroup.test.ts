@@ -10,6 +10,7 @@ import { OpenCgroups } from "../../src/cgroup/stats/open-cgroups.ts";
 import { thaw } from "../../src/cgroup/thaw.ts";
 import type { Context } from "../../src/lib/context.ts";
 import { silentLog } from "../../src/lib/log.ts";
+import { readOomKilled } from "../../src/monitor/oom.ts";
 import { eventually } from "../harness/eventually.ts";
 
 const ctx: Context = { signal: AbortSignal.timeout(600_000), log: silentLog };
@@ -94,6 +95,11 @@ describe("a cgroup in all hierarchies", () => {
     const eater = start(pod, "sh", "-c", eat);
     await eater.exited;
     await eventually(() => expect(parseOomKills(readFileSync(file, "utf8"))).toBeGreaterThan(0));
+    expect(readOomKilled([file])).toBe(true);
+    // systemd removes a scope's cgroup with its last process; the kernel's log still names it.
+    await removeCgroup(ctx, host, pod);
+    expect(readOomKilled([file])).toBe(true);
+    expect(readOomKilled([file.replace(/[^/]+(?=\/[^/]+$)/, "another")])).toBe(false);
   });
 });
 
