@@ -1,14 +1,6 @@
-import {
-  chownSync,
-  mkdirSync,
-  readdirSync,
-  readFileSync,
-  rmdirSync,
-  rmSync,
-  writeFileSync,
-} from "node:fs";
+import { mkdirSync, readdirSync, readFileSync, rmdirSync, rmSync } from "node:fs";
 import type { ContainerId } from "../lib/id.ts";
-import { parseExact, stringifyExact } from "../lib/json.ts";
+import { parseExact } from "../lib/json.ts";
 import { isErrno } from "../os/errno-error.ts";
 
 /** Where the parts of one container's bundle are (runtime-spec, bundle.md), all on tmpfs under `<state>`. */
@@ -16,10 +8,6 @@ export interface Bundle {
   readonly dir: string;
   readonly config: string;
   readonly rootfs: string;
-  readonly exitFile: string;
-  readonly pidFile: string;
-  /** What CRIU is told of the container; there only once it has been checkpointed. */
-  readonly criuConfig: string;
 }
 
 export function bundleOf(stateDir: string, id: ContainerId): Bundle {
@@ -28,9 +16,6 @@ export function bundleOf(stateDir: string, id: ContainerId): Bundle {
     dir,
     config: `${dir}/config.json`,
     rootfs: `${dir}/rootfs`,
-    exitFile: `${dir}/exit.json`,
-    pidFile: `${dir}/pid`,
-    criuConfig: `${dir}/criu.conf`,
   };
 }
 
@@ -47,29 +32,7 @@ export function createBundle(bundle: Bundle): Disposable {
   return { [Symbol.dispose]: () => removeBundle(bundle) };
 }
 
-/**
- * Gives the pipes of a container's stdio to its user, who may open them again as /dev/stdout. The OCI runtime does it
- * too, but cannot where the node's root has no id in the container's user namespace. A terminal is the runtime's.
- */
-export function ownPipes(
-  bundle: Bundle,
-  owner: { readonly uid: number; readonly gid: number },
-): void {
-  for (const name of ["stdin", "stdout", "stderr"]) {
-    try {
-      chownSync(`${bundle.dir}/${name}`, owner.uid, owner.gid);
-    } catch (err) {
-      if (!isErrno(err, "ENOENT")) throw err;
-    }
-  }
-}
-
-export function writeConfig(bundle: Bundle, spec: object): void {
-  // Nobody reads it before the record of the container is there, and a reboot makes it worthless.
-  writeFileSync(bundle.config, stringifyExact(spec), { mode: 0o600 });
-}
-
-/** What was written; undefined when it is gone. */
+/** What the runtime was given; undefined when it is gone. */
 export function readConfig(bundle: Bundle): unknown {
   try {
     return parseExact(readFileSync(bundle.config, "utf8"));

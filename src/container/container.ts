@@ -2,12 +2,14 @@ import type * as pb from "../gen/runtime/v1/api_pb.ts";
 import type { ImageId } from "../image/image.ts";
 import type { ContainerId, SandboxId } from "../lib/id.ts";
 import type { PodIds } from "../oci/pod-ids.ts";
+import type { TaskRecord } from "../runtime/runtime.ts";
 
 /**
  * A container is in exactly one of these; each carries only what is true of it.
  * created → running → exited; a container that never started goes from created to exited when start fails.
  */
 export type ContainerState =
+  /** `pid` is for people and plugins only (`TaskRecord`). */
   | { readonly name: "created"; readonly pid: number }
   | { readonly name: "running"; readonly pid: number; readonly startedAtNs: bigint }
   | {
@@ -49,21 +51,9 @@ export interface Container {
   readonly cgroupPath: string;
   /** Boot in which it was created; a container of another boot has no process. */
   readonly bootId: string;
-  /** The monitor that owns its stdio. */
-  readonly monitorId: string;
-  /** Start time of the first process, in ticks since boot: with the pid it names that process. */
-  readonly pidStartTime: number;
+  /** By which the runtime finds its task again. */
+  readonly task: TaskRecord;
   readonly state: ContainerState;
-}
-
-/** The first process while there may be one, named so that nobody else can be meant. */
-export function processOf({
-  state,
-  pidStartTime,
-}: Pick<Container, "state" | "pidStartTime">):
-  | { readonly pid: number; readonly pidStartTime: number }
-  | undefined {
-  return state.name === "exited" ? undefined : { pid: state.pid, pidStartTime };
 }
 
 /** The name of the image that the user wrote: a kubelet sends the image's id as `image` and the name beside it. */

@@ -1,24 +1,21 @@
-import { bundleOf, createBundle, ownPipes, writeConfig } from "../bundle/bundle.ts";
-import { oomFiles } from "../cgroup/oom.ts";
+import { bundleOf, createBundle } from "../bundle/bundle.ts";
 import { containerCgroup } from "../cgroup/path.ts";
 import type * as pb from "../gen/runtime/v1/api_pb.ts";
 import type { Image } from "../image/image.ts";
 import { type Context, detached, withFields } from "../lib/context.ts";
 import { AppError, failedPrecondition, invalidArgument, notFound } from "../lib/errors.ts";
-import { type ContainerId, generateContainerId } from "../lib/id.ts";
-import { hostUser } from "../oci/pod-ids.ts";
-import { criuConfigAnnotation } from "../runtime/oci/criu.ts";
-import { ensureOomScore } from "../runtime/oci/oom-score.ts";
+import { type ContainerId, generateContainerId, type SandboxId } from "../lib/id.ts";
 import type { CreateIntent } from "../state/intents.ts";
 import { agreeOnSpec } from "./agree-on-spec.ts";
 import type { Container } from "./container.ts";
 import { createdAfter } from "./created-at.ts";
 import type { ContainerDeps } from "./deps.ts";
 import type { SandboxEnvironment } from "./environment.ts";
-import { getHandler } from "./handlers.ts";
+import { watchExit } from "./exit.ts";
 import { logPathOf, podLogDirectoryOf } from "./log-path.ts";
 import { releaseMs } from "./release.ts";
 import { undoCreation } from "./remove.ts";
+import { getRuntime, stdioOf } from "./runtimes.ts";
 import { mountImageVolumes, withImageRefs } from "./source/image-volumes.ts";
 import { placeNetDevices } from "./source/net-devices.ts";
 import { makeVolumes } from "./source/volumes.ts";
@@ -76,7 +73,7 @@ async function setUp(
   config: pb.ContainerConfig,
 ): Promise<Container> {
   const image = imageOf(deps, config);
-  const handler = getHandler(deps.handlers, environment.handler);
+  const runtime = getRuntime(deps.runtimes, environment.handler);
   const logPath = logPathOf(environment.config.logDirectory, config.logPath);
   const stopSignal = stopSignalOf(config.stopSignal, image.config.stopSignal);
   const cgroup = containerCgroup({
@@ -89,7 +86,7 @@ async function setUp(
   let intent: CreateIntent = {
     id,
     sandboxId: environment.sandboxId,
-    handler: environment.handler,
+    handler: runtime.name,
     cgroupPath: cgroup.relative,
     log:
       podLogDirectory === undefined ? undefined : { path: logPath, podDirectory: podLogDirectory },
@@ -113,32 +110,28 @@ async function setUp(
     image,
     rootfs: bundle.rootfs,
     cgroupPath: cgroup.ociPath,
-    handler,
+    runtime,
     volumes,
     definedVolumes: defined,
   });
   const { user } = agreed;
-  const spec = placeNetDevices(agreed.spec, environment, handler);
+  const spec = placeNetDevices(agreed.spec, environment, runtime);
   const cgroupPath = agreed.cgroup?.relative ?? cgroup.relative;
   if (agreed.cgroup !== undefined) {
     intent = { ...intent, cgroupPath };
     deps.intents.put(intent);
   }
-  const annotations = { ...spec.annotations, [criuConfigAnnotation]: bundle.criuConfig };
-  writeConfig(bundle, { ...spec, annotations });
-  const created = await deps.monitors.create(ctx, {
+  const ids = userNamespace?.ids;
+  const { record } = await runtime.create(ctx, {
     id,
-    handler,
-    bundle,
-    terminal: config.tty,
-    stdin: config.stdin,
-    stdinOnce: config.stdinOnce,
-    logPath,
-    podLogDirectory,
-    oomFiles: oomFiles(deps.cgroup, cgroupPath),
+    bundleDir: bundle.dir,
+    cgroupPath,
+    spec,
+    stdio: stdioOf({ config, logPath, ids, user }),
+    sandboxId: environment.sandboxId,
+    role: "container",
+    hasSiblings: hasSiblings(deps, environment.sandboxId),
   });
-  ensureOomScore(created, spec.process.oomScoreAdj);
-  if (userNamespace !== undefined) ownPipes(bundle, hostUser(userNamespace.ids, user));
   const container: Container = {
     id,
     sandboxId: environment.sandboxId,
@@ -147,15 +140,14 @@ async function setUp(
     imageId: image.id,
     logPath,
     user,
-    ids: userNamespace?.ids,
+    ids,
     resources: overlayCriResources(config.linux?.resources, agreed.resources),
     stopSignal,
-    handler: environment.handler,
+    handler: runtime.name,
     cgroupPath,
     bootId: deps.bootId,
-    monitorId: created.monitorId,
-    pidStartTime: created.pidStartTime,
-    state: { name: "created", pid: created.pid },
+    task: record,
+    state: { name: "created", pid: record.pid },
   };
   // From the check to the record nothing else runs: a stopped sandbox never has a container that nobody kills.
   if (!environment.isReady()) throw failedPrecondition("sandbox was stopped meanwhile");
@@ -165,8 +157,13 @@ async function setUp(
   });
   undo.move();
   deps.events.publish({ type: "created", container });
+  watchExit(deps, container);
   ctx.log.info("container created", { image: image.id });
   return container;
+}
+
+function hasSiblings({ containers }: Pick<ContainerDeps, "containers">, id: SandboxId): boolean {
+  return containers.list().some((one) => one.sandboxId === id && one.state.name !== "exited");
 }
 
 function imageOf(deps: Pick<ContainerDeps, "images">, config: pb.ContainerConfig): Image {

@@ -1,11 +1,11 @@
 import type { CgroupDriver } from "../cgroup/driver.ts";
 import type { CgroupHost } from "../cgroup/host.ts";
 import type { ImageStore } from "../image/image-store.ts";
+import type { Context } from "../lib/context.ts";
 import type { ContainerId } from "../lib/id.ts";
 import type { KeyedMutex } from "../lib/keyed-mutex.ts";
 import type { SingleFlight } from "../lib/single-flight.ts";
-import type { Monitors } from "../runtime/monitor/monitors.ts";
-import type { RuntimeHandler } from "../runtime/oci/handler.ts";
+import type { Runtime } from "../runtime/runtime.ts";
 import type { Snapshotter } from "../snapshot/snapshotter.ts";
 import type { ContainerTable } from "../state/containers.ts";
 import type { IntentTable } from "../state/intents.ts";
@@ -28,14 +28,12 @@ export interface ContainerDeps {
   readonly commit: (write: () => void) => void;
   readonly images: Pick<ImageStore, "find">;
   readonly snapshots: Snapshotter;
-  /** By name; the default handler also under "". */
-  readonly handlers: ReadonlyMap<string, RuntimeHandler>;
+  /** By the name of their handler; the default one also under "". */
+  readonly runtimes: ReadonlyMap<string, Runtime>;
+  /** Of containers whose handler is not configured any more: they go on, end and are removed, and nothing else. */
+  readonly leftRuntime: Runtime;
   /** Of handlers that let any through, by name, the default one also under "". */
   readonly annotationPatterns: ReadonlyMap<string, AnnotationPatterns>;
-  readonly monitors: Pick<
-    Monitors,
-    "adopt" | "attach" | "create" | "forget" | "list" | "reopenLog"
-  >;
   readonly cgroup: CgroupHost;
   readonly cgroupDriver: CgroupDriver;
   readonly host: SpecHost;
@@ -43,6 +41,8 @@ export interface ContainerDeps {
   readonly profiles: PulledProfiles;
   /** Held while the state of one container is changed. */
   readonly locks: KeyedMutex<ContainerId>;
+  /** Of what goes on after the call that began it: ends with the daemon. */
+  readonly background: Context;
   /** The starts under way: aborted when they outlast the container's process. */
   readonly starting: Map<ContainerId, AbortController>;
   readonly creations: SingleFlight<ContainerId>;

@@ -14,10 +14,10 @@ export interface SandboxEnvironment {
   readonly utsns: string | undefined;
   /** The pod's own, which the other namespaces belong to. */
   readonly userNamespace: UserNamespace | undefined;
-  /** Holder of the pod's shared PID namespace, where the container joins it. */
-  readonly infraPid: number | undefined;
-  /** Process whose PID namespace the container joins (NamespaceMode TARGET). */
-  readonly targetPid: number | undefined;
+  /** The pod's shared PID namespace, where the container joins it. */
+  readonly podPidns: string | undefined;
+  /** That of another container, where the container joins it (NamespaceMode TARGET). */
+  readonly targetPidns: string | undefined;
   readonly hostname: string;
   readonly hostnamePath: string;
   readonly hostsPath: string;

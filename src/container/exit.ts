@@ -1,11 +1,24 @@
-import { killOnce } from "../cgroup/processes.ts";
-import { type Context, withFields } from "../lib/context.ts";
+import { type Context, detached, withFields } from "../lib/context.ts";
 import { describe, failedPrecondition } from "../lib/errors.ts";
 import type { ContainerId } from "../lib/id.ts";
-import type { ExitRecord } from "../runtime/monitor/exit-record.ts";
+import type { TaskExit } from "../runtime/runtime.ts";
 import type { Container, ContainerState } from "./container.ts";
 import type { ContainerDeps } from "./deps.ts";
 import { releaseProcess } from "./release.ts";
+import { taskOf } from "./runtimes.ts";
+
+/** Records the end of a container's task when it comes; once for each container in the life of a daemon. */
+export function watchExit(deps: ContainerDeps, container: Container): void {
+  const { id } = container;
+  const ctx = deps.background;
+  taskOf(deps, container)
+    .wait(ctx.signal)
+    .then((exit) => recordExit(ctx, deps, id, exit))
+    .catch((err) => {
+      const isNews = !ctx.signal.aborted && deps.containers.find(id) !== undefined;
+      if (isNews) ctx.log.error("record an exit", { container: id, err: describe(err) });
+    });
+}
 
 /**
  * Takes note that a container has ended, tells who waits for it, and gives back what only a live container needs.
@@ -15,13 +28,13 @@ export async function recordExit(
   ctx: Context,
   deps: ContainerDeps,
   id: ContainerId,
-  exit: ExitRecord | undefined,
+  exit: TaskExit | undefined,
 ): Promise<void> {
   using _lock = await lockAfterStart(deps, id);
   const container = deps.containers.find(id);
   if (container === undefined || container.state.name === "exited") return;
   // With the pod's or the node's PID namespace its other processes outlive the first, but not the container.
-  killOnce(deps.cgroup, container.cgroupPath);
+  await killRest(ctx, deps, container);
   const ended = { ...container, state: exitedState(container, exit, deps.clock()) };
   deps.containers.put(ended);
   deps.exits.notify(id);
@@ -41,6 +54,15 @@ export async function recordExit(
   }
 }
 
+async function killRest(ctx: Context, deps: ContainerDeps, container: Container): Promise<void> {
+  try {
+    await taskOf(deps, container).kill(detached(ctx));
+  } catch (err) {
+    // Whatever is left is killed again when it is released; that the container has ended is to be recorded.
+    ctx.log.warn("kill what a container left", { container: container.id, err: describe(err) });
+  }
+}
+
 /** A brief program ends before its OCI runtime's `start` does; one that hangs is not waited for. */
 const startGraceMs = 3000;
 
@@ -57,7 +79,7 @@ async function lockAfterStart(deps: ContainerDeps, id: ContainerId): Promise<Dis
 type Exited = Extract<ContainerState, { name: "exited" }>;
 
 /** Without a record nobody saw it end: the node was rebooted, or all who watched were killed. */
-function exitedState(container: Container, exit: ExitRecord | undefined, nowNs: bigint): Exited {
+function exitedState(container: Container, exit: TaskExit | undefined, nowNs: bigint): Exited {
   const startedAtNs = container.state.name === "running" ? container.state.startedAtNs : undefined;
   // A brief program has ended before its start was noted, and clocks are set: nobody lives for a negative time.
   const finishedAtNs = (atNs: bigint) => max(atNs, startedAtNs ?? container.createdAtNs);

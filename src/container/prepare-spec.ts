@@ -3,11 +3,11 @@ import type { Image } from "../image/image.ts";
 import { shownImageName } from "../image/image-name.ts";
 import type { Context } from "../lib/context.ts";
 import type { RuntimeSpec } from "../oci/runtime-spec.ts";
-import type { RuntimeHandler } from "../runtime/oci/handler.ts";
+import type { Runtime } from "../runtime/runtime.ts";
 import { type ContainerUser, nameOfImage } from "./container.ts";
 import type { ContainerDeps } from "./deps.ts";
 import type { SandboxEnvironment } from "./environment.ts";
-import { annotationPatterns } from "./handlers.ts";
+import { annotationPatterns } from "./runtimes.ts";
 import type { ImageVolumes } from "./source/image-volumes.ts";
 import type { ImageDefinedVolume } from "./source/volumes.ts";
 import { containerAnnotations } from "./spec/annotations.ts";
@@ -34,7 +34,7 @@ export interface SpecRequest {
   readonly rootfs: string;
   /** As the OCI runtime wants it. */
   readonly cgroupPath: string;
-  readonly handler: RuntimeHandler;
+  readonly runtime: Runtime;
   readonly volumes: ImageVolumes;
   /** Of the container's own image. */
   readonly definedVolumes: readonly ImageDefinedVolume[];
@@ -47,7 +47,7 @@ export async function prepareSpec(
   request: SpecRequest,
 ): Promise<{ readonly spec: RuntimeSpec; readonly user: ContainerUser }> {
   const { host, mountSources, profiles } = deps;
-  const { config, environment, image, rootfs, cgroupPath, handler } = request;
+  const { config, environment, image, rootfs, cgroupPath, runtime } = request;
   const context = config.linux?.securityContext;
   const { home, ...user } = resolveUser(rootfs, image.config.user, context);
   const spec = buildContainerSpec({
@@ -66,14 +66,14 @@ export async function prepareSpec(
     mounts: [
       ...request.definedVolumes.map(volumeMount),
       ...(await resolveMounts(config.mounts, {
-        recursiveReadOnlyMounts: handler.features.recursiveReadOnlyMounts,
+        recursiveReadOnlyMounts: runtime.features.recursiveReadOnlyMounts,
         idMappedMounts: environment.userNamespace !== undefined,
         findSource: (path) => mountSources.find(path),
         imageVolumes: request.volumes,
       })),
     ],
     devices: await resolveDevices(config.devices, context?.privileged === true),
-    cdi: await resolveCdi(cdiDeviceNames(config), host.cdiSpecDirs, handler.features),
+    cdi: await resolveCdi(cdiDeviceNames(config), host.cdiSpecDirs, runtime.features),
     classes: resolveClasses(config, environment.config, host),
     seccomp: await resolveSeccomp(context, { host, profiles, log }),
     apparmorProfile: resolveApparmor(context, host),

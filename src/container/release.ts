@@ -1,34 +1,33 @@
 import { bundleOf } from "../bundle/bundle.ts";
-import { removeCgroup } from "../cgroup/remove.ts";
 import type { Context } from "../lib/context.ts";
 import type { ContainerId } from "../lib/id.ts";
+import type { TaskRecord } from "../runtime/runtime.ts";
 import type { ContainerDeps } from "./deps.ts";
+import { type TaskDeps, taskOf } from "./runtimes.ts";
 import { unmountImageVolumes } from "./source/image-volumes.ts";
 
 /** What a container holds while it has, or may have, a process. */
 export interface ProcessHolder {
   readonly id: ContainerId;
   readonly handler: string;
-  /** Unknown where the record is lost; then the OCI runtime alone removes it. */
+  /** Unknown where the record is lost; then the runtime alone removes it. */
   readonly cgroupPath: string | undefined;
+  readonly task?: TaskRecord | undefined;
 }
 
 /** Enough for an OCI runtime that hangs in `delete`, and for the kernel to let go of a cgroup after it. */
 export const releaseMs = 45_000;
 
 /**
- * Gives back what an ended container held: what is left in its cgroup, the OCI runtime's state, the mounts of its
- * root file system and of images. Its log, its record and its writable layer stay. Idempotent; all of it is tried.
+ * Gives back what an ended container held: what its task holds, the mounts of its root file system and of images. Its log, its record and its writable layer stay. Idempotent; all of it is tried.
  */
 export async function releaseProcess(
   ctx: Context,
-  deps: Pick<ContainerDeps, "handlers" | "snapshots" | "stateDir" | "cgroup">,
+  deps: TaskDeps & Pick<ContainerDeps, "snapshots">,
   container: ProcessHolder,
 ): Promise<void> {
   await using steps = new AsyncDisposableStack();
   steps.defer(() => deps.snapshots.unmount(ctx, bundleOf(deps.stateDir, container.id).rootfs));
   steps.defer(() => unmountImageVolumes(ctx, deps, container.id));
-  const { cgroupPath } = container;
-  if (cgroupPath !== undefined) steps.defer(() => removeCgroup(ctx, deps.cgroup, cgroupPath));
-  steps.defer(async () => await deps.handlers.get(container.handler)?.delete(ctx, container.id));
+  steps.defer(() => taskOf(deps, container).delete(ctx));
 }

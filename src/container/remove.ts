@@ -5,6 +5,7 @@ import type { CreateIntent } from "../state/intents.ts";
 import type { ContainerDeps } from "./deps.ts";
 import { removeEmptyLog } from "./log-path.ts";
 import { type ProcessHolder, releaseMs, releaseProcess } from "./release.ts";
+import { type TaskDeps, taskOf } from "./runtimes.ts";
 import { removeImageVolumes } from "./source/image-volumes.ts";
 import { killContainer } from "./stop.ts";
 
@@ -40,7 +41,7 @@ export async function undoCreation(
   deps: Parameters<typeof discardContainer>[1] & Pick<ContainerDeps, "intents" | "containers">,
   container: CreateIntent,
 ): Promise<void> {
-  await deps.handlers.get(container.handler)?.interrupt(container.id, "create");
+  await taskOf(deps, container).interrupt();
   await discardContainer(ctx, deps, container);
   const { log } = container;
   const isOthers = deps.containers.list().some(({ logPath }) => logPath === log?.path);
@@ -51,11 +52,11 @@ export async function undoCreation(
 /** Removes everything but the row. Idempotent. */
 export async function discardContainer(
   ctx: Context,
-  deps: Pick<ContainerDeps, "handlers" | "snapshots" | "stateDir" | "cgroup" | "monitors">,
+  deps: TaskDeps & Pick<ContainerDeps, "snapshots">,
   container: ProcessHolder,
 ): Promise<void> {
   await releaseProcess(ctx, deps, container);
-  await deps.monitors.forget(ctx, container.id);
+  await taskOf(deps, container).forget(ctx);
   removeBundle(bundleOf(deps.stateDir, container.id));
   await removeImageVolumes(ctx, deps, container.id);
   await deps.snapshots.remove(ctx, container.id);

@@ -2,12 +2,10 @@ import { constants } from "node:os";
 import { type Context, detached } from "../lib/context.ts";
 import { describe, failedPrecondition, kindOf } from "../lib/errors.ts";
 import type { ContainerId } from "../lib/id.ts";
-import { isEnding } from "../os/process/process-stat.ts";
-import { signalContainer } from "../runtime/oci/signal-container.ts";
-import { type Container, processOf } from "./container.ts";
+import type { Container } from "./container.ts";
 import type { ContainerDeps } from "./deps.ts";
-import { getHandler } from "./handlers.ts";
 import { releaseMs, releaseProcess } from "./release.ts";
+import { getRuntime, taskOf } from "./runtimes.ts";
 
 /**
  * Lets the user's program run. Only a created container can be started; one whose start fails is exited with
@@ -35,7 +33,7 @@ export async function startContainer(
     deps.events.publish({ type: "started", container: started });
     await deps.plugins.postStartContainer(ctx, started);
   } catch (cause) {
-    const hadEnded = isEnding(pid, container.pidStartTime);
+    const hadEnded = taskOf(deps, container).isEnding();
     await endFailed(ctx, deps, container, describe(cause));
     // Killed meanwhile with its pod, or by its own start: nothing that is wrong with us.
     if (hadEnded && kindOf(cause) === "internal") {
@@ -52,7 +50,8 @@ async function letRun(ctx: Context, deps: ContainerDeps, container: Container): 
   deps.starting.set(id, ended);
   try {
     const signal = AbortSignal.any([ctx.signal, ended.signal]);
-    await getHandler(deps.handlers, container.handler).start({ ...ctx, signal }, id);
+    getRuntime(deps.runtimes, container.handler);
+    await taskOf(deps, container).start({ ...ctx, signal });
   } finally {
     deps.starting.delete(id);
   }
@@ -64,7 +63,7 @@ async function endFailed(
   container: Container,
   message: string,
 ): Promise<void> {
-  signalContainer(processOf(container), constants.signals.SIGKILL);
+  await taskOf(deps, container).signal(ctx, constants.signals.SIGKILL);
   const failed = failedToStart(container, message, deps.clock());
   deps.containers.put(failed);
   deps.exits.notify(container.id);

@@ -1,14 +1,15 @@
-import type { CgroupReading, OpenCgroups } from "../cgroup/stats/open-cgroups.ts";
+import type { CgroupReading } from "../cgroup/stats/open-cgroups.ts";
 import { type Context, withTimeout } from "../lib/context.ts";
+import { describe } from "../lib/errors.ts";
 import type { ContainerId } from "../lib/id.ts";
 import type { MeasuredUsage, Snapshotter } from "../snapshot/snapshotter.ts";
 import type { Container } from "./container.ts";
+import { type TaskDeps, taskOf } from "./runtimes.ts";
 
 export type { CgroupReading } from "../cgroup/stats/open-cgroups.ts";
 export type { MeasuredUsage } from "../snapshot/snapshotter.ts";
 
-export interface StatsDeps {
-  readonly cgroups: Pick<OpenCgroups, "read">;
+export interface StatsDeps extends TaskDeps {
   readonly snapshots: Pick<Snapshotter, "usage">;
   readonly clock: () => bigint;
 }
@@ -25,6 +26,9 @@ export interface ContainerStats {
 /** What the figures of many small writable layers take; a huge one is told the next time. */
 const measureMs = 200;
 
+/** A runtime that is asked and does not return in this time leaves out its own containers. */
+const readMs = 5000;
+
 /** Containers read without letting others have a turn: about a millisecond. */
 const turn = 50;
 
@@ -35,20 +39,39 @@ export async function readContainerStats(
   containers: readonly Container[],
 ): Promise<readonly ContainerStats[]> {
   const layers = await measureLayers(ctx, deps, containers);
-  const stats: ContainerStats[] = [];
+  const stats: Promise<ContainerStats>[] = [];
+  const brief = withTimeout(ctx, readMs);
   for (const container of containers) {
     if (stats.length % turn === turn - 1) await new Promise(setImmediate);
     ctx.signal.throwIfAborted();
-    const cgroup =
-      container.state.name === "exited" ? undefined : deps.cgroups.read(container.cgroupPath);
-    stats.push({
-      container,
-      atNs: deps.clock(),
-      cgroup,
-      writableLayer: layers.get(container.id),
-    });
+    stats.push(readOne(brief, deps, container, layers.get(container.id)));
   }
-  return stats;
+  return await Promise.all(stats);
+}
+
+async function readOne(
+  ctx: Context,
+  deps: StatsDeps,
+  container: Container,
+  writableLayer: MeasuredUsage | undefined,
+): Promise<ContainerStats> {
+  const cgroup =
+    container.state.name === "exited" ? undefined : await readTask(ctx, deps, container);
+  return { container, atNs: deps.clock(), cgroup, writableLayer };
+}
+
+/** `undefined` where the runtime cannot tell: the others' statistics are better than none. */
+async function readTask(
+  ctx: Context,
+  deps: StatsDeps,
+  container: Container,
+): Promise<CgroupReading | undefined> {
+  try {
+    return await taskOf(deps, container).statistics(ctx);
+  } catch (err) {
+    ctx.log.warn("read statistics", { container: container.id, err: describe(err) });
+    return undefined;
+  }
 }
 
 async function measureLayers(

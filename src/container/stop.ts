@@ -1,16 +1,14 @@
-import { constants } from "node:os";
-import { killOnce } from "../cgroup/processes.ts";
 import { type Context, detached } from "../lib/context.ts";
 import { AppError } from "../lib/errors.ts";
 import type { ContainerId } from "../lib/id.ts";
-import { signalContainer } from "../runtime/oci/signal-container.ts";
-import { type Container, processOf } from "./container.ts";
+import type { Container } from "./container.ts";
 import type { ContainerDeps } from "./deps.ts";
+import { type TaskDeps, taskOf } from "./runtimes.ts";
 
 /** How long a container may take to vanish after SIGKILL: a process in an uninterruptible call takes its time. */
 const killMs = 20_000;
 
-type StopDeps = Pick<ContainerDeps, "containers" | "exits" | "cgroup">;
+type StopDeps = TaskDeps & Pick<ContainerDeps, "containers" | "exits">;
 
 /**
  * Sends the stop signal, waits the grace period (0: none), then kills. Idempotent: succeeds for a container that is
@@ -25,7 +23,7 @@ export async function stopContainer(
   const container = deps.containers.find(id);
   if (container === undefined || container.state.name === "exited") return;
   if (graceMs > 0 && container.state.name === "running") {
-    signalContainer(processOf(container), container.stopSignal);
+    await taskOf(deps, container).signal(ctx, container.stopSignal);
     if (await ended(deps, id, AbortSignal.any([ctx.signal, AbortSignal.timeout(graceMs)]))) return;
     ctx.signal.throwIfAborted();
   }
@@ -38,9 +36,8 @@ export async function killContainer(
   deps: StopDeps,
   container: Container,
 ): Promise<void> {
-  // All of its cgroup: with the pod's or the node's PID namespace its other processes outlive the first.
-  signalContainer(processOf(container), constants.signals.SIGKILL);
-  killOnce(deps.cgroup, container.cgroupPath);
+  // All of it: with the pod's or the node's PID namespace its other processes outlive the first.
+  await taskOf(deps, container).kill(detached(ctx));
   if (await ended(deps, container.id, detached(ctx, killMs).signal)) return;
   throw new AppError(`container ${container.id} still runs ${killMs} ms after SIGKILL`, {
     kind: "deadline-exceeded",

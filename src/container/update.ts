@@ -5,11 +5,11 @@ import type { ContainerId } from "../lib/id.ts";
 import type { SpecResources } from "../oci/runtime-spec.ts";
 import type { Container } from "./container.ts";
 import type { ContainerDeps } from "./deps.ts";
-import { getHandler } from "./handlers.ts";
+import { getRuntime, type TaskDeps, taskOf } from "./runtimes.ts";
 import { limitSwap, overlayCriResources, overlayResources } from "./spec/overlay-resources.ts";
 import { toOciResources } from "./spec/resources.ts";
 
-type UpdateDeps = Pick<ContainerDeps, "containers" | "handlers" | "host" | "locks">;
+type UpdateDeps = TaskDeps & Pick<ContainerDeps, "containers" | "host" | "locks">;
 
 /** Changes limits of a container that has not ended. 0, "" and empty leave a limit as it is (CRI LinuxContainerResources). */
 export async function updateResources(
@@ -25,8 +25,8 @@ export async function updateResources(
   {
     using _lock = await deps.locks.lock(id, ctx.signal);
     const container = requireAlive(deps, id);
-    const handler = getHandler(deps.handlers, container.handler);
-    await handler.update(ctx, id, overlayResources(asked, own));
+    getRuntime(deps.runtimes, container.handler);
+    await taskOf(deps, container).update(ctx, overlayResources(asked, own));
     const now = overlayCriResources(merged(container.resources, resources), own);
     deps.containers.put({ ...container, resources: now });
   }
@@ -43,7 +43,7 @@ export async function applyResources(
   using _lock = await deps.locks.lock(id, ctx.signal);
   const container = requireAlive(deps, id);
   const limits = limitSwap(change, deps.host);
-  await getHandler(deps.handlers, container.handler).update(ctx, id, limits);
+  await taskOf(deps, container).update(ctx, limits);
   const resources = overlayCriResources(container.resources, limits);
   deps.containers.put({ ...container, resources });
 }

@@ -1,11 +1,9 @@
-import { recordExit } from "../container/exit.ts";
 import { recoverContainers } from "../container/recover.ts";
 import { type Context, detached } from "../lib/context.ts";
 import { describe } from "../lib/errors.ts";
 import type { ContainerId } from "../lib/id.ts";
-import type { ExitRecord } from "../runtime/monitor/exit-record.ts";
+import type { Monitors } from "../runtime/monitor/monitors.ts";
 import type { SandboxDeps } from "../sandbox/deps.ts";
-import { recordInfraExit } from "../sandbox/environment/infra.ts";
 import { recoverSandboxes } from "../sandbox/recover.ts";
 import { sweepUnknown } from "../sandbox/sweep.ts";
 
@@ -27,18 +25,16 @@ export async function recover(ctx: Context, deps: SandboxDeps): Promise<void> {
 
 const networkMs = 60_000;
 
-/** A monitor tells that something has ended: a container, or the holder of a pod's PID namespace. */
-export async function onExit(
+/** A monitor reports the end of something that nothing is recorded of: its creation was undone while it was replaced. */
+export async function forgetUnrecorded(
   ctx: Context,
-  deps: SandboxDeps,
-  exit: { readonly container: string; readonly record: ExitRecord },
+  deps: Pick<SandboxDeps, "containers" | "sandboxes" | "intents">,
+  monitors: Pick<Monitors, "forget">,
+  id: string,
 ): Promise<void> {
-  const id = exit.container as ContainerId;
-  if (deps.containers.find(id) !== undefined) await recordExit(ctx, deps, id, exit.record);
-  else if (deps.sandboxes.list().some(({ infra }) => infra?.id === id)) {
-    await recordInfraExit(ctx, deps, id);
-  } else if (!deps.intents.list().some((intent) => intent.id === id)) {
-    // Its creation was undone while its monitor was being replaced.
-    await deps.monitors.forget(detached(ctx), id);
-  }
+  const isRecorded =
+    deps.containers.find(id as ContainerId) !== undefined ||
+    deps.sandboxes.list().some(({ infra }) => infra?.id === id) ||
+    deps.intents.list().some((intent) => intent.id === id);
+  if (!isRecorded) await monitors.forget(detached(ctx), id);
 }

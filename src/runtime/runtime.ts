@@ -77,7 +77,7 @@ export interface Runtime {
    * A runtime that finds it here throws from `start` with the same reason where it can (StartContainer's error for a
    * kubelet), and leaves a task that `delete` removes.
    */
-  create(ctx: Context, request: CreateRequest): Promise<Task>;
+  create(ctx: Context, request: CreateRequest): Promise<CreatedTask>;
   /** A handle of a task that was created, now or by an earlier daemon, or that may have been. */
   task(reference: TaskReference): Task;
   /**
@@ -254,7 +254,8 @@ export interface Task {
   recover(ctx: Context, options: RecoverOptions): Promise<RecoveredTask>;
   /**
    * Ends a `create` or `start` of this task that is in progress, whoever began it: one that hangs, and one that somebody
-   * began who has been killed. Nothing happens where there is none.
+   * began who has been killed. For a task that is to be removed: one that was created and waits may end with it.
+   * Nothing happens where there is none.
    */
   interrupt(): Promise<void>;
   /**
@@ -267,6 +268,10 @@ export interface Task {
    * for a task that is not there.
    */
   forget(ctx: Context): Promise<void>;
+}
+
+export interface CreatedTask extends Task {
+  readonly record: TaskRecord;
 }
 
 /** A process in a task, as a stream of bytes each way. */

@@ -1,4 +1,5 @@
 import { createContainer } from "../container/create.ts";
+import { taskOf } from "../container/runtimes.ts";
 import { NamespaceMode } from "../container/spec/cri.ts";
 import { pidModeOf } from "../container/spec/namespaces.ts";
 import type * as pb from "../gen/runtime/v1/api_pb.ts";
@@ -20,10 +21,9 @@ export async function addContainer(
   const subject = withFields(ctx, { sandbox: sandboxId });
   const sandbox = requireReady(deps, sandboxId);
   const pid = pidModeOf(config.linux?.securityContext, sandbox.config);
-  const infraPid = pid === NamespaceMode.pod ? await infraOf(subject, deps, sandboxId) : undefined;
   const environment = environmentOf(deps, sandbox, {
-    infraPid,
-    targetPid: pid === NamespaceMode.target ? targetPid(deps, sandboxId, config) : undefined,
+    podPidns: pid === NamespaceMode.pod ? await podPidns(subject, deps, sandboxId) : undefined,
+    targetPidns: pid === NamespaceMode.target ? targetPidns(deps, sandboxId, config) : undefined,
   });
   return await createContainer(subject, deps, environment, config);
 }
@@ -35,7 +35,7 @@ function requireReady(deps: SandboxDeps, id: SandboxId): Sandbox {
   return sandbox;
 }
 
-async function infraOf(ctx: Context, deps: SandboxDeps, id: SandboxId): Promise<number> {
+async function podPidns(ctx: Context, deps: SandboxDeps, id: SandboxId): Promise<string> {
   try {
     return await ensureInfra(ctx, deps, id);
   } catch (cause) {
@@ -44,8 +44,8 @@ async function infraOf(ctx: Context, deps: SandboxDeps, id: SandboxId): Promise<
   }
 }
 
-/** The process whose PID namespace the container is to join (CRI NamespaceOption.target_id). */
-function targetPid(deps: SandboxDeps, sandboxId: SandboxId, config: pb.ContainerConfig): number {
+/** The PID namespace of another container, for this one to join (CRI NamespaceOption.target_id). */
+function targetPidns(deps: SandboxDeps, sandboxId: SandboxId, config: pb.ContainerConfig): string {
   const targetId = config.linux?.securityContext?.namespaceOptions?.targetId ?? "";
   const target = deps.containers.resolve(targetId);
   if (target?.sandboxId !== sandboxId) {
@@ -54,5 +54,5 @@ function targetPid(deps: SandboxDeps, sandboxId: SandboxId, config: pb.Container
   if (target.state.name !== "running") {
     throw failedPrecondition(`target container ${target.id} is not running`);
   }
-  return target.state.pid;
+  return taskOf(deps, target).pidNamespace();
 }

@@ -1,5 +1,5 @@
 import { bundleOf, readConfig } from "../bundle/bundle.ts";
-import { annotationPatterns } from "../container/handlers.ts";
+import { annotationPatterns } from "../container/runtimes.ts";
 import { infraAnnotations } from "../container/spec/annotations.ts";
 import { ociVersion } from "../container/spec/build.ts";
 import { podNamespaces } from "../container/spec/namespaces.ts";
@@ -22,7 +22,7 @@ export function inspectSandbox(
   deps: Pick<SandboxDeps, "stateDir" | "sandboxes" | "stopping" | "annotationPatterns">,
   sandbox: Sandbox,
 ): SandboxDetails {
-  const environment = environmentOf(deps, sandbox, { infraPid: undefined, targetPid: undefined });
+  const environment = environmentOf(deps, sandbox);
   const { netns, hostname } = environment;
   const ofInfra = sandbox.infra && readConfig(bundleOf(deps.stateDir, sandbox.infra.id));
   return {

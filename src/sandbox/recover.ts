@@ -1,7 +1,7 @@
 import { type Context, detached, withFields } from "../lib/context.ts";
 import { describe } from "../lib/errors.ts";
 import type { SandboxDeps } from "./deps.ts";
-import { discardInfra } from "./environment/infra.ts";
+import { discardInfra, recoverInfra } from "./environment/infra.ts";
 import type { Sandbox } from "./sandbox.ts";
 import { undoMs, undoSetUp } from "./undo.ts";
 
@@ -10,7 +10,6 @@ import { undoMs, undoSetUp } from "./undo.ts";
  * and marks those of another boot as not ready (their network is given back when they are stopped).
  */
 export async function recoverSandboxes(ctx: Context, deps: SandboxDeps): Promise<void> {
-  const monitored = deps.monitors.list();
   // Side by side: a network plugin that hangs holds up the start once, not once for each pod.
   await Promise.all(
     deps.sandboxes.list().map(async (sandbox) => {
@@ -19,10 +18,17 @@ export async function recoverSandboxes(ctx: Context, deps: SandboxDeps): Promise
       if (sandbox.bootId !== deps.bootId)
         return markStopped(deps, { ...sandbox, infra: undefined });
       if (sandbox.infra?.pid === 0) return await undoInfra(subject, deps, sandbox);
-      // Nobody watches it any more, so its end was not told.
-      if (sandbox.infra && !monitored.has(sandbox.infra.id)) markStopped(deps, sandbox);
+      await attempt(subject, () => recoverInfra(subject, deps, sandbox));
     }),
   );
+}
+
+async function attempt(ctx: Context, work: () => Promise<void>): Promise<void> {
+  try {
+    await work();
+  } catch (err) {
+    ctx.log.warn("recover the task of a sandbox", { err: describe(err) });
+  }
 }
 
 function markStopped(deps: SandboxDeps, sandbox: Sandbox): void {

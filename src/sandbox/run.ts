@@ -1,6 +1,6 @@
 import { isDeepStrictEqual } from "node:util";
 import { createdAfter } from "../container/created-at.ts";
-import { getHandler } from "../container/handlers.ts";
+import { getRuntime } from "../container/runtimes.ts";
 import { checkSandboxProfiles } from "../container/spec/security/seccomp.ts";
 import type * as pb from "../gen/runtime/v1/api_pb.ts";
 import { type Context, detached, withFields } from "../lib/context.ts";
@@ -11,6 +11,7 @@ import { pinNamespaces, setInterfaceSysctls } from "../network/namespace/netns.t
 import type { SandboxDeps } from "./deps.ts";
 import { attachmentOf } from "./environment/attachment.ts";
 import { createSandboxDirectory, hostnameOf, sandboxDirectoryOf } from "./environment/directory.ts";
+import { startInfra } from "./environment/infra.ts";
 import { podNamespaces } from "./environment/namespaces.ts";
 import { userNamespaceOf } from "./environment/user-namespace.ts";
 import type { Sandbox } from "./sandbox.ts";
@@ -43,7 +44,7 @@ export function runSandbox(
     if (taken !== undefined) {
       return taken.id === unheard && taken.state === "ready" ? taken.id : await refuse(taken.id);
     }
-    getHandler(deps.handlers, handler);
+    getRuntime(deps.runtimes, handler);
     await checkSandboxProfiles(config.linux?.securityContext, deps.profiles);
     const sandbox: Sandbox = {
       id: generateSandboxId(),
@@ -92,6 +93,10 @@ async function setUp(ctx: Context, deps: SandboxDeps, intent: Sandbox): Promise<
     const sysctls = config.linux?.sysctls ?? {};
     await setInterfaceSysctls(ctx, deps.namespacesPath, paths.netns, sysctls);
     ready = { ...attaching, ips, state: "ready" };
+  }
+  if (getRuntime(deps.runtimes, intent.handler).sandboxTask === "always") {
+    await startInfra(ctx, deps, deps.sandboxes.get(id));
+    ready = { ...deps.sandboxes.get(id), ips: ready.ips, state: "ready" };
   }
   using _agreed = await askPlugins(ctx, deps, ready, undo);
   deps.sandboxes.put(ready);

@@ -1,8 +1,20 @@
 import type * as pb from "../gen/runtime/v1/api_pb.ts";
 import type { ContainerId, SandboxId } from "../lib/id.ts";
+import type { TaskRecord } from "../runtime/runtime.ts";
 
 /** `starting` is an intent on disk: nobody has been told of the sandbox, and a restart undoes it. */
 export type SandboxState = "starting" | "ready" | "not-ready";
+
+/** A task that holds a pod's PID namespace, or is the machine that the pod runs in. */
+export interface Infra {
+  readonly id: ContainerId;
+  /** For people and plugins; 0 while it is being started, and after that was cut off. */
+  readonly pid: number;
+  /** Absent while `pid` is 0, and in records of crib 0.1. */
+  readonly task?: TaskRecord | undefined;
+  /** The runtime handler that has it; the sandbox's in records of crib 0.1. */
+  readonly handler?: string | undefined;
+}
 
 /** The shared environment of a pod (CRI PodSandbox): namespaces, network, cgroup parent, files. */
 export interface Sandbox {
@@ -18,6 +30,6 @@ export interface Sandbox {
   readonly ips: readonly string[];
   /** CNI ADD was begun and DEL has not succeeded yet. */
   readonly networkAttached: boolean;
-  /** The process that holds the pod's PID namespace, where the pod shares one and it has been started. */
-  readonly infra: { readonly id: ContainerId; readonly pid: number } | undefined;
+  /** The pod's own task, where its runtime needs one (`Runtime.sandboxTask`) and it has been begun. */
+  readonly infra: Infra | undefined;
 }

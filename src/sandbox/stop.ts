@@ -1,3 +1,4 @@
+import { taskOf } from "../container/runtimes.ts";
 import { killContainer } from "../container/stop.ts";
 import { type Context, detached, withFields, withTimeout } from "../lib/context.ts";
 import type { SandboxId } from "../lib/id.ts";
@@ -5,7 +6,7 @@ import { unpinNamespaces } from "../network/namespace/netns.ts";
 import type { SandboxDeps } from "./deps.ts";
 import { attachmentOf } from "./environment/attachment.ts";
 import { sandboxDirectoryOf, unmountSandbox } from "./environment/directory.ts";
-import { stopInfra } from "./environment/infra.ts";
+import { sandboxTaskOf, stopInfra } from "./environment/infra.ts";
 import type { Sandbox } from "./sandbox.ts";
 
 /**
@@ -19,18 +20,15 @@ export async function stopSandbox(ctx: Context, deps: SandboxDeps, id: SandboxId
 }
 
 /**
- * Ends what the OCI runtime does to make processes of this pod. They would be undone all the same; and the pod's lock,
+ * Ends what the runtime does to make processes of this pod. They would be undone all the same; and the pod's lock,
  * which its infra container is made under, is not to wait for a runtime that hangs.
  */
 async function interruptCreations(deps: SandboxDeps, id: SandboxId): Promise<void> {
-  const sandbox = deps.sandboxes.find(id);
-  const handler = deps.handlers.get(sandbox?.handler ?? "");
   for (const intent of deps.intents.list()) {
-    if (intent.sandboxId === id) await handler?.interrupt(intent.id, "create");
+    if (intent.sandboxId === id) await taskOf(deps, intent).interrupt();
   }
-  if (sandbox?.infra?.pid !== 0) return;
-  await handler?.interrupt(sandbox.infra.id, "create");
-  await handler?.interrupt(sandbox.infra.id, "start");
+  const sandbox = deps.sandboxes.find(id);
+  if (sandbox?.infra?.pid === 0) await sandboxTaskOf(deps, sandbox)?.interrupt();
 }
 
 /** The sandbox's lock, for stopping it: from now on nothing is created in it, and what is under way ends. */

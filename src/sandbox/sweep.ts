@@ -2,6 +2,7 @@ import { readdirSync } from "node:fs";
 import { bundlesIn } from "../bundle/bundle.ts";
 import { releaseMs } from "../container/release.ts";
 import { discardContainer } from "../container/remove.ts";
+import { taskOf } from "../container/runtimes.ts";
 import { type Context, detached, withFields } from "../lib/context.ts";
 import { describe } from "../lib/errors.ts";
 import { type ContainerId, isId, type SandboxId } from "../lib/id.ts";
@@ -22,7 +23,7 @@ export async function sweepUnknown(ctx: Context, deps: SandboxDeps): Promise<voi
   ]);
   const present = new Set([
     ...bundlesIn(deps.stateDir),
-    ...deps.monitors.list().keys(),
+    ...(await tasksOf(deps)),
     // A writable layer is called like its container, a volume's `<container>-image-<n>`.
     ...deps.snapshots.list().map((name) => name.slice(0, 64)),
   ]);
@@ -42,11 +43,18 @@ export async function sweepUnknown(ctx: Context, deps: SandboxDeps): Promise<voi
   }
 }
 
-/** Whose it was is not known: a handler that does not have it does nothing. */
+async function tasksOf(deps: SandboxDeps): Promise<readonly string[]> {
+  const runtimes = new Set(deps.runtimes.values());
+  return (await Promise.all([...runtimes].map((runtime) => runtime.list()))).flat();
+}
+
+/** Whose it was is not known: a runtime that does not have it does nothing. */
 async function removeUnknown(ctx: Context, deps: SandboxDeps, id: ContainerId): Promise<void> {
-  for (const handler of new Set(deps.handlers.values())) {
-    await handler.interrupt(id, "create");
-    await handler.delete(ctx, id);
+  for (const { name: handler } of new Set(deps.runtimes.values())) {
+    const task = taskOf(deps, { id, handler, cgroupPath: undefined });
+    await task.interrupt();
+    await task.delete(ctx);
+    await task.forget(ctx);
   }
   await discardContainer(ctx, deps, { id, handler: "", cgroupPath: undefined });
 }

@@ -88,10 +88,30 @@ function encode(container: Container): ContainerRecord {
   };
 }
 
+/** Records of crib 0.1 have the task's in two fields, and its pid in the state. */
+interface OldRecord {
+  readonly monitorId?: string | undefined;
+  readonly pidStartTime?: number | undefined;
+}
+
+function taskOf({ monitorId, pidStartTime }: OldRecord, pid: unknown): Pick<Container, "task"> {
+  if (pidStartTime === undefined) return {} as Pick<Container, "task">;
+  const isKnown = typeof pid === "number";
+  return {
+    task: {
+      pid: isKnown ? pid : 0,
+      ...(isKnown && { startTime: pidStartTime }),
+      monitor: monitorId ?? "",
+    },
+  };
+}
+
 function decode(row: ContainerRow): Container {
-  const { times, hasResources, state, ...rest } = JSON.parse(row.record) as ContainerRecord;
+  const record = JSON.parse(row.record) as ContainerRecord & OldRecord;
+  const { times, hasResources, state, monitorId, pidStartTime, ...rest } = record;
   return {
     ...rest,
+    ...taskOf({ monitorId, pidStartTime }, state["pid"]),
     id: row.id as ContainerId,
     config: fromBinary(pb.ContainerConfigSchema, row.config),
     resources: hasResources

@@ -1,7 +1,7 @@
 import { fromBinary, toBinary } from "@bufbuild/protobuf";
 import * as pb from "../gen/runtime/v1/api_pb.ts";
 import type { ContainerId, SandboxId } from "../lib/id.ts";
-import type { Sandbox } from "../sandbox/sandbox.ts";
+import type { Infra, Sandbox } from "../sandbox/sandbox.ts";
 import type { Copies, Row } from "./copies.ts";
 import type { Database } from "./database.ts";
 import { Table } from "./table.ts";
@@ -16,7 +16,7 @@ interface SandboxRecord {
   readonly state: Sandbox["state"];
   readonly ips: readonly string[];
   readonly networkAttached: boolean;
-  readonly infra: { readonly id: string; readonly pid: number } | null;
+  readonly infra: (Omit<Infra, "id"> & { readonly id: string }) | null;
 }
 
 interface SandboxRow extends Row {

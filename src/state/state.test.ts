@@ -49,8 +49,7 @@ const container: Container = {
   handler: "",
   cgroupPath: "/crib/x",
   bootId: "boot",
-  monitorId: "m",
-  pidStartTime: 9,
+  task: { pid: 4, startTime: 9, monitor: "m" },
   state: { name: "running", pid: 4, startedAtNs: 1_700_000_000_123_456_789n },
 };
 

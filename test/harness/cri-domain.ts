@@ -92,8 +92,7 @@ export function container(sandboxId: SandboxId, init: Partial<Container> = {}): 
     handler: "runc",
     cgroupPath: "/kubepods/x",
     bootId: "boot",
-    monitorId: "m1",
-    pidStartTime: 42,
+    task: { pid: 4242, startTime: 42, monitor: "m1" },
     state: { name: "running", pid: 4242, startedAtNs: 1_700_000_002_000_000_002n },
     ...init,
   };

@@ -6,8 +6,8 @@ import { setChildSubreaper } from "../../src/os/process/prctl.ts";
 import type { ExitRecord } from "../../src/runtime/monitor/exit-record.ts";
 import { Monitors } from "../../src/runtime/monitor/monitors.ts";
 import { OutputPool } from "../../src/runtime/oci/exec/output-pool.ts";
-import type { RuntimeHandler } from "../../src/runtime/oci/handler.ts";
 import { openOciCommand } from "../../src/runtime/oci/oci-command.ts";
+import type { OciProgram } from "../../src/runtime/oci/program.ts";
 import { Reaper } from "../../src/runtime/reaper.ts";
 import { findBuilt } from "./built.ts";
 import { processes } from "./daemon.ts";
@@ -26,7 +26,7 @@ export const ctx: Context = { signal: new AbortController().signal, log: silentL
 /** Monitors and a runtime over a directory of the test's own, with this process in the daemon's place. */
 export class MonitoredNode implements AsyncDisposable {
   readonly stateDir: string;
-  readonly handler: RuntimeHandler;
+  readonly handler: OciProgram;
   readonly reaper: Reaper;
   readonly output = new OutputPool();
   readonly exits = new Map<string, ExitRecord>();
@@ -38,7 +38,7 @@ export class MonitoredNode implements AsyncDisposable {
   private constructor(
     stateDir: string,
     rootfs: string,
-    handler: RuntimeHandler,
+    handler: OciProgram,
     undo: AsyncDisposableStack,
   ) {
     this.stateDir = stateDir;
@@ -59,7 +59,7 @@ export class MonitoredNode implements AsyncDisposable {
       root: `${path}/runc`,
       systemdCgroup: false,
       withoutUnifiedPath: findBuilt("pause", "without-unified"),
-      isOwnRunc: runtimePath === findRunc(),
+      isEmbeddedRunc: runtimePath === findRunc(),
     });
     const node = new MonitoredNode(path, makeRootfs(path), handler, undo.move());
     await node.restartDaemon();
@@ -88,7 +88,15 @@ export class MonitoredNode implements AsyncDisposable {
     const memory = ["/sys/fs/cgroup/memory", "/sys/fs/cgroup"].map((dir) => dir + container.cgroup);
     const created = await this.monitors.create(ctx, {
       id: container.id,
-      handler: this.handler,
+      command: (files) => ({
+        argv: this.handler.createArgv({
+          id: container.id,
+          bundleDir: container.bundle.dir,
+          pidFile: container.bundle.pidFile,
+          ...files,
+        }),
+        env: this.handler.env,
+      }),
       bundle: container.bundle,
       terminal: options.terminal ?? false,
       stdin: options.stdin ?? false,

@@ -2,7 +2,7 @@ import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { randomBytes } from "node:crypto";
 import { readdirSync } from "node:fs";
 import type { AttachSession } from "../../src/runtime/monitor/attach-session.ts";
-import type { AttachOptions } from "../../src/runtime/monitor/monitors.ts";
+import type { AttachOptions } from "../../src/runtime/runtime.ts";
 import { eventually } from "../harness/eventually.ts";
 import { ctx, MonitoredNode } from "../harness/monitored.ts";
 

@@ -329,7 +329,7 @@ describe("a container of buildContainerSpec() under runc", () => {
         netns: ns("net"),
         ipcns: ns("ipc"),
         utsns: ns("uts"),
-        infraPid,
+        podPidns: `/proc/${infraPid}/ns/pid`,
       });
       const name = `spec-${process.pid}-pod`;
       const init = {

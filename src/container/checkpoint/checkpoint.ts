@@ -1,17 +1,15 @@
 import { createWriteStream, mkdirSync, mkdtempSync, renameSync, rmSync } from "node:fs";
 import { pipeline } from "node:stream/promises";
 import { bundleOf, readConfig } from "../../bundle/bundle.ts";
-import { thaw } from "../../cgroup/thaw.ts";
 import type * as pb from "../../gen/runtime/v1/api_pb.ts";
 import type { Context } from "../../lib/context.ts";
 import { failedPrecondition } from "../../lib/errors.ts";
 import type { ContainerId } from "../../lib/id.ts";
 import type { RuntimeSpec } from "../../oci/runtime-spec.ts";
-import { requireCriu, writeCriuConfig } from "../../runtime/oci/criu.ts";
 import { packTar } from "../../snapshot/tar/pack-tar.ts";
 import type { Container } from "../container.ts";
 import type { ContainerDeps } from "../deps.ts";
-import { getHandler } from "../handlers.ts";
+import { getRuntime, taskOf } from "../runtimes.ts";
 import { checkpointMembers } from "./checkpoint-archive.ts";
 
 /**
@@ -29,38 +27,32 @@ export async function checkpointContainer(
   if (container.state.name !== "running") {
     throw failedPrecondition(`checkpoint container ${id}: it is ${container.state.name}`);
   }
-  requireCriu();
-  const handler = getHandler(deps.handlers, container.handler);
+  const runtime = getRuntime(deps.runtimes, container.handler);
   const at = new Date();
   using work = workDirectory(deps.checkpointDir);
   await dump(ctx, deps, container, work.path);
   await writeFile(ctx, `${work.path}/rootfs-diff.tar`, deps.snapshots.readChanges(ctx, id));
   const spec = readConfig(bundleOf(deps.stateDir, id)) as RuntimeSpec;
   const image = deps.images.find(container.imageId);
-  const subject = { container, pod: options.pod, image, spec, runtime: handler.name, at };
+  const subject = { container, pod: options.pod, image, spec, runtime: runtime.name, at };
   await writeArchive(ctx, options.location, packTar(checkpointMembers(subject, work.path)));
   ctx.log.info("container checkpointed", { container: id, location: options.location });
 }
 
-/** CRIU's images go to `checkpoint`, its log beside it. */
+/** The memory goes to `checkpoint`, the log of what dumps it beside it. */
 async function dump(
   ctx: Context,
   deps: ContainerDeps,
   container: Container,
   workDir: string,
 ): Promise<void> {
-  const { id, config, cgroupPath } = container;
-  const bundle = bundleOf(deps.stateDir, id);
-  const pipes = ["stdin", "stdout", "stderr"].map((name) => `${bundle.dir}/${name}`);
-  writeCriuConfig(bundle.criuConfig, pipes);
+  const { id, config } = container;
   const imageDir = `${workDir}/checkpoint`;
   mkdirSync(imageDir, { mode: 0o700 });
   try {
-    const handler = getHandler(deps.handlers, container.handler);
-    await handler.checkpoint(ctx, id, { imageDir, workDir, terminal: config.tty });
+    const options = { imageDir, workDir, terminal: config.tty };
+    await taskOf(deps, container).checkpoint(ctx, options);
   } catch (cause) {
-    // Whoever is killed while it dumps leaves the container frozen.
-    if (cgroupPath !== undefined) thaw(deps.cgroup, cgroupPath);
     throw new Error(`checkpoint container ${id}`, { cause });
   }
 }

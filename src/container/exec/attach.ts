@@ -1,8 +1,9 @@
 import type { Context } from "../../lib/context.ts";
 import { failedPrecondition } from "../../lib/errors.ts";
 import type { ContainerId } from "../../lib/id.ts";
-import type { AttachSession } from "../../runtime/monitor/attach-session.ts";
+import type { TaskStreams } from "../../runtime/runtime.ts";
 import type { ContainerDeps } from "../deps.ts";
+import { type TaskDeps, taskOf } from "../runtimes.ts";
 
 export interface AttachStreams {
   readonly stdin: boolean;
@@ -16,12 +17,13 @@ export interface AttachStreams {
  */
 export async function openAttach(
   ctx: Context,
-  deps: Pick<ContainerDeps, "containers" | "monitors">,
+  deps: TaskDeps & Pick<ContainerDeps, "containers">,
   id: ContainerId,
   streams: AttachStreams,
-): Promise<AttachSession> {
-  const { state, config } = deps.containers.get(id);
+): Promise<TaskStreams> {
+  const container = deps.containers.get(id);
+  const { state, config } = container;
   if (state.name === "exited") throw failedPrecondition(`attach to container ${id}: it has ended`);
   const { stdinOnce, tty } = config;
-  return await deps.monitors.attach(ctx, id, { ...streams, isStdinOnce: stdinOnce && !tty });
+  return await taskOf(deps, container).attach(ctx, { ...streams, isStdinOnce: stdinOnce && !tty });
 }

@@ -1,34 +1,20 @@
-import { bundleOf } from "../../bundle/bundle.ts";
-import { isFrozen } from "../../cgroup/frozen.ts";
-import type { CgroupHost } from "../../cgroup/host.ts";
 import type { Context } from "../../lib/context.ts";
 import { failedPrecondition, kindOf } from "../../lib/errors.ts";
 import type { ContainerId } from "../../lib/id.ts";
-import { hostUser } from "../../oci/pod-ids.ts";
 import type { SpecProcess } from "../../oci/runtime-spec.ts";
-import { isEnding } from "../../os/process/process-stat.ts";
 import type { WindowSize } from "../../os/terminal.ts";
-import type { DirectExec, DirectExecRequest } from "../../runtime/oci/direct/direct-exec.ts";
-import { type ExecSession, openExecSession } from "../../runtime/oci/exec/exec-session.ts";
-import { type ExecSyncResult, execSync } from "../../runtime/oci/exec/exec-sync.ts";
-import type { OutputPool } from "../../runtime/oci/exec/output-pool.ts";
-import type { ExecRequest } from "../../runtime/oci/exec/start-exec.ts";
-import type { Reaper } from "../../runtime/reaper.ts";
-import { type Container, processOf } from "../container.ts";
+import type { ExecCommand, ExecSession, ExecSyncResult, Task } from "../../runtime/runtime.ts";
+import type { Container } from "../container.ts";
 import type { ContainerDeps } from "../deps.ts";
-import { getHandler } from "../handlers.ts";
-import type { ExecTemplate, ExecTemplates } from "./exec-template.ts";
+import { getRuntime, streamOwnerOf, type TaskDeps, taskOf } from "../runtimes.ts";
+import type { ContainerProcesses } from "./container-process.ts";
 
-export interface ExecDeps
-  extends Pick<ContainerDeps, "cgroup" | "containers" | "handlers" | "stateDir"> {
-  readonly reaper: Reaper;
-  readonly execTemplates: ExecTemplates;
-  readonly directExec: DirectExec | undefined;
-  readonly execOutput: OutputPool;
+export interface ExecDeps extends TaskDeps, Pick<ContainerDeps, "containers"> {
+  readonly processes: ContainerProcesses;
 }
 
 /**
- * Runs a command in a running container and answers what it wrote and its exit code (CRI ExecSync). It has the
+ * Runs a command in a running container and returns what it wrote and its exit code (CRI ExecSync). It has the
  * user, environment, capabilities and filters of the container's own program. 0 is no time limit.
  */
 export async function execInContainer(
@@ -37,10 +23,9 @@ export async function execInContainer(
   id: ContainerId,
   { argv, timeoutMs }: { readonly argv: readonly string[]; readonly timeoutMs: number },
 ): Promise<ExecSyncResult> {
-  return await whileRunning(deps, id, async (container) => {
-    const request = await requestOf(deps, container, argv, false);
-    const runtime = { ...runtimeOf(deps, container), output: deps.execOutput };
-    return await execSync(ctx, runtime, { ...request, timeoutMs });
+  return await whileRunning(deps, id, async (container, task) => {
+    const command = await commandOf(deps, container, argv, false);
+    return await task.execSync(ctx, { ...command, timeoutMs });
   });
 }
 
@@ -54,84 +39,56 @@ export interface ExecSessionOptions {
   readonly stderr: boolean;
 }
 
-/** Starts a command in a running container, to talk to it (CRI Exec). */
+/** Starts a command in a running container, to talk to it (CRI Exec). The session is the caller's. */
 export async function openExec(
   ctx: Context,
   deps: ExecDeps,
   id: ContainerId,
-  { argv, size, ...streams }: ExecSessionOptions,
+  { argv, size, terminal, ...streams }: ExecSessionOptions,
 ): Promise<ExecSession> {
-  return await whileRunning(deps, id, async (container) => {
-    const request = await requestOf(deps, container, argv, streams.terminal, size);
-    return await openExecSession(ctx, runtimeOf(deps, container), {
-      ...request,
-      ...streams,
-      socketDir: deps.stateDir,
-    });
+  return await whileRunning(deps, id, async (container, task) => {
+    const command = await commandOf(deps, container, argv, terminal, size);
+    return await task.exec(ctx, { ...command, ...streams });
   });
 }
 
-function runtimeOf(deps: ExecDeps, container: Container) {
-  const handler = getHandler(deps.handlers, container.handler);
-  return { handler, reaper: deps.reaper, direct: deps.directExec };
-}
-
-async function requestOf(
+async function commandOf(
   deps: ExecDeps,
   container: Container,
   argv: readonly string[],
   terminal: boolean,
   size?: WindowSize,
-): Promise<ExecRequest> {
-  const template = await deps.execTemplates.get(container);
+): Promise<ExecCommand> {
+  getRuntime(deps.runtimes, container.handler);
+  const process = await deps.processes.get(container);
   return {
-    container: container.id,
-    process: processWith(template, argv, terminal, size),
-    direct: terminal ? undefined : directOf(deps.cgroup, container, template, argv),
-    dir: bundleOf(deps.stateDir, container.id).dir,
-    pipeOwner: hostOwner(container),
+    process: processWith(process, argv, terminal, size),
+    owner: streamOwnerOf(container),
   };
-}
-
-/** `undefined` where it is the runtime's to run it, or to say why it cannot. */
-function directOf(
-  cgroup: CgroupHost,
-  container: Container,
-  { prepared }: ExecTemplate,
-  args: readonly string[],
-): DirectExecRequest | undefined {
-  const init = processOf(container);
-  if (prepared === undefined || init === undefined) return undefined;
-  return isFrozen(cgroup, container.cgroupPath) ? undefined : { prepared, init, args };
-}
-
-/** The node's id of the container's user, in a pod with a user namespace. */
-function hostOwner({ ids, user }: Container): ReturnType<typeof hostUser> | undefined {
-  return ids === undefined ? undefined : hostUser(ids, user);
 }
 
 /** Whatever could not be done in a container that ended meanwhile: that it ended is the reason. */
 async function whileRunning<Result>(
-  deps: Pick<ContainerDeps, "containers">,
+  deps: ExecDeps,
   id: ContainerId,
-  exec: (container: Container) => Promise<Result>,
+  exec: (container: Container, task: Task) => Promise<Result>,
 ): Promise<Result> {
   const container = deps.containers.get(id);
-  const { state, pidStartTime } = container;
-  if (state.name !== "running") {
-    throw failedPrecondition(`exec in container ${id}: it is ${state.name}, not running`);
+  if (container.state.name !== "running") {
+    throw failedPrecondition(`exec in container ${id}: it is ${container.state.name}, not running`);
   }
+  const task = taskOf(deps, container);
   try {
-    return await exec(container);
+    return await exec(container, task);
   } catch (cause) {
-    if (kindOf(cause) !== "internal" || !isEnding(state.pid, pidStartTime)) throw cause;
+    if (kindOf(cause) !== "internal" || !task.isEnding()) throw cause;
     throw failedPrecondition(`exec in container ${id}: it ended meanwhile`, cause);
   }
 }
 
 /** The process of the container's spec, with another command. */
 function processWith(
-  { process }: ExecTemplate,
+  process: SpecProcess,
   args: readonly string[],
   terminal: boolean,
   size: WindowSize | undefined,

@@ -4,7 +4,7 @@ import { failedPrecondition } from "../../lib/errors.ts";
 import { asList, asString, parseJson } from "../../lib/json.ts";
 import type { RuntimeSpec } from "../../oci/runtime-spec.ts";
 import { isErrno } from "../../os/errno-error.ts";
-import type { RuntimeHandler } from "../../runtime/oci/handler.ts";
+import type { Runtime } from "../../runtime/runtime.ts";
 import type { SandboxEnvironment } from "../environment.ts";
 
 const maxRecordBytes = 1 << 16;
@@ -17,7 +17,7 @@ const maxRecordBytes = 1 << 16;
 export function placeNetDevices(
   spec: RuntimeSpec,
   environment: Pick<SandboxEnvironment, "netns" | "netDevicesPath">,
-  { name: runtime, features }: Pick<RuntimeHandler, "name" | "features">,
+  { name: runtime, features }: Pick<Runtime, "name" | "features">,
 ): RuntimeSpec {
   const { netDevices, ...linux } = spec.linux;
   if (netDevices === undefined) return spec;

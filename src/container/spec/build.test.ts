@@ -53,8 +53,8 @@ const environment: ContainerSpecInput["environment"] = {
   ipcns: "/run/crib/sandboxes/s/ns/ipc",
   utsns: "/run/crib/sandboxes/s/ns/uts",
   userNamespace: undefined,
-  infraPid: 4711,
-  targetPid: undefined,
+  podPidns: "/proc/4711/ns/pid",
+  targetPidns: undefined,
   hostname: "pod-a",
   hostnamePath: "/run/crib/sandboxes/s/hostname",
   hostsPath: "/run/crib/sandboxes/s/hosts",
@@ -244,9 +244,11 @@ describe("buildContainerSpec()", () => {
     expect(pid(NamespaceMode.POD)).toEqual({ type: "pid", path: "/proc/4711/ns/pid" });
     expect(pid(NamespaceMode.CONTAINER)).toEqual({ type: "pid" });
     expect(pid(NamespaceMode.NODE)).toBeUndefined();
-    expect(pid(NamespaceMode.TARGET, { targetPid: 5 })?.path).toBe("/proc/5/ns/pid");
+    expect(pid(NamespaceMode.TARGET, { targetPidns: "/proc/5/ns/pid" })?.path).toBe(
+      "/proc/5/ns/pid",
+    );
     expect(() => pid(NamespaceMode.TARGET)).toThrow("target container does not run");
-    expect(() => pid(NamespaceMode.POD, { infraPid: undefined })).toThrow("does not run");
+    expect(() => pid(NamespaceMode.POD, { podPidns: undefined })).toThrow("does not run");
   });
 
   test("joins the pod's PID namespace when nothing is said, which may be the node's", () => {

@@ -14,7 +14,7 @@ type Joined = "netns" | "ipcns" | "utsns" | "userNamespace";
  */
 export function specNamespaces(
   securityContext: pb.LinuxContainerSecurityContext | undefined,
-  environment: Pick<SandboxEnvironment, Joined | "infraPid" | "targetPid" | "config">,
+  environment: Pick<SandboxEnvironment, Joined | "podPidns" | "targetPidns" | "config">,
   host: Pick<SpecHost, "cgroupVersion">,
 ): readonly SpecNamespace[] {
   const pidMode = pidModeOf(securityContext, environment.config);
@@ -75,7 +75,7 @@ function joined(type: SpecNamespace["type"], path: string | undefined): readonly
 
 function pidNamespace(
   mode: pb.NamespaceMode,
-  environment: Pick<SandboxEnvironment, "infraPid" | "targetPid">,
+  environment: Pick<SandboxEnvironment, "podPidns" | "targetPidns">,
 ): readonly SpecNamespace[] {
   switch (mode) {
     case NamespaceMode.node:
@@ -83,17 +83,17 @@ function pidNamespace(
     case NamespaceMode.container:
       return [{ type: "pid" }];
     case NamespaceMode.pod:
-      return [ofProcess(environment.infraPid, "the pod's first process")];
+      return [joinedPid(environment.podPidns, "the pod's first process")];
     case NamespaceMode.target:
-      return [ofProcess(environment.targetPid, "the target container")];
+      return [joinedPid(environment.targetPidns, "the target container")];
     default:
       throw invalidArgument(`PID namespace mode ${mode}`);
   }
 }
 
-function ofProcess(pid: number | undefined, whose: string): SpecNamespace {
-  if (pid === undefined) {
+function joinedPid(path: string | undefined, whose: string): SpecNamespace {
+  if (path === undefined) {
     throw failedPrecondition(`no PID namespace to join: ${whose} does not run`);
   }
-  return { type: "pid", path: `/proc/${pid}/ns/pid` };
+  return { type: "pid", path };
 }

@@ -60,7 +60,7 @@ export function containerInfo(container: Container, spec: unknown): Record<strin
     pid: container.state.name === "exited" ? 0 : container.state.pid,
     runtimeHandler: container.handler,
     cgroupPath: container.cgroupPath,
-    monitor: container.monitorId,
+    task: container.task,
     stdin: container.config.stdin,
     tty: container.config.tty,
     bootId: container.bootId,

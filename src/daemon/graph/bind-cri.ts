@@ -52,7 +52,7 @@ export interface Domain {
 
 /** The operations as the CRI services call them. */
 export function bindCri({ config, deps, images, profiles, streaming }: Domain): CriDeps {
-  const { sandboxes, containers, handlers, network } = deps;
+  const { sandboxes, containers, runtimes, network } = deps;
   return {
     streaming,
     sandboxes: {
@@ -105,7 +105,7 @@ export function bindCri({ config, deps, images, profiles, streaming }: Domain): 
       version,
       parts,
       cgroupDriver: deps.cgroupDriver,
-      handlers: [...handlers].map(([name, { features }]) => ({
+      handlers: [...runtimes].map(([name, { features }]) => ({
         ...features,
         name,
         userNamespaces: features.userNamespaces && deps.userNamespaces,

@@ -2,7 +2,7 @@ import { chmodSync, mkdirSync } from "node:fs";
 import { detectDriver } from "../../cgroup/driver.ts";
 import { readCgroupHost } from "../../cgroup/host.ts";
 import { OpenCgroups } from "../../cgroup/stats/open-cgroups.ts";
-import { ExecTemplates } from "../../container/exec/exec-template.ts";
+import { ContainerProcesses } from "../../container/exec/container-process.ts";
 import { ExitWaiters } from "../../container/exit-waiters.ts";
 import { MountSources } from "../../container/source/mount-sources.ts";
 import { readBlockIoClasses } from "../../container/spec/class/block-io.ts";
@@ -20,6 +20,8 @@ import { bootId, openClock, realtimeNs } from "../../os/clock.ts";
 import { ProfileStore } from "../../profile/profile-store.ts";
 import { Monitors } from "../../runtime/monitor/monitors.ts";
 import { OutputPool } from "../../runtime/oci/exec/output-pool.ts";
+import { PreparedExecs } from "../../runtime/oci/prepared-execs.ts";
+import { TaskExits } from "../../runtime/oci/task-exits.ts";
 import { Reaper } from "../../runtime/reaper.ts";
 import type { SandboxDeps } from "../../sandbox/deps.ts";
 import { supportsUserNamespaces } from "../../sandbox/environment/user-namespace.ts";
@@ -32,10 +34,10 @@ import { openImageRecords } from "../../state/images.ts";
 import { IntentTable } from "../../state/intents.ts";
 import { openSandboxes } from "../../state/sandboxes.ts";
 import type { Config } from "../config/config.ts";
-import { onExit } from "../recover.ts";
+import { forgetUnrecorded } from "../recover.ts";
 import type { Domain, DomainDeps } from "./bind-cri.ts";
 import { openDirectExec } from "./direct-exec.ts";
-import { annotationPatternsOf, openHandlers } from "./handlers.ts";
+import { annotationPatternsOf, openPrograms, openRuntimes } from "./handlers.ts";
 import { openNodeImages } from "./images.ts";
 import { type LoadNri, openPlugins } from "./plugins.ts";
 
@@ -75,7 +77,7 @@ export async function openDomain(
   const cgroup = readCgroupHost();
   const cgroupDriver = detectDriver(config.cgroup.driver, cgroup);
   // The OCI runtimes are asked what they can do while all else is built.
-  const opening = openHandlers(ctx, config, cgroupDriver === "systemd");
+  const opening = openPrograms(ctx, config, cgroupDriver === "systemd");
   opening.catch(() => {});
   const database = resources.use(Database.open(`${config.root}/state.db`, ctx.log));
   const copies = (dir: string, durable = false) => new Copies(dir, { durable, log: ctx.log });
@@ -89,18 +91,18 @@ export async function openDomain(
   const directExec = openDirectExec(ctx, config, resources);
   await prepareNetnsDirectory(ctx);
   await forgetOtherBoots(ctx, embeddedAddressDir, bootId());
-  // Monitors tell what has ended as soon as they are found; it is taken note of when all of this is built.
+  const exits = new TaskExits();
   const built = Promise.withResolvers<SandboxDeps>();
   const monitors = resources.use(
     await Monitors.open(ctx, {
       stateDir: config.state,
       reaper,
-      onExit: (exit) =>
+      onExit: ({ container, record }) => {
+        exits.report(container, record);
         built.promise
-          .then((domain) => onExit(ctx, domain, exit))
-          .catch((err) =>
-            ctx.log.error("record an exit", { container: exit.container, err: describe(err) }),
-          ),
+          .then((domain) => forgetUnrecorded(ctx, domain, monitors, container))
+          .catch((err) => ctx.log.warn("forget an exit", { container, err: describe(err) }));
+      },
     }),
   );
   const containers = openContainers(database, copies(`${config.state}/records/containers`));
@@ -115,7 +117,19 @@ export async function openDomain(
   const cgroups = resources.use(new OpenCgroups(cgroup));
   const networkCounters = resources.use(new NetworkCounters());
   events.onEvent((event) => forgetStats({ cgroups, networkCounters, cgroupDriver }, event));
-  const handlers = await opening;
+  const runtimes = openRuntimes(config, await opening, {
+    monitors,
+    exits,
+    reaper,
+    cgroup,
+    cgroups,
+    direct: directExec && {
+      exec: directExec,
+      prepared: new PreparedExecs(directExec, cgroup),
+    },
+    execOutput: new OutputPool(),
+    socketDir: config.state,
+  });
   const plugins = openPlugins(ctx, config, resources, { loadNri, deps: () => deps });
   const deps: DomainDeps = {
     stateDir: config.state,
@@ -129,18 +143,9 @@ export async function openDomain(
     commit: (write) => database.transaction(write),
     images: images.images,
     snapshots: images.snapshots,
-    handlers,
+    ...runtimes,
     annotationPatterns: annotationPatternsOf(config),
-    monitors,
-    reaper,
-    directExec,
-    execOutput: new OutputPool(),
-    execTemplates: new ExecTemplates({
-      stateDir: config.state,
-      cgroup,
-      handlers,
-      direct: directExec,
-    }),
+    processes: new ContainerProcesses(config.state),
     cgroup,
     cgroupDriver,
     host: readSpecHost({
@@ -170,6 +175,7 @@ export async function openDomain(
     }),
     locks: new KeyedMutex(),
     sandboxLocks: new KeyedMutex(),
+    background: ctx,
     starting: new Map(),
     stopping: new Set(),
     creations: new SingleFlight(),

@@ -1,24 +1,28 @@
 import type { AnnotationPatterns } from "../../container/spec/annotations.ts";
 import type { Context } from "../../lib/context.ts";
 import { describe, invalidArgument } from "../../lib/errors.ts";
-import type { RuntimeHandler } from "../../runtime/oci/handler.ts";
+import { absentProgram } from "../../runtime/oci/absent-program.ts";
+import type { OciNode } from "../../runtime/oci/node.ts";
 import { openOciCommand } from "../../runtime/oci/oci-command.ts";
+import { OciRuntime } from "../../runtime/oci/oci-runtime.ts";
+import type { OciProgram } from "../../runtime/oci/program.ts";
+import type { Runtime } from "../../runtime/runtime.ts";
 import type { Config } from "../config/config.ts";
 
 /** Where the programs of the embedded handlers are in the payload. */
 const embedded: Readonly<Record<string, string>> = { runc: "runc", crun: "crun/crun" };
 
 /**
- * The configured runtime handlers by name, the default one also under "". A handler that does not work is left out and
- * logged, so that one bad entry costs only its own pods; the default one must work.
+ * The programs of the configured runtime handlers, by name. One that does not work is left out and logged, so that one bad
+ * entry costs only its own pods; the default one must work.
  */
-export async function openHandlers(
+export async function openPrograms(
   ctx: Context,
   config: Config,
   systemdCgroup: boolean,
-): Promise<ReadonlyMap<string, RuntimeHandler>> {
+): Promise<ReadonlyMap<string, OciProgram>> {
   const { defaultHandler, handlers: settings } = config.runtime;
-  const handlers = new Map<string, RuntimeHandler>();
+  const programs = new Map<string, OciProgram>();
   const open = async (name: string, path: string) => {
     try {
       return await openOciCommand(ctx, {
@@ -27,7 +31,7 @@ export async function openHandlers(
         root: `${config.state}/runtime/${name}`,
         systemdCgroup,
         withoutUnifiedPath: `${config.payload}/without-unified`,
-        isOwnRunc: name === "runc" && path === "",
+        isEmbeddedRunc: name === "runc" && path === "",
       });
     } catch (err) {
       if (name === defaultHandler) throw new Error(`runtime handler ${name}`, { cause: err });
@@ -39,14 +43,34 @@ export async function openHandlers(
   const opened = Object.entries(settings).map(
     async ([name, { path }]) => [name, await open(name, path)] as const,
   );
-  for (const [name, handler] of await Promise.all(opened)) {
-    if (handler !== undefined) handlers.set(name, handler);
+  for (const [name, program] of await Promise.all(opened)) {
+    if (program !== undefined) programs.set(name, program);
   }
-  const first = handlers.get(defaultHandler);
-  if (first === undefined) {
+  if (!programs.has(defaultHandler)) {
     throw invalidArgument(`runtime.default_handler: no handler is called ${defaultHandler}`);
   }
-  return handlers.set("", first);
+  return programs;
+}
+
+export interface Runtimes {
+  /** By the name of their handler; the default one also under "". */
+  readonly runtimes: ReadonlyMap<string, Runtime>;
+  /** Of containers whose handler is not configured any more. */
+  readonly leftRuntime: Runtime;
+}
+
+export function openRuntimes(
+  { runtime: { defaultHandler } }: Pick<Config, "runtime">,
+  programs: ReadonlyMap<string, OciProgram>,
+  node: OciNode,
+): Runtimes {
+  const runtimes = new Map<string, Runtime>();
+  for (const [name, program] of programs) {
+    const runtime = new OciRuntime(program, node);
+    runtimes.set(name, runtime);
+    if (name === defaultHandler) runtimes.set("", runtime);
+  }
+  return { runtimes, leftRuntime: new OciRuntime(absentProgram, node) };
 }
 
 /** The annotations that each handler is shown, by its name, of the default one also under "". */

@@ -2,7 +2,6 @@ import { existsSync, readdirSync } from "node:fs";
 import { abortable } from "../../lib/abortable.ts";
 import { type Context, detached } from "../../lib/context.ts";
 import { AppError, describe, kindOf } from "../../lib/errors.ts";
-import type { Argv } from "../oci/handler.ts";
 import type { Reaper } from "../reaper.ts";
 import { type AttachBudget, AttachSession, type AttachSessionEvents } from "./attach-session.ts";
 import type { ExitRecord } from "./exit-record.ts";
@@ -14,6 +13,7 @@ import {
   readList,
 } from "./monitor-answers.ts";
 import {
+  type Argv,
   awaitMonitor,
   type ConnectedMonitor,
   connectMonitor,

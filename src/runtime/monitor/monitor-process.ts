@@ -4,7 +4,6 @@ import { AppError } from "../../lib/errors.ts";
 import { isErrno } from "../../os/errno-error.ts";
 import { ownChild } from "../../os/process/own-child.ts";
 import { childEnv } from "../../os/process/role.ts";
-import type { Argv } from "../oci/handler.ts";
 import { readHelloResult } from "./monitor-answers.ts";
 import { MonitorClient, type MonitorClientEvents } from "./monitor-client.ts";
 import { protocolVersion } from "./monitor-protocol.ts";
@@ -23,6 +22,8 @@ const monitorEnv = {
   BUN_JSC_useConcurrentGC: "0",
   BUN_JSC_forceRAMSize: String(16 << 20),
 };
+
+export type Argv = readonly [string, ...string[]];
 
 export interface ConnectedMonitor {
   readonly client: MonitorClient;

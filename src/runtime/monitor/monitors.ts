@@ -4,11 +4,12 @@ import { abortable } from "../../lib/abortable.ts";
 import { type Context, detached } from "../../lib/context.ts";
 import { AppError, describe, notFound } from "../../lib/errors.ts";
 import { roleArgv } from "../../os/process/role.ts";
-import type { Argv, RuntimeHandler } from "../oci/handler.ts";
 import type { Reaper } from "../reaper.ts";
+import type { AttachOptions } from "../runtime.ts";
 import type { AttachSession, AttachSessionEvents } from "./attach-session.ts";
 import type { ExitRecord } from "./exit-record.ts";
 import { MonitorLink } from "./monitor-link.ts";
+import type { Argv } from "./monitor-process.ts";
 import { maxContainers } from "./monitor-protocol.ts";
 
 export interface MonitorsOptions {
@@ -43,8 +44,19 @@ interface ContainerOptions {
   readonly oomFiles: readonly string[];
 }
 
+/** A command that makes a container's first process: the monitor runs it and becomes that process's parent. */
+export interface CreateCommand {
+  readonly argv: Argv;
+  readonly env: Readonly<Record<string, string>>;
+}
+
 export interface CreateOptions extends ContainerOptions {
-  readonly handler: RuntimeHandler;
+  /** Leaves the pid in the bundle's `pidFile`; its JSON log lines in `logFile` say why it failed. */
+  readonly command: (files: {
+    readonly logFile: string;
+    /** Where the monitor listens for the master of a terminal, which the command sends. */
+    readonly consoleSocket: string | undefined;
+  }) => CreateCommand;
   readonly bundle: { readonly dir: string; readonly exitFile: string; readonly pidFile: string };
   readonly timeoutMs?: number;
 }
@@ -54,12 +66,7 @@ export interface AdoptOptions extends ContainerOptions {
   readonly process: { readonly pid: number; readonly startTime: number };
 }
 
-export interface AttachOptions {
-  readonly stdin: boolean;
-  readonly stdout: boolean;
-  readonly stderr: boolean;
-  /** The container's stdin ends with this client's. */
-  readonly isStdinOnce: boolean;
+export interface MonitorAttachOptions extends AttachOptions {
   /** Of a container whose terminal somebody else has; the monitor's otherwise. */
   readonly resize?: AttachSessionEvents["resize"];
   /** The container's stdin has ended, with this client's. */
@@ -126,11 +133,12 @@ export class Monitors implements AsyncDisposable {
    */
   async create(ctx: Context, options: CreateOptions): Promise<MonitoredProcess> {
     ctx.signal.throwIfAborted();
-    const { id, bundle, handler, terminal } = options;
+    const { id, bundle, terminal } = options;
     const link = await this.#withRoom(ctx);
     // Not in the container's directory: a socket's path has at most 107 bytes.
     const consoleSocket = terminal ? `${link.dir}/${id.slice(0, 16)}.tty` : undefined;
     const runtimeLog = `${bundle.dir}/runtime.log`;
+    const { argv, env } = options.command({ logFile: runtimeLog, consoleSocket });
     const created = await link.create({
       op: "create",
       container: id,
@@ -142,14 +150,8 @@ export class Monitors implements AsyncDisposable {
       podLogDirectory: options.podLogDirectory,
       exitFile: bundle.exitFile,
       oomFiles: options.oomFiles,
-      createArgv: handler.createArgv({
-        id,
-        bundleDir: bundle.dir,
-        pidFile: bundle.pidFile,
-        logFile: runtimeLog,
-        consoleSocket,
-      }),
-      env: Object.entries(handler.env).map(([key, value]) => `${key}=${value}`),
+      createArgv: argv,
+      env: Object.entries(env).map(([key, value]) => `${key}=${value}`),
       cwd: bundle.dir,
       pidFile: bundle.pidFile,
       consoleSocket,
@@ -204,7 +206,11 @@ export class Monitors implements AsyncDisposable {
   }
 
   /** The streams of a container from now on. A terminal's output is stdout. */
-  async attach(ctx: Context, container: string, options: AttachOptions): Promise<AttachSession> {
+  async attach(
+    ctx: Context,
+    container: string,
+    options: MonitorAttachOptions,
+  ): Promise<AttachSession> {
     const { stdin, stdout, stderr } = options;
     const request = { op: "attach", container, stdin, stdout, stderr } as const;
     return await this.#linkOf(container).attach(ctx, request, options);

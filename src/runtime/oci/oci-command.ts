@@ -11,13 +11,7 @@ import { criuFailure } from "./criu.ts";
 import { deleteDirectly } from "./direct/direct-delete.ts";
 import { finishStart, startDirectly } from "./direct/direct-start.ts";
 import { parseFeatures, unknownFeatures } from "./features.ts";
-import type {
-  Argv,
-  CreateArguments,
-  ExecArguments,
-  RuntimeHandler,
-  RuntimeState,
-} from "./handler.ts";
+import type { Argv, CreateArguments, ExecArguments, OciProgram, RuntimeState } from "./program.ts";
 import { findRuntimeError, oneLine } from "./runtime-log.ts";
 
 export interface OciCommandOptions {
@@ -31,7 +25,7 @@ export interface OciCommandOptions {
   readonly timeoutMs?: number;
   /** The program that crun is started through on a node with hybrid cgroups (embed/pause/without-unified.c). */
   readonly withoutUnifiedPath: string;
-  readonly isOwnRunc?: boolean;
+  readonly isEmbeddedRunc?: boolean;
 }
 
 const defaultTimeoutMs = 60_000;
@@ -49,17 +43,18 @@ const statuses = ["creating", "created", "running", "stopped", "paused"] as cons
 export async function openOciCommand(
   ctx: Context,
   options: OciCommandOptions,
-): Promise<RuntimeHandler> {
+): Promise<OciProgram> {
   if (!options.path.startsWith("/")) throw invalidArgument(`runtime ${options.path}: not absolute`);
   return new OciCommand(options, await readFeatures(ctx, options));
 }
 
-class OciCommand implements RuntimeHandler {
+class OciCommand implements OciProgram {
   readonly name: string;
   readonly path: string;
   readonly features: RuntimeFeatures;
   readonly env: Readonly<Record<string, string>>;
-  readonly isOwnRunc: boolean;
+  readonly isEmbeddedRunc: boolean;
+  readonly joinsNamespaces: boolean;
   readonly #root: string;
   readonly #prefix: Argv;
   readonly #timeoutMs: number;
@@ -71,8 +66,9 @@ class OciCommand implements RuntimeHandler {
     this.path = options.path;
     this.features = features;
     this.env = isNamed(options.path, "runc") ? runcEnv : childEnv;
-    this.isOwnRunc = options.isOwnRunc ?? false;
-    this.#deletesDirectly = this.isOwnRunc && !options.systemdCgroup;
+    this.isEmbeddedRunc = options.isEmbeddedRunc ?? false;
+    this.joinsNamespaces = isNamed(options.path, "runc") || isNamed(options.path, "crun");
+    this.#deletesDirectly = this.isEmbeddedRunc && !options.systemdCgroup;
     this.#root = options.root;
     this.#timeoutMs = options.timeoutMs ?? defaultTimeoutMs;
     this.#prefix = [
@@ -103,7 +99,8 @@ class OciCommand implements RuntimeHandler {
   }
 
   async start(ctx: Context, id: string): Promise<void> {
-    if (this.isOwnRunc && (await startDirectly(ctx, this.#stateOf(id), this.#timeoutMs))) return;
+    if (this.isEmbeddedRunc && (await startDirectly(ctx, this.#stateOf(id), this.#timeoutMs)))
+      return;
     await this.#checked(ctx, ["start", checkId(id)]);
   }
 
@@ -124,8 +121,8 @@ class OciCommand implements RuntimeHandler {
     ctx.log.warn("removed state that the runtime does not delete", { handler: this.name });
   }
 
-  async interrupt(id: string, step: "create" | "start"): Promise<void> {
-    await endCommands(this.path, [step, checkId(id)]);
+  async interrupt(id: string, steps: readonly ("create" | "start")[]): Promise<void> {
+    await endCommands(this.path, checkId(id), steps);
   }
 
   async update(ctx: Context, id: string, resources: object): Promise<void> {
@@ -165,7 +162,7 @@ class OciCommand implements RuntimeHandler {
   }
 
   #noticeStart(id: string, state: RuntimeState): RuntimeState {
-    const mayRun = this.isOwnRunc && state.status === "created";
+    const mayRun = this.isEmbeddedRunc && state.status === "created";
     if (!mayRun || !finishStart(this.#stateOf(id), state.pid, this.path)) return state;
     return { ...state, status: "running" };
   }

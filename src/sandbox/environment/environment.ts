@@ -9,7 +9,7 @@ import { podNamespaces } from "./namespaces.ts";
 export function environmentOf(
   deps: Pick<SandboxDeps, "stateDir" | "sandboxes" | "stopping">,
   sandbox: Sandbox,
-  pids: Pick<SandboxEnvironment, "infraPid" | "targetPid">,
+  pidns: Partial<Pick<SandboxEnvironment, "podPidns" | "targetPidns">> = {},
 ): SandboxEnvironment {
   const paths = sandboxDirectoryOf(deps.stateDir, sandbox.id);
   const files = podFiles(paths);
@@ -19,7 +19,8 @@ export function environmentOf(
     isReady: () => isReady(deps, sandbox.id),
     config: sandbox.config,
     handler: sandbox.handler,
-    ...pids,
+    podPidns: pidns.podPidns,
+    targetPidns: pidns.targetPidns,
     netns: own.net ? paths.netns : undefined,
     ipcns: own.ipc ? `${paths.namespaces}/ipc` : undefined,
     utsns: own.uts ? `${paths.namespaces}/uts` : undefined,

@@ -1,49 +1,75 @@
 import { chownSync, mkdirSync } from "node:fs";
-import { bundleOf, createBundle, removeBundle, writeConfig } from "../../bundle/bundle.ts";
-import { killAll } from "../../cgroup/processes.ts";
-import { annotationPatterns, getHandler } from "../../container/handlers.ts";
-import { releaseMs, releaseProcess } from "../../container/release.ts";
+import { bundleOf, createBundle, removeBundle } from "../../bundle/bundle.ts";
+import { releaseMs } from "../../container/release.ts";
+import { annotationPatterns, getRuntime, taskOf } from "../../container/runtimes.ts";
 import { infraAnnotations } from "../../container/spec/annotations.ts";
 import { buildInfraSpec } from "../../container/spec/infra.ts";
 import { type Context, detached } from "../../lib/context.ts";
-import { failedPrecondition } from "../../lib/errors.ts";
+import { describe, failedPrecondition } from "../../lib/errors.ts";
 import { type ContainerId, generateContainerId, type SandboxId } from "../../lib/id.ts";
 import { rootOf } from "../../oci/pod-ids.ts";
+import type { Task, TaskStdio } from "../../runtime/runtime.ts";
 import type { SandboxDeps } from "../deps.ts";
 import type { Sandbox } from "../sandbox.ts";
 import { sandboxDirectoryOf } from "./directory.ts";
 import { environmentOf } from "./environment.ts";
 import { cgroupInPod } from "./pod-cgroup.ts";
 
+const noStdio: TaskStdio = { terminal: false, stdin: false, stdinOnce: false, logPath: "" };
+
+/** The pod's own task, where it has one or has begun to. */
+export function sandboxTaskOf(
+  deps: Parameters<typeof taskOf>[0] & Pick<SandboxDeps, "cgroupDriver">,
+  sandbox: Sandbox,
+): Task | undefined {
+  const { infra } = sandbox;
+  if (infra === undefined) return undefined;
+  const { id, task, handler = sandbox.handler } = infra;
+  const cgroupPath = cgroupInPod(deps, sandbox, id).relative;
+  const old = infra.pid === 0 ? undefined : { pid: infra.pid };
+  return taskOf(deps, { id, handler, cgroupPath, task: task ?? old });
+}
+
 /**
- * The first process of the pod's shared PID namespace: started with the pod's first container that joins it, because
- * most pods never need it. Answers its pid.
+ * The pod's shared PID namespace. Its first process is started with the pod's first container that joins it, because
+ * most pods never need it, unless the runtime has one for every pod. Returns the namespace's path.
  */
-export async function ensureInfra(ctx: Context, deps: SandboxDeps, id: SandboxId): Promise<number> {
+export async function ensureInfra(ctx: Context, deps: SandboxDeps, id: SandboxId): Promise<string> {
   using _lock = await deps.sandboxLocks.lock(id, ctx.signal);
   const sandbox = deps.sandboxes.get(id);
   if (sandbox.state !== "ready") throw failedPrecondition(`sandbox ${id} is not ready`);
-  if (sandbox.infra?.pid) return sandbox.infra.pid;
+  if (sandbox.infra?.pid) return requireTask(deps, sandbox).pidNamespace();
   // What an attempt left that could not be undone.
   await stopInfra(ctx, deps, id);
-  return await startInfra(ctx, deps, deps.sandboxes.get(id));
+  await startInfra(ctx, deps, deps.sandboxes.get(id));
+  return requireTask(deps, deps.sandboxes.get(id)).pidNamespace();
 }
 
-async function startInfra(ctx: Context, deps: SandboxDeps, sandbox: Sandbox): Promise<number> {
-  const id = generateContainerId();
-  const handler = getHandler(deps.handlers, sandbox.handler);
+function requireTask(deps: SandboxDeps, sandbox: Sandbox): Task {
+  const task = sandboxTaskOf(deps, sandbox);
+  if (task === undefined) throw failedPrecondition(`sandbox ${sandbox.id} has no process`);
+  return task;
+}
+
+/** Starts the pod's own task; the record says so. What it is made of is undone where that fails. */
+export async function startInfra(ctx: Context, deps: SandboxDeps, sandbox: Sandbox): Promise<void> {
+  const runtime = getRuntime(deps.runtimes, sandbox.handler);
+  // A machine for a pod is called like the pod: its containers name it by the sandbox's id.
+  const isMachine = runtime.sandboxTask === "always";
+  const id = isMachine ? (sandbox.id as string as ContainerId) : generateContainerId();
   const bundle = bundleOf(deps.stateDir, id);
   const cgroup = cgroupInPod(deps, sandbox, id);
   await using undo = new AsyncDisposableStack();
 
   // pid 0: begun. It stays so when it cannot be undone; then recovery, the next attempt, or stopping the pod do it.
-  deps.sandboxes.put({ ...sandbox, infra: { id, pid: 0 } });
+  const begun = { id, pid: 0, handler: runtime.name };
+  deps.sandboxes.put({ ...sandbox, infra: begun });
   undo.defer(() => stopInfra(detached(ctx, releaseMs), deps, sandbox.id));
   createBundle(bundle);
-  // Not the bundle's: the OCI runtime leaves mount points in it, and it goes with the sandbox's directory.
+  // Not the bundle's: the runtime leaves mount points in it, and it goes with the sandbox's directory.
   const rootfs = sandboxDirectoryOf(deps.stateDir, sandbox.id).infraRoot;
   mkdirSync(rootfs, { recursive: true, mode: 0o711 });
-  const environment = environmentOf(deps, sandbox, { infraPid: undefined, targetPid: undefined });
+  const environment = environmentOf(deps, sandbox);
   if (environment.userNamespace !== undefined) {
     const { uid, gid } = rootOf(environment.userNamespace.ids);
     chownSync(rootfs, uid, gid);
@@ -56,21 +82,49 @@ async function startInfra(ctx: Context, deps: SandboxDeps, sandbox: Sandbox): Pr
     cgroupPath: cgroup.ociPath,
     host: deps.host,
   });
-  writeConfig(bundle, spec);
-  const { pid } = await deps.monitors.create(ctx, {
+  const task = await runtime.create(ctx, {
     id,
-    handler,
-    bundle,
-    terminal: false,
-    stdin: false,
-    stdinOnce: false,
-    logPath: "",
-    oomFiles: [],
+    bundleDir: bundle.dir,
+    cgroupPath: cgroup.relative,
+    spec,
+    stdio: noStdio,
+    sandboxId: sandbox.id,
+    role: "sandbox",
+    hasSiblings: false,
   });
-  await handler.start(ctx, id);
-  deps.sandboxes.put({ ...sandbox, infra: { id, pid } });
+  await task.start(ctx);
+  const { record } = task;
+  const started = { ...sandbox, infra: { ...begun, pid: record.pid, task: record } };
+  deps.sandboxes.put(started);
   undo.move();
-  return pid;
+  watchInfra(deps, started);
+}
+
+/** Records the end of the pod's own task when it comes; once in the life of a daemon. */
+function watchInfra(deps: SandboxDeps, sandbox: Sandbox): void {
+  const ctx = deps.background;
+  const { infra } = sandbox;
+  if (infra === undefined) return;
+  sandboxTaskOf(deps, sandbox)
+    ?.wait(ctx.signal)
+    .then(() => recordInfraExit(ctx, deps, infra.id))
+    .catch((err) => {
+      const isNews = !ctx.signal.aborted && deps.sandboxes.find(sandbox.id)?.infra?.id === infra.id;
+      if (isNews) ctx.log.error("record an exit", { sandbox: sandbox.id, err: describe(err) });
+    });
+}
+
+/** After a start of the daemon: goes on with the pod's own task, or takes note that it has ended. */
+export async function recoverInfra(
+  ctx: Context,
+  deps: SandboxDeps,
+  sandbox: Sandbox,
+): Promise<void> {
+  if (sandbox.infra === undefined || sandbox.state !== "ready") return;
+  const options = { stdio: noStdio, isStarted: true };
+  const recovered = await sandboxTaskOf(deps, sandbox)?.recover(ctx, options);
+  if (recovered?.status === "stopped") await recordInfraExit(ctx, deps, sandbox.infra.id);
+  else watchInfra(deps, sandbox);
 }
 
 /** Ends it, and with it every process in the PID namespace. Idempotent. The caller holds the sandbox's lock. */
@@ -89,15 +143,10 @@ export async function discardInfra(
 ): Promise<void> {
   if (sandbox.infra === undefined) return;
   const { id, pid } = sandbox.infra;
-  if (pid === 0) {
-    const handler = deps.handlers.get(sandbox.handler);
-    await handler?.interrupt(id, "create");
-    await handler?.interrupt(id, "start");
-  }
-  const cgroupPath = cgroupInPod(deps, sandbox, id).relative;
-  await killAll(ctx, deps.cgroup, cgroupPath);
-  await releaseProcess(ctx, deps, { id, handler: sandbox.handler, cgroupPath });
-  await deps.monitors.forget(ctx, id);
+  const task = sandboxTaskOf(deps, sandbox);
+  if (pid === 0) await task?.interrupt();
+  await task?.delete(ctx);
+  await task?.forget(ctx);
   removeBundle(bundleOf(deps.stateDir, id));
 }
 

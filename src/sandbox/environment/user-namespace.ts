@@ -1,4 +1,4 @@
-import { getHandler } from "../../container/handlers.ts";
+import { getRuntime } from "../../container/runtimes.ts";
 import { type Context, detached } from "../../lib/context.ts";
 import { describe, failedPrecondition } from "../../lib/errors.ts";
 import {
@@ -13,12 +13,12 @@ import { podNamespaces } from "./namespaces.ts";
 
 /** The user namespace to make for a sandbox that wants one, where the node and the handler can do that. */
 export function userNamespaceOf(
-  deps: Pick<SandboxDeps, "handlers" | "userNamespaces">,
+  deps: Pick<SandboxDeps, "runtimes" | "userNamespaces">,
   sandbox: Pick<Sandbox, "config" | "handler">,
 ): Pick<NamespaceRequest, "userNamespace"> {
   const { ids } = podNamespaces(sandbox.config);
   if (ids === undefined) return {};
-  const { name, features } = getHandler(deps.handlers, sandbox.handler);
+  const { name, features } = getRuntime(deps.runtimes, sandbox.handler);
   if (!deps.userNamespaces || !features.userNamespaces) {
     throw failedPrecondition(`user namespace: not possible with handler ${name} on this node`);
   }

@@ -37,8 +37,10 @@ export async function readMetrics(
     // Descriptors of many processes are looked at: others have a turn after each pod.
     await new Promise(setImmediate);
     ctx.signal.throwIfAborted();
-    const metrics = containers.flatMap((stats) => readContainerMetrics(deps, stats) ?? []);
-    pods.push({ sandbox, network, containers: metrics });
+    const metrics = await Promise.all(
+      containers.map((stats) => readContainerMetrics(ctx, deps, stats)),
+    );
+    pods.push({ sandbox, network, containers: metrics.filter((one) => one !== undefined) });
   }
   return { filesystem: readFilesystem(deps.filesystem), pods };
 }

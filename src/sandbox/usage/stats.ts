@@ -1,4 +1,5 @@
 import type { OpenCgroups } from "../../cgroup/stats/open-cgroups.ts";
+import { taskOf } from "../../container/runtimes.ts";
 import {
   type CgroupReading,
   type ContainerStats,
@@ -11,8 +12,9 @@ import type { NetworkCounters } from "../../network/inside/counters.ts";
 import type { InterfaceCounters } from "../../network/inside/interfaces.ts";
 import type { SandboxDeps } from "../deps.ts";
 import { sandboxDirectoryOf } from "../environment/directory.ts";
+import { sandboxTaskOf } from "../environment/infra.ts";
 import { podNamespaces } from "../environment/namespaces.ts";
-import { cgroupInPod, podCgroups } from "../environment/pod-cgroup.ts";
+import { podCgroups } from "../environment/pod-cgroup.ts";
 import type { LifecycleEvent } from "../events/events.ts";
 import type { Sandbox } from "../sandbox.ts";
 import { sumReadings } from "./sum-readings.ts";
@@ -22,7 +24,14 @@ export type { InterfaceCounters } from "../../network/inside/interfaces.ts";
 export interface PodStatsDeps
   extends Pick<
     SandboxDeps,
-    "stateDir" | "containers" | "sandboxes" | "snapshots" | "cgroupDriver" | "clock"
+    | "stateDir"
+    | "runtimes"
+    | "leftRuntime"
+    | "containers"
+    | "sandboxes"
+    | "snapshots"
+    | "cgroupDriver"
+    | "clock"
   > {
   readonly cgroups: OpenCgroups;
   readonly networkCounters: NetworkCounters;
@@ -53,38 +62,46 @@ export async function readPodStats(
   ]);
   const inside = Map.groupBy(stats, ({ container }) => container.sandboxId);
   const cgroups = podCgroups(deps, deps.sandboxes.list());
-  return sandboxes.map((sandbox) => ({
-    sandbox,
-    atNs: deps.clock(),
-    ...(sandbox.state === "ready"
-      ? readLivePod(deps, sandbox, cgroups.get(sandbox.id), inside.get(sandbox.id) ?? [])
-      : { cgroup: undefined, processes: 0, network: undefined }),
-    containers: inside.get(sandbox.id) ?? [],
-  }));
+  return await Promise.all(
+    sandboxes.map(async (sandbox) => ({
+      sandbox,
+      atNs: deps.clock(),
+      ...(sandbox.state === "ready"
+        ? await readLivePod(
+            ctx,
+            deps,
+            sandbox,
+            cgroups.get(sandbox.id),
+            inside.get(sandbox.id) ?? [],
+          )
+        : { cgroup: undefined, processes: 0, network: undefined }),
+      containers: inside.get(sandbox.id) ?? [],
+    })),
+  );
 }
 
-function readLivePod(
+async function readLivePod(
+  ctx: Context,
   deps: PodStatsDeps,
   sandbox: Sandbox,
   podCgroup: string | undefined,
   containers: readonly ContainerStats[],
-): Pick<PodStats, "cgroup" | "processes" | "network"> {
-  const { infra } = sandbox;
-  const infraCgroups = infra === undefined ? [] : [cgroupInPod(deps, sandbox, infra.id).relative];
-  const cgroups = containers
-    .filter(({ cgroup }) => cgroup !== undefined)
-    .map(({ container }) => container.cgroupPath);
-  const whole = podCgroup === undefined ? undefined : deps.cgroups.read(podCgroup);
-  const parts = () => [
-    ...containers.flatMap(({ cgroup }) => cgroup ?? []),
-    ...infraCgroups.map((path) => deps.cgroups.read(path)),
+): Promise<Pick<PodStats, "cgroup" | "processes" | "network">> {
+  const live = containers.filter(({ cgroup }) => cgroup !== undefined);
+  const own = sandboxTaskOf(deps, sandbox);
+  const tasks = [
+    ...live.map(({ container }) => taskOf(deps, container)),
+    ...(own === undefined ? [] : [own]),
   ];
+  const whole = podCgroup === undefined ? undefined : deps.cgroups.read(podCgroup);
+  const parts = async () => [
+    ...live.flatMap(({ cgroup }) => cgroup ?? []),
+    ...(own === undefined ? [] : [await own.statistics(ctx)]),
+  ];
+  const counts = await Promise.all(tasks.map((task) => task.countProcesses(ctx)));
   return {
-    cgroup: whole?.cpu === undefined ? sumReadings(parts()) : whole,
-    processes: [...cgroups, ...infraCgroups].reduce(
-      (sum, path) => sum + deps.cgroups.readProcesses(path).length,
-      0,
-    ),
+    cgroup: whole?.cpu === undefined ? sumReadings(await parts()) : whole,
+    processes: counts.reduce((sum, count) => sum + count, 0),
     network: deps.networkCounters.read(sandbox.id)?.filter(({ name }) => name !== "lo"),
   };
 }
@@ -112,14 +129,8 @@ export function forgetStats(
   event: LifecycleEvent,
 ): void {
   if (event.type !== "stopped" && event.type !== "deleted") return;
-  if ("container" in event) {
-    deps.cgroups.forget(event.container.cgroupPath);
-    return;
-  }
+  if ("container" in event) return; // its runtime's
   const { sandbox } = event;
   deps.networkCounters.forget(sandbox.id);
-  if (sandbox.infra !== undefined) {
-    deps.cgroups.forget(cgroupInPod(deps, sandbox, sandbox.infra.id).relative);
-  }
   for (const path of podCgroups(deps, [sandbox]).values()) deps.cgroups.forget(path);
 }

@@ -5,6 +5,7 @@ import { duplicate, openPipe } from "../../../os/file/io.ts";
 import { OwnedFd } from "../../../os/file/owned-fd.ts";
 import { exitCodeOf } from "../../../os/process/pidfd.ts";
 import { setWindowSize } from "../../../os/terminal.ts";
+import type { ExecSession } from "../../runtime.ts";
 import { ConsoleSocket } from "../console-socket.ts";
 import type { ExecProcess } from "./exec-process.ts";
 import { FdReader, FdWriter } from "./fd-stream.ts";
@@ -30,7 +31,7 @@ const ignore = () => {};
  * A program that runs in a container and is talked to. Disposing it hangs up: its pipes or its terminal are closed,
  * which ends most programs; one that goes on is reaped when it ends.
  */
-export class ExecSession implements AsyncDisposable {
+export class ProcessSession implements ExecSession {
   readonly #open: AsyncDisposableStack;
   readonly #terminal: OwnedFd | undefined;
   readonly #stdin: FdWriter | undefined;
@@ -78,11 +79,11 @@ export async function openExecSession(
   ctx: Context,
   deps: ExecDeps,
   request: ExecSessionRequest,
-): Promise<ExecSession> {
+): Promise<ProcessSession> {
   await using undo = new AsyncDisposableStack();
   const open = request.terminal ? startOnTerminal : startOnPipes;
   const { process, ends } = await open(ctx, deps, request, undo);
-  return new ExecSession(process, ends, undo.move());
+  return new ProcessSession(process, ends, undo.move());
 }
 
 interface OurEnds {

@@ -4,6 +4,7 @@ import type { Context } from "../../../lib/context.ts";
 import { AppError } from "../../../lib/errors.ts";
 import { OwnedFd } from "../../../os/file/owned-fd.ts";
 import { exitCodeOf } from "../../../os/process/pidfd.ts";
+import type { ExecSyncResult } from "../../runtime.ts";
 import { Capture } from "./capture.ts";
 import type { OutputPool } from "./output-pool.ts";
 import { type ExecDeps, type ExecRequest, startExec } from "./start-exec.ts";
@@ -11,14 +12,6 @@ import { type ExecDeps, type ExecRequest, startExec } from "./start-exec.ts";
 export interface ExecSyncRequest extends ExecRequest {
   /** 0: no limit but the context's. */
   readonly timeoutMs: number;
-}
-
-export interface ExecSyncResult {
-  readonly exitCode: number;
-  readonly stdout: Buffer;
-  readonly stderr: Buffer;
-  /** Something of either is missing; its end says so. */
-  readonly isTruncated: boolean;
 }
 
 /** How long to wait for output after the end, when a background process still has the pipes open. */

@@ -6,12 +6,12 @@ import { exitCodeOf } from "../../../os/process/pidfd.ts";
 import { spawnProcess } from "../../../os/process/spawn.ts";
 import type { Reaper } from "../../reaper.ts";
 import type { DirectExec, DirectExecRequest } from "../direct/direct-exec.ts";
-import type { RuntimeHandler } from "../handler.ts";
+import type { OciProgram } from "../program.ts";
 import { readRuntimeError } from "../runtime-log.ts";
 import { ExecProcess } from "./exec-process.ts";
 
 export interface ExecDeps {
-  readonly handler: RuntimeHandler;
+  readonly handler: OciProgram;
   readonly reaper: Reaper;
   /** Absent where the runtime runs all programs. */
   readonly direct?: DirectExec | undefined;

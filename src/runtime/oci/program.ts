@@ -31,10 +31,10 @@ export interface ExecArguments {
 }
 
 /**
- * One of the things that a RuntimeClass names: runs containers from OCI bundles. A container's first process is
- * made by whoever runs `createArgv` (the monitor, which becomes its parent) and waits there until `start`.
+ * A program with runc's command line. A container's first process is made by whoever runs `createArgv` (the monitor,
+ * which becomes its parent) and waits there until `start`.
  */
-export interface RuntimeHandler {
+export interface OciProgram {
   readonly name: string;
   /** The program, for people. */
   readonly path: string;
@@ -42,7 +42,9 @@ export interface RuntimeHandler {
   /** The whole environment of its commands. */
   readonly env: Readonly<Record<string, string>>;
   /** It is the runc that is known so well that some of its work may be done without it (direct/). */
-  readonly isOwnRunc: boolean;
+  readonly isEmbeddedRunc: boolean;
+  /** It is known to let containers join namespaces by their paths; of others that is found out. */
+  readonly joinsNamespaces: boolean;
   createArgv(options: CreateArguments): Argv;
   execArgv(options: ExecArguments): Argv;
   /** Lets the user's program run. */
@@ -52,8 +54,11 @@ export interface RuntimeHandler {
    * not remove itself is removed here: killing for good is the cgroup's part, and a container must be removable.
    */
   delete(ctx: Context, id: string): Promise<void>;
-  /** Ends a `create` or `start` of this container that somebody began who has been killed. */
-  interrupt(id: string, step: "create" | "start"): Promise<void>;
+  /**
+   * Ends a `create` or `start` of this container that hangs, or that somebody began who has been killed. The first
+   * process of a container that waits to be started may look like a `create`.
+   */
+  interrupt(id: string, steps: readonly ("create" | "start")[]): Promise<void>;
   /** `resources` is the runtime-spec's `linux.resources`. */
   update(ctx: Context, id: string, resources: object): Promise<void>;
   /**

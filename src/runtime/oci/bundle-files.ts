@@ -1,0 +1,23 @@
+/** What is kept beside config.json in the bundle's directory while there is a task. */
+export interface BundleFiles {
+  readonly dir: string;
+  readonly config: string;
+  /** How the first process ended, once it has. */
+  readonly exitFile: string;
+  readonly pidFile: string;
+  /** What CRIU is told of the container; there only once it has been checkpointed. */
+  readonly criuConfig: string;
+  /** The named pipes of its stdio, those that it has. */
+  readonly pipes: readonly string[];
+}
+
+export function bundleFiles(dir: string): BundleFiles {
+  return {
+    dir,
+    config: `${dir}/config.json`,
+    exitFile: `${dir}/exit.json`,
+    pidFile: `${dir}/pid`,
+    criuConfig: `${dir}/criu.conf`,
+    pipes: ["stdin", "stdout", "stderr"].map((name) => `${dir}/${name}`),
+  };
+}

@@ -1,0 +1,104 @@
+import { chownSync, writeFileSync } from "node:fs";
+import { oomFiles } from "../../cgroup/oom.ts";
+import type { Context } from "../../lib/context.ts";
+import { stringifyExact } from "../../lib/json.ts";
+import type { RuntimeSpec } from "../../oci/runtime-spec.ts";
+import { isErrno } from "../../os/errno-error.ts";
+import type {
+  CreatedTask,
+  CreateRequest,
+  Runtime,
+  RuntimeFeatures,
+  StreamOwner,
+  Task,
+  TaskRecord,
+  TaskReference,
+} from "../runtime.ts";
+import { type BundleFiles, bundleFiles } from "./bundle-files.ts";
+import { criuConfigAnnotation } from "./criu.ts";
+import type { OciNode } from "./node.ts";
+import { OciTask } from "./oci-task.ts";
+import { ensureOomScore } from "./oom-score.ts";
+import type { OciProgram } from "./program.ts";
+import { requireSharedNamespaces } from "./shared-namespaces.ts";
+
+/**
+ * Runs containers by a program with runc's command line. Monitors are the parents of the first processes, own their
+ * streams and report their ends; runc's work that is known for sure is done without it (direct/).
+ */
+export class OciRuntime implements Runtime {
+  readonly sandboxTask = "shared-pid";
+  readonly #program: OciProgram;
+  readonly #node: OciNode;
+
+  constructor(program: OciProgram, node: OciNode) {
+    this.#program = program;
+    this.#node = node;
+  }
+
+  get name(): string {
+    return this.#program.name;
+  }
+
+  get path(): string {
+    return this.#program.path;
+  }
+
+  get features(): RuntimeFeatures {
+    return this.#program.features;
+  }
+
+  async create(ctx: Context, request: CreateRequest): Promise<CreatedTask> {
+    const { id, bundleDir, cgroupPath, stdio, spec } = request;
+    const bundle = bundleFiles(bundleDir);
+    writeConfig(bundle, spec);
+    const { owner, ...streams } = stdio;
+    const { monitors, cgroup } = this.#node;
+    const created = await monitors.create(ctx, {
+      id,
+      bundle,
+      command: (files) => ({
+        argv: this.#program.createArgv({ id, bundleDir, pidFile: bundle.pidFile, ...files }),
+        env: this.#program.env,
+      }),
+      ...streams,
+      oomFiles: oomFiles(cgroup, cgroupPath),
+    });
+    if (request.hasSiblings && !this.#program.joinsNamespaces) {
+      requireSharedNamespaces(this.#program.name, created.pid, spec);
+    }
+    ensureOomScore(created, spec.process.oomScoreAdj);
+    if (owner !== undefined) ownPipes(bundle, owner);
+    const record: TaskRecord = {
+      pid: created.pid,
+      startTime: created.pidStartTime,
+      monitor: created.monitorId,
+    };
+    return new OciTask(this.#program, this.#node, { id, bundleDir, cgroupPath, record });
+  }
+
+  task(reference: TaskReference): Task {
+    return new OciTask(this.#program, this.#node, reference);
+  }
+
+  async list(): Promise<readonly string[]> {
+    return [...this.#node.monitors.list().keys()];
+  }
+}
+
+function writeConfig({ config, criuConfig }: BundleFiles, spec: RuntimeSpec): void {
+  const annotations = { ...spec.annotations, [criuConfigAnnotation]: criuConfig };
+  // Nobody reads it before the record of the container is there, and a reboot makes it worthless.
+  writeFileSync(config, stringifyExact({ ...spec, annotations }), { mode: 0o600 });
+}
+
+/** The program does it too, but cannot in some user namespaces. A terminal is the program's. */
+function ownPipes({ pipes }: BundleFiles, { uid, gid }: StreamOwner): void {
+  for (const pipe of pipes) {
+    try {
+      chownSync(pipe, uid, gid);
+    } catch (err) {
+      if (!isErrno(err, "ENOENT")) throw err;
+    }
+  }
+}
