@@ -3,9 +3,11 @@ import type { ExitRecord } from "../runtime/monitor/exit-record.ts";
 import type { ContainerPlan } from "../runtime/monitor/monitor-protocol.ts";
 import type { Audience } from "./attach/audience.ts";
 import type { Loop } from "./loop.ts";
+import type { LogStream } from "./stdio/cri-log.ts";
+import { HeldLine } from "./stdio/held-line.ts";
 import type { Input } from "./stdio/input.ts";
 import type { LogFile } from "./stdio/log-file.ts";
-import type { Output } from "./stdio/pump.ts";
+import type { LoggedStream, Output } from "./stdio/pump.ts";
 
 /** The container's first process. Without a pidfd it ended while no monitor was there. */
 export interface FirstProcess {
@@ -22,6 +24,7 @@ export class MonitoredContainer implements Disposable {
   readonly #open: DisposableStack;
   /** Those that have not ended yet. */
   readonly outputs = new Set<Output>();
+  readonly #held = new Map<LogStream, HeldLine>();
   terminal: OwnedFd | undefined;
   stdin: OwnedFd | undefined;
   /** Both are made when somebody attaches. */
@@ -59,9 +62,23 @@ export class MonitoredContainer implements Disposable {
   addOutput(stream: Output["stream"], source: OwnedFd): Output {
     const tap = (data: Buffer, from: number, to: number) =>
       this.audience?.output(stream, data, from, to);
-    const output = { container: this.id, stream, source, log: this.log, tap };
+    const output = { ...this.loggedStream(stream), source, tap };
     this.outputs.add(output);
     return output;
+  }
+
+  /** Where output of this stream goes, also while its pipe or terminal is not here. */
+  loggedStream(stream: LogStream): LoggedStream {
+    return { container: this.id, stream, log: this.log, held: this.#heldLine(stream) };
+  }
+
+  #heldLine(stream: LogStream): HeldLine | undefined {
+    if (this.log === undefined) return undefined;
+    const known = this.#held.get(stream);
+    if (known !== undefined) return known;
+    const held = this.own(new HeldLine(this.plan.dir, stream));
+    this.#held.set(stream, held);
+    return held;
   }
 
   /** The pipe has come to its end. */

@@ -121,7 +121,7 @@ export class Monitor {
       try {
         const container = restoreContainer(record);
         if (unfinished?.container === container.id && container.log !== undefined) {
-          this.#deps.pump.finish(unfinished, container.log);
+          this.#deps.pump.finish(unfinished, container.loggedStream(unfinished.stream));
         }
         this.#take(container);
       } catch (err) {
@@ -237,7 +237,9 @@ export class Monitor {
   #endWith(container: MonitoredContainer, record: ExitRecord): void {
     if (container.exited !== undefined) return;
     // What the process wrote is in the pipes by now, and a turn takes more than a pipe holds.
-    for (const output of container.outputs) this.#deps.pump.turn(output);
+    const { pump } = this.#deps;
+    for (const output of container.outputs) pump.turn(output);
+    for (const stream of ["stdout", "stderr"] as const) pump.flush(container.loggedStream(stream));
     container.log?.finish();
     container.exited = record;
     try {

@@ -19,6 +19,7 @@ import { payloadDir } from "../harness/payload.ts";
 import {
   createScript,
   demoImage,
+  expectNumberedLines,
   type Pod,
   readLog,
   runPod,
@@ -305,6 +306,62 @@ describe("a creation that fails leaves no log file, by which a kubelet counts re
       filter: { podSandboxId: made.podSandboxId },
     });
     expect(containers).toEqual([]);
+  });
+});
+
+describe("a log has an entry for each line", () => {
+  /** Tag and length of each entry. */
+  const entriesOf = (path: string) =>
+    readFileSync(path, "latin1")
+      .split("\n")
+      .slice(0, -1)
+      .map((entry) => {
+        const [, , tag = "", ...content] = entry.split(" ");
+        return [tag, content.join(" ").length] as const;
+      });
+
+  test("of a program that writes byte by byte, in pieces only where it is over 16 KiB", async () => {
+    const script =
+      "seq 1 3000 | sed 's/^/line /' | dd bs=1 2>/dev/null; head -c 49000 /dev/zero | tr '\\0' x | dd bs=1 2>/dev/null; echo";
+    const id = await startScript(daemon.cri, pod, script);
+    const { logPath } = await ended(id);
+    const entries = entriesOf(logPath);
+    expect(entries.slice(3000)).toEqual([
+      ["P", 16_384],
+      ["P", 16_384],
+      ["F", 16_232],
+    ]);
+    expect(entries.slice(0, 3000).every(([tag]) => tag === "F")).toBe(true);
+    expect(readLog(logPath).split("\n").slice(0, 3000).join()).toBe(
+      Array.from({ length: 3000 }, (_, i) => `line ${i + 1}`).join(),
+    );
+  });
+
+  test("also when its monitor is killed again and again", async () => {
+    const script = "seq 0 9999 | sed 's/^/line /' | dd bs=1 2>/dev/null";
+    const id = await startScript(daemon.cri, pod, script);
+    const { logPath } = await statusOf(daemon.cri, id);
+    for (let i = 0; i < 8; i++) {
+      const before = statSync(logPath).size;
+      await eventually(async () => {
+        const { state } = await statusOf(daemon.cri, id);
+        if (state === pb.ContainerState.CONTAINER_EXITED) return;
+        expect(statSync(logPath).size).toBeGreaterThan(before);
+      });
+      daemon.signalMonitors("SIGKILL");
+    }
+    await ended(id);
+    await eventually(() => expectNumberedLines(logPath, 10_000));
+    expect(entriesOf(logPath).filter(([tag]) => tag !== "F")).toEqual([]);
+  });
+
+  test("and a prompt that nobody answers is there after a while, as is the last line of a program", async () => {
+    const id = await startScript(daemon.cri, pod, "printf 'Name? '; sleep 1000");
+    await eventually(async () => {
+      expect(entriesOf((await statusOf(daemon.cri, id)).logPath)).toEqual([["P", 6]]);
+    });
+    const last = await startScript(daemon.cri, pod, "printf 'no end'");
+    expect(entriesOf((await ended(last)).logPath)).toEqual([["P", 6]]);
   });
 });
 

@@ -1,6 +1,7 @@
 import { statSync, writeFileSync } from "node:fs";
 import { readInto } from "../../os/file/io.ts";
 import { type LogStream, maxContentBytes } from "./cri-log.ts";
+import type { HeldLine } from "./held-line.ts";
 import type { LogPosition } from "./log-directory.ts";
 
 /*
@@ -53,11 +54,20 @@ export class Journal {
     return state === 0 ? undefined : this.#slots[state === 1 ? 0 : 1].recover();
   }
 
-  /** From here until `end`, what is read belongs to this stream, whose log ends at `position`. */
-  begin(container: string, stream: LogStream, position: LogPosition): void {
+  /**
+   * From here until `end`, what is read belongs to this stream, whose log ends at `position`. What was `held` of it comes
+   * first.
+   */
+  begin(
+    container: string,
+    stream: LogStream,
+    position: LogPosition,
+    held?: Pick<HeldLine, "load">,
+  ): void {
     this.#active = 0;
     for (const slot of this.#slots) slot.setSubject(container, stream, position.inode);
-    this.#slots[0].set(0, position.size);
+    const [slot] = this.#slots;
+    slot.set(held?.load(slot.data) ?? 0, position.size);
     this.#map[0] = 1;
   }
 

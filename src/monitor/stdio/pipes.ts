@@ -1,6 +1,7 @@
 import { closeSync, constants, openSync, rmSync } from "node:fs";
 import { makeFifo } from "../../os/file/fifo.ts";
 import { OwnedFd } from "../../os/file/owned-fd.ts";
+import { heldLinePath } from "./held-line.ts";
 
 const { O_NONBLOCK, O_RDONLY, O_RDWR, O_WRONLY } = constants;
 
@@ -54,4 +55,7 @@ export function makePipes(dir: string, wanted: readonly PipeName[]): void {
 
 export function removePipes(dir: string): void {
   for (const name of names) rmSync(`${dir}/${name}`, { force: true });
+  for (const stream of ["stdout", "stderr"] as const) {
+    rmSync(heldLinePath(dir, stream), { force: true });
+  }
 }

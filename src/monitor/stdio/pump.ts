@@ -4,6 +4,7 @@ import { bytesReadable } from "../../os/file/io.ts";
 import type { OwnedFd } from "../../os/file/owned-fd.ts";
 import type { Loop } from "../loop.ts";
 import { CriLogFormatter, type LogStream } from "./cri-log.ts";
+import type { HeldLine } from "./held-line.ts";
 import type { Journal, UnfinishedOutput } from "./journal.ts";
 import type { LogPosition } from "./log-directory.ts";
 import type { LogFile } from "./log-file.ts";
@@ -15,23 +16,35 @@ const readsPerTurn = 16;
 const nowhere: LogPosition = { inode: 0, size: 0 };
 
 /** One pipe or terminal of one container, and where its output goes. */
-export interface Output {
-  readonly container: string;
-  readonly stream: LogStream;
+export interface Output extends LoggedStream {
   readonly source: OwnedFd;
-  readonly log: LogFile | undefined;
   /** Hears of every byte as it comes, `[from, to)` of `data`, which is valid until it returns. */
   readonly tap?: (data: Buffer, from: number, to: number) => void;
 }
 
+/** Where the output of one stream goes. */
+export interface LoggedStream {
+  readonly container: string;
+  readonly stream: LogStream;
+  readonly log: LogFile | undefined;
+  /** Absent: a line that has not ended is written in pieces, as it comes. */
+  readonly held: HeldLine | undefined;
+}
+
+/** For so long a line is waited for whose beginning has come. */
+const maxHeldMs = 10_000;
+const heldCheckMs = 1000;
+
 /**
- * Moves output into logs. Between two turns nothing is held back: what is left of an unfinished line when a pipe is
- * empty, or when the turn is over, is written as a piece (P), and the rest follows as another.
+ * Moves output into logs, an entry for each line, however it comes. The beginning of a line is held until the rest comes,
+ * for ten seconds or up to 16 KiB; then it is written as a piece (P), and the rest follows as another.
  */
 export class Pump {
   readonly #loop: Loop;
   readonly #journal: Journal;
   readonly #formatter = new CriLogFormatter();
+  readonly #holding = new Map<HeldLine, LoggedStream>();
+  #isChecking = false;
 
   constructor(loop: Loop, journal: Journal) {
     this.#loop = loop;
@@ -40,7 +53,8 @@ export class Pump {
 
   /** Pumps from now on, until everybody has closed the other end. `onEnd` comes then, once. */
   start(output: Output, onEnd: () => void): void {
-    const { source } = output;
+    const { source, held } = output;
+    if (held !== undefined && held.length > 0) this.#hold(held, output);
     this.#loop.watch(source.fd, EPOLLIN, () => {
       if (!this.turn(output)) return;
       this.#loop.unwatch(source.fd);
@@ -48,14 +62,17 @@ export class Pump {
     });
   }
 
-  stop(output: Output): void {
-    this.#loop.unwatch(output.source.fd);
+  stop({ held, source }: Output): void {
+    if (held !== undefined) this.#holding.delete(held);
+    this.#loop.unwatch(source.fd);
   }
 
   /** Moves what is there now, within limits. True at the end of the stream. */
   turn(output: Output): boolean {
+    const { held, log } = output;
     const journal = this.#journal;
-    journal.begin(output.container, output.stream, output.log?.position ?? nowhere);
+    journal.begin(output.container, output.stream, log?.position ?? nowhere, held);
+    let unchanged = journal.length;
     let isAtEnd = false;
     for (let i = 0; i < readsPerTurn && !isAtEnd; i++) {
       const available = bytesReadable(output.source.fd);
@@ -67,21 +84,68 @@ export class Pump {
       isAtEnd = count === 0;
       output.tap?.(journal.data, carried, journal.length);
       const consumed = this.#write(output, journal.data, journal.length, false);
-      journal.advance(consumed, output.log?.position.size ?? 0);
+      if (consumed > 0) unchanged = 0;
+      journal.advance(consumed, log?.position.size ?? 0);
     }
-    if (journal.length > 0) this.#write(output, journal.data, journal.length, true);
+    if (isAtEnd) this.#writeRest(output);
+    else this.#holdRest(output, unchanged);
     journal.end();
     return isAtEnd;
   }
 
-  /** Writes what a killed monitor had read and perhaps half written. */
-  finish(unfinished: UnfinishedOutput, log: LogFile): void {
-    const { stream, bytes, position } = unfinished;
-    log.takeBack(position);
-    this.#formatter.format(bytes, bytes.byteLength, stream, true, (entries, length) =>
-      log.append(entries, length, stream),
-    );
+  /** Writes what is held of a stream: no more of it is waited for. */
+  flush(stream: LoggedStream): void {
+    if (stream.held === undefined || stream.held.length === 0) return;
+    const { container, log, held } = stream;
+    this.#journal.begin(container, stream.stream, log?.position ?? nowhere, held);
+    this.#writeRest(stream);
     this.#journal.end();
+  }
+
+  /** Goes on with what a killed monitor had read and perhaps half written. */
+  finish({ bytes, position }: UnfinishedOutput, stream: LoggedStream): void {
+    const { log, held } = stream;
+    log?.takeBack(position);
+    const length = bytes.byteLength;
+    const consumed = this.#write(stream, bytes, length, false);
+    const rest = bytes.subarray(consumed);
+    if (rest.byteLength === 0) held?.clear();
+    else if (held?.store(rest, rest.byteLength, 0) !== true) {
+      this.#write(stream, rest, rest.byteLength, true);
+    }
+    this.#journal.end();
+  }
+
+  /** Puts the unfinished line where it is found when the journal has ended. */
+  #holdRest(output: Output, unchanged: number): void {
+    const { held } = output;
+    const { data, length } = this.#journal;
+    if (held === undefined || length === 0 || !held.store(data, length, unchanged)) {
+      this.#writeRest(output);
+    } else if (unchanged === 0) this.#hold(held, output);
+  }
+
+  #writeRest(stream: LoggedStream): void {
+    const { data, length } = this.#journal;
+    if (length > 0) this.#write(stream, data, length, true);
+    if (stream.held === undefined) return;
+    stream.held.clear();
+    this.#holding.delete(stream.held);
+  }
+
+  #hold(held: HeldLine, stream: LoggedStream): void {
+    held.sinceMs = performance.now();
+    this.#holding.set(held, stream);
+    if (this.#isChecking) return;
+    this.#isChecking = true;
+    this.#loop.after(heldCheckMs, () => this.#checkHeld());
+  }
+
+  #checkHeld(): void {
+    const latest = performance.now() - maxHeldMs;
+    for (const [held, stream] of this.#holding) if (held.sinceMs <= latest) this.flush(stream);
+    this.#isChecking = this.#holding.size > 0;
+    if (this.#isChecking) this.#loop.after(heldCheckMs, () => this.#checkHeld());
   }
 
   #read(output: Output, available: number): number | undefined {
@@ -93,7 +157,7 @@ export class Pump {
     }
   }
 
-  #write({ log, stream }: Output, data: Buffer, length: number, isLast: boolean): number {
+  #write({ log, stream }: LoggedStream, data: Buffer, length: number, isLast: boolean): number {
     if (log === undefined) return length;
     return this.#formatter.format(data, length, stream, isLast, (entries, size) =>
       log.append(entries, size, stream),
