@@ -143,6 +143,8 @@ export interface NodeDeps {
   readonly cgroupDriver: "cgroupfs" | "systemd";
   readonly handlers: readonly HandlerFeatures[];
   readonly defaultHandler: string;
+  /** Of all handlers; `undefined` where pods can have them. */
+  readonly whyNoUserNamespaces: string | undefined;
   readonly sandboxImage: string;
   readonly rootDir: string;
   readonly stateDir: string;

@@ -87,6 +87,7 @@ function nodeInfo(node: NodeDeps): Record<string, string> {
     rootDir: node.rootDir,
     cgroupDriver: node.cgroupDriver,
     defaultRuntimeHandler: node.defaultHandler,
+    noUserNamespaces: node.whyNoUserNamespaces,
   };
   const versions = { crib: node.version, ...node.parts };
   return { config: JSON.stringify(config), versions: JSON.stringify(versions) };

@@ -17,8 +17,8 @@ export interface SandboxDeps extends ContainerDeps {
   readonly pausePath: string;
   /** The static program that makes namespaces. */
   readonly namespacesPath: string;
-  /** Whether this node can give pods user namespaces. */
-  readonly userNamespaces: boolean;
+  /** Why this node cannot give pods user namespaces; `undefined` where it can. */
+  readonly userNamespaces: string | undefined;
   /** Held while a sandbox is run, stopped or removed, or its infra container started. */
   readonly sandboxLocks: KeyedMutex<SandboxId>;
   /** Those that somebody waits to stop or remove: nothing new is created in them. */

@@ -15,7 +15,7 @@ import { eventually } from "../harness/eventually.ts";
 import { busyboxRoot, defaultPath } from "../harness/images/busybox.ts";
 import { layoutFiles, makeImage, makeLayer } from "../harness/images/oci-image.ts";
 import { packTar, type TarEntry } from "../harness/images/tar.ts";
-import { payloadDir } from "../harness/payload.ts";
+import { executable, payloadDir } from "../harness/payload.ts";
 import {
   createScript,
   demoImage,
@@ -552,3 +552,24 @@ function mountSourceOf(path: string): string {
     ? `/dev/${/DEVNAME=(.+)/.exec(readFileSync(`/sys/dev/block/${numbers}/uevent`, "utf8"))?.[1]}`
     : source;
 }
+
+test("a state directory that pods' roots cannot reach: no user namespaces, and Status and pods say where", async () => {
+  using temp = tempDir();
+  expect(statSync(temp.path).mode & 0o777).toBe(0o700);
+  await using closed = await Daemon.start({ demoImage: true, stateIn: temp.path });
+  const { runtimeHandlers, info } = await closed.cri.runtime.status({ verbose: true });
+  expect(runtimeHandlers.map(({ features }) => features?.userNamespaces)).not.toContain(true);
+  expect(info["config"]).toContain(`${temp.path} cannot be searched by other users`);
+  const ids = [{ containerId: 0, hostId: 300_000, length: 65_536 }];
+  const usernsOptions = { mode: pb.NamespaceMode.POD, uids: ids, gids: ids };
+  const linux = create(pb.LinuxPodSandboxConfigSchema, {
+    securityContext: { namespaceOptions: { pid: pb.NamespaceMode.CONTAINER, usernsOptions } },
+  });
+  const running = failure(runPod(closed.cri, temp.path, { linux }));
+  expect(await running).toContain(`${temp.path} cannot be searched`);
+  const check = Bun.spawnSync([executable, "check", "--state", closed.state]).stdout.toString();
+  expect(check).toContain(`${temp.path} has mode 0700`);
+  // All others run.
+  const open = await runPod(closed.cri, temp.path);
+  await startScript(closed.cri, open, "true");
+});

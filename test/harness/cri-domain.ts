@@ -273,6 +273,7 @@ export function openDomain(): Domain {
         },
       ],
       defaultHandler: "runc",
+      whyNoUserNamespaces: undefined,
       sandboxImage: "registry.k8s.io/pause:3.10.1",
       rootDir: "/var/lib/crib",
       stateDir: "/run/crib",

@@ -17,6 +17,7 @@ function nodeWith(
     read: (path) => files[path],
     list: (path) => more.dirs?.[path] ?? [],
     freeBytes: () => 50e9,
+    mode: () => 0o40755,
     ...more,
   };
 }
@@ -75,6 +76,13 @@ describe("checkKernel()", () => {
 });
 
 describe("checkStorage()", () => {
+  test("names a directory that pods with a user namespace cannot pass through", () => {
+    const node = nodeWith({}, { mode: (path) => (path === "/srv" ? 0o40700 : 0o40755) });
+    const found = checkStorage(node, { root: "/var/lib/crib", state: "/srv/crib" });
+    expect(detailOf(found, "way to the state directory")).toContain("/srv has mode 0700");
+    expect(levels(found)["way to the state directory"]).toBe("warning");
+  });
+
   const places = { root: "/var/lib/crib", state: "/run/crib" };
   const base = "/dev/sda / ext4 rw 0 0\ntmpfs /run tmpfs rw,nosuid 0 0\n";
 

@@ -1,4 +1,4 @@
-import { readdirSync, readFileSync, statfsSync } from "node:fs";
+import { readdirSync, readFileSync, statfsSync, statSync } from "node:fs";
 import { release } from "node:os";
 import { gunzipSync } from "node:zlib";
 import { unescapeMountPath } from "../../os/mount/mount-points.ts";
@@ -11,6 +11,8 @@ export interface Node {
   read(path: string): string | undefined;
   list(path: string): readonly string[];
   freeBytes(path: string): number | undefined;
+  /** Type and permission bits; undefined where there is nothing. */
+  mode(path: string): number | undefined;
 }
 
 const maxConfigBytes = 4 << 20;
@@ -22,6 +24,7 @@ export function thisNode(now: Date): Node {
     now,
     read: (path) => attempt(() => readText(path)),
     list: (path) => attempt(() => readdirSync(path)) ?? [],
+    mode: (path) => attempt(() => statSync(path).mode),
     freeBytes: (path) =>
       attempt(() => {
         const { bavail, bsize } = statfsSync(path);

@@ -1,4 +1,5 @@
 import { dirname } from "node:path";
+import { findUnsearchable } from "../../os/file/unsearchable.ts";
 import { formatSize } from "../output/format.ts";
 import { type Finding, findingsOf } from "./finding.ts";
 import { mountOf, type Node } from "./node.ts";
@@ -22,6 +23,7 @@ export function checkStorage(node: Node, { root, state }: StoragePlaces): readon
     checkType(node, root),
     checkFree(node, root),
     checkState(node, state),
+    checkSearchable(node, state),
   ];
 }
 
@@ -68,4 +70,14 @@ function checkState(node: Node, state: string): Finding {
   if (mount?.type === "tmpfs") return finding("state directory", "ok", `${state} on tmpfs`);
   const why = "it wears flash out, and is not empty after a reboot";
   return finding("state directory", "warning", `${state} is on ${mount?.type}, not tmpfs: ${why}`);
+}
+
+/** The root of a pod with a user namespace is one of the node's other users. */
+function checkSearchable(node: Node, state: string): Finding {
+  const name = "way to the state directory";
+  const closed = findUnsearchable(state, (directory) => node.mode(directory));
+  if (closed === undefined) return finding(name, "ok", "open to pods with a user namespace");
+  const mode = ((node.mode(closed) ?? 0) & 0o7777).toString(8);
+  const what = `${closed} has mode 0${mode}: pods with hostUsers: false do not run; chmod o+x ${closed}`;
+  return finding(name, "warning", what);
 }

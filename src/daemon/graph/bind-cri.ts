@@ -108,9 +108,10 @@ export function bindCri({ config, deps, images, profiles, streaming }: Domain): 
       handlers: [...runtimes].map(([name, { features }]) => ({
         ...features,
         name,
-        userNamespaces: features.userNamespaces && deps.userNamespaces,
+        userNamespaces: features.userNamespaces && deps.userNamespaces === undefined,
       })),
       defaultHandler: config.runtime.defaultHandler,
+      whyNoUserNamespaces: deps.userNamespaces,
       sandboxImage: config.sandboxImage,
       rootDir: config.root,
       stateDir: config.state,

@@ -24,7 +24,7 @@ import { PreparedExecs } from "../../runtime/oci/prepared-execs.ts";
 import { TaskExits } from "../../runtime/oci/task-exits.ts";
 import { Reaper } from "../../runtime/reaper.ts";
 import type { SandboxDeps } from "../../sandbox/deps.ts";
-import { supportsUserNamespaces } from "../../sandbox/environment/user-namespace.ts";
+import { whyNoUserNamespaces } from "../../sandbox/environment/user-namespace.ts";
 import { EventHub } from "../../sandbox/events/event-hub.ts";
 import { forgetStats } from "../../sandbox/usage/stats.ts";
 import { openContainers } from "../../state/containers.ts";
@@ -168,7 +168,7 @@ export async function openDomain(
     },
     pausePath: `${config.payload}/pause`,
     namespacesPath,
-    userNamespaces: await supportsUserNamespaces(ctx, {
+    userNamespaces: await whyNoUserNamespaces(ctx, {
       stateDir: config.state,
       snapshots: images.snapshots,
       namespacesPath,

@@ -7,6 +7,7 @@ import {
   pinNamespaces,
   unpinNamespaces,
 } from "../../network/namespace/netns.ts";
+import { findUnsearchable } from "../../os/file/unsearchable.ts";
 import type { SandboxDeps } from "../deps.ts";
 import type { Sandbox } from "../sandbox.ts";
 import { podNamespaces } from "./namespaces.ts";
@@ -19,8 +20,11 @@ export function userNamespaceOf(
   const { ids } = podNamespaces(sandbox.config);
   if (ids === undefined) return {};
   const { name, features } = getRuntime(deps.runtimes, sandbox.handler);
-  if (!deps.userNamespaces || !features.userNamespaces) {
-    throw failedPrecondition(`user namespace: not possible with handler ${name} on this node`);
+  if (!features.userNamespaces) {
+    throw failedPrecondition(`user namespace: not possible with handler ${name}`);
+  }
+  if (deps.userNamespaces !== undefined) {
+    throw failedPrecondition(`user namespace: not possible on this node: ${deps.userNamespaces}`);
   }
   return { userNamespace: { ids } };
 }
@@ -28,11 +32,27 @@ export function userNamespaceOf(
 /** Any that are not the node's own. */
 const probeIds = { hostId: 100_000, length: 65_536 };
 
-/** Whether pods can have user namespaces here: makes one and mounts something for it. */
-export async function supportsUserNamespaces(
+/**
+ * Why pods cannot have user namespaces here: makes one and mounts something for it. `undefined` where they can.
+ */
+export async function whyNoUserNamespaces(
   ctx: Context,
   deps: Pick<SandboxDeps, "stateDir" | "snapshots" | "namespacesPath">,
-): Promise<boolean> {
+): Promise<string | undefined> {
+  const reason = await probe(ctx, deps);
+  if (reason !== undefined) ctx.log.info("no user namespaces for pods on this node", { reason });
+  return reason;
+}
+
+async function probe(
+  ctx: Context,
+  deps: Pick<SandboxDeps, "stateDir" | "snapshots" | "namespacesPath">,
+): Promise<string | undefined> {
+  // Their root is none of the node's: it goes the way to its root file system as others do.
+  const closed = findUnsearchable(deps.stateDir);
+  if (closed !== undefined) {
+    return `${closed} cannot be searched by other users, and the state directory is in it: chmod o+x ${closed}`;
+  }
   const dir = `${deps.stateDir}/probe`;
   const ids = { uids: probeIds, gids: probeIds };
   await using undo = new AsyncDisposableStack();
@@ -42,8 +62,8 @@ export async function supportsUserNamespaces(
     const request = { dir, kinds: [], sysctls: {}, userNamespace: { ids } };
     await pinNamespaces(ctx, deps.namespacesPath, request);
   } catch (err) {
-    ctx.log.info("no user namespaces for pods on this node", { err: describe(err) });
-    return false;
+    return describe(err);
   }
-  return await deps.snapshots.canMap(ctx, { path: namespacePath(dir, "user"), ids });
+  const canMap = await deps.snapshots.canMap(ctx, { path: namespacePath(dir, "user"), ids });
+  return canMap ? undefined : "file systems cannot be mounted with other ids (id-mapped mounts)";
 }
