@@ -1,6 +1,8 @@
 /** The part of the OCI runtime-spec (1.3) that crib writes: config.json of a bundle on Linux. */
 export interface RuntimeSpec {
   readonly ociVersion: string;
+  /** Of a UTS namespace that is not the node's. */
+  readonly hostname?: string;
   readonly process: SpecProcess;
   readonly root: { readonly path: string; readonly readonly: boolean };
   readonly mounts: readonly SpecMount[];

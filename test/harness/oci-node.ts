@@ -79,6 +79,11 @@ export class OciSuiteNode implements SuiteNode {
     return node;
   }
 
+  /** Where the program keeps its state. */
+  get programRoot(): string {
+    return `${this.#dir}/runtime`;
+  }
+
   get runtime(): OciRuntime {
     if (this.#runtime === undefined) throw new Error("not open");
     return this.#runtime;

@@ -6,6 +6,7 @@ import type {
   SpecLinux,
   SpecProcess,
 } from "../../oci/runtime-spec.ts";
+import type { SandboxEnvironment } from "../environment.ts";
 import type { ContainerSpecInput } from "./input.ts";
 import { isCgroupWritable } from "./mount/cgroup-mount.ts";
 import { rootfsPropagation, specMounts } from "./mount/mounts.ts";
@@ -33,6 +34,7 @@ export function buildContainerSpec(input: ContainerSpecInput): RuntimeSpec {
   const readonlyRootfs = context?.readonlyRootfs === true;
   return {
     ociVersion,
+    ...specHostname(input.environment),
     process: specProcess(input),
     root: { path: input.rootfs, readonly: readonlyRootfs },
     mounts: specMounts({
@@ -47,6 +49,17 @@ export function buildContainerSpec(input: ContainerSpecInput): RuntimeSpec {
     annotations: input.annotations,
     linux: specLinux(input),
   };
+}
+
+/**
+ * The pod's namespace has it already. It is said again because not every runtime lets its containers see that: a kernel
+ * of its own has a name of its own.
+ */
+export function specHostname({
+  utsns,
+  hostname,
+}: Pick<SandboxEnvironment, "utsns" | "hostname">): Pick<RuntimeSpec, "hostname"> {
+  return utsns === undefined || hostname === "" ? {} : { hostname };
 }
 
 /** The kubelet marks a pod that has a privileged container; nobody gets one into a pod that was not meant for it. */

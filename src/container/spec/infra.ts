@@ -1,7 +1,7 @@
 import type { RuntimeSpec } from "../../oci/runtime-spec.ts";
 import type { SandboxEnvironment } from "../environment.ts";
 import type { Annotations } from "./annotations.ts";
-import { ociVersion } from "./build.ts";
+import { ociVersion, specHostname } from "./build.ts";
 import { noDevices } from "./device/resolve.ts";
 import type { SpecHost } from "./host.ts";
 import { kernelMounts } from "./mount/mounts.ts";
@@ -16,7 +16,10 @@ export interface InfraSpecInput {
   readonly rootfs: string;
   /** The static pause binary on the node. */
   readonly pausePath: string;
-  readonly environment: Pick<SandboxEnvironment, "netns" | "ipcns" | "utsns" | "userNamespace">;
+  readonly environment: Pick<
+    SandboxEnvironment,
+    "netns" | "ipcns" | "utsns" | "userNamespace" | "hostname"
+  >;
   readonly annotations: Annotations;
   readonly cgroupPath: string;
   readonly host: SpecHost;
@@ -42,6 +45,7 @@ export function buildInfraSpec(input: InfraSpecInput): RuntimeSpec {
   };
   return {
     ociVersion,
+    ...specHostname(input.environment),
     process: {
       terminal: false,
       user: {

@@ -61,6 +61,7 @@ export const schema = {
       entry: {
         type: choice("oci", ["oci"], "How it is spoken to."),
         path: path("", "The program. Empty: the embedded one of that name."),
+        args: texts([], "Flags of the program, before those that crib gives it."),
         podAnnotations: keyPatterns(
           'Annotations of pods that are put into the OCI configuration, where the program may obey them: keys, with * for any characters but / ("run.oci.*").',
         ),

@@ -39,6 +39,7 @@ pinned = ["a", "b/*"]
 max_parallel_downloads = 7
 [runtime.handlers.youki]
 path = "/usr/bin/youki"
+args = ["--debug"]
 container_annotations = ["run.oci.*"]
 [runtime]
 default_handler = "youki"
@@ -51,7 +52,7 @@ default_handler = "youki"
   expect(config.images.maxParallelDownloads).toBe(7);
   expect(config.runtime.defaultHandler).toBe("youki");
   expect(config.runtime.handlers["youki"]).toEqual({
-    ...{ type: "oci", path: "/usr/bin/youki" },
+    ...{ type: "oci", path: "/usr/bin/youki", args: ["--debug"] },
     ...{ podAnnotations: [], containerAnnotations: ["run.oci.*"] },
   });
   expect(Object.keys(config.runtime.handlers).sort()).toEqual(["crun", "runc", "youki"]);

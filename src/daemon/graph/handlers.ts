@@ -23,7 +23,7 @@ export async function openPrograms(
 ): Promise<ReadonlyMap<string, OciProgram>> {
   const { defaultHandler, handlers: settings } = config.runtime;
   const programs = new Map<string, OciProgram>();
-  const open = async (name: string, path: string) => {
+  const open = async (name: string, path: string, args: readonly string[]) => {
     try {
       return await openOciCommand(ctx, {
         name,
@@ -31,7 +31,8 @@ export async function openPrograms(
         root: `${config.state}/runtime/${name}`,
         systemdCgroup,
         withoutUnifiedPath: `${config.payload}/without-unified`,
-        isEmbeddedRunc: name === "runc" && path === "",
+        args,
+        isEmbeddedRunc: name === "runc" && path === "" && args.length === 0,
       });
     } catch (err) {
       if (name === defaultHandler) throw new Error(`runtime handler ${name}`, { cause: err });
@@ -41,7 +42,7 @@ export async function openPrograms(
   };
   // At once: one that hangs costs its own time limit, not also that of others.
   const opened = Object.entries(settings).map(
-    async ([name, { path }]) => [name, await open(name, path)] as const,
+    async ([name, { path, args }]) => [name, await open(name, path, args)] as const,
   );
   for (const [name, program] of await Promise.all(opened)) {
     if (program !== undefined) programs.set(name, program);

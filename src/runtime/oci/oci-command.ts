@@ -25,6 +25,8 @@ export interface OciCommandOptions {
   readonly timeoutMs?: number;
   /** The program that crun is started through on a node with hybrid cgroups (embed/pause/without-unified.c). */
   readonly withoutUnifiedPath: string;
+  /** Before those of crib: flags of the program itself. */
+  readonly args?: readonly string[];
   readonly isEmbeddedRunc?: boolean;
 }
 
@@ -60,6 +62,8 @@ class OciCommand implements OciProgram {
   readonly #timeoutMs: number;
   /** systemd keeps units of containers, which runc has to end. */
   readonly #deletesDirectly: boolean;
+  /** A container without a directory below `#root` is not known to it: nobody has to be asked. */
+  readonly #keepsDirectories: boolean;
 
   constructor(options: OciCommandOptions, features: RuntimeFeatures) {
     this.name = options.name;
@@ -67,12 +71,14 @@ class OciCommand implements OciProgram {
     this.features = features;
     this.env = isNamed(options.path, "runc") ? runcEnv : childEnv;
     this.isEmbeddedRunc = options.isEmbeddedRunc ?? false;
-    this.joinsNamespaces = isNamed(options.path, "runc") || isNamed(options.path, "crun");
+    this.#keepsDirectories = isNamed(options.path, "runc") || isNamed(options.path, "crun");
+    this.joinsNamespaces = this.#keepsDirectories;
     this.#deletesDirectly = this.isEmbeddedRunc && !options.systemdCgroup;
     this.#root = options.root;
     this.#timeoutMs = options.timeoutMs ?? defaultTimeoutMs;
     this.#prefix = [
       ...programArgv(options),
+      ...(options.args ?? []),
       ...["--root", options.root, "--log-format", "json"],
       ...(options.systemdCgroup ? ["--systemd-cgroup"] : []),
     ];
@@ -106,17 +112,19 @@ class OciCommand implements OciProgram {
 
   async delete(ctx: Context, id: string): Promise<void> {
     if (this.#deletesDirectly && deleteDirectly(this.#stateOf(id))) return;
+    if (this.#keepsDirectories && !this.#hasState(id)) return;
     // Without --force first: that one sleeps 100 ms even when there is nothing left to kill.
     for (const force of [[], ["--force"]]) {
-      if (!this.#knows(id)) return;
       try {
-        await this.#run(ctx, ["delete", ...force, checkId(id)], { timeoutMs: deleteMs });
+        const args = ["delete", ...force, checkId(id)];
+        const { exitCode } = await this.#run(ctx, args, { timeoutMs: deleteMs });
+        if (!(await this.#stillKnows(ctx, id, exitCode === 0))) return;
       } catch (err) {
         ctx.signal.throwIfAborted();
         ctx.log.warn("delete the runtime's state", { handler: this.name, err: describe(err) });
       }
     }
-    if (!this.#knows(id)) return;
+    if (this.#keepsDirectories && !this.#hasState(id)) return;
     rmSync(this.#stateOf(id), { recursive: true, force: true });
     ctx.log.warn("removed state that the runtime does not delete", { handler: this.name });
   }
@@ -154,10 +162,11 @@ class OciCommand implements OciProgram {
   }
 
   async state(ctx: Context, id: string): Promise<RuntimeState | undefined> {
-    if (!this.#knows(id)) return undefined;
+    if (this.#keepsDirectories && !this.#hasState(id)) return undefined;
     const result = await this.#run(ctx, ["state", checkId(id)]);
     if (result.exitCode === 0) return this.#noticeStart(id, parseState(result.stdout));
-    if (!this.#knows(id)) return undefined;
+    // Of a program that keeps its state we do not know how, that is how it says that it does not know the container.
+    if (!this.#keepsDirectories || !this.#hasState(id)) return undefined;
     throw this.#failure("state", result);
   }
 
@@ -167,11 +176,18 @@ class OciCommand implements OciProgram {
     return { ...state, status: "running" };
   }
 
-  #knows(id: string): boolean {
+  async #stillKnows(ctx: Context, id: string, isDeleted: boolean): Promise<boolean> {
+    if (this.#keepsDirectories) return this.#hasState(id);
+    if (isDeleted) return false;
+    const { exitCode } = await this.#run(ctx, ["state", checkId(id)], { timeoutMs: deleteMs });
+    return exitCode === 0;
+  }
+
+  #hasState(id: string): boolean {
     return existsSync(this.#stateOf(id));
   }
 
-  /** runc and crun alike keep one directory a container. */
+  /** Where runc and crun alike keep what they know of a container. */
   #stateOf(id: string): string {
     return `${this.#root}/${checkId(id)}`;
   }
@@ -228,8 +244,8 @@ function isHybrid(): boolean {
 }
 
 async function readFeatures(ctx: Context, options: OciCommandOptions): Promise<RuntimeFeatures> {
-  const { path } = options;
-  const result = await runCommand(ctx, [path, "features"], {
+  const { path, args = [] } = options;
+  const result = await runCommand(ctx, [path, ...args, "features"], {
     env: childEnv,
     timeoutMs: featuresMs,
     maxOutputBytes,
