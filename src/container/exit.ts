@@ -5,10 +5,18 @@ import type { TaskExit } from "../runtime/runtime.ts";
 import type { Container, ContainerState } from "./container.ts";
 import type { ContainerDeps } from "./deps.ts";
 import { releaseProcess } from "./release.ts";
-import { taskOf } from "./runtimes.ts";
+import { type TaskDeps, taskOf } from "./runtimes.ts";
+
+/** What recording the end of a container needs. */
+export type ExitDeps = TaskDeps &
+  Pick<
+    ContainerDeps,
+    | ("containers" | "snapshots" | "locks" | "starting" | "exits" | "events" | "plugins")
+    | ("clock" | "background")
+  >;
 
 /** Records the end of a container's task when it comes; once for each container in the life of a daemon. */
-export function watchExit(deps: ContainerDeps, container: Container): void {
+export function watchExit(deps: ExitDeps, container: Container): void {
   const { id } = container;
   const ctx = deps.background;
   taskOf(deps, container)
@@ -26,7 +34,7 @@ export function watchExit(deps: ContainerDeps, container: Container): void {
  */
 export async function recordExit(
   ctx: Context,
-  deps: ContainerDeps,
+  deps: ExitDeps,
   id: ContainerId,
   exit: TaskExit | undefined,
 ): Promise<void> {
@@ -54,7 +62,7 @@ export async function recordExit(
   }
 }
 
-async function killRest(ctx: Context, deps: ContainerDeps, container: Container): Promise<void> {
+async function killRest(ctx: Context, deps: TaskDeps, container: Container): Promise<void> {
   try {
     await taskOf(deps, container).kill(detached(ctx));
   } catch (err) {
@@ -66,7 +74,10 @@ async function killRest(ctx: Context, deps: ContainerDeps, container: Container)
 /** A brief program ends before its OCI runtime's `start` does; one that hangs is not waited for. */
 const startGraceMs = 3000;
 
-async function lockAfterStart(deps: ContainerDeps, id: ContainerId): Promise<Disposable> {
+async function lockAfterStart(
+  deps: Pick<ContainerDeps, "starting" | "locks">,
+  id: ContainerId,
+): Promise<Disposable> {
   const giveUp = () => deps.starting.get(id)?.abort(failedPrecondition("its process has ended"));
   const timer = setTimeout(giveUp, startGraceMs);
   try {

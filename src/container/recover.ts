@@ -3,16 +3,18 @@ import { describe } from "../lib/errors.ts";
 import type { TaskExit } from "../runtime/runtime.ts";
 import type { Container } from "./container.ts";
 import type { ContainerDeps } from "./deps.ts";
-import { recordExit, watchExit } from "./exit.ts";
+import { type ExitDeps, recordExit, watchExit } from "./exit.ts";
 import { releaseMs, releaseProcess } from "./release.ts";
 import { undoCreation } from "./remove.ts";
 import { stdioOf, taskOf } from "./runtimes.ts";
+
+type RecoverDeps = ExitDeps & Pick<ContainerDeps, "intents" | "bootId">;
 
 /**
  * Makes the records of containers agree with the node after a start: undoes creations that were cut off, notes
  * starts and ends that were not, and releases what ended containers still hold. What runs is left alone.
  */
-export async function recoverContainers(ctx: Context, deps: ContainerDeps): Promise<void> {
+export async function recoverContainers(ctx: Context, deps: RecoverDeps): Promise<void> {
   // Side by side: a runtime that hangs holds up its own containers only.
   await Promise.all([
     ...deps.intents.list().map((intent) => {
@@ -32,7 +34,7 @@ export async function recoverContainers(ctx: Context, deps: ContainerDeps): Prom
 
 async function recoverContainer(
   ctx: Context,
-  deps: ContainerDeps,
+  deps: RecoverDeps,
   container: Container,
 ): Promise<void> {
   if (container.state.name === "exited") return await releaseProcess(ctx, deps, container);
@@ -51,7 +53,7 @@ const lost: End = { exit: undefined };
 /** Goes on with a container that runs, and returns how one has ended that does not. */
 async function find(
   ctx: Context,
-  deps: ContainerDeps,
+  deps: RecoverDeps,
   container: Container,
 ): Promise<End | undefined> {
   const isStarted = container.state.name === "running";
@@ -73,7 +75,7 @@ async function find(
   }
 }
 
-async function noteStart(ctx: Context, deps: ContainerDeps, container: Container): Promise<void> {
+async function noteStart(ctx: Context, deps: RecoverDeps, container: Container): Promise<void> {
   using _lock = await deps.locks.lock(container.id, ctx.signal);
   const last = deps.containers.find(container.id);
   if (last?.state.name !== "created") return;

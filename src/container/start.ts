@@ -5,7 +5,13 @@ import type { ContainerId } from "../lib/id.ts";
 import type { Container } from "./container.ts";
 import type { ContainerDeps } from "./deps.ts";
 import { releaseMs, releaseProcess } from "./release.ts";
-import { getRuntime, taskOf } from "./runtimes.ts";
+import { getRuntime, type TaskDeps, taskOf } from "./runtimes.ts";
+
+type StartDeps = TaskDeps &
+  Pick<
+    ContainerDeps,
+    "containers" | "snapshots" | "locks" | "starting" | "exits" | "events" | "plugins" | "clock"
+  >;
 
 /**
  * Lets the user's program run. Only a created container can be started; one whose start fails is exited with
@@ -13,7 +19,7 @@ import { getRuntime, taskOf } from "./runtimes.ts";
  */
 export async function startContainer(
   ctx: Context,
-  deps: ContainerDeps,
+  deps: StartDeps,
   id: ContainerId,
 ): Promise<void> {
   using _lock = await deps.locks.lock(id, ctx.signal);
@@ -44,7 +50,7 @@ export async function startContainer(
 }
 
 /** Ends as a failure soon after the container's process: an OCI runtime that hangs would wait for it for ever. */
-async function letRun(ctx: Context, deps: ContainerDeps, container: Container): Promise<void> {
+async function letRun(ctx: Context, deps: StartDeps, container: Container): Promise<void> {
   const { id } = container;
   const ended = new AbortController();
   deps.starting.set(id, ended);
@@ -59,7 +65,7 @@ async function letRun(ctx: Context, deps: ContainerDeps, container: Container): 
 
 async function endFailed(
   ctx: Context,
-  deps: ContainerDeps,
+  deps: StartDeps,
   container: Container,
   message: string,
 ): Promise<void> {

@@ -330,6 +330,7 @@ describe("a container of buildContainerSpec() under runc", () => {
         ipcns: ns("ipc"),
         utsns: ns("uts"),
         podPidns: `/proc/${infraPid}/ns/pid`,
+        hostname: "", // what the container sees is what the namespace has
       });
       const name = `spec-${process.pid}-pod`;
       const init = {

@@ -9,7 +9,7 @@ import type { RuntimeSpec } from "../../oci/runtime-spec.ts";
 import { packTar } from "../../snapshot/tar/pack-tar.ts";
 import type { Container } from "../container.ts";
 import type { ContainerDeps } from "../deps.ts";
-import { getRuntime, taskOf } from "../runtimes.ts";
+import { getRuntime, type TaskDeps, taskOf } from "../runtimes.ts";
 import { checkpointMembers } from "./checkpoint-archive.ts";
 
 /**
@@ -18,7 +18,8 @@ import { checkpointMembers } from "./checkpoint-archive.ts";
  */
 export async function checkpointContainer(
   ctx: Context,
-  deps: ContainerDeps,
+  deps: TaskDeps &
+    Pick<ContainerDeps, "locks" | "containers" | "checkpointDir" | "snapshots" | "images">,
   id: ContainerId,
   options: { readonly location: string; readonly pod: pb.PodSandboxConfig },
 ): Promise<void> {
@@ -42,7 +43,7 @@ export async function checkpointContainer(
 /** The memory goes to `checkpoint`, the log of what dumps it beside it. */
 async function dump(
   ctx: Context,
-  deps: ContainerDeps,
+  deps: TaskDeps,
   container: Container,
   workDir: string,
 ): Promise<void> {

@@ -1,7 +1,7 @@
 import { chownSync, mkdirSync } from "node:fs";
 import { bundleOf, createBundle, removeBundle } from "../../bundle/bundle.ts";
 import { releaseMs } from "../../container/release.ts";
-import { annotationPatterns, getRuntime, taskOf } from "../../container/runtimes.ts";
+import { annotationPatterns, getRuntime, type TaskDeps, taskOf } from "../../container/runtimes.ts";
 import { infraAnnotations } from "../../container/spec/annotations.ts";
 import { buildInfraSpec } from "../../container/spec/infra.ts";
 import { type Context, detached } from "../../lib/context.ts";
@@ -15,11 +15,19 @@ import { sandboxDirectoryOf } from "./directory.ts";
 import { environmentOf } from "./environment.ts";
 import { cgroupInPod } from "./pod-cgroup.ts";
 
+/** What a pod's own task needs. */
+type InfraDeps = TaskDeps &
+  Pick<
+    SandboxDeps,
+    | ("sandboxes" | "sandboxLocks" | "stopping" | "annotationPatterns" | "cgroupDriver" | "host")
+    | ("pausePath" | "events" | "plugins" | "background" | "stateDir")
+  >;
+
 const noStdio: TaskStdio = { terminal: false, stdin: false, stdinOnce: false, logPath: "" };
 
 /** The pod's own task, where it has one or has begun to. */
 export function sandboxTaskOf(
-  deps: Parameters<typeof taskOf>[0] & Pick<SandboxDeps, "cgroupDriver">,
+  deps: TaskDeps & Pick<SandboxDeps, "cgroupDriver">,
   sandbox: Sandbox,
 ): Task | undefined {
   const { infra } = sandbox;
@@ -34,7 +42,7 @@ export function sandboxTaskOf(
  * The pod's shared PID namespace. Its first process is started with the pod's first container that joins it, because
  * most pods never need it, unless the runtime has one for every pod. Returns the namespace's path.
  */
-export async function ensureInfra(ctx: Context, deps: SandboxDeps, id: SandboxId): Promise<string> {
+export async function ensureInfra(ctx: Context, deps: InfraDeps, id: SandboxId): Promise<string> {
   using _lock = await deps.sandboxLocks.lock(id, ctx.signal);
   const sandbox = deps.sandboxes.get(id);
   if (sandbox.state !== "ready") throw failedPrecondition(`sandbox ${id} is not ready`);
@@ -45,14 +53,14 @@ export async function ensureInfra(ctx: Context, deps: SandboxDeps, id: SandboxId
   return requireTask(deps, deps.sandboxes.get(id)).pidNamespace();
 }
 
-function requireTask(deps: SandboxDeps, sandbox: Sandbox): Task {
+function requireTask(deps: TaskDeps & Pick<SandboxDeps, "cgroupDriver">, sandbox: Sandbox): Task {
   const task = sandboxTaskOf(deps, sandbox);
   if (task === undefined) throw failedPrecondition(`sandbox ${sandbox.id} has no process`);
   return task;
 }
 
 /** Starts the pod's own task; the record says so. What it is made of is undone where that fails. */
-export async function startInfra(ctx: Context, deps: SandboxDeps, sandbox: Sandbox): Promise<void> {
+export async function startInfra(ctx: Context, deps: InfraDeps, sandbox: Sandbox): Promise<void> {
   const runtime = getRuntime(deps.runtimes, sandbox.handler);
   // A machine for a pod is called like the pod: its containers name it by the sandbox's id.
   const isMachine = runtime.sandboxTask === "always";
@@ -101,7 +109,7 @@ export async function startInfra(ctx: Context, deps: SandboxDeps, sandbox: Sandb
 }
 
 /** Records the end of the pod's own task when it comes; once in the life of a daemon. */
-function watchInfra(deps: SandboxDeps, sandbox: Sandbox): void {
+function watchInfra(deps: InfraDeps, sandbox: Sandbox): void {
   const ctx = deps.background;
   const { infra } = sandbox;
   if (infra === undefined) return;
@@ -115,11 +123,7 @@ function watchInfra(deps: SandboxDeps, sandbox: Sandbox): void {
 }
 
 /** After a start of the daemon: goes on with the pod's own task, or takes note that it has ended. */
-export async function recoverInfra(
-  ctx: Context,
-  deps: SandboxDeps,
-  sandbox: Sandbox,
-): Promise<void> {
+export async function recoverInfra(ctx: Context, deps: InfraDeps, sandbox: Sandbox): Promise<void> {
   if (sandbox.infra === undefined || sandbox.state !== "ready") return;
   const options = { stdio: noStdio, isStarted: true };
   const recovered = await sandboxTaskOf(deps, sandbox)?.recover(ctx, options);
@@ -128,7 +132,7 @@ export async function recoverInfra(
 }
 
 /** Ends it, and with it every process in the PID namespace. Idempotent. The caller holds the sandbox's lock. */
-export async function stopInfra(ctx: Context, deps: SandboxDeps, id: SandboxId): Promise<void> {
+export async function stopInfra(ctx: Context, deps: InfraDeps, id: SandboxId): Promise<void> {
   const sandbox = deps.sandboxes.get(id);
   if (sandbox.infra === undefined) return;
   await discardInfra(ctx, deps, sandbox);
@@ -136,11 +140,7 @@ export async function stopInfra(ctx: Context, deps: SandboxDeps, id: SandboxId):
 }
 
 /** Kills and removes the infra container and everything of it. Idempotent; the record is the caller's. */
-export async function discardInfra(
-  ctx: Context,
-  deps: SandboxDeps,
-  sandbox: Sandbox,
-): Promise<void> {
+export async function discardInfra(ctx: Context, deps: InfraDeps, sandbox: Sandbox): Promise<void> {
   if (sandbox.infra === undefined) return;
   const { id, pid } = sandbox.infra;
   const task = sandboxTaskOf(deps, sandbox);
@@ -153,7 +153,7 @@ export async function discardInfra(
 /** Its death takes the containers of the shared PID namespace along: the pod cannot go on. */
 export async function recordInfraExit(
   ctx: Context,
-  deps: SandboxDeps,
+  deps: InfraDeps,
   id: ContainerId,
 ): Promise<void> {
   const owner = deps.sandboxes.list().find(({ infra }) => infra?.id === id);
