@@ -3,6 +3,7 @@ import { describe, failedPrecondition, invalidArgument, kindOf, notFound } from 
 import type { SandboxId } from "../lib/id.ts";
 import {
   type Attachment,
+  checkAttachment,
   cniArgsOf,
   podInterface,
   type RuntimeConfig,
@@ -75,6 +76,11 @@ export class CniNetwork implements Network {
       dir: options.cacheDir,
       addressDir: options.embeddedAddressDir ?? embeddedAddressDir,
     });
+  }
+
+  validate(attachment: Attachment): void {
+    checkAttachment(attachment);
+    this.#findPlugins(this.#choose(runtimeConfigOf(attachment)));
   }
 
   async attach(ctx: Context, attachment: Attachment): Promise<NetworkResult> {

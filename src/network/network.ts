@@ -20,9 +20,17 @@ export interface NetworkStatus {
 
 /** Connects pods. A caller runs at most one operation for a sandbox at a time. */
 export interface Network {
+  /**
+   * Throws `invalid-argument` for what no network can be told, and `failed-precondition` for what this one does not
+   * have. To be called before anything is made for the pod: what is recorded is not judged again.
+   */
+  validate(attachment: Attachment): void;
   /** All or nothing. An attachment left behind by an earlier attempt for this sandbox is taken down first. */
   attach(ctx: Context, attachment: Attachment): Promise<NetworkResult>;
-  /** Idempotent. Needs nothing of `attachment` but the id, and whether there still is a namespace. */
+  /**
+   * Idempotent. Needs nothing of `attachment` but the id, and whether there still is a namespace; never fails for what
+   * the pod once asked for.
+   */
   detach(ctx: Context, attachment: Attachment): Promise<void>;
   /** Throws when the pod's network is no longer what it was made. */
   check(ctx: Context, attachment: Pick<Attachment, "sandboxId">): Promise<void>;

@@ -1,21 +1,20 @@
 import { isDeepStrictEqual } from "node:util";
 import { createdAfter } from "../container/created-at.ts";
 import { getRuntime } from "../container/runtimes.ts";
-import { checkSandboxProfiles } from "../container/spec/security/seccomp.ts";
 import type * as pb from "../gen/runtime/v1/api_pb.ts";
 import { type Context, detached, withFields } from "../lib/context.ts";
 import { AppError } from "../lib/errors.ts";
 import { generateSandboxId, type SandboxId } from "../lib/id.ts";
-import { checkAttachment } from "../network/cni/attachment.ts";
 import { pinNamespaces, setInterfaceSysctls } from "../network/namespace/netns.ts";
 import type { SandboxDeps } from "./deps.ts";
 import { attachmentOf } from "./environment/attachment.ts";
 import { createSandboxDirectory, hostnameOf, sandboxDirectoryOf } from "./environment/directory.ts";
 import { startInfra } from "./environment/infra.ts";
-import { podNamespaces } from "./environment/namespaces.ts";
+import { pinnedKinds, podNamespaces } from "./environment/namespaces.ts";
 import { userNamespaceOf } from "./environment/user-namespace.ts";
 import type { Sandbox } from "./sandbox.ts";
 import { undoMs, undoSetUp } from "./undo.ts";
+import { validateSandbox } from "./validate.ts";
 
 /**
  * Makes the environment of a pod and answers when it is ready: files, pinned namespaces, network. No process runs
@@ -44,8 +43,6 @@ export function runSandbox(
     if (taken !== undefined) {
       return taken.id === unheard && taken.state === "ready" ? taken.id : await refuse(taken.id);
     }
-    getRuntime(deps.runtimes, handler);
-    await checkSandboxProfiles(config.linux?.securityContext, deps.profiles);
     const sandbox: Sandbox = {
       id: generateSandboxId(),
       config,
@@ -57,6 +54,7 @@ export function runSandbox(
       networkAttached: false,
       infra: undefined,
     };
+    await validateSandbox(deps, sandbox);
     const subject = withFields(detached(ctx, setUpMs), { sandbox: sandbox.id });
     await setUp(subject, deps, sandbox);
     return sandbox.id;
@@ -71,7 +69,6 @@ async function setUp(ctx: Context, deps: SandboxDeps, intent: Sandbox): Promise<
   const { id, config } = intent;
   const namespaces = podNamespaces(config);
   const paths = sandboxDirectoryOf(deps.stateDir, id);
-  if (namespaces.net) checkAttachment(attachmentOf(deps.stateDir, intent, true));
   await using undo = new AsyncDisposableStack();
 
   deps.sandboxes.put(intent);
@@ -80,7 +77,7 @@ async function setUp(ctx: Context, deps: SandboxDeps, intent: Sandbox): Promise<
   await pinNamespaces(ctx, deps.namespacesPath, {
     dir: paths.namespaces,
     netPath: paths.netns,
-    kinds: (["net", "ipc", "uts"] as const).filter((kind) => namespaces[kind]),
+    kinds: pinnedKinds(namespaces),
     hostname: hostnameOf(config),
     sysctls: config.linux?.sysctls ?? {},
     ...userNamespaceOf(deps, intent),

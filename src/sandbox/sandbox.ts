@@ -14,6 +14,8 @@ export interface Infra {
   readonly task?: TaskRecord | undefined;
   /** The runtime handler that has it; the sandbox's in records of crib 0.1. */
   readonly handler?: string | undefined;
+  /** Below the root of the hierarchies; absent where an earlier crib has started it. */
+  readonly cgroupPath?: string;
 }
 
 /** The shared environment of a pod (CRI PodSandbox): namespaces, network, cgroup parent, files. */

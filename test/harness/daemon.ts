@@ -72,6 +72,10 @@ export class Daemon implements AsyncDisposable {
     return this.#process.pid;
   }
 
+  get isRunning(): boolean {
+    return this.#process?.exitCode === null;
+  }
+
   /** What the executable is started with. */
   get env(): Readonly<Record<string, string>> {
     return { PATH: process.env["PATH"] ?? "", CRIB_DATA: dataDir, ...this.#options.env };

@@ -68,11 +68,7 @@ export function createSandboxDirectory(
   paths: SandboxDirectory,
   config: pb.PodSandboxConfig,
 ): Disposable {
-  const contents = {
-    hostname: `${hostnameOf(config)}\n`,
-    hosts: hosts(hostnameOf(config)),
-    resolvConf: resolvConf(config.dnsConfig),
-  };
+  const contents = podFileContents(config);
   // 0711: containers in a user namespace have to reach the files, nobody has to list them.
   mkdirSync(paths.dir, { mode: 0o711 });
   using undo = new DisposableStack();
@@ -93,6 +89,15 @@ export function createSandboxDirectory(
     mount("shm", paths.shm, "tmpfs", flags, options);
   }
   return undo.move();
+}
+
+/** Of the files that a pod's containers see at /etc. Throws `invalid-argument` for what cannot stand in them. */
+export function podFileContents(config: pb.PodSandboxConfig) {
+  return {
+    hostname: `${hostnameOf(config)}\n`,
+    hosts: hosts(hostnameOf(config)),
+    resolvConf: resolvConf(config.dnsConfig),
+  };
 }
 
 /** Idempotent. The namespaces must be unpinned. */

@@ -13,7 +13,7 @@ import type { SandboxDeps } from "../deps.ts";
 import type { Sandbox } from "../sandbox.ts";
 import { sandboxDirectoryOf } from "./directory.ts";
 import { environmentOf } from "./environment.ts";
-import { cgroupInPod } from "./pod-cgroup.ts";
+import { cgroupInPod, infraCgroup } from "./pod-cgroup.ts";
 
 /** What a pod's own task needs. */
 type InfraDeps = TaskDeps &
@@ -33,7 +33,7 @@ export function sandboxTaskOf(
   const { infra } = sandbox;
   if (infra === undefined) return undefined;
   const { id, task, handler = sandbox.handler } = infra;
-  const cgroupPath = cgroupInPod(deps, sandbox, id).relative;
+  const cgroupPath = infraCgroup(deps, sandbox);
   const old = infra.pid === 0 ? undefined : { pid: infra.pid };
   return taskOf(deps, { id, handler, cgroupPath, task: task ?? old });
 }
@@ -70,7 +70,7 @@ export async function startInfra(ctx: Context, deps: InfraDeps, sandbox: Sandbox
   await using undo = new AsyncDisposableStack();
 
   // pid 0: begun. It stays so when it cannot be undone; then recovery, the next attempt, or stopping the pod do it.
-  const begun = { id, pid: 0, handler: runtime.name };
+  const begun = { id, pid: 0, handler: runtime.name, cgroupPath: cgroup.relative };
   deps.sandboxes.put({ ...sandbox, infra: begun });
   undo.defer(() => stopInfra(detached(ctx, releaseMs), deps, sandbox.id));
   createBundle(bundle);

@@ -2,6 +2,7 @@ import { NamespaceMode } from "../../container/spec/cri.ts";
 import { podIdsOf } from "../../container/spec/user-namespace.ts";
 import type * as pb from "../../gen/runtime/v1/api_pb.ts";
 import { invalidArgument } from "../../lib/errors.ts";
+import { type NamespaceKind, namespaceKinds } from "../../network/namespace/sysctl.ts";
 import type { PodIds } from "../../oci/pod-ids.ts";
 
 /** Which namespaces a pod has for itself. PID is not among them: it belongs to containers, or to the infra container. */
@@ -14,6 +15,11 @@ export interface PodNamespaces {
   readonly sharedPid: boolean;
   /** Of its user namespace, which the others belong to; absent with the node's. */
   readonly ids: PodIds | undefined;
+}
+
+/** Those that are pinned for the sandbox when it is made. */
+export function pinnedKinds(namespaces: PodNamespaces): readonly NamespaceKind[] {
+  return namespaceKinds.filter((kind) => namespaces[kind]);
 }
 
 /** Reads the namespace options of a sandbox; POD is what an absent field means. */

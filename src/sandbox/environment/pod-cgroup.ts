@@ -6,10 +6,35 @@ import type { Sandbox } from "../sandbox.ts";
 
 type Deps = Pick<SandboxDeps, "cgroupDriver">;
 
-/** The cgroup of a container of this pod, or of its infra container. */
+/**
+ * The cgroup of a container of this pod, or of its infra container. Throws for a parent that is none, which
+ * `validateSandbox` finds out before the sandbox is made; for what is made already, see `infraCgroup`.
+ */
 export function cgroupInPod(deps: Deps, sandbox: Sandbox, id: ContainerId | SandboxId) {
   const parent = sandbox.config.linux?.cgroupParent ?? "";
   return containerCgroup({ driver: deps.cgroupDriver, parent, id });
+}
+
+/**
+ * The same path for a sandbox that is recorded, below the root of the hierarchies; `undefined` where its parent would not
+ * be taken today, because the cgroup driver is another one or the rules were others.
+ */
+function recordedCgroup(
+  deps: Deps,
+  sandbox: Sandbox,
+  id: ContainerId | SandboxId,
+): string | undefined {
+  try {
+    return cgroupInPod(deps, sandbox, id).relative;
+  } catch {
+    return undefined;
+  }
+}
+
+/** Where its infra container is, if it has one. */
+export function infraCgroup(deps: Deps, sandbox: Sandbox): string | undefined {
+  const { infra } = sandbox;
+  return infra && (infra.cgroupPath ?? recordedCgroup(deps, sandbox, infra.id));
 }
 
 /**
@@ -29,7 +54,10 @@ export function podCgroups(
     (sandbox) => parentOf(sandbox) !== "" && pods.get(parentOf(sandbox))?.size === 1,
   );
   return new Map(
-    own.map((sandbox) => [sandbox.id, dirname(cgroupInPod(deps, sandbox, sandbox.id).relative)]),
+    own.flatMap((sandbox) => {
+      const inside = recordedCgroup(deps, sandbox, sandbox.id);
+      return inside === undefined ? [] : [[sandbox.id, dirname(inside)] as const];
+    }),
   );
 }
 

@@ -1,6 +1,8 @@
 import { statfsSync } from "node:fs";
 import { type ContainerMetrics, readContainerMetrics } from "../../container/metrics.ts";
+import type { ContainerStats } from "../../container/stats.ts";
 import type { Context } from "../../lib/context.ts";
+import { describe } from "../../lib/errors.ts";
 import { filesystemDevice } from "../../os/file/block-device.ts";
 import type { Sandbox } from "../sandbox.ts";
 import { type InterfaceCounters, type PodStatsDeps, readPodStats } from "./stats.ts";
@@ -37,12 +39,26 @@ export async function readMetrics(
     // Descriptors of many processes are looked at: others have a turn after each pod.
     await new Promise(setImmediate);
     ctx.signal.throwIfAborted();
-    const metrics = await Promise.all(
-      containers.map((stats) => readContainerMetrics(ctx, deps, stats)),
-    );
+    const metrics = await Promise.all(containers.map((stats) => readMetricsOf(ctx, deps, stats)));
     pods.push({ sandbox, network, containers: metrics.filter((one) => one !== undefined) });
   }
   return { filesystem: readFilesystem(deps.filesystem), pods };
+}
+
+/** What cannot be read of one container is absent, and the others have theirs. */
+async function readMetricsOf(
+  ctx: Context,
+  deps: PodStatsDeps,
+  stats: ContainerStats,
+): Promise<ContainerMetrics | undefined> {
+  try {
+    return await readContainerMetrics(ctx, deps, stats);
+  } catch (err) {
+    ctx.signal.throwIfAborted();
+    const { id } = stats.container;
+    ctx.log.warn("metrics of a container not read", { container: id, err: describe(err) });
+    return undefined;
+  }
 }
 
 function readFilesystem(path: string): Filesystem {

@@ -66,18 +66,26 @@ export async function readPodStats(
     sandboxes.map(async (sandbox) => ({
       sandbox,
       atNs: deps.clock(),
-      ...(sandbox.state === "ready"
-        ? await readLivePod(
-            ctx,
-            deps,
-            sandbox,
-            cgroups.get(sandbox.id),
-            inside.get(sandbox.id) ?? [],
-          )
-        : { cgroup: undefined, processes: 0, network: undefined }),
+      ...(await readPod(ctx, deps, sandbox, cgroups.get(sandbox.id), inside.get(sandbox.id) ?? [])),
       containers: inside.get(sandbox.id) ?? [],
     })),
   );
+}
+
+type PodReading = Pick<PodStats, "cgroup" | "processes" | "network">;
+const nothing: PodReading = { cgroup: undefined, processes: 0, network: undefined };
+
+/** What cannot be read of one pod is absent, and the others have theirs. */
+async function readPod(...pod: Parameters<typeof readLivePod>): Promise<PodReading> {
+  const [ctx, , sandbox] = pod;
+  if (sandbox.state !== "ready") return nothing;
+  try {
+    return await readLivePod(...pod);
+  } catch (err) {
+    ctx.signal.throwIfAborted();
+    ctx.log.warn("statistics of a pod not read", { sandbox: sandbox.id, err: describe(err) });
+    return nothing;
+  }
 }
 
 async function readLivePod(
@@ -86,7 +94,7 @@ async function readLivePod(
   sandbox: Sandbox,
   podCgroup: string | undefined,
   containers: readonly ContainerStats[],
-): Promise<Pick<PodStats, "cgroup" | "processes" | "network">> {
+): Promise<PodReading> {
   const live = containers.filter(({ cgroup }) => cgroup !== undefined);
   const own = sandboxTaskOf(deps, sandbox);
   const tasks = [
