@@ -8,6 +8,7 @@ import { watchImports } from "../image/imports/watch-imports.ts";
 import type { OpenImages } from "../image/open.ts";
 import { abortable } from "../lib/abortable.ts";
 import type { Context } from "../lib/context.ts";
+import { failedPrecondition } from "../lib/errors.ts";
 import { bootId } from "../os/clock.ts";
 import { setChildSubreaper } from "../os/process/prctl.ts";
 import type { SandboxDeps } from "../sandbox/deps.ts";
@@ -21,6 +22,7 @@ import { bindStreaming } from "./graph/bind-streaming.ts";
 import { type DomainParts, makeDirectories, openDomain } from "./graph/domain.ts";
 import { listen } from "./listen/listen.ts";
 import { serveMirror } from "./listen/mirror.ts";
+import { socketLost, watchSocket } from "./listen/watch-socket.ts";
 import { lockDirectory } from "./lock.ts";
 import { openDaemonLog } from "./log-sink.ts";
 import { notify } from "./notify.ts";
@@ -74,10 +76,17 @@ export async function serve(args: readonly string[], parts: DomainParts): Promis
   const importing = importImages(ctx, config, domain.images);
   resources.defer(() => importing);
 
-  log.info("stopping", { signal: await stopped });
+  using socket = watchSocket(config.socket);
+  const reason = await Promise.race([stopped, socket.lost]);
+  log.info("stopping", { signal: reason });
   notify(config.notifySocket, "STOPPING=1");
   readiness.set("stopping");
   stopping.abort(new Error("the daemon is stopping"));
+  if (reason === socketLost) {
+    throw failedPrecondition(
+      `serve: ${config.socket} is not there any more: was ${config.state} emptied? A new start makes it again`,
+    );
+  }
 }
 
 /**

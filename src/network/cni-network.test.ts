@@ -17,6 +17,7 @@ import { generateSandboxId } from "../lib/id.ts";
 import { silentLog } from "../lib/log.ts";
 import type { Attachment } from "./cni/attachment.ts";
 import { CniNetwork } from "./cni-network.ts";
+import { namespaceIdentity } from "./namespace/identity.ts";
 
 /** A plugin that writes down how it was called and then runs the script `on-<COMMAND>`, if there is one. */
 const plugin = `#!/bin/sh
@@ -89,6 +90,7 @@ function attachment(extra: Partial<Attachment> = {}): Attachment {
   return {
     sandboxId: generateSandboxId(),
     netnsPath: "/proc/self/ns/net",
+    netnsIdentity: namespaceIdentity("/proc/self/ns/net"),
     podName: "web",
     podNamespace: "default",
     podUid: "u1",

@@ -24,7 +24,7 @@ import type { Conflist } from "./cni/conflist.ts";
 import { type CniDirs, withEdgeDirs } from "./cni/edge-dirs.ts";
 import { endLeftPlugins } from "./cni/left-plugins.ts";
 import { type EmbeddedNetwork, openEmbeddedNetwork } from "./embedded/embedded.ts";
-import { isNamespace } from "./namespace/netns.ts";
+import { namespaceIdentity } from "./namespace/identity.ts";
 import type { Network, NetworkResult, NetworkStatus } from "./network.ts";
 
 export interface CniNetworkOptions {
@@ -125,7 +125,8 @@ export class CniNetwork implements Network {
   async detach(ctx: Context, attachment: Attachment): Promise<void> {
     const { sandboxId, netnsPath } = attachment;
     const record = this.#findRecord(ctx, sandboxId, attachment) ?? this.#findLost(attachment);
-    if (record !== undefined) await this.#takeDown(ctx, record, netnsPath !== undefined);
+    if (record === undefined) return;
+    await this.#takeDown(ctx, record, netnsPath !== undefined, attachment.netnsIdentity);
   }
 
   async check(ctx: Context, { sandboxId }: Pick<Attachment, "sandboxId">): Promise<void> {
@@ -246,10 +247,15 @@ export class CniNetwork implements Network {
     return isEmbedded && isThisBoot ? this.#renew(attachment.sandboxId, attachment) : undefined;
   }
 
-  async #takeDown(ctx: Context, record: CniRecord, hasNetns: boolean): Promise<void> {
+  async #takeDown(
+    ctx: Context,
+    record: CniRecord,
+    hasNetns: boolean,
+    identity?: string,
+  ): Promise<void> {
     // ADD was cut off: whatever still works on it would make things after DEL.
     if (record.result === undefined) await endLeftPlugins(ctx, record.sandboxId);
-    const inside = hasNetns && isNamespace(record.netnsPath);
+    const inside = hasNetns && isPodNamespace(record.netnsPath, identity);
     await deleteFromNetwork(ctx, this.#pluginDirs(record), record, inside);
     this.#records.delete(record.sandboxId);
   }
@@ -267,4 +273,15 @@ export class CniNetwork implements Network {
 
 function notReady(message: string): NetworkStatus {
   return { ready: false, reason: "NetworkPluginNotReady", message };
+}
+
+/**
+ * Whether plugins may go in there and remove the pod's interface: after a crash it may be an empty file, after a reboot
+ * nothing. If somebody has mounted another namespace in its place, they would remove the interfaces of that: at worst the
+ * node's.
+ */
+function isPodNamespace(path: string, made: string | undefined): boolean {
+  const found = namespaceIdentity(path);
+  if (found === undefined) return false;
+  return made === undefined ? found !== namespaceIdentity("/proc/self/ns/net") : found === made;
 }

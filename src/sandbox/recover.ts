@@ -2,6 +2,7 @@ import { type Context, detached, withFields } from "../lib/context.ts";
 import { describe } from "../lib/errors.ts";
 import type { SandboxDeps } from "./deps.ts";
 import { discardInfra, recoverInfra } from "./environment/infra.ts";
+import { missingPart } from "./environment/presence.ts";
 import type { Sandbox } from "./sandbox.ts";
 import { undoMs, undoSetUp } from "./undo.ts";
 
@@ -17,6 +18,12 @@ export async function recoverSandboxes(ctx: Context, deps: SandboxDeps): Promise
       if (sandbox.state === "starting") return await undoSetUp(subject, deps, sandbox.id);
       if (sandbox.bootId !== deps.bootId)
         return markStopped(deps, { ...sandbox, infra: undefined });
+      // A boot id stays where a system container starts anew, and where somebody has emptied the state directory.
+      const missing = sandbox.state === "ready" ? missingPart(deps, sandbox) : undefined;
+      if (missing !== undefined) {
+        subject.log.warn("sandbox lost", { missing });
+        return markStopped(deps, sandbox);
+      }
       if (sandbox.infra?.pid === 0) return await undoInfra(subject, deps, sandbox);
       await attempt(subject, () => recoverInfra(subject, deps, sandbox));
     }),

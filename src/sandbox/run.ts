@@ -11,6 +11,7 @@ import { attachmentOf } from "./environment/attachment.ts";
 import { createSandboxDirectory, hostnameOf, sandboxDirectoryOf } from "./environment/directory.ts";
 import { startInfra } from "./environment/infra.ts";
 import { pinnedKinds, podNamespaces } from "./environment/namespaces.ts";
+import { namespaceIdentitiesOf } from "./environment/presence.ts";
 import { userNamespaceOf } from "./environment/user-namespace.ts";
 import type { Sandbox } from "./sandbox.ts";
 import { undoMs, undoSetUp } from "./undo.ts";
@@ -82,9 +83,10 @@ async function setUp(ctx: Context, deps: SandboxDeps, intent: Sandbox): Promise<
     sysctls: config.linux?.sysctls ?? {},
     ...userNamespaceOf(deps, intent),
   });
-  let ready: Sandbox = { ...intent, state: "ready" };
+  const made: Sandbox = { ...intent, namespaces: namespaceIdentitiesOf(deps, intent) };
+  let ready: Sandbox = { ...made, state: "ready" };
   if (namespaces.net) {
-    const attaching = { ...intent, networkAttached: true };
+    const attaching = { ...made, networkAttached: true };
     deps.sandboxes.put(attaching);
     const { ips } = await deps.network.attach(ctx, attachmentOf(deps.stateDir, attaching, true));
     const sysctls = config.linux?.sysctls ?? {};

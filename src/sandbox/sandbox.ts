@@ -34,4 +34,6 @@ export interface Sandbox {
   readonly networkAttached: boolean;
   /** The pod's own task, where its runtime needs one (`Runtime.sandboxTask`) and it has been begun. */
   readonly infra: Infra | undefined;
+  /** Which namespaces were made for it, by kind; absent where an earlier crib has made it. */
+  readonly namespaces?: Readonly<Record<string, string>>;
 }

@@ -16,6 +16,7 @@ interface SandboxRecord {
   readonly state: Sandbox["state"];
   readonly ips: readonly string[];
   readonly networkAttached: boolean;
+  readonly namespaces?: NonNullable<Sandbox["namespaces"]>;
   readonly infra: (Omit<Infra, "id"> & { readonly id: string }) | null;
 }
 
@@ -67,6 +68,7 @@ function encode(sandbox: Sandbox): SandboxRecord {
     ips: sandbox.ips,
     networkAttached: sandbox.networkAttached,
     infra: sandbox.infra ?? null,
+    ...(sandbox.namespaces === undefined ? {} : { namespaces: sandbox.namespaces }),
   };
 }
 

@@ -31,6 +31,7 @@ import { stopSandbox } from "../../sandbox/stop.ts";
 import { updateSandboxResources } from "../../sandbox/update-resources.ts";
 import { readMetrics } from "../../sandbox/usage/metrics.ts";
 import { readPodStats } from "../../sandbox/usage/stats.ts";
+import type { SandboxWatch } from "../../sandbox/watch.ts";
 import type { StreamingServer } from "../../streaming/server.ts";
 import { parts, version } from "../../version.ts";
 import type { Config } from "../config/config.ts";
@@ -47,19 +48,24 @@ export interface Domain {
   readonly deps: DomainDeps;
   readonly images: OpenImages;
   readonly profiles: ProfileStore;
+  readonly watch: SandboxWatch;
   readonly streaming: Pick<StreamingServer, "url" | "endForwards">;
 }
 
 /** The operations as the CRI services call them. */
-export function bindCri({ config, deps, images, profiles, streaming }: Domain): CriDeps {
+export function bindCri({ config, deps, images, profiles, watch, streaming }: Domain): CriDeps {
   const { sandboxes, containers, runtimes, network } = deps;
   return {
     streaming,
     sandboxes: {
-      list: () => sandboxes.list().filter(({ state }) => state !== "starting"),
+      list: () => {
+        watch.checkAll();
+        return sandboxes.list().filter(({ state }) => state !== "starting");
+      },
       find: (id) => {
         const sandbox = sandboxes.resolve(id);
-        return sandbox?.state === "starting" ? undefined : sandbox;
+        if (sandbox === undefined || sandbox.state === "starting") return undefined;
+        return watch.check(sandbox);
       },
       inspect: (sandbox) => inspectSandbox(deps, sandbox),
       run: (ctx, sandboxConfig, handler) => runSandbox(ctx, deps, sandboxConfig, handler),

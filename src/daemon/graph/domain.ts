@@ -27,6 +27,7 @@ import type { SandboxDeps } from "../../sandbox/deps.ts";
 import { whyNoUserNamespaces } from "../../sandbox/environment/user-namespace.ts";
 import { EventHub } from "../../sandbox/events/event-hub.ts";
 import { forgetStats } from "../../sandbox/usage/stats.ts";
+import { SandboxWatch } from "../../sandbox/watch.ts";
 import { openContainers } from "../../state/containers.ts";
 import { Copies } from "../../state/copies.ts";
 import { Database } from "../../state/database.ts";
@@ -185,5 +186,6 @@ export async function openDomain(
     bootId: bootId(),
   };
   built.resolve(deps);
-  return { config, deps, images, profiles, monitors, startPlugins: plugins.start };
+  const watch = resources.use(new SandboxWatch(ctx, deps));
+  return { config, deps, images, profiles, monitors, watch, startPlugins: plugins.start };
 }

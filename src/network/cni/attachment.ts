@@ -18,6 +18,8 @@ export interface Attachment {
   readonly sandboxId: SandboxId;
   /** Absent when the namespace is gone (after a reboot): only for `detach`. */
   readonly netnsPath: string | undefined;
+  /** Which namespace was made for it (`namespaceIdentity`); absent where that is not known. */
+  readonly netnsIdentity?: string | undefined;
   readonly podName: string;
   readonly podNamespace: string;
   readonly podUid: string;

@@ -11,6 +11,7 @@ export function attachmentOf(stateDir: string, sandbox: Sandbox, hasNetns: boole
   return {
     sandboxId: id,
     netnsPath: hasNetns ? sandboxDirectoryOf(stateDir, id).netns : undefined,
+    netnsIdentity: sandbox.namespaces?.["net"],
     podName: config.metadata?.name ?? "",
     podNamespace: config.metadata?.namespace ?? "",
     podUid: config.metadata?.uid ?? "",
