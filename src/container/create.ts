@@ -49,7 +49,7 @@ export function createContainer(
       });
     }
     const id = generateContainerId();
-    const subject = withFields(detached(ctx, setUpMs), { container: id });
+    const subject = withFields(detached(ctx, deps.createMs + setUpMs), { container: id });
     try {
       const container = await setUp(subject, deps, id, environment, config);
       await deps.plugins.postCreateContainer(subject, container);
@@ -62,7 +62,10 @@ export function createContainer(
   });
 }
 
-/** A creation goes on when its caller gives up, because the caller will come again: this is its own end. */
+/**
+ * A creation goes on when its caller gives up, because the caller will come again: this is its own end, beside the time
+ * that the runtime may take.
+ */
 const setUpMs = 120_000;
 
 async function setUp(

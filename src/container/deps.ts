@@ -49,6 +49,8 @@ export interface ContainerDeps {
   readonly exits: ExitWaiters;
   readonly events: ContainerEvents;
   readonly plugins: ContainerPlugins;
+  /** How long a runtime may take to create a task. */
+  readonly createMs: number;
   /** The wall's: kubelets compare it with their own. Somebody may set it. */
   readonly clock: () => bigint;
   readonly bootId: string;

@@ -2,7 +2,8 @@ import { AppError, describe, kindOf } from "../lib/errors.ts";
 import { EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT } from "../os/epoll.ts";
 import { readInto, writeFrom } from "../os/file/io.ts";
 import type { OwnedFd } from "../os/file/owned-fd.ts";
-import { formatMessage } from "../runtime/monitor/monitor-answers.ts";
+import { CreateRefusal } from "../runtime/monitor/create-refusal.ts";
+import { formatMessage, type MonitorError } from "../runtime/monitor/monitor-answers.ts";
 import {
   type MonitorRequest,
   maxMessageBytes,
@@ -89,8 +90,13 @@ export class Connection implements Disposable {
 
   #request(line: Buffer): void {
     const { id, parse } = parseRequest(line);
-    const refuse = (err: unknown) =>
-      this.send({ id, error: { kind: kindOf(err), message: describe(err) } });
+    const refuse = (err: unknown) => {
+      const error: MonitorError = { kind: kindOf(err), message: describe(err) };
+      this.send({
+        id,
+        error: err instanceof CreateRefusal ? { ...error, isRefusal: true } : error,
+      });
+    };
     try {
       const answer: Answer = (result) => this.send({ id, result: result ?? null });
       this.#dispatch(parse(), answer, refuse, () => this.#handOver());

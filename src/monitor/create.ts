@@ -6,6 +6,7 @@ import type { OwnedFd } from "../os/file/owned-fd.ts";
 import { exitCodeOf, pidfdOpen, reap } from "../os/process/pidfd.ts";
 import { processStartTime } from "../os/process/process-stat.ts";
 import { spawnProcess } from "../os/process/spawn.ts";
+import { CreateRefusal } from "../runtime/monitor/create-refusal.ts";
 import type { CreateRequest } from "../runtime/monitor/monitor-protocol.ts";
 import { ConsoleSocket } from "../runtime/oci/console-socket.ts";
 import { oneLine, readRuntimeError } from "../runtime/oci/runtime-log.ts";
@@ -102,16 +103,22 @@ function checkCreate(
 ): void {
   const status = reap({ pidfd: child.pidfd.fd }); // undefined: it outlives SIGKILL
   const code = status === undefined ? 255 : exitCodeOf(status);
-  const name = request.createArgv[0]?.split("/").at(-1);
+  const name = programName(request.createArgv);
   if (isLate) {
     const message = `${name} create took over ${request.timeoutMs} ms`;
     throw new AppError(message, { kind: "deadline-exceeded" });
   }
   if (code === 0) return;
-  const reason = readRuntimeError(request.runtimeLog) ?? readSome(stderr);
-  throw new AppError(`${name} create: ${reason === "" ? `exit code ${code}` : reason}`, {
-    kind: "internal",
-  });
+  const refusal = readRuntimeError(request.runtimeLog);
+  if (refusal !== undefined) throw new CreateRefusal(`${name} create: ${refusal}`);
+  const reason = readSome(stderr) || `exit code ${code}`;
+  throw new AppError(`${name} create: ${reason}`, { kind: "internal" });
+}
+
+/** Of the runtime, also where another program starts it: the last word before its options. */
+function programName(argv: readonly string[]): string | undefined {
+  const options = argv.findIndex((word) => word.startsWith("-"));
+  return argv[Math.max(0, options - 1)]?.split("/").at(-1);
 }
 
 /** The process is our child since `create` has ended, and nobody reaped it: the pid names it. */

@@ -309,6 +309,111 @@ describe("a creation that fails leaves no log file, by which a kubelet counts re
   });
 });
 
+describe("a program that cannot be started fails in StartContainer, with exit code 128 and StartError", () => {
+  for (const handler of ["runc", "crun"]) {
+    test(`with ${handler}`, async () => {
+      const { cri } = daemon;
+      const config = create(pb.PodSandboxConfigSchema, {
+        metadata: {
+          name: `missing-${handler}`,
+          namespace: "test",
+          uid: crypto.randomUUID(),
+          attempt: 0,
+        },
+        logDirectory: `${logs.path}/missing-${handler}`,
+        linux: { securityContext: { namespaceOptions: { pid: pb.NamespaceMode.CONTAINER } } },
+      });
+      const { podSandboxId: id } = await cri.runtime.runPodSandbox({
+        config,
+        runtimeHandler: handler,
+      });
+      const missing = { id, config };
+      for (const [more, why] of [
+        [{ command: ["/no/such/cmd"] }, /no\/such\/cmd.*no such file/i],
+        [{ command: ["no-such-cmd"] }, /no-such-cmd/i],
+        [{ command: ["/etc/passwd"] }, /permission denied/i],
+        [{ command: ["/bin"] }, /directory|regular|not permitted|permission denied/i],
+        [{ command: ["/bin/true"], workingDir: "/etc/passwd" }, /not a directory/i],
+        [{ command: ["/bin/true"], workingDir: "/etc/passwd/below" }, /not a directory/i],
+      ] as const) {
+        const containerId = await createScript(cri, missing, "", {
+          ...more,
+          command: [...more.command],
+        });
+        expect((await statusOf(cri, containerId)).state).toBe(pb.ContainerState.CONTAINER_CREATED);
+        expect(await failure(cri.runtime.startContainer({ containerId }))).toMatch(why);
+        const status = await statusOf(cri, containerId);
+        expect([why.source, status.state, status.reason, status.exitCode]).toEqual([
+          ...[why.source, pb.ContainerState.CONTAINER_EXITED, "StartError", 128],
+        ]);
+        expect(status.message).toMatch(why);
+        expect(status.message).toContain(`${handler} create: `);
+        expect(status.message).not.toContain("without-unified");
+        expect(status.finishedAt).toBeGreaterThan(0n);
+        await cri.runtime.removeContainer({ containerId });
+      }
+    });
+  }
+
+  test("also when the daemon was killed before; one that is never started can be stopped and removed", async () => {
+    const { cri } = daemon;
+    const command = ["/no/such/cmd"];
+    const started = await createScript(cri, pod, "", { command });
+    const stopped = await createScript(cri, pod, "", { command });
+    const removed = await createScript(cri, pod, "", { command });
+    await daemon.end("SIGKILL");
+    await daemon.start();
+    expect((await statusOf(cri, started)).state).toBe(pb.ContainerState.CONTAINER_CREATED);
+    expect(await failure(cri.runtime.startContainer({ containerId: started }))).toContain(
+      "/no/such",
+    );
+    expect(await statusOf(cri, started)).toMatchObject({ reason: "StartError", exitCode: 128 });
+    await cri.runtime.stopContainer({ containerId: stopped, timeout: 30n });
+    expect((await statusOf(cri, stopped)).state).toBe(pb.ContainerState.CONTAINER_EXITED);
+    for (const containerId of [started, stopped, removed]) {
+      await cri.runtime.removeContainer({ containerId });
+    }
+    const own = await runPod(cri, logs.path);
+    await createScript(cri, own, "", { command });
+    await cri.runtime.stopPodSandbox({ podSandboxId: own.id });
+    await cri.runtime.removePodSandbox({ podSandboxId: own.id });
+  });
+});
+
+test("a create that hangs ends after the configured time, and a reset ends it at once", async () => {
+  using temp = tempDir();
+  const handlers = `[runtime.handlers.slow]\npath = "${slowRuntime(temp.path)}"\n`;
+  await using hung = await Daemon.start({
+    demoImage: true,
+    config: `[runtime]\ncreate_timeout_seconds = 2\n${handlers}`,
+  });
+  const config = create(pb.PodSandboxConfigSchema, {
+    metadata: { name: "slow", namespace: "test", uid: crypto.randomUUID(), attempt: 0 },
+    logDirectory: `${temp.path}/logs`,
+    linux: { securityContext: { namespaceOptions: { pid: pb.NamespaceMode.CONTAINER } } },
+  });
+  const { podSandboxId: id } = await hung.cri.runtime.runPodSandbox({
+    config,
+    runtimeHandler: "slow",
+  });
+  const message = await failure(createScript(hung.cri, { id, config }, "true"));
+  expect(message).toContain("slow create took over 2000 ms");
+  await hung.end("SIGTERM");
+  await hung.start(handlers);
+  const creating = failure(createScript(hung.cri, { id, config }, "true", { logPath: "0.log" }));
+  await eventually(() => expect(existsSync(`${temp.path}/logs/0.log`)).toBe(true));
+  await hung.end("SIGKILL");
+  await creating;
+  const args = ["reset", "--yes", `--config=${hung.root}/config.toml`];
+  const reset = Bun.spawnSync(
+    [executable, ...args, `--root=${hung.root}`, `--state=${hung.state}`],
+    { env: hung.env },
+  );
+  expect([reset.exitCode, reset.stderr.toString()]).toEqual([0, ""]);
+  await hung.start(handlers);
+  expect((await hung.cri.runtime.listPodSandbox({})).items).toEqual([]);
+});
+
 describe("a log has an entry for each line", () => {
   /** Tag and length of each entry. */
   const entriesOf = (path: string) =>

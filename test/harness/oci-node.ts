@@ -108,6 +108,7 @@ export class OciSuiteNode implements SuiteNode {
       cgroups: new OpenCgroups(cgroup),
       direct: { exec: this.#direct, prepared: new PreparedExecs(this.#direct, cgroup) },
       execOutput: new OutputPool(),
+      createMs: 240_000,
       socketDir: this.#dir,
     });
   }

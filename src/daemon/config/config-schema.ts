@@ -54,6 +54,11 @@ export const schema = {
       ["auto", "runtime"],
       "Who runs commands in containers; auto is crib itself where it knows how (the embedded runc's), else the handler.",
     ),
+    createTimeoutSeconds: integer(
+      240,
+      [1, 3600],
+      "How long a handler's program may take to create a container.",
+    ),
     handlers: {
       kind: "named",
       doc: "A runtime handler: an OCI command line. More can be added, each with a table of its own.",

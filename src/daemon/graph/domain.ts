@@ -129,6 +129,7 @@ export async function openDomain(
       prepared: new PreparedExecs(directExec, cgroup),
     },
     execOutput: new OutputPool(),
+    createMs: config.runtime.createTimeoutSeconds * 1000,
     socketDir: config.state,
   });
   const plugins = openPlugins(ctx, config, resources, { loadNri, deps: () => deps });
@@ -182,6 +183,7 @@ export async function openDomain(
     creations: new SingleFlight(),
     runs: new SingleFlight(),
     exits: new ExitWaiters(),
+    createMs: config.runtime.createTimeoutSeconds * 1000,
     clock: realtimeNs,
     bootId: bootId(),
   };

@@ -33,9 +33,16 @@ export interface HelloResult {
   readonly pid: number;
 }
 
+export interface MonitorError {
+  readonly kind: ErrorKind;
+  readonly message: string;
+  /** It is a `CreateRefusal`. */
+  readonly isRefusal?: boolean | undefined;
+}
+
 export type MonitorMessage =
   | { readonly id: number; readonly result: unknown }
-  | { readonly id: number; readonly error: { readonly kind: ErrorKind; readonly message: string } }
+  | { readonly id: number; readonly error: MonitorError }
   | { readonly event: "exited"; readonly container: string; readonly record: ExitRecord };
 
 /** Reads what a monitor says. `result` is read by who asked. */
@@ -60,6 +67,7 @@ export function parseMessage(line: Uint8Array): MonitorMessage {
     error: {
       kind: parseErrorKind(asString(error["kind"], "error.kind")),
       message: asString(error["message"], "error.message"),
+      isRefusal: optional(error["isRefusal"], "error.isRefusal", asBoolean),
     },
   };
 }

@@ -3,8 +3,14 @@ import { AppError } from "../../lib/errors.ts";
 import type { OwnedFd } from "../../os/file/owned-fd.ts";
 import { findProcess, signalUnlessEnded } from "../../os/process/pidfd.ts";
 import { peerOf } from "../../os/socket/unix-socket.ts";
+import { CreateRefusal } from "./create-refusal.ts";
 import type { ExitRecord } from "./exit-record.ts";
-import { formatMessage, type MonitorMessage, parseMessage } from "./monitor-answers.ts";
+import {
+  formatMessage,
+  type MonitorError,
+  type MonitorMessage,
+  parseMessage,
+} from "./monitor-answers.ts";
 import { type MonitorRequest, maxMessageBytes } from "./monitor-protocol.ts";
 
 const newline = 0x0a;
@@ -100,7 +106,7 @@ export class MonitorClient implements Disposable {
     const answer = this.#waiting.get(message.id);
     this.#waiting.delete(message.id);
     if ("error" in message) {
-      answer?.reject(new AppError(message.error.message, { kind: message.error.kind }));
+      answer?.reject(errorOf(message.error));
     } else answer?.resolve(message.result);
   }
 
@@ -122,6 +128,10 @@ export class MonitorClient implements Disposable {
     this.#end();
     this.#socket?.terminate();
   }
+}
+
+function errorOf({ kind, message, isRefusal }: MonitorError): AppError {
+  return isRefusal === true ? new CreateRefusal(message) : new AppError(message, { kind });
 }
 
 function gone(): AppError {

@@ -80,7 +80,7 @@ export interface MonitoredProcess {
 }
 
 const retirePauseMs = 10;
-const defaultCreateMs = 60_000;
+const defaultCreateMs = 240_000;
 /** Output that waits for slow attached clients, of all containers. */
 const maxAttachBytes = 64 * 1024 * 1024;
 

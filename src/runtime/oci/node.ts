@@ -18,6 +18,8 @@ export interface OciNode {
   /** Absent where the programs run all commands in containers. */
   readonly direct: { readonly exec: DirectExec; readonly prepared: PreparedExecs } | undefined;
   readonly execOutput: OutputPool;
+  /** How long `create` of a program may take. */
+  readonly createMs: number;
   /** A directory with a short path, for sockets. */
   readonly socketDir: string;
 }

@@ -4,6 +4,7 @@ import type { Context } from "../../lib/context.ts";
 import { stringifyExact } from "../../lib/json.ts";
 import type { RuntimeSpec } from "../../oci/runtime-spec.ts";
 import { isErrno } from "../../os/errno-error.ts";
+import { CreateRefusal } from "../monitor/create-refusal.ts";
 import type {
   CreatedTask,
   CreateRequest,
@@ -54,16 +55,21 @@ export class OciRuntime implements Runtime {
     writeConfig(bundle, spec);
     const { owner, ...streams } = stdio;
     const { monitors, cgroup } = this.#node;
-    const created = await monitors.create(ctx, {
-      id,
-      bundle,
-      command: (files) => ({
-        argv: this.#program.createArgv({ id, bundleDir, pidFile: bundle.pidFile, ...files }),
-        env: this.#program.env,
+    const reference = { id, bundleDir, cgroupPath };
+    const created = await orRefusal(
+      monitors.create(ctx, {
+        id,
+        bundle,
+        command: (files) => ({
+          argv: this.#program.createArgv({ id, bundleDir, pidFile: bundle.pidFile, ...files }),
+          env: this.#program.env,
+        }),
+        ...streams,
+        oomFiles: oomFiles(cgroup, cgroupPath),
+        timeoutMs: this.#node.createMs,
       }),
-      ...streams,
-      oomFiles: oomFiles(cgroup, cgroupPath),
-    });
+    );
+    if (created instanceof CreateRefusal) return await this.#refused(ctx, reference, created);
     if (request.hasSiblings && !this.#program.joinsNamespaces) {
       requireSharedNamespaces(this.#program.name, created.pid, spec);
     }
@@ -74,7 +80,19 @@ export class OciRuntime implements Runtime {
       startTime: created.pidStartTime,
       monitor: created.monitorId,
     };
-    return new OciTask(this.#program, this.#node, { id, bundleDir, cgroupPath, record });
+    return new OciTask(this.#program, this.#node, { ...reference, record });
+  }
+
+  /** A task without a process, whose start fails with the reason; what the program has left of it goes now. */
+  async #refused(
+    ctx: Context,
+    reference: Omit<TaskReference, "record">,
+    refusal: CreateRefusal,
+  ): Promise<CreatedTask> {
+    const record: TaskRecord = { pid: 0, refusal: refusal.message };
+    const task = new OciTask(this.#program, this.#node, { ...reference, record });
+    await task.delete(ctx);
+    return task;
   }
 
   task(reference: TaskReference): Task {
@@ -83,6 +101,16 @@ export class OciRuntime implements Runtime {
 
   async list(): Promise<readonly string[]> {
     return [...this.#node.monitors.list().keys()];
+  }
+}
+
+/** Everything else that can go wrong is thrown. */
+async function orRefusal<T>(creation: Promise<T>): Promise<T | CreateRefusal> {
+  try {
+    return await creation;
+  } catch (err) {
+    if (err instanceof CreateRefusal) return err;
+    throw err;
   }
 }
 

@@ -8,6 +8,7 @@ import { thaw } from "../../cgroup/thaw.ts";
 import type { Context } from "../../lib/context.ts";
 import { AppError, describe, failedPrecondition } from "../../lib/errors.ts";
 import type { SpecProcess, SpecResources } from "../../oci/runtime-spec.ts";
+import { realtimeNs } from "../../os/clock.ts";
 import { isEnding, processStartTime } from "../../os/process/process-stat.ts";
 import { readExitRecord } from "../monitor/exit-record.ts";
 import type {
@@ -72,6 +73,11 @@ export class OciTask<Record extends TaskRecord | undefined = TaskRecord | undefi
   }
 
   async start(ctx: Context): Promise<void> {
+    const refusal = this.#refusal;
+    if (refusal !== undefined) {
+      this.#node.exits.report(this.id, neverRan());
+      throw failedPrecondition(refusal);
+    }
     await this.#program.start(ctx, this.id);
   }
 
@@ -80,6 +86,7 @@ export class OciTask<Record extends TaskRecord | undefined = TaskRecord | undefi
   }
 
   async kill(_ctx: Context): Promise<void> {
+    if (this.#refusal !== undefined) this.#node.exits.report(this.id, neverRan());
     signalContainer(this.#process, constants.signals.SIGKILL);
     const { cgroupPath } = this.#reference;
     if (cgroupPath !== undefined) killOnce(this.#node.cgroup, cgroupPath);
@@ -90,6 +97,7 @@ export class OciTask<Record extends TaskRecord | undefined = TaskRecord | undefi
   }
 
   isEnding(): boolean {
+    if (this.#refusal !== undefined) return false;
     const process = this.#process;
     return process === undefined || isEnding(process.pid, process.pidStartTime);
   }
@@ -165,6 +173,7 @@ export class OciTask<Record extends TaskRecord | undefined = TaskRecord | undefi
   }
 
   async recover(ctx: Context, { stdio, isStarted }: RecoverOptions): Promise<RecoveredTask> {
+    if (this.#refusal !== undefined) return { status: "created" };
     const monitored = this.#node.monitors.list().get(this.id);
     const isWatched =
       monitored === undefined ? await this.#adopt(ctx, stdio) : monitored.exited === undefined;
@@ -249,6 +258,12 @@ export class OciTask<Record extends TaskRecord | undefined = TaskRecord | undefi
     return isFrozen(cgroup, this.#cgroupPath) ? undefined : { prepared, init, args };
   }
 
+  /** Why the program has not created it: there is no process, and there will be none. */
+  get #refusal(): string | undefined {
+    const refusal = this.record?.["refusal"];
+    return typeof refusal === "string" ? refusal : undefined;
+  }
+
   get #files() {
     return bundleFiles(this.#reference.bundleDir);
   }
@@ -265,4 +280,9 @@ export class OciTask<Record extends TaskRecord | undefined = TaskRecord | undefi
     if (cgroupPath !== undefined) return cgroupPath;
     throw new AppError(`the cgroup of task ${this.id} is not known`, { kind: "internal" });
   }
+}
+
+/** The end of a task that was refused. */
+function neverRan(): TaskExit {
+  return { exitCode: 128, oomKilled: false, finishedAtNs: realtimeNs(), isUnknown: false };
 }
