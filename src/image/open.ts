@@ -9,6 +9,7 @@ import { platformOf } from "../oci/platform.ts";
 import { Bandwidth } from "../registry/bandwidth.ts";
 import type { RegistryOptions } from "../registry/client.ts";
 import type { UnpackArgv } from "../snapshot/child/unpack-child.ts";
+import type { LayerLimits } from "../snapshot/layer/layer-report.ts";
 import { type OverlaySnapshotter, openOverlay } from "../snapshot/overlay.ts";
 import type { ImageDeps } from "./deps.ts";
 import { Connections } from "./fetch/connections.ts";
@@ -29,6 +30,8 @@ export interface ImagesOptions {
   readonly transfer?: TransferOptions;
   /** Whether layers are also kept as they come, from now on; otherwise those that an earlier life kept are freed. */
   readonly keepsBlobs?: boolean;
+  /** Of each layer; the usual ones unless told. */
+  readonly limits?: LayerLimits;
   /** Asked before any registry. */
   readonly nearby?: readonly ImageProvider[];
   /** Asked after those. */
@@ -67,7 +70,12 @@ const maxParallelUnpacks = 4;
  * image and no container has are removed: only what a record names was made durable.
  */
 export async function openImages(ctx: Context, options: ImagesOptions): Promise<OpenImages> {
-  const snapshots = await openOverlay(ctx, join(options.root, "snapshots"), options.unpackArgv);
+  const snapshots = await openOverlay(
+    ctx,
+    join(options.root, "snapshots"),
+    options.unpackArgv,
+    options.limits,
+  );
   const { layers } = snapshots;
   const content = new ContentStore(join(options.root, "content"));
   const kept = new KeptBlobs(join(options.root, "content", "kept"), options.keepsBlobs ?? false);

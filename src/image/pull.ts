@@ -12,7 +12,7 @@ import {
 import { openRepository, type Repository } from "../registry/client.ts";
 import type { Credentials } from "../registry/credentials/credentials.ts";
 import type { ImageDeps } from "./deps.ts";
-import { registrySource } from "./fetch/registry-source.ts";
+import { documentsOn, registrySource } from "./fetch/registry-source.ts";
 import type { Image } from "./image.ts";
 import { findNearby, type NearbyImage } from "./nearby/nearby.ts";
 import { resolveManifest } from "./resolve-manifest.ts";
@@ -98,7 +98,11 @@ async function pullFrom(
   const named = await repository.fetchManifest(ctx, reference.digest ?? reference.tag ?? "latest");
   const nearby = await findByDigest(ctx, deps, reference, named.digest);
   if (nearby !== undefined) return await storeNearby(ctx, deps, () => repository, nearby, options);
-  const { manifest, manifests } = await resolveManifest(ctx, repository, named, deps.platform);
+  const { manifest, manifests } = await resolveManifest(
+    documentsOn(ctx, repository),
+    named,
+    deps.platform,
+  );
   const config = await repository.fetchBlob(ctx, manifest.config, maxImageConfigBytes);
   const tag = repoTag(reference);
   const found = {

@@ -1,11 +1,12 @@
 import type { Context } from "../lib/context.ts";
-import { invalidArgument, kindOf } from "../lib/errors.ts";
+import { kindOf } from "../lib/errors.ts";
 import type { Artifact } from "../oci/artifact.ts";
 import { type ChainId, chainIdsOf } from "../oci/chain-id.ts";
 import type { Descriptor } from "../oci/descriptor.ts";
 import type { Digest } from "../oci/digest.ts";
 import { type ImageConfig, parseImageConfig } from "../oci/image-config.ts";
-import { formatPlatform, isRunnable, type Platform } from "../oci/platform.ts";
+import { formatPlatform, isRunnable, normalizePlatform, type Platform } from "../oci/platform.ts";
+import type { Layer } from "../snapshot/snapshotter.ts";
 import { storeArtifact } from "./artifact/store-artifact.ts";
 import type { ImageDeps } from "./deps.ts";
 import { type BlobSource, forgetBlobs } from "./fetch/blob-source.ts";
@@ -44,7 +45,7 @@ export async function storeImage(
 ): Promise<Image> {
   if (found.artifact !== undefined) return await storeArtifact(ctx, deps, found, found.artifact);
   const config = parseImageConfig(found.config, `image config ${found.configDigest}`);
-  checkPlatform(config, deps.platform);
+  warnOfPlatform(ctx, config, deps.platform);
   const chain = chainIdsOf(config.diffIds);
   try {
     using _hold = deps.layers.hold(chain);
@@ -58,6 +59,12 @@ export async function storeImage(
     const isNew = deps.images.findRecord(found.configDigest) === undefined;
     if (isNew) await deps.layers.sync(ctx);
     const image = record(deps, found, config, chain);
+    if (isNew)
+      warnOfAttributes(
+        ctx,
+        image,
+        chain.map((id) => deps.layers.find(id)),
+      );
     deps.leases.end(chain);
     forgetBlobs(found.source, found.layers);
     return image;
@@ -101,12 +108,26 @@ function record(
   });
 }
 
-/** An index has been chosen from already; an image without one says it here, if it says it. */
-function checkPlatform({ os, architecture, variant }: ImageConfig, node: Platform): void {
-  if (architecture === "") return;
-  const offered = { os, architecture, variant: variant || node.variant };
-  if (isRunnable(node, offered)) return;
-  throw invalidArgument(
-    `image is for ${formatPlatform(offered)} and this node is ${formatPlatform(node)}`,
-  );
+/**
+ * An index has been chosen from already, and is right where it differs; an image without one was asked for by its name. Many
+ * configs say what the machine was that they were built on.
+ */
+function warnOfPlatform(ctx: Context, config: ImageConfig, node: Platform): void {
+  const offered = normalizePlatform(config);
+  if (offered.architecture === "" || isRunnable(node, offered)) return;
+  ctx.log.warn("image config is for another platform", {
+    platform: formatPlatform(offered),
+    node: formatPlatform(node),
+  });
+}
+
+/** One line an image: what its files have on other machines, and cannot have here. */
+function warnOfAttributes(
+  ctx: Context,
+  image: Image,
+  layers: readonly (Layer | undefined)[],
+): void {
+  const names = [...new Set(layers.flatMap((layer) => layer?.leftOut ?? []))];
+  if (names.length === 0) return;
+  ctx.log.warn("image attributes left out", { image: image.id, attributes: names.join(" ") });
 }

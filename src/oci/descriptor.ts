@@ -19,7 +19,7 @@ export function parseDescriptor(value: unknown, what: string): Descriptor {
   const sizeBytes = asInteger(descriptor["size"], `${what}.size`);
   if (sizeBytes < 0) throw invalidArgument(`${what}.size: negative`);
   return {
-    mediaType: asString(descriptor["mediaType"], `${what}.mediaType`),
+    mediaType: optional(descriptor["mediaType"], `${what}.mediaType`, asString) ?? "",
     digest: parseDigest(asString(descriptor["digest"], `${what}.digest`)),
     sizeBytes,
     platform: optional(descriptor["platform"], `${what}.platform`, parsePlatform),

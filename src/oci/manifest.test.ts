@@ -1,10 +1,11 @@
 import { expect, test } from "bun:test";
 import { digestOf } from "./digest.ts";
-import { parseManifest, selectManifest } from "./manifest.ts";
-import { platformOf } from "./platform.ts";
+import { candidatesIn, parseManifest } from "./manifest.ts";
+import { formatPlatform, normalizePlatform, platformOf } from "./platform.ts";
 
 const digest = digestOf("x");
 const ociManifest = "application/vnd.oci.image.manifest.v1+json";
+const dockerManifest = "application/vnd.docker.distribution.manifest.v2+json";
 const ociIndex = "application/vnd.oci.image.index.v1+json";
 const config = { mediaType: "application/vnd.oci.image.config.v1+json", digest, size: 2 };
 const layer = { mediaType: "application/vnd.oci.image.layer.v1.tar+gzip", digest, size: 3 };
@@ -48,26 +49,96 @@ test("parseManifest() refuses what was declared to be the other kind", () => {
   expect(() => parse({ config, layers: [] }, ociIndex)).toThrow("declared");
 });
 
-test("selectManifest() takes the first entry that runs here", () => {
-  const entry = (size: number, platform?: object) => ({
-    mediaType: ociManifest,
-    digest,
-    size,
-    ...(platform && { platform }),
-  });
-  const index = (...manifests: object[]) => {
+test("candidatesIn() gives what runs here, best first, and then what says nothing of a platform", () => {
+  const entry = (size: number, platform?: string, mediaType = ociManifest) => {
+    const [os, architecture, variant] = platform?.split("/") ?? [];
+    return {
+      mediaType,
+      digest,
+      size,
+      ...(platform && { platform: { os, architecture, ...(variant && { variant }) } }),
+    };
+  };
+  const sizes = (arch: string, ...manifests: object[]) => {
     const parsed = parse({ manifests });
     if (parsed.kind !== "index") throw new TypeError("not an index");
-    return parsed;
+    return candidatesIn(parsed, platformOf(arch)).map(({ sizeBytes }) => sizeBytes);
   };
-  const all = index(
-    entry(1, { os: "unknown", architecture: "unknown" }),
-    entry(2, { os: "linux", architecture: "amd64", variant: "v3" }),
-    entry(3, { os: "linux", architecture: "amd64" }),
-    entry(4, { os: "linux", architecture: "arm64", variant: "v8" }),
-  );
-  expect(selectManifest(all, platformOf("x64"), "index").sizeBytes).toBe(3);
-  expect(selectManifest(all, platformOf("arm64"), "index").sizeBytes).toBe(4);
-  expect(() => selectManifest(all, platformOf("riscv64"), "index")).toThrow("no image for linux");
-  expect(selectManifest(index(entry(5)), platformOf("x64"), "index").sizeBytes).toBe(5);
+  const all = [
+    entry(1, "unknown/unknown"),
+    entry(2, "linux/386"),
+    entry(3),
+    entry(4, "linux/arm/v5"),
+    entry(5, "linux/amd64/v3"),
+    entry(6, "linux/arm/v7"),
+    entry(7, "linux/amd64"),
+    entry(8, "linux/arm64/v8"),
+    entry(9, "windows/amd64"),
+    entry(10, "linux/amd64/v1"),
+    entry(11, "linux/arm/v6"),
+    entry(12, undefined, ociIndex),
+    entry(13, undefined, "application/vnd.in-toto+json"),
+    entry(14, "linux/arm64", "application/octet-stream"),
+  ];
+  expect(sizes("x64", ...all)).toEqual([7, 10, 2, 3, 12]);
+  expect(sizes("arm64", ...all)).toEqual([8, 14, 6, 11, 4, 3, 12]);
+  expect(sizes("arm", ...all)).toEqual([6, 11, 4, 3, 12]);
+  expect(sizes("ia32", ...all)).toEqual([2, 3, 12]);
+  expect(sizes("riscv64", ...all)).toEqual([3, 12]);
+});
+
+test.each([
+  ["Linux/x86_64", "linux/amd64"],
+  ["linux/AMD64/v1", "linux/amd64"],
+  ["linux/i386", "linux/386"],
+  ["linux/aarch64/8", "linux/arm64"],
+  ["linux/arm64/v8.0", "linux/arm64"],
+  ["linux/arm64/v9", "linux/arm64/v9"],
+  ["linux/armhf", "linux/arm/v7"],
+  ["linux/armel", "linux/arm/v6"],
+  ["linux/arm", "linux/arm/v7"],
+  ["linux/arm/6", "linux/arm/v6"],
+  ["macOS/arm64", "darwin/arm64"],
+])("%p is the platform %p", (text, normal) => {
+  const [os = "", architecture = "", variant = ""] = text.split("/");
+  expect(formatPlatform(normalizePlatform({ os, architecture, variant }))).toBe(normal);
+});
+
+test.each([
+  [
+    "octet-stream beside Docker's manifest",
+    dockerManifest,
+    "application/octet-stream",
+    "application/octet-stream",
+    true,
+  ],
+  [
+    "text/html beside Docker's manifest",
+    dockerManifest,
+    "text/html",
+    "application/vnd.docker.image.rootfs.diff.tar.gzip",
+    true,
+  ],
+  [
+    "octet-stream with layers of an image",
+    ociManifest,
+    "application/octet-stream",
+    "application/vnd.oci.image.layer.v1.tar+gzip",
+    true,
+  ],
+  ["octet-stream with other files", ociManifest, "application/octet-stream", "text/plain", false],
+  [
+    "a type of its own",
+    ociManifest,
+    "application/vnd.test.v1",
+    "application/vnd.oci.image.layer.v1.tar",
+    false,
+  ],
+])("a config of %s", (_, mediaType, configType, layerType, isImage) => {
+  const parsed = parse({
+    mediaType,
+    config: { ...config, mediaType: configType },
+    layers: [{ mediaType: layerType, digest, size: 1 }],
+  });
+  expect(parsed.kind === "manifest" && parsed.artifact === undefined).toBe(isImage);
 });

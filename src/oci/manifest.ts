@@ -1,8 +1,8 @@
-import { AppError, invalidArgument, notFound } from "../lib/errors.ts";
+import { AppError, invalidArgument } from "../lib/errors.ts";
 import { asArray, asObject, asString, optional, parseJson } from "../lib/json.ts";
 import { type Artifact, parseArtifact } from "./artifact.ts";
 import { type Descriptor, parseDescriptor } from "./descriptor.ts";
-import { formatPlatform, isRunnable, type Platform } from "./platform.ts";
+import { type Platform, rankOf } from "./platform.ts";
 
 export const maxManifestBytes = 4 << 20;
 const maxIndexEntries = 1000;
@@ -17,10 +17,14 @@ const manifestTypes: readonly string[] = [
   "application/vnd.oci.image.manifest.v1+json",
   "application/vnd.docker.distribution.manifest.v2+json",
 ];
+const dockerPrefix = "application/vnd.docker.";
 const configTypes: readonly string[] = [
   "application/vnd.oci.image.config.v1+json",
   "application/vnd.docker.container.image.v1+json",
 ];
+/** What registries and tools write that do not know better: it says nothing. */
+const vagueType =
+  /^(?:|application\/(?:octet-stream|json|(?:x-)?gzip|(?:x-)?tar(?:\+gzip)?|zstd)|text\/(?:html|plain))$/;
 /** Whether and how a layer is compressed is seen in its bytes. */
 const layerType =
   /^application\/vnd\.(?:oci\.image\.layer\.(?:nondistributable\.)?v1\.tar|docker\.image\.rootfs\.(?:foreign\.)?diff\.tar)(?:[+.](?:gzip|zstd))?$/;
@@ -39,6 +43,7 @@ export interface Manifest {
 
 export interface Index {
   readonly kind: "index";
+  /** For what they say of platforms, see `candidatesIn`. */
   readonly manifests: readonly Descriptor[];
 }
 
@@ -65,7 +70,9 @@ export function parseManifest(
       throw invalidArgument(`${what}: not the ${type} it is declared to be`);
     }
   }
-  return isIndex ? parseIndex(document["manifests"], what) : parseImage(document, what);
+  if (isIndex) return parseIndex(document["manifests"], what);
+  const isDocker = [innerType, declaredType].some((type) => type?.startsWith(dockerPrefix));
+  return parseImage(document, what, isDocker);
 }
 
 function parseIndex(manifests: unknown, what: string): Index {
@@ -77,7 +84,12 @@ function parseIndex(manifests: unknown, what: string): Index {
   };
 }
 
-function parseImage(document: Readonly<Record<string, unknown>>, what: string): Manifest {
+/** `isDocker`: the manifest says that it is one of Docker's, which are of images only. */
+function parseImage(
+  document: Readonly<Record<string, unknown>>,
+  what: string,
+  isDocker: boolean,
+): Manifest {
   const config = parseDescriptor(document["config"], `${what}.config`);
   const layers = optional(document["layers"], `${what}.layers`, asArray) ?? [];
   if (layers.length > maxLayers) {
@@ -85,7 +97,10 @@ function parseImage(document: Readonly<Record<string, unknown>>, what: string): 
       kind: "resource-exhausted",
     });
   }
-  if (!configTypes.includes(config.mediaType)) {
+  if (
+    !configTypes.includes(config.mediaType) &&
+    !isVagueImage(document, config, layers, isDocker)
+  ) {
     const { artifact, blobs } = parseArtifact(document, config.mediaType, layers, what);
     return { kind: "manifest", config, layers: blobs, artifact };
   }
@@ -97,22 +112,41 @@ function parseImage(document: Readonly<Record<string, unknown>>, what: string): 
   };
 }
 
+/**
+ * Old registries and tools give the config of an image the type `application/octet-stream` or `text/html`. It is one where
+ * the manifest is Docker's, or all of its layers say that they are layers of an image.
+ */
+function isVagueImage(
+  document: Readonly<Record<string, unknown>>,
+  config: Descriptor,
+  layers: readonly unknown[],
+  isDocker: boolean,
+): boolean {
+  if (!vagueType.test(config.mediaType) || document["artifactType"] !== undefined) return false;
+  const types = layers.map((layer) => asObject(layer, "layer")["mediaType"]);
+  return isDocker || (types.length > 0 && types.every((type) => layerType.test(String(type))));
+}
+
 function parseLayer(value: unknown, what: string): Descriptor {
   const layer = parseDescriptor(value, what);
-  if (layerType.test(layer.mediaType)) return layer;
+  if (layerType.test(layer.mediaType) || vagueType.test(layer.mediaType)) return layer;
   throw invalidArgument(
     `${what}: not a layer but ${JSON.stringify(layer.mediaType.slice(0, 100))}`,
   );
 }
 
-/** The first manifest (or nested index) that runs on `node`. An entry without platform is taken when it is the only one. */
-export function selectManifest(index: Index, node: Platform, what: string): Descriptor {
-  const known = index.manifests.filter(({ mediaType }) =>
-    acceptedManifestTypes.includes(mediaType),
+/**
+ * The manifests and nested indexes that may be for `node`, best first: those whose platform runs there, the better the
+ * earlier, and then those that say nothing of a platform, of which their own contents decide.
+ */
+export function candidatesIn(index: Index, node: Platform): readonly Descriptor[] {
+  const known = index.manifests.filter(
+    ({ mediaType }) => acceptedManifestTypes.includes(mediaType) || vagueType.test(mediaType),
   );
-  const match = known.find(({ platform }) => platform !== undefined && isRunnable(node, platform));
-  const [only] = known;
-  if (match !== undefined) return match;
-  if (only !== undefined && known.length === 1 && only.platform === undefined) return only;
-  throw notFound(`${what}: no image for ${formatPlatform(node)}`);
+  const ranked = known.flatMap((descriptor) => {
+    const { platform } = descriptor;
+    const rank = platform === undefined ? Number.MAX_VALUE : rankOf(node, platform);
+    return rank === undefined ? [] : [{ descriptor, rank }];
+  });
+  return ranked.toSorted((a, b) => a.rank - b.rank).map(({ descriptor }) => descriptor);
 }

@@ -1,13 +1,13 @@
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { basename, join } from "node:path";
 import { AppError } from "../lib/errors.ts";
-import { asInteger, asObject, asString, optional, parseJson } from "../lib/json.ts";
+import { asInteger, asList, asObject, asString, optional, parseJson } from "../lib/json.ts";
 import { chainIdHex, parseChainId } from "../oci/chain-id.ts";
 import { parseDigest } from "../oci/digest.ts";
 import type { Layer } from "./snapshotter.ts";
 
 const fileName = "layer.json";
-const maxRecordBytes = 4096;
+const maxRecordBytes = 1 << 20;
 
 /** What is known of a layer that has been unpacked, in its directory. */
 export interface StoredLayer extends Layer {
@@ -34,5 +34,6 @@ export function readLayerRecord(directory: string): StoredLayer {
     inodes: asInteger(record["inodes"], "inodes"),
     tarBytes: optional(record["tarBytes"], "tarBytes", asInteger),
     isRootOpaque: record["isRootOpaque"] === true,
+    leftOut: asList(record["leftOut"], "leftOut", asString),
   };
 }

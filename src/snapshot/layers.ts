@@ -20,8 +20,9 @@ import { rebuildInChild } from "./child/rebuild-child.ts";
 import { completeInChild, type UnpackArgv, verifyInChild } from "./child/unpack-child.ts";
 import { Unpacker } from "./child/unpacker.ts";
 import { compareBelow } from "./layer/compare-below.ts";
+import { isAttributeName } from "./layer/entry-metadata.ts";
 import { inheritMetadata } from "./layer/inherit-metadata.ts";
-import type { LayerReport } from "./layer/layer-report.ts";
+import type { LayerLimits, LayerReport } from "./layer/layer-report.ts";
 import { LayerHolds } from "./layer-holds.ts";
 import { readLayerRecord, type StoredLayer, writeLayerRecord } from "./layer-record.ts";
 import { measureOwn } from "./own-usage.ts";
@@ -54,9 +55,9 @@ export class Layers implements LayerStore {
   readonly #argv: UnpackArgv;
   readonly #unpacker: Unpacker;
 
-  constructor(directory: string, users: LayerUsers, argv: UnpackArgv) {
+  constructor(directory: string, users: LayerUsers, argv: UnpackArgv, limits: LayerLimits) {
     this.#argv = argv;
-    this.#unpacker = new Unpacker(argv, join(directory, "tmp"), join(directory, "empty"));
+    this.#unpacker = new Unpacker(argv, join(directory, "tmp"), join(directory, "empty"), limits);
     this.directory = directory;
     this.#users = users;
     this.#retired = new RetiredLayers(join(directory, "retired"), () => users.list());
@@ -159,7 +160,13 @@ export class Layers implements LayerStore {
     if (layer.tarBytes === undefined) return "was unpacked by a version that kept no recipe of it";
     using _hold = this.hold(chain);
     const directory = this.#path("layers", chainIdHex(layer.chainId));
-    const finding = await verifyInChild(ctx, this.#argv, directory, layer.diffId);
+    const finding = await verifyInChild(
+      ctx,
+      this.#argv,
+      directory,
+      layer.diffId,
+      layer.leftOut.filter(isAttributeName),
+    );
     if (finding.problem !== undefined) return finding.problem;
     const below = layer.isRootOpaque ? [] : this.lowerDirectories(chain.slice(0, -1));
     return await compareBelow(join(directory, "fs"), below, finding.extras);
@@ -219,6 +226,7 @@ export class Layers implements LayerStore {
       inodes: report.inodes + own.inodes,
       tarBytes: report.expandedBytes,
       isRootOpaque: report.isRootOpaque,
+      leftOut: report.leftOut,
     };
     writeLayerRecord(directory, layer);
     return { layer, directory };

@@ -23,6 +23,7 @@ import { MNT_DETACH, UMOUNT_NOFOLLOW, umount } from "../os/mount/mount.ts";
 import { type UnpackArgv, unpackArgv } from "./child/unpack-child.ts";
 import { copyTree } from "./copy-tree.ts";
 import { readChanges } from "./layer/changes.ts";
+import { type LayerLimits, layerLimits } from "./layer/layer-report.ts";
 import { Layers, type LayerUsers } from "./layers.ts";
 import { mapLayers, unmapLayers } from "./mapped-layers.ts";
 import { mountOverlay } from "./overlay-mount.ts";
@@ -42,7 +43,7 @@ export class OverlaySnapshotter implements Snapshotter {
   readonly #chains = new Map<string, readonly ChainId[]>();
   readonly #usage: UsageCache;
 
-  constructor(directory: string, argv: UnpackArgv = unpackArgv) {
+  constructor(directory: string, argv: UnpackArgv = unpackArgv, limits: LayerLimits = layerLimits) {
     // These would end the name of a directory within mount options.
     if (/[:,\\]/.test(directory)) {
       throw invalidArgument(
@@ -50,7 +51,7 @@ export class OverlaySnapshotter implements Snapshotter {
       );
     }
     this.#directory = join(directory, "containers");
-    this.layers = new Layers(directory, this.#layerUsers(), argv);
+    this.layers = new Layers(directory, this.#layerUsers(), argv, limits);
     this.#usage = new UsageCache((id) => [this.#path(id, "upper"), this.#path(id, "volumes")]);
   }
 
@@ -228,10 +229,11 @@ export async function openOverlay(
   ctx: Context,
   directory: string,
   argv?: UnpackArgv,
+  limits?: LayerLimits,
 ): Promise<OverlaySnapshotter> {
   mkdirSync(directory, { recursive: true, mode: 0o700 });
   chmodSync(directory, 0o700);
-  const snapshots = new OverlaySnapshotter(directory, argv);
+  const snapshots = new OverlaySnapshotter(directory, argv, limits);
   await snapshots.open(ctx);
   await snapshots.layers.open(ctx);
   return snapshots;

@@ -74,6 +74,8 @@ export interface Layer extends Usage {
   readonly diffId: Digest;
   /** Of its archive, uncompressed; undefined when an earlier version unpacked it and its archive cannot be made again. */
   readonly tarBytes: number | undefined;
+  /** Names of attributes in it that its files cannot have here; latin1. */
+  readonly leftOut: readonly string[];
 }
 
 /** A layer that has been unpacked beside the others and is not one of them yet. Disposing it removes it. */

@@ -149,6 +149,21 @@ export const schema = {
       [0, 100_000_000_000],
       "Bandwidth of all downloads together; 0 is no limit.",
     ),
+    keepFreePercent: integer(
+      1,
+      [0, 99],
+      "A pull that would leave less than this share of the layers' disk free fails: it is not images that fill it.",
+    ),
+    maxLayerBytes: integer(
+      2 ** 40,
+      [1 << 20, 2 ** 50],
+      "Size of a layer, uncompressed, and of each file in it with its holes. What bounds a pull is the disk; how well a layer is compressed is no matter.",
+    ),
+    maxLayerEntries: integer(
+      2_000_000,
+      [1000, 100_000_000],
+      "Files, links and directories in a layer.",
+    ),
     stallSeconds: integer(
       60,
       [1, 3600],

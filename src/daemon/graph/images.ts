@@ -38,6 +38,11 @@ export async function openNodeImages(
       proxy: config.proxy,
     },
     keepsBlobs: images.keepBlobs,
+    limits: {
+      entries: images.maxLayerEntries,
+      expandedBytes: images.maxLayerBytes,
+      keepFreePercent: images.keepFreePercent,
+    },
     transfer: {
       parallelLayers: images.maxParallelDownloads,
       parallelUnpacks: images.maxParallelUnpacks,

@@ -112,8 +112,13 @@ async function readMembers(
   for (let offset = range.offset; offset < limit; offset += blockSize) {
     ctx.signal.throwIfAborted();
     const { bytesRead } = await handle.read(block, 0, blockSize, offset);
-    if (bytesRead < blockSize) throw invalidArgument("not a tar archive, or one that was cut off");
+    if (bytesRead < blockSize) {
+      // Some bytes after the last whole block; no more than that if nothing of a header waits for its end.
+      reader.finish();
+      break;
+    }
     reader.write(block);
+    if (reader.isAtEnd) break;
     if (found === undefined) continue;
     const { sizeBytes } = found;
     members.set(nameOf(found.name), memberOf(found, offset + blockSize));
@@ -122,6 +127,7 @@ async function readMembers(
     found = undefined;
     reader = new TarReader(ignoreData(take));
   }
+  if (members.size === 0) throw invalidArgument("not a tar archive, or an empty one");
   for (const [name, { offset, sizeBytes }] of members) {
     if (offset + sizeBytes > limit) throw invalidArgument(`${JSON.stringify(name)} was cut off`);
   }
@@ -138,7 +144,8 @@ function memberOf(entry: TarEntry, offset: number): Member {
   return { offset, sizeBytes: entry.sizeBytes, linkTo };
 }
 
-function resolveLink({ type, name, linkName }: TarEntry): string {
+/** The file that a link of the archive leads to. */
+export function resolveLink({ type, name, linkName }: TarEntry): string {
   const target = Buffer.from(linkName).toString();
   return type === "hard-link"
     ? nameOf(linkName)

@@ -1,15 +1,28 @@
-import { AppError, invalidArgument } from "../../lib/errors.ts";
+import type { Context } from "../../lib/context.ts";
+import { AppError, describe, invalidArgument, kindOf, notFound } from "../../lib/errors.ts";
 import { asArray, asList, asObject, asString, optional, parseJson } from "../../lib/json.ts";
 import { type Descriptor, parseDescriptor } from "../../oci/descriptor.ts";
 import { type Digest, Digester, digestOf } from "../../oci/digest.ts";
 import { maxImageConfigBytes, parseImageConfig } from "../../oci/image-config.ts";
-import { maxManifestBytes, parseManifest, selectManifest } from "../../oci/manifest.ts";
-import { isRunnable, type Platform } from "../../oci/platform.ts";
-import { parseReference, type Reference, repoDigest, repoTag } from "../../oci/reference.ts";
+import { maxManifestBytes } from "../../oci/manifest.ts";
+import {
+  formatPlatform,
+  isRunnable,
+  normalizePlatform,
+  type Platform,
+} from "../../oci/platform.ts";
+import {
+  formatReference,
+  parseReference,
+  type Reference,
+  repoDigest,
+  repoTag,
+} from "../../oci/reference.ts";
 import { readAttached } from "../../signature/attached.ts";
 import { compressionOf } from "../../snapshot/layer/decompress.ts";
 import { foundImageId } from "../image.ts";
 import { checkChain, originalsIn } from "../portable-manifest.ts";
+import { type DocumentSource, resolveManifest } from "../resolve-manifest.ts";
 import type { FoundImage } from "../store-image.ts";
 import { blobName, type ImageArchive, readBlob } from "./archive.ts";
 import { isAttachment } from "./archive-signatures.ts";
@@ -25,24 +38,45 @@ export interface ArchivedImage
 }
 
 const maxImages = 1000;
-const maxIndexDepth = 4;
+
+/** What an archive has. */
+export interface ArchiveContents {
+  readonly images: readonly ArchivedImage[];
+  /** What is in it and not for this node, a line each. */
+  readonly foreign: readonly string[];
+}
 
 /**
  * The images for `platform` in what `docker save` writes, or in an OCI image layout; where an archive is both, the first
- * says the names better.
+ * says the names better. Images for other platforms, by an index or else by their config, are left out.
  */
 export async function readArchivedImages(
   archive: ImageArchive,
   platform: Platform,
-): Promise<readonly ArchivedImage[]> {
-  if (archive.has("manifest.json")) return await readDockerImages(archive);
+): Promise<ArchiveContents> {
+  if (archive.has("manifest.json")) return await readDockerImages(archive, platform);
   if (archive.has("index.json")) return await readLayoutImages(archive, platform);
   throw invalidArgument("an archive with neither manifest.json nor index.json");
 }
 
-async function readDockerImages(archive: ImageArchive): Promise<readonly ArchivedImage[]> {
+/** Says of each image that is not for this node that it is left out; an archive of no others is an error. */
+export function checkForeign(
+  ctx: Context,
+  { platform }: { readonly platform: Platform },
+  { images, foreign }: ArchiveContents,
+): void {
+  if (images.length > 0) {
+    for (const image of foreign) ctx.log.warn("image left out of an import", { err: image });
+    return;
+  }
+  const others = foreign.length === 0 ? "" : `: ${foreign.slice(0, 20).join("; ")}`;
+  throw invalidArgument(`no image for this platform, ${formatPlatform(platform)}${others}`);
+}
+
+async function readDockerImages(archive: ImageArchive, node: Platform): Promise<ArchiveContents> {
   const list = await readJson(archive, "manifest.json");
   const images: ArchivedImage[] = [];
+  const foreign: string[] = [];
   for (const [i, value] of asArray(list, "manifest.json", maxImages).entries()) {
     const what = `manifest.json[${i}]`;
     const entry = asObject(value, what);
@@ -51,7 +85,12 @@ async function readDockerImages(archive: ImageArchive): Promise<readonly Archive
       maxImageConfigBytes,
     );
     const tags = asList(entry["RepoTags"], `${what}.RepoTags`, asString);
-    const { diffIds } = parseImageConfig(config, `${what}.Config`);
+    const { diffIds, ...rest } = parseImageConfig(config, `${what}.Config`);
+    const offered = normalizePlatform(rest);
+    if (isForeign(offered, node)) {
+      foreign.push(foreignLine(tags[0] ?? what, offered));
+      continue;
+    }
     const layers: Descriptor[] = [];
     const fileOf = new Map<Digest, string>();
     for (const [height, file] of asList(entry["Layers"], `${what}.Layers`, asString).entries()) {
@@ -70,7 +109,16 @@ async function readDockerImages(archive: ImageArchive): Promise<readonly Archive
       fileOf,
     });
   }
-  return images;
+  return { images, foreign };
+}
+
+/** Says that it is for a platform, and that is another one. */
+function isForeign(offered: Platform, node: Platform): boolean {
+  return offered.architecture !== "" && !isRunnable(node, offered);
+}
+
+function foreignLine(name: string, offered: Platform): string {
+  return `${name} is for ${formatPlatform(offered)}`;
 }
 
 /** This format does not say a layer's digest. That of an uncompressed one is the diffID; another one is read for it. */
@@ -108,54 +156,79 @@ async function digestOfFile(archive: ImageArchive, name: string): Promise<Digest
 async function readLayoutImages(
   archive: ImageArchive,
   platform: Platform,
-): Promise<readonly ArchivedImage[]> {
+): Promise<ArchiveContents> {
   const index = asObject(await readJson(archive, "index.json"), "index.json");
   const images: ArchivedImage[] = [];
+  const foreign: string[] = [];
   for (const [i, value] of asArray(index["manifests"], "index.json", maxImages).entries()) {
     const what = `index.json[${i}]`;
     const descriptor = parseDescriptor(value, what);
-    const offered = descriptor.platform;
-    if (offered !== undefined && !isRunnable(platform, offered)) continue;
     const annotations = optional(asObject(value, what)["annotations"], what, asObject) ?? {};
     if (isAttachment(asObject(value, what), annotations)) continue;
-    const image = await readLayoutImage(archive, platform, descriptor, nameIn(annotations));
+    const reference = nameIn(annotations);
+    const name = reference === undefined ? descriptor.digest : formatReference(reference);
+    const offered = descriptor.platform;
+    if (offered !== undefined && !isRunnable(platform, offered)) {
+      // Attestations say that they are for nothing that is known.
+      if (offered.os !== "unknown") foreign.push(foreignLine(name, offered));
+      continue;
+    }
+    const image = await readLayoutImage(archive, platform, descriptor, reference).catch(
+      (err: unknown) => {
+        if (kindOf(err) !== "not-found") throw err;
+        foreign.push(`${name}: ${describe(err)}`);
+      },
+    );
     if (image === undefined) continue;
+    const isIndexed = offered !== undefined || image.manifests.length > 1;
+    const own = ownPlatform(image);
+    if (!isIndexed && own !== undefined && isForeign(own, platform)) {
+      foreign.push(foreignLine(name, own));
+      continue;
+    }
     images.push(await withOriginals(archive, image, originalsIn(annotations) ?? [], annotations));
   }
-  return images;
+  return { images, foreign };
 }
 
-/** Undefined for a manifest of signatures. */
+function ownPlatform({ config, configDigest, artifact }: ArchivedImage): Platform | undefined {
+  if (artifact !== undefined) return undefined;
+  return normalizePlatform(parseImageConfig(config, `image config ${configDigest}`));
+}
+
+/** Undefined for a manifest of signatures. Throws `not-found` where there is none for this platform. */
 async function readLayoutImage(
   archive: ImageArchive,
   platform: Platform,
   named: Descriptor,
   reference: Reference | undefined,
 ): Promise<ArchivedImage | undefined> {
-  const manifests: Uint8Array[] = [];
-  let descriptor = named;
-  for (let depth = 0; depth < maxIndexDepth; depth++) {
-    const what = `manifest ${descriptor.digest}`;
-    const bytes = await readBlob(archive, descriptor, maxManifestBytes);
-    if (readAttached(bytes, what).length > 0) return undefined;
-    manifests.push(bytes);
-    const parsed = parseManifest(bytes, what, descriptor.mediaType);
-    if (parsed.kind === "manifest") {
-      const tag = reference && repoTag(reference);
-      return {
-        repoTags: tag === undefined ? [] : [tag],
-        repoDigests: reference === undefined ? [] : [repoDigest(reference, named.digest)],
-        manifests,
-        configDigest: parsed.config.digest,
-        config: await readBlob(archive, parsed.config, maxImageConfigBytes),
-        layers: parsed.layers,
-        artifact: parsed.artifact,
-        fileOf: new Map(parsed.layers.map(({ digest }) => [digest, blobName(digest)])),
-      };
-    }
-    descriptor = selectManifest(parsed, platform, what);
-  }
-  throw invalidArgument(`manifest ${named.digest}: indexes nested over ${maxIndexDepth} deep`);
+  const source: DocumentSource = {
+    manifest: async (descriptor) => {
+      // Docker and ctr write indexes of all platforms with the files of some.
+      if (!archive.has(blobName(descriptor.digest))) {
+        throw notFound(`manifest ${descriptor.digest} is not in the archive`);
+      }
+      const bytes = await readBlob(archive, descriptor, maxManifestBytes);
+      return { bytes, mediaType: descriptor.mediaType };
+    },
+    config: (config) => readBlob(archive, config, maxImageConfigBytes),
+  };
+  const { bytes, mediaType } = await source.manifest(named);
+  if (readAttached(bytes, `manifest ${named.digest}`).length > 0) return undefined;
+  const document = { bytes, mediaType, digest: named.digest };
+  const { manifest, manifests } = await resolveManifest(source, document, platform);
+  const tag = reference && repoTag(reference);
+  return {
+    repoTags: tag === undefined ? [] : [tag],
+    repoDigests: reference === undefined ? [] : [repoDigest(reference, named.digest)],
+    manifests,
+    configDigest: manifest.config.digest,
+    config: await readBlob(archive, manifest.config, maxImageConfigBytes),
+    layers: manifest.layers,
+    artifact: manifest.artifact,
+    fileOf: new Map(manifest.layers.map(({ digest }) => [digest, blobName(digest)])),
+  };
 }
 
 /** The manifests that the image was pulled by before it was exported: by them it keeps the digests it is known by. */

@@ -9,7 +9,7 @@ import type { ImageDeps } from "../deps.ts";
 import type { Image } from "../image.ts";
 import { storeImage } from "../store-image.ts";
 import { usedLayers } from "../used-layers.ts";
-import { type ArchivedImage, readArchivedImages } from "./archive-images.ts";
+import { type ArchivedImage, checkForeign, readArchivedImages } from "./archive-images.ts";
 import { admitArchived } from "./archive-signatures.ts";
 import type { ImportOptions } from "./import.ts";
 import { withRegistries } from "./import-names.ts";
@@ -27,7 +27,8 @@ export async function importStream(
 ): Promise<readonly Image[]> {
   await using archive = await readPassing(ctx, deps.layers, source);
   const images: Image[] = [];
-  for (const image of await readArchivedImages(archive, deps.platform)) {
+  const contents = await readArchivedImages(archive, deps.platform);
+  for (const image of contents.images) {
     if (image.artifact !== undefined) throw needsFile(image);
     const { diffIds } = parseImageConfig(image.config, `image config ${image.configDigest}`);
     const chain = chainIdsOf(diffIds);
@@ -44,7 +45,7 @@ export async function importStream(
       throw err;
     }
   }
-  if (images.length === 0) throw invalidArgument("no image for this platform");
+  checkForeign(ctx, deps, contents);
   return images;
 }
 

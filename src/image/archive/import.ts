@@ -10,7 +10,7 @@ import { storeImage } from "../store-image.ts";
 import type { ImageArchive } from "./archive.ts";
 import { ArchiveDirectory } from "./archive-directory.ts";
 import { openArchive } from "./archive-file.ts";
-import { readArchivedImages } from "./archive-images.ts";
+import { checkForeign, readArchivedImages } from "./archive-images.ts";
 import { admitArchived } from "./archive-signatures.ts";
 import { withRegistries } from "./import-names.ts";
 import { importStream } from "./import-stream.ts";
@@ -26,8 +26,8 @@ const readBytes = 1 << 18;
 
 /**
  * Imports every image for this platform from an archive as `docker save` writes it or an OCI image layout: a tar file,
- * plain or as gzip or zstd, or a directory. Verified like a pull, signatures too. Images that came before one that fails
- * stay. A tag that another image had is taken from it.
+ * plain or as gzip or zstd, or a directory. Verified like a pull, signatures too. Images for other platforms are left out,
+ * with a line in the log each. Images that came before one that fails stay. A tag that another image had is taken from it.
  */
 export async function importArchive(
   ctx: Context,
@@ -58,7 +58,8 @@ async function importFrom(
   { pinned = false, registries = [] }: ImportOptions,
 ): Promise<readonly Image[]> {
   const images: Image[] = [];
-  for (const { fileOf, ...found } of await readArchivedImages(archive, deps.platform)) {
+  const contents = await readArchivedImages(archive, deps.platform);
+  for (const { fileOf, ...found } of contents.images) {
     const source = {
       readBlob: (_: Context, { digest }: Descriptor) => {
         const file = fileOf.get(digest);
@@ -71,7 +72,7 @@ async function importFrom(
     const admitted = await admitArchived(ctx, deps, complete, archive);
     images.push(await storeImage(ctx, deps, admitted));
   }
-  if (images.length === 0) throw invalidArgument("no image for this platform");
+  checkForeign(ctx, deps, contents);
   return images;
 }
 

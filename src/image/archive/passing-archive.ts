@@ -1,12 +1,13 @@
-import { type Extract, extract } from "tar-stream";
+import { readLimited } from "../../lib/collect.ts";
 import type { Context } from "../../lib/context.ts";
 import { AppError, invalidArgument } from "../../lib/errors.ts";
 import { type Digest, Digester, digestHex } from "../../oci/digest.ts";
 import { maxManifestBytes } from "../../oci/manifest.ts";
 import { compressionOf, decompress } from "../../snapshot/layer/decompress.ts";
 import type { LayerStore, UnpackedLayer } from "../../snapshot/snapshotter.ts";
+import { type TarEntry, TarReader } from "../../snapshot/tar/tar-reader.ts";
 import type { ImageArchive } from "./archive.ts";
-import { nameOf } from "./archive-file.ts";
+import { nameOf, resolveLink } from "./archive-file.ts";
 
 /** A layer that has been unpacked from a passing archive. It goes to one image's chain of layers. */
 export interface PassedLayer {
@@ -20,9 +21,15 @@ export interface PassedArchive extends ImageArchive {
   findLayer(name: string): PassedLayer | undefined;
 }
 
-type Member = Extract extends AsyncIterable<infer Source> ? Source : never;
+/** What the reader comes upon, in order. A piece of data is valid until the next event is asked for. */
+type TarEvent =
+  | { readonly kind: "entry"; readonly entry: TarEntry }
+  | { readonly kind: "data"; readonly piece: Uint8Array }
+  | { readonly kind: "end" };
 
 const maxFiles = 100_000;
+/** A tar header. */
+const headBytes = 512;
 const maxDocumentBytes = 64 << 20;
 
 interface Passed {
@@ -36,9 +43,8 @@ interface Passed {
 }
 
 /**
- * Reads an archive of images once from beginning to end, with tar-stream: its names are digests and ASCII, its extension
- * headers are limited, and the layers inside are read by our own reader as ever. Files that are JSON are kept, gzip, zstd
- * and tar files are layers and unpacked; anything else says nothing.
+ * Reads an archive of images once from beginning to end, in whatever pieces its bytes come. Files that are JSON are kept,
+ * gzip, zstd and tar files are layers and unpacked; anything else says nothing, and neither does what follows the end mark.
  */
 export async function readPassing(
   ctx: Context,
@@ -52,43 +58,46 @@ export async function readPassing(
     layers: new Map(),
     links: new Map(),
   };
-  const entries = extract();
-  const feeding = feed(decompress(source), entries);
-  feeding.catch(() => {});
+  const events = readEvents(decompress(source));
   let files = 0;
   try {
-    for await (const entry of entries) {
+    for (let next = await events.next(); next.done !== true; next = await events.next()) {
       ctx.signal.throwIfAborted();
+      if (next.value.kind !== "entry") continue;
       if (++files > maxFiles) throw invalidArgument(`over ${maxFiles} files`);
-      await takeEntry(ctx, layers, passed, entry, undo);
+      await takeEntry(ctx, layers, passed, next.value.entry, dataOf(events), undo);
     }
-    await feeding;
   } catch (err) {
-    entries.destroy();
-    const cause = await feeding.then(
-      () => err,
-      (failure) => failure,
-    );
-    throw cause instanceof AppError ? cause : invalidArgument("read archive", cause);
+    throw err instanceof AppError ? err : new Error("read archive", { cause: err });
+  } finally {
+    await events.return();
   }
   return passedArchive(passed, undo.move());
 }
 
-/** Whatever ends one of the two ends the other. */
-async function feed(source: AsyncIterable<Uint8Array>, into: Extract): Promise<void> {
-  const closed = new Promise<void>((resolve) => into.on("close", () => resolve()));
-  try {
-    for await (const piece of source) {
-      // A piece is valid until the next one, and the extraction keeps some.
-      if (into.destroying) return;
-      if (into.write(Buffer.from(piece))) continue;
-      const drained = new Promise<void>((resolve) => into.once("drain", () => resolve()));
-      await Promise.race([drained, closed]);
-    }
-    into.end(null);
-  } catch (err) {
-    into.destroy(err instanceof Error ? err : new Error(String(err)));
-    throw err;
+async function* readEvents(
+  source: AsyncIterable<Uint8Array>,
+): AsyncGenerator<TarEvent, void, undefined> {
+  const events: TarEvent[] = [];
+  const reader = new TarReader({
+    entry: (entry) => void events.push({ kind: "entry", entry }),
+    data: (piece) => void events.push({ kind: "data", piece }),
+    end: () => void events.push({ kind: "end" }),
+  });
+  for await (const piece of source) {
+    reader.write(piece);
+    yield* events.splice(0);
+  }
+  reader.finish();
+}
+
+/** The contents of the file whose entry came last. */
+async function* dataOf(
+  events: AsyncGenerator<TarEvent, void, undefined>,
+): AsyncGenerator<Uint8Array, void, undefined> {
+  for (let next = await events.next(); next.done !== true; next = await events.next()) {
+    if (next.value.kind === "end") return;
+    if (next.value.kind === "data") yield next.value.piece;
   }
 }
 
@@ -96,44 +105,51 @@ async function takeEntry(
   ctx: Context,
   layers: Pick<LayerStore, "unpack">,
   passed: Passed,
-  entry: Member,
+  entry: TarEntry,
+  bytes: AsyncGenerator<Uint8Array, void, undefined>,
   undo: AsyncDisposableStack,
 ): Promise<void> {
-  const { type, linkname } = entry.header;
-  const name = nameOf(Buffer.from(entry.header.name));
-  if (type === "link") passed.links.set(name, nameOf(Buffer.from(linkname ?? "")));
-  if (type === "symlink") {
-    const target = new URL(linkname ?? "", `file:///${name}`).pathname;
-    passed.links.set(name, nameOf(Buffer.from(target)));
+  const name = nameOf(entry.name);
+  if (entry.type === "hard-link" || entry.type === "symlink") {
+    passed.links.set(name, resolveLink(entry));
   }
-  if (type !== "file") {
-    entry.resume();
-    return;
-  }
-  const bytes = (entry as AsyncIterable<Buffer>)[Symbol.asyncIterator]();
-  const first = await bytes.next();
-  const head = first.done === true ? Buffer.alloc(0) : first.value;
+  if (entry.type !== "file") return;
+  const head = await readHead(bytes);
   const all = from(head, bytes);
-  const sizeBytes = entry.header.size ?? 0;
+  const { sizeBytes } = entry;
   if (isLayer(head)) await takeLayer(ctx, layers, passed, { name, sizeBytes, bytes: all }, undo);
   else if (sizeBytes <= maxManifestBytes) await takeDocument(passed, name, all);
   else for await (const _ of all);
 }
 
-async function* from(head: Buffer, rest: AsyncIterator<Buffer>): AsyncGenerator<Buffer> {
+/** What tells a layer from a document. */
+async function readHead(bytes: AsyncIterator<Uint8Array>): Promise<Buffer> {
+  let head = Buffer.alloc(0);
+  while (head.byteLength < headBytes) {
+    const next = await bytes.next();
+    if (next.done === true) break;
+    head = Buffer.concat([head, next.value]);
+  }
+  return head;
+}
+
+async function* from(
+  head: Buffer,
+  rest: AsyncIterator<Uint8Array>,
+): AsyncGenerator<Uint8Array, void, undefined> {
   if (head.byteLength > 0) yield head;
   for (let next = await rest.next(); next.done !== true; next = await rest.next()) yield next.value;
 }
 
 /** A document is JSON and begins with a brace; a tar archive has its magic word, or is old and has a checksum only. */
 function isLayer(head: Buffer): boolean {
-  const isTar = head.byteLength >= 512 && head.toString("latin1", 257, 262) === "ustar";
+  const isTar = head.byteLength >= headBytes && head.toString("latin1", 257, 262) === "ustar";
   return isTar || compressionOf(head.subarray(0, 4)) !== "none" || isZeros(head);
 }
 
 /** An archive of no files. */
 function isZeros(head: Buffer): boolean {
-  return head.byteLength >= 512 && head.subarray(0, 512).every((byte) => byte === 0);
+  return head.byteLength >= headBytes && head.subarray(0, headBytes).every((byte) => byte === 0);
 }
 
 async function takeLayer(
@@ -143,7 +159,7 @@ async function takeLayer(
   file: {
     readonly name: string;
     readonly sizeBytes: number;
-    readonly bytes: AsyncIterable<Buffer>;
+    readonly bytes: AsyncIterable<Uint8Array>;
   },
   undo: AsyncDisposableStack,
 ): Promise<void> {
@@ -181,9 +197,9 @@ async function takeLayer(
 async function takeDocument(
   passed: Passed,
   name: string,
-  bytes: AsyncIterable<Buffer>,
+  bytes: AsyncIterable<Uint8Array>,
 ): Promise<void> {
-  const content = Buffer.concat(await Array.fromAsync(bytes));
+  const content = await readLimited(bytes, maxManifestBytes);
   passed.documentBytes += content.byteLength;
   if (passed.documentBytes > maxDocumentBytes) {
     throw new AppError(`over ${maxDocumentBytes} bytes of documents`, {

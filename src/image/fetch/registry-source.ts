@@ -4,8 +4,10 @@ import { abortable } from "../../lib/abortable.ts";
 import type { Context } from "../../lib/context.ts";
 import type { Descriptor } from "../../oci/descriptor.ts";
 import { Digester } from "../../oci/digest.ts";
+import { maxImageConfigBytes } from "../../oci/image-config.ts";
 import type { Repository } from "../../registry/client.ts";
 import type { ImageDeps } from "../deps.ts";
+import type { DocumentSource } from "../resolve-manifest.ts";
 import type { ComingBlobs, OpenBlob } from "./blob-source.ts";
 
 type Deps = Pick<ImageDeps, "ingests" | "downloads" | "kept">;
@@ -43,6 +45,14 @@ function openKept(ctx: Context, { kept }: Deps, { digest }: Descriptor): OpenBlo
       return true;
     },
     [Symbol.asyncDispose]: async () => {},
+  };
+}
+
+/** The documents of images in one repository. */
+export function documentsOn(ctx: Context, repository: Repository): DocumentSource {
+  return {
+    manifest: ({ digest }) => repository.fetchManifest(ctx, digest),
+    config: (config) => repository.fetchBlob(ctx, config, maxImageConfigBytes),
   };
 }
 

@@ -27,7 +27,7 @@ export async function openPackedImages(
   if (section === undefined) return undefined;
   await using undo = new AsyncDisposableStack();
   const archive = undo.use(await openArchive(ctx, executable, section));
-  const images = await readArchivedImages(archive, platform);
+  const { images } = await readArchivedImages(archive, platform);
   const resources = undo.move();
   return {
     name: "executable",

@@ -9,7 +9,7 @@ import { type Reference, repoDigest, repoTag } from "../../oci/reference.ts";
 import { openRepositoryOn, type RemoteManifest, type Repository } from "../../registry/client.ts";
 import { apiUrl, plainHost, type RegistryHost } from "../../registry/hosts/registry-host.ts";
 import type { ImageDeps } from "../deps.ts";
-import { registrySource } from "../fetch/registry-source.ts";
+import { documentsOn, registrySource } from "../fetch/registry-source.ts";
 import { type ImageId, imageIdOf } from "../image.ts";
 import { checkChain, originalsIn } from "../portable-manifest.ts";
 import { resolveManifest } from "../resolve-manifest.ts";
@@ -76,7 +76,11 @@ async function findOn(
     digest === undefined ? undefined : await findOriginals(ctx, deps, repository, digest);
   const name = byDigest === undefined ? (tag ?? "latest") : imageTag(byDigest.id);
   const named = await repository.fetchManifest(ctx, name);
-  const { manifest, manifests } = await resolveManifest(ctx, repository, named, deps.platform);
+  const { manifest, manifests } = await resolveManifest(
+    documentsOn(ctx, repository),
+    named,
+    deps.platform,
+  );
   const made = manifest.artifact === undefined ? originalsIn(annotationsOf(named)) : undefined;
   const documents =
     byDigest?.documents ??
@@ -103,7 +107,11 @@ async function findOn(
 
 async function findOriginals(ctx: Context, deps: Deps, repository: Repository, digest: Digest) {
   const named = await repository.fetchManifest(ctx, digest);
-  const { manifest, manifests } = await resolveManifest(ctx, repository, named, deps.platform);
+  const { manifest, manifests } = await resolveManifest(
+    documentsOn(ctx, repository),
+    named,
+    deps.platform,
+  );
   return { documents: manifests, id: idOf(manifest, manifests) };
 }
 

@@ -91,7 +91,8 @@ export async function verifyInChild(
   argv: UnpackArgv,
   directory: string,
   diffId: Digest,
+  leftOut: readonly string[],
 ): Promise<LayerFinding> {
-  await using child = new UnpackProcess(ctx, argv("verify", directory, diffId));
+  await using child = new UnpackProcess(ctx, argv("verify", directory, diffId, ...leftOut));
   return (await child.report()) as LayerFinding;
 }

@@ -10,7 +10,12 @@ import { applyLayer, writeLayer } from "../layer/apply-layer.ts";
 import { completeLayer } from "../layer/complete-layer.ts";
 import { openExpanders } from "../layer/decompress.ts";
 import { expandLayer } from "../layer/expand-layer.ts";
-import { layerLimits, type UnpackFailure } from "../layer/layer-report.ts";
+import {
+  type LayerLimits,
+  layerLimits,
+  parseLimits,
+  type UnpackFailure,
+} from "../layer/layer-report.ts";
 import { rebuildLayer } from "../recipe/rebuild-layer.ts";
 import { openNewRecipe, openRecipe } from "../recipe/recipe-files.ts";
 import { type LayerFinding, verifyLayer } from "../recipe/verify-layer.ts";
@@ -27,12 +32,14 @@ const payloadLibraries = join(dirname(process.execPath), "lib");
 
 /**
  * The child that does what a daemon must not: it confines itself and then handles what an image brought.
+ * What unpacks takes its limits as a third word (layer-report.ts).
  *   apply DIR     unpacks the layer on stdin into DIR/fs, chrooted there; writes its recipe in DIR; reports JSON on stdout
  *   expand DIR    expands the layer on stdin to descriptor 3, chrooted into the empty DIR
  *   write DIR     is `apply` for what `expand` gives
  *   series DIR    is `apply` for one small layer after the other (unpack-series.ts), of DIR/NAME each
  *   rebuild DIR   writes the layer's archive to stdout, from DIR/fs and the recipe; failures go to stderr
- *   verify DIR ID compares DIR/fs with the recipe, and both with the diffID; reports JSON on stdout
+ *   verify DIR ID NAME... compares DIR/fs with the recipe, and both with the diffID; reports JSON on stdout. No file has
+ *                 attributes of those names
  *   complete DIR  finishes DIR/fs with what the layers below have; the order is JSON on stdin
  *   sync DIR      for each byte on stdin waits until the file system of DIR is on disk, and then writes one to stdout
  * Answers the exit code: 0, or 1 with an `UnpackFailure` on stdout.
@@ -41,14 +48,14 @@ export async function runUnpack(
   argv: readonly string[],
   libraries: string = payloadLibraries,
 ): Promise<number> {
-  const [step, directory, diffId] = argv;
+  const [step, directory, third, ...more] = argv;
   try {
     if (directory === undefined) throw invalidArgument("crib unpack STEP DIRECTORY");
     if (step === "rebuild") rebuild(directory);
     else if (step === "sync") sync(directory);
-    else if (step === "series") await unpackSeries(directory, libraries);
-    else if (step === "verify") say(verify(directory, parseDigest(diffId ?? "")));
-    else say(await run(step, directory, libraries));
+    else if (step === "series") await unpackSeries(directory, libraries, parseLimits(third));
+    else if (step === "verify") say(verify(directory, parseDigest(third ?? ""), more));
+    else say(await run(step, directory, libraries, parseLimits(third)));
     return 0;
   } catch (err) {
     const failure: UnpackFailure = { kind: kindOf(err), error: describe(err) };
@@ -61,24 +68,25 @@ async function run(
   step: string | undefined,
   directory: string,
   libraries: string,
+  limits: LayerLimits,
 ): Promise<unknown> {
   switch (step) {
     case "apply": {
       const native = openExpanders(libraries);
       const recipe = openNewRecipe(directory);
-      confineTo(join(directory, "fs"), layerLimits);
-      return await applyLayer(asyncPiecesOf(0), native, layerLimits, recipe);
+      confineTo(join(directory, "fs"), limits);
+      return await applyLayer(asyncPiecesOf(0), native, limits, recipe);
     }
     case "expand": {
       const native = openExpanders(libraries);
       confineEntirely(directory);
-      await expandLayer(asyncPiecesOf(0), native, layerLimits, passOn);
+      await expandLayer(asyncPiecesOf(0), native, limits, passOn);
       return {};
     }
     case "write": {
       const recipe = openNewRecipe(directory);
-      confineTo(join(directory, "fs"), layerLimits);
-      return writeLayer(piecesOf(0), layerLimits, recipe);
+      confineTo(join(directory, "fs"), limits);
+      return writeLayer(piecesOf(0), limits, recipe);
     }
     case "complete": {
       const order = readOrder();
@@ -99,10 +107,10 @@ function rebuild(directory: string): void {
   rebuildLayer(recipe, (bytes) => writeAll(1, bytes));
 }
 
-function verify(directory: string, diffId: Digest): LayerFinding {
+function verify(directory: string, diffId: Digest, leftOut: readonly string[]): LayerFinding {
   const recipe = openRecipe(directory);
   confineTo(join(directory, "fs"), layerLimits);
-  return verifyLayer(recipe, diffId);
+  return verifyLayer(recipe, diffId, new Set(leftOut));
 }
 
 /** The descriptor stays open in between: whatever failed to reach the disk since then is told at the next call. */

@@ -4,7 +4,7 @@ import { openFile } from "../../os/file/inode.ts";
 import { chroot, chrootTo } from "../../os/security/confine.ts";
 import { applyLayer } from "../layer/apply-layer.ts";
 import { type NativeExpanders, openExpanders } from "../layer/decompress.ts";
-import { layerLimits } from "../layer/layer-report.ts";
+import type { LayerLimits } from "../layer/layer-report.ts";
 import { openNewRecipe } from "../recipe/recipe-files.ts";
 import { confineToSeveral } from "./confinement.ts";
 import { decodeOrder, orderBytes, type SeriesOrder } from "./series-frame.ts";
@@ -14,16 +14,20 @@ import { decodeOrder, orderBytes, type SeriesOrder } from "./series-frame.ts";
  * of each in a line of JSON. Between two of them the process is in `directory`, above which it cannot get: what it could
  * reach at worst is the layers of the same series.
  */
-export async function unpackSeries(directory: string, libraries: string): Promise<void> {
+export async function unpackSeries(
+  directory: string,
+  libraries: string,
+  limits: LayerLimits,
+): Promise<void> {
   const native = openExpanders(libraries);
-  confineToSeveral(directory, layerLimits);
+  confineToSeveral(directory, limits);
   using top = openFile(Buffer.from("/"), { directory: true });
   const head = Buffer.alloc(orderBytes);
   while (readFully(0, head) === orderBytes) {
     const order = decodeOrder(head);
     const bytes = Buffer.alloc(order.sizeBytes);
     if (readFully(0, bytes) < order.sizeBytes) return;
-    const answer = await unpackOne(order, bytes, native).catch((err: unknown) => ({
+    const answer = await unpackOne(order, bytes, native, limits).catch((err: unknown) => ({
       kind: kindOf(err),
       error: describe(err),
     }));
@@ -32,11 +36,16 @@ export async function unpackSeries(directory: string, libraries: string): Promis
   }
 }
 
-async function unpackOne({ name }: SeriesOrder, bytes: Uint8Array, native: NativeExpanders) {
+async function unpackOne(
+  { name }: SeriesOrder,
+  bytes: Uint8Array,
+  native: NativeExpanders,
+  limits: LayerLimits,
+) {
   if (name.includes("/")) throw new AppError("a name with a slash", { kind: "internal" });
   using recipe = openNewRecipe(`/${name}`);
   chroot(`/${name}/fs`);
-  return await applyLayer(once(bytes), native, layerLimits, recipe);
+  return await applyLayer(once(bytes), native, limits, recipe);
 }
 
 async function* once(bytes: Uint8Array): AsyncGenerator<Uint8Array> {

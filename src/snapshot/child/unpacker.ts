@@ -1,6 +1,6 @@
 import { availableParallelism } from "node:os";
 import type { Context } from "../../lib/context.ts";
-import type { LayerReport } from "../layer/layer-report.ts";
+import { formatLimits, type LayerLimits, type LayerReport } from "../layer/layer-report.ts";
 import { Flusher } from "./flusher.ts";
 import { SmallLayers } from "./small-layers.ts";
 import { applyInChild, applyInTwoChildren, type UnpackArgv } from "./unpack-child.ts";
@@ -18,6 +18,8 @@ const idleMs = 5000;
  */
 export class Unpacker {
   readonly #argv: UnpackArgv;
+  /** With the limits. */
+  readonly #unpackArgv: UnpackArgv;
   readonly #directory: string;
   readonly #empty: string;
   readonly #small: SmallLayers;
@@ -28,11 +30,12 @@ export class Unpacker {
   #unflushedBytes = 0;
 
   /** `temporary` is on the layers' file system; `empty` is an empty directory. */
-  constructor(argv: UnpackArgv, temporary: string, empty: string) {
+  constructor(argv: UnpackArgv, temporary: string, empty: string, limits: LayerLimits) {
     this.#argv = argv;
+    this.#unpackArgv = (...args) => argv(...args, formatLimits(limits));
     this.#directory = temporary;
     this.#empty = empty;
-    this.#small = new SmallLayers(argv, temporary);
+    this.#small = new SmallLayers(this.#unpackArgv, temporary);
   }
 
   /** Unpacks the layer into `directory`/fs. `group`: the image. */
@@ -54,8 +57,8 @@ export class Unpacker {
       count = inTwo ? 2 : 1;
       this.#processes += count;
       return inTwo
-        ? await applyInTwoChildren(ctx, this.#argv, { directory, empty: this.#empty }, bytes)
-        : await applyInChild(ctx, this.#argv, directory, bytes);
+        ? await applyInTwoChildren(ctx, this.#unpackArgv, { directory, empty: this.#empty }, bytes)
+        : await applyInChild(ctx, this.#unpackArgv, directory, bytes);
     } finally {
       this.#processes -= count;
       await counted.return();

@@ -12,6 +12,7 @@ import {
   S_IFREG,
 } from "../../os/file/inode.ts";
 import type { EntryType, TarEntry } from "../tar/tar-reader.ts";
+import { isAttributeName } from "./entry-metadata.ts";
 
 /*
  * What there is to compare of a file, in one line of text that a person can read: type, mode, owner, size, time, target,
@@ -19,7 +20,7 @@ import type { EntryType, TarEntry } from "../tar/tar-reader.ts";
  */
 
 /** What an entry's file has to be like; undefined for a hard link, which is another file's name. */
-export function describeEntry(entry: TarEntry): string | undefined {
+export function describeEntry(entry: TarEntry, leftOut: ReadonlySet<string>): string | undefined {
   if (entry.type === "hard-link") return undefined;
   const attributes = entry.attributes.map(
     ([name, value]) => [asText(name), Buffer.from(value).toString("hex")] as const,
@@ -29,12 +30,16 @@ export function describeEntry(entry: TarEntry): string | undefined {
     type: entry.type,
     sizeBytes: entry.sparse?.sizeBytes ?? entry.sizeBytes,
     target: entry.type === "symlink" ? asText(entry.linkName) : undefined,
-    attributes: attributes.filter(([name]) => isCompared(name, entry.type)),
+    attributes: attributes.filter(([name]) => isCompared(name, entry.type) && !leftOut.has(name)),
   });
 }
 
 /** What the file of that name is like. */
-export function describeFile(path: Name, status: FileStatus): string {
+export function describeFile(
+  path: Name,
+  status: FileStatus,
+  leftOut: ReadonlySet<string> = new Set(),
+): string {
   const type = typeOf(status);
   const attributes = readAttributes(path).map(
     ([name, value]) => [asText(name), Buffer.from(value).toString("hex")] as const,
@@ -43,7 +48,7 @@ export function describeFile(path: Name, status: FileStatus): string {
     ...status,
     type,
     target: type === "symlink" ? asText(readLink(path)) : undefined,
-    attributes: attributes.filter(([name]) => isCompared(name, type)),
+    attributes: attributes.filter(([name]) => isCompared(name, type) && !leftOut.has(name)),
   });
 }
 
@@ -86,6 +91,7 @@ function typeOf({ mode }: FileStatus): Line["type"] {
 /** Not: what overlayfs and the node's policy put there, and users' attributes where files have none. */
 function isCompared(name: string, type: EntryType | "socket"): boolean {
   if (name.startsWith("trusted.overlay.") || name === "security.selinux") return false;
+  if (!isAttributeName(name)) return false;
   return !name.startsWith("user.") || type === "file" || type === "directory";
 }
 

@@ -1,4 +1,4 @@
-import { invalidArgument } from "../../lib/errors.ts";
+import { AppError } from "../../lib/errors.ts";
 import { isErrno } from "../../os/errno-error.ts";
 import {
   changeMode,
@@ -15,6 +15,9 @@ import type { TarEntry } from "../tar/tar-reader.ts";
 
 const setIdBits = 0o6000;
 const setGroupIdBit = 0o2000;
+/** ext4 has room for so much, of all attributes of a file together. */
+const largeBytes = 2048;
+const maxLeftOut = 200;
 const defaultAcl = "system.posix_acl_default";
 
 /**
@@ -24,13 +27,19 @@ const defaultAcl = "system.posix_acl_default";
 export class EntryMetadata {
   /** Until a directory has a group, a set-group-ID bit or an ACL to pass on, new files are root's with the mode they were made with. */
   #isPlain = true;
+  readonly #leftOut = new Set<string>();
+
+  /** Names of attributes that were not set, latin1. */
+  get leftOut(): readonly string[] {
+    return [...this.#leftOut];
+  }
 
   /** An open file that was made with the entry's mode. */
   applyToFile(fd: number, entry: TarEntry): void {
     const isOwned = this.#isOwned(entry);
     if (!isOwned) changeOwnerOf(fd, entry);
-    for (const [attribute, value] of attributesOf(entry)) {
-      tolerant(attribute, () => setAttributeOf(fd, attribute, value));
+    for (const [attribute, value] of entry.attributes) {
+      this.#setIfPossible(attribute, value, () => setAttributeOf(fd, attribute, value));
     }
     if (this.#wantsMode(entry, isOwned)) changeModeOf(fd, entry.mode);
     setTimeOf(fd, entry.mtime);
@@ -52,10 +61,34 @@ export class EntryMetadata {
   #apply(path: Name, entry: TarEntry, setMode: "always" | "if changed" | "never"): void {
     const isOwned = this.#isOwned(entry) && setMode !== "always";
     if (!isOwned) changeOwner(path, entry);
-    for (const [attribute, value] of attributesOf(entry)) {
-      tolerant(attribute, () => setAttribute(path, attribute, value));
+    for (const [attribute, value] of entry.attributes) {
+      this.#setIfPossible(attribute, value, () => setAttribute(path, attribute, value));
     }
     if (setMode !== "never" && this.#wantsMode(entry, isOwned)) changeMode(path, entry.mode);
+  }
+
+  /**
+   * Attributes of other tools, systems and file systems come with images. What this file system or kind of file cannot
+   * have, and what means something to this node and not to the image, is left out. File capabilities never are: without
+   * them a program does not do what it was built for.
+   */
+  #setIfPossible(attribute: Name, value: Name, set: () => void): void {
+    const name = Buffer.from(attribute).toString("latin1");
+    // The node's policy labels files, not the image.
+    if (name === "security.selinux") return;
+    if (isSettable(name, value)) {
+      try {
+        set();
+        return;
+      } catch (err) {
+        if (name === "security.capability" || !isImpossible(err, value)) throw err;
+      }
+    }
+    this.#leftOut.add(name);
+    if (this.#leftOut.size <= maxLeftOut) return;
+    throw new AppError(`over ${maxLeftOut} attributes that files cannot have here`, {
+      kind: "resource-exhausted",
+    });
   }
 
   #isOwned({ uid, gid }: TarEntry): boolean {
@@ -68,29 +101,25 @@ export class EntryMetadata {
   }
 }
 
-/** Those that an image may bring. */
-function attributesOf({ attributes }: TarEntry): TarEntry["attributes"] {
-  if (attributes.length === 0) return attributes;
-  return attributes.filter(([attribute]) => {
-    const name = Buffer.from(attribute).toString("latin1");
-    if (/^(?:trusted|user)\.overlay\./.test(name)) {
-      throw invalidArgument(`attribute ${name}, which is overlayfs's own`);
-    }
-    // The node's policy labels files, not the image.
-    return name !== "security.selinux";
-  });
-}
-
-/** Where a file can have no user attributes, it does without. */
-function tolerant(attribute: Name, set: () => void): void {
-  try {
-    set();
-  } catch (err) {
-    const isUsers = Buffer.from(attribute).toString("latin1").startsWith("user.");
-    if (!(isErrno(err, "EOPNOTSUPP") && isUsers)) throw err;
-  }
-}
-
 function hasDefaultAcl({ attributes }: TarEntry): boolean {
   return attributes.some(([attribute]) => Buffer.from(attribute).toString("latin1") === defaultAcl);
+}
+
+/** Not `trusted.overlay.*`, by which overlayfs tells what is hidden; `user.overlay.*` means nothing to a mount by root. */
+function isSettable(name: string, value: Name): boolean {
+  return (
+    !name.startsWith("trusted.overlay.") && isAttributeName(name) && value.byteLength <= 1 << 16
+  );
+}
+
+/** As the kernel has them (xattr(7)). */
+export function isAttributeName(name: string): boolean {
+  return name.length > 0 && name.length <= 255 && !name.includes("\0");
+}
+
+/** What is refused because of the file, the attribute or the file system, which may have no room for a large value. */
+function isImpossible(err: unknown, value: Name): boolean {
+  const codes = ["EOPNOTSUPP", "EPERM", "EINVAL", "ERANGE", "E2BIG", "ENODATA"] as const;
+  const isTooLarge = value.byteLength > largeBytes && isErrno(err, "ENOSPC");
+  return isTooLarge || codes.some((code) => isErrno(err, code));
 }

@@ -9,35 +9,17 @@ export async function expandLayer(
   limits: LayerLimits,
   take: (piece: Uint8Array) => void,
 ): Promise<void> {
-  const counted = new CountedSource(source);
   let expandedBytes = 0;
-  for await (const piece of decompress(counted.read(), native)) {
+  for await (const piece of decompress(source, native)) {
     expandedBytes += piece.byteLength;
-    checkExpansion(expandedBytes, counted.bytes, limits);
-    take(piece);
-  }
-}
-
-function checkExpansion(expanded: number, compressed: number, limits: LayerLimits): void {
-  const isBomb = expanded > limits.ratioFromBytes && expanded > compressed * limits.ratio;
-  if (expanded <= limits.expandedBytes && !isBomb) return;
-  throw new AppError(`expands to over ${expanded} bytes from ${compressed}`, {
-    kind: "resource-exhausted",
-  });
-}
-
-class CountedSource {
-  bytes = 0;
-  readonly #source: AsyncIterable<Uint8Array>;
-
-  constructor(source: AsyncIterable<Uint8Array>) {
-    this.#source = source;
-  }
-
-  async *read(): AsyncGenerator<Uint8Array> {
-    for await (const chunk of this.#source) {
-      this.bytes += chunk.byteLength;
-      yield chunk;
+    if (expandedBytes > limits.expandedBytes) {
+      throw new AppError(
+        `over ${limits.expandedBytes} bytes, the limit of images.max_layer_bytes`,
+        {
+          kind: "resource-exhausted",
+        },
+      );
     }
+    take(piece);
   }
 }

@@ -1,21 +1,33 @@
 import type { ErrorKind } from "../../lib/errors.ts";
 import type { Digest } from "../../oci/digest.ts";
 
-/** How much one layer may be. */
+/** How much one layer may be. How well it is compressed is no matter: honest layers are holes and zeros for gigabytes. */
 export interface LayerLimits {
+  /** `images.max_layer_entries` */
   readonly entries: number;
+  /** `images.max_layer_bytes`: uncompressed, and each file with its holes. */
   readonly expandedBytes: number;
-  /** Expanded to compressed, looked at after `ratioFromBytes`. */
-  readonly ratio: number;
-  readonly ratioFromBytes: number;
+  /** `images.keep_free_percent` of the layers' file system. */
+  readonly keepFreePercent: number;
 }
 
 export const layerLimits: LayerLimits = {
   entries: 2_000_000,
-  expandedBytes: 100 * 2 ** 30,
-  ratio: 1000,
-  ratioFromBytes: 100 << 20,
+  expandedBytes: 2 ** 40,
+  keepFreePercent: 1,
 };
+
+/** For a child's command line. */
+export function formatLimits(limits: LayerLimits): string {
+  return `${limits.entries},${limits.expandedBytes},${limits.keepFreePercent}`;
+}
+
+/** The usual ones where none are given. */
+export function parseLimits(text: string | undefined): LayerLimits {
+  if (text === undefined) return layerLimits;
+  const [entries = 0, expandedBytes = 0, keepFreePercent = 0] = text.split(",").map(Number);
+  return { entries, expandedBytes, keepFreePercent };
+}
 
 /** What was written, and what still wants the layers below. Names are latin1 strings, one character a byte. */
 export interface TreeReport {
@@ -23,6 +35,8 @@ export interface TreeReport {
   readonly inodes: number;
   /** Disk space: whole blocks of files, and what directories take. */
   readonly sizeBytes: number;
+  /** Attributes that its files cannot have here. latin1. */
+  readonly leftOut: readonly string[];
   /** The archive says itself what the root directory is like. */
   readonly hasRootEntry: boolean;
   /** Nothing of the layers below shows. */

@@ -1,4 +1,4 @@
-import { ftruncateSync, writeSync } from "node:fs";
+import { ftruncateSync, statfsSync, writeSync } from "node:fs";
 import { AppError, invalidArgument, kindOf } from "../../lib/errors.ts";
 import { isErrno } from "../../os/errno-error.ts";
 import {
@@ -37,10 +37,19 @@ interface OpenFile {
   readonly entry: TarEntry;
   readonly path: Segments;
   readonly sparse: SparseFile | undefined;
+  /** Where the next bytes go. */
+  position: number;
+  /** Zeros that were not written: the file system has no blocks for them. */
+  holeBytes: number;
 }
 
 const blockBytes = 4096;
 const maxDeferredBytes = 4 << 20;
+/** Shorter runs of zeros are written. */
+const minHoleBytes = 16 << 10;
+const zeros = Buffer.alloc(256 << 10);
+/** How often the file system is asked for its free space. */
+const checkEveryBytes = 32 << 20;
 
 /**
  * Writes the entries of one layer below "/", which is the layer's directory: the process has been chrooted into it
@@ -59,6 +68,7 @@ export class LayerWriter implements RecordedSink {
   #inodes = 1;
   #sizeBytes = 0;
   #deferredBytes = 0;
+  #uncheckedBytes = checkEveryBytes;
   #hasRootEntry = false;
   #isRootOpaque = false;
 
@@ -71,7 +81,8 @@ export class LayerWriter implements RecordedSink {
   /** `path`: the entry's name in parts. */
   entry(entry: TarEntry, path: Segments): void {
     if (++this.#entries > this.#limits.entries) {
-      throw new AppError(`over ${this.#limits.entries} entries`, { kind: "resource-exhausted" });
+      const limit = `${this.#limits.entries} entries, the limit of images.max_layer_entries`;
+      throw new AppError(`over ${limit}`, { kind: "resource-exhausted" });
     }
     try {
       this.#place(path, entry);
@@ -86,10 +97,39 @@ export class LayerWriter implements RecordedSink {
     if (file === undefined) return;
     try {
       if (file.sparse !== undefined) file.sparse.write(piece);
-      else for (let at = 0; at < piece.byteLength; ) at += writeSync(file.fd.fd, piece, at);
+      else this.#append(file, piece);
     } catch (cause) {
       throw this.#failed(file.path, cause);
     }
+  }
+
+  #append(file: OpenFile, piece: Uint8Array): void {
+    if (isHole(piece)) file.holeBytes += piece.byteLength;
+    else {
+      this.#keepFree(piece.byteLength);
+      // A descriptor's own position is that of a file without holes.
+      const isPlain = file.holeBytes === 0;
+      for (let at = 0; at < piece.byteLength; ) {
+        const position = isPlain ? null : file.position + at;
+        at += writeSync(file.fd.fd, piece, at, piece.byteLength - at, position);
+      }
+    }
+    file.position += piece.byteLength;
+  }
+
+  /** A full disk ends the node's containers: it is not a pull that fills it. */
+  #keepFree(bytes: number): void {
+    this.#uncheckedBytes += bytes;
+    if (this.#uncheckedBytes < checkEveryBytes) return;
+    this.#uncheckedBytes = 0;
+    const percent = this.#limits.keepFreePercent;
+    const { bavail, blocks, bsize } = statfsSync("/");
+    if (bavail * 100 >= blocks * percent) return;
+    const free = `${Math.floor((bavail * bsize) / 2 ** 20)} MiB`;
+    throw new AppError(
+      `only ${free} of the disk are left, under the ${percent} % of images.keep_free_percent`,
+      { kind: "resource-exhausted" },
+    );
   }
 
   end(): void {
@@ -100,6 +140,8 @@ export class LayerWriter implements RecordedSink {
     try {
       file.sparse?.finish();
       if (file.entry.sparse !== undefined) ftruncateSync(fd.fd, file.entry.sparse.sizeBytes);
+      else if (file.holeBytes > 0) ftruncateSync(fd.fd, file.position);
+      this.#sizeBytes -= file.holeBytes - (file.holeBytes % blockBytes);
       this.#metadata.applyToFile(fd.fd, file.entry);
     } catch (cause) {
       throw this.#failed(file.path, cause);
@@ -115,6 +157,7 @@ export class LayerWriter implements RecordedSink {
       entries: this.#entries,
       inodes: this.#inodes,
       sizeBytes: this.#sizeBytes + this.#directoryBytes(),
+      leftOut: this.#metadata.leftOut,
       hasRootEntry: this.#hasRootEntry,
       isRootOpaque: this.#isRootOpaque,
       implied: [...this.#implied],
@@ -172,10 +215,14 @@ export class LayerWriter implements RecordedSink {
     const fd = this.#make(path, () => createFile(pathOf(path), entry.mode));
     const sparse =
       entry.sparse &&
-      new SparseFile(entry.sparse, (data, position) => writeAt(fd.fd, data, position));
-    this.#file = { fd, entry, path, sparse };
+      new SparseFile(entry.sparse, (data, position) => {
+        this.#keepFree(data.byteLength);
+        writeAt(fd.fd, data, position);
+      });
+    this.#file = { fd, entry, path, sparse, position: 0, holeBytes: 0 };
     if ((entry.sparse?.sizeBytes ?? 0) > this.#limits.expandedBytes) {
-      throw invalidArgument("sparse file too large");
+      const limit = `${this.#limits.expandedBytes} bytes, the limit of images.max_layer_bytes`;
+      throw new AppError(`with its holes over ${limit}`, { kind: "resource-exhausted" });
     }
     this.#count(entry.sizeBytes);
   }
@@ -312,4 +359,15 @@ function writeAt(fd: number, data: Uint8Array, position: number): void {
   for (let at = 0; at < data.byteLength; ) {
     at += writeSync(fd, data, at, data.byteLength - at, position + at);
   }
+}
+
+/** Looks at two bytes of nearly every piece. */
+function isHole(piece: Uint8Array): boolean {
+  const { byteLength } = piece;
+  if (byteLength < minHoleBytes || piece[0] !== 0 || piece[byteLength - 1] !== 0) return false;
+  for (let at = 0; at < byteLength; at += zeros.byteLength) {
+    const part = piece.subarray(at, at + zeros.byteLength);
+    if (zeros.compare(part, 0, part.byteLength, 0, part.byteLength) !== 0) return false;
+  }
+  return true;
 }

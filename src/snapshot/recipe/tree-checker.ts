@@ -37,7 +37,13 @@ export class TreeChecker implements TarSink {
   readonly #opaque = new Set<string>();
   /** An entry took the place of an earlier one: not all that was in the archive can be found again. */
   #hasReplaced = false;
+  readonly #leftOut: ReadonlySet<string>;
   #sparse: { readonly file: OwnedFd; readonly reader: SparseFile } | undefined;
+
+  /** `leftOut`: names of attributes that no file got. */
+  constructor(leftOut: ReadonlySet<string>) {
+    this.#leftOut = leftOut;
+  }
 
   entry(entry: TarEntry): void {
     const path = segmentsOf(entry.name);
@@ -47,7 +53,7 @@ export class TreeChecker implements TarSink {
     else if (name.startsWith(whiteoutPrefix)) this.#addWhiteout(path, name);
     else {
       if (this.#entries.delete(key) && entry.type !== "directory") this.#hasReplaced = true;
-      const description = describeEntry(entry);
+      const description = describeEntry(entry, this.#leftOut);
       const linkTo = () => ({ linkTo: segmentsOf(entry.linkName) });
       this.#entries.set(key, description === undefined ? linkTo() : { description });
       if (entry.sparse !== undefined) this.#openSparse(path, entry.sparse);
@@ -126,7 +132,7 @@ export class TreeChecker implements TarSink {
     const status = findStatus(pathOf(path));
     if (status === undefined) throw damaged(path, "is missing");
     if ("description" in entry) {
-      const found = describeFile(pathOf(path), status);
+      const found = describeFile(pathOf(path), status, this.#leftOut);
       if (found !== entry.description)
         throw damaged(path, `is ${found} and not ${entry.description}`);
     } else if (!this.#hasReplaced && findStatus(pathOf(entry.linkTo))?.inode !== status.inode) {

@@ -28,8 +28,6 @@ type Draft = { -readonly [Key in keyof PaxRecords]: PaxRecords[Key] } & {
 const repeatedKeys: ReadonlySet<string> = new Set(["GNU.sparse.offset", "GNU.sparse.numbytes"]);
 const attributePrefix = "SCHILY.xattr.";
 const maxAttributes = 1024;
-const maxAttributeNameBytes = 255;
-const maxAttributeValueBytes = 1 << 16;
 
 /**
  * Parses `LENGTH KEY=VALUE\n` records (pax(1)). Of repeated keys the last one counts, and where that one is empty, the
@@ -42,7 +40,7 @@ export function parsePax(body: Buffer): PaxRecords {
   for (const [key, value] of splitRecords(body)) {
     if (key.startsWith(attributePrefix)) {
       const attribute = key.slice(attributePrefix.length);
-      attributes.set(attribute, checkAttribute(attribute, value));
+      attributes.set(attribute, [Buffer.from(attribute, "latin1"), value]);
     } else if (repeatedKeys.has(key)) takeSparseNumber(records, key, decimal(value));
     else last.set(key, value);
   }
@@ -154,12 +152,4 @@ function timestamp(value: Buffer): Timestamp {
   return nanoseconds === 0
     ? { seconds: 0 - Number(whole), nanoseconds: 0 }
     : { seconds: -Number(whole) - 1, nanoseconds: 1_000_000_000 - nanoseconds };
-}
-
-function checkAttribute(attribute: string, value: Buffer): readonly [Name, Name] {
-  const isName = attribute.length > 0 && attribute.length <= maxAttributeNameBytes;
-  if (!isName || attribute.includes("\0") || value.byteLength > maxAttributeValueBytes) {
-    throw invalidArgument(`bad extended attribute ${JSON.stringify(attribute.slice(0, 100))}`);
-  }
-  return [Buffer.from(attribute, "latin1"), value];
 }

@@ -93,6 +93,11 @@ export class TarReader {
     this.#sink = sink;
   }
 
+  /** The end mark has come: what follows means nothing. */
+  get isAtEnd(): boolean {
+    return this.#state === "end";
+  }
+
   write(chunk: Uint8Array): void {
     let at = 0;
     while (at < chunk.byteLength && this.#state !== "end") {

@@ -185,7 +185,7 @@ export function makeArtifact(
 }
 
 export function makeIndex(
-  members: readonly { readonly image: Image; readonly platform: Platform }[],
+  members: readonly { readonly image: Image; readonly platform?: Platform }[],
   family: Family = "oci",
 ): Image {
   const mediaType = mediaTypes[family].index;
@@ -194,7 +194,7 @@ export function makeIndex(
     mediaType,
     manifests: members.map(({ image, platform }) => ({
       ...descriptor(image.manifest),
-      platform,
+      ...(platform && { platform }),
     })),
   });
   return { manifest, blobs: [], images: members.map((member) => member.image) };
