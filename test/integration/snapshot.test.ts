@@ -16,6 +16,7 @@ import { silentLog } from "../../src/lib/log.ts";
 import { chainIdsOf } from "../../src/oci/chain-id.ts";
 import { type Digest, digestOf } from "../../src/oci/digest.ts";
 import { findStatus, readAttributes } from "../../src/os/file/inode.ts";
+import { layerLimits } from "../../src/snapshot/layer/layer-report.ts";
 import { type OverlaySnapshotter, openOverlay } from "../../src/snapshot/overlay.ts";
 import { packTar, type TarEntry } from "../harness/images/tar.ts";
 import { type TempDir, tempDir } from "../harness/temp-dir.ts";
@@ -317,9 +318,6 @@ describe.skipIf(!isPossible)("layers", () => {
       packTar([file("x".repeat(256))]),
       packTar([file("x/".repeat(2100))]),
       packTar([folder("d/".repeat(1100))]),
-      packTar([file("a", { xattrs: { "user.\u0000": Buffer.from("") } })]),
-      packTar([file("a", { xattrs: { noprefix: Buffer.from("") } })]),
-      packTar([file("a", { xattrs: { "user.big": Buffer.alloc(65_537) } })]),
       Buffer.alloc(512, 1),
       packTar([file("a")]).subarray(0, 300),
       packTar([file("a")]).subarray(0, 512),
@@ -441,15 +439,39 @@ describe.skipIf(!isPossible)("layers", () => {
     expect(await failed.then(() => "unpacked", kindOf)).toBe("invalid-argument");
   });
 
-  test("that explode are refused (A13)", async () => {
-    const bomb = (async function* () {
-      const part = gzipSync(Buffer.alloc(64 << 20));
-      const head = Buffer.concat([rawEntry("zeros", "0", "", 0o7777777777)]);
+  test("with attributes that no file can have are unpacked without them", async () => {
+    for (const [name, value] of [
+      ["user.\u0000", Buffer.from("")],
+      ["noprefix", Buffer.from("")],
+      ["user.big", Buffer.alloc(65_537)],
+    ] as const) {
+      const { fs } = await apply([
+        file("a", { xattrs: { [name]: value, "user.b": Buffer.from("1") } }),
+      ]);
+      const names = readAttributes(Buffer.from(join(fs, "a"))).map(([one]) =>
+        Buffer.from(one).toString(),
+      );
+      expect(names.filter((one) => one.startsWith("user."))).toEqual(["user.b"]);
+    }
+    const xattrs = { "security.capability": Buffer.from("none that the kernel knows") };
+    expect(await failure([file("a", { xattrs })])).toMatch(/EINVAL/);
+  });
+
+  test("that explode are refused where their limit is (A13)", async () => {
+    const bomb = async function* (fill: string) {
+      const part = gzipSync(Buffer.alloc(64 << 20, fill));
+      const head = Buffer.concat([rawEntry("exploding", "0", "", 0o7777777777)]);
       yield gzipSync(head);
       for (let i = 0; i < 100; i++) yield part;
-    })();
-    const failed = snapshots.layers.unpack(ctx, bomb);
-    expect(await failed.then(() => "unpacked", kindOf)).toBe("resource-exhausted");
+    };
+    for (const [fill, limits] of [
+      ["\0", { ...layerLimits, expandedBytes: 256 << 20 }],
+      ["x", { ...layerLimits, keepFreePercent: 100 }],
+    ] as const) {
+      const own = await openOverlay(ctx, join(dir.path, "limited"), unpackArgv, limits);
+      const failed = own.layers.unpack(ctx, bomb(fill));
+      expect(await failed.then(() => "unpacked", kindOf)).toBe("resource-exhausted");
+    }
   });
 
   test("snapshots stand on none and on 150 layers", async () => {
