@@ -58,7 +58,7 @@ const allowed: Readonly<Record<string, readonly string[]>> = {
   snapshot: base,
   bundle: base,
   // What a runtime runs is in cgroups.
-  runtime: ["cgroup", ...base],
+  runtime: ["cgroup", "ttrpc", "gen", ...base],
   network: base,
   cgroup: base,
   cdi: base,
@@ -81,7 +81,7 @@ const doors: Readonly<Record<string, Readonly<Record<string, readonly string[]>>
   runtime: {
     container: ["runtime.ts"],
     sandbox: ["runtime.ts"],
-    monitor: ["monitor/", "process-tree.ts", "oci/console-socket.ts", "oci/runtime-log.ts"],
+    monitor: ["monitor/", "process-tree.ts", "oci/console-socket.ts", "runtime-log.ts"],
   },
 };
 

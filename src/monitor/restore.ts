@@ -1,3 +1,4 @@
+import { existsSync } from "node:fs";
 import { isErrno } from "../os/errno-error.ts";
 import type { OwnedFd } from "../os/file/owned-fd.ts";
 import { findProcess } from "../os/process/pidfd.ts";
@@ -8,9 +9,20 @@ import { type ContainerRecord, noProcess } from "./record.ts";
 import { logOf } from "./stdio/log-file.ts";
 import { makePipes, openInput, openInputOpenly, openOutput, removePipes } from "./stdio/pipes.ts";
 
-/** Makes the pipes and the log of a container that others run, which open the pipes by their names. */
+/** What comes through pipes; a terminal of others is one of them. */
+function pipesOf({ terminal }: ContainerPlan, isOthers: boolean): readonly ("stdout" | "stderr")[] {
+  if (terminal) return isOthers ? ["stdout"] : [];
+  return ["stdout", "stderr"];
+}
+
+/**
+ * Makes the pipes and the log of a container that others run, which open the pipes by their names. Those that are there
+ * are taken: a monitor has lost what it knew of the container.
+ */
 export function openStreams(plan: ContainerPlan): MonitoredContainer {
-  makePipes(plan.dir, plan.stdin ? ["stdin", "stdout", "stderr"] : ["stdout", "stderr"]);
+  if (!existsSync(`${plan.dir}/stdout`)) {
+    makePipes(plan.dir, plan.stdin ? ["stdin", ...pipesOf(plan, true)] : pipesOf(plan, true));
+  }
   try {
     logOf(plan)?.open()[Symbol.dispose]();
     return restoreContainer({ plan, pid: noProcess, startTime: 0 });
@@ -31,13 +43,12 @@ export function restoreContainer(record: ContainerRecord): MonitoredContainer {
   const pidfd = exited === undefined ? openProcess(record) : undefined;
   if (pidfd !== undefined) attempt.use(pidfd);
   const process = { pid: record.pid, startTime: record.startTime, pidfd };
-  const outputs = plan.terminal
-    ? []
-    : (["stdout", "stderr"] as const).map(
-        (stream) => [stream, attempt.use(openOutput(plan.dir, stream))] as const,
-      );
-  const hasStdin = plan.stdin && !plan.terminal && !isStdinClosed;
-  const stdin = hasStdin ? findInput(plan.dir, record.pid === noProcess) : undefined;
+  const isOthers = record.pid === noProcess;
+  const outputs = pipesOf(plan, isOthers).map(
+    (stream) => [stream, attempt.use(openOutput(plan.dir, stream))] as const,
+  );
+  const hasStdin = plan.stdin && (isOthers || !plan.terminal) && !isStdinClosed;
+  const stdin = hasStdin ? findInput(plan.dir, isOthers) : undefined;
   if (stdin !== undefined) attempt.use(stdin);
 
   const open = attempt.move();

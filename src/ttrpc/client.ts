@@ -49,10 +49,15 @@ export class TtrpcClient implements Disposable {
     ctx: Context,
     method: DescMethodUnary<Input, Output>,
     input: MessageInitShape<Input>,
-    { timeoutMs }: { readonly timeoutMs: number | undefined },
+    options: {
+      readonly timeoutMs: number | undefined;
+      /** What the peer calls the service, where that is not the method's own. */
+      readonly service?: string;
+    },
   ): Promise<MessageShape<Output>> {
+    const { timeoutMs } = options;
     const request = create(RequestSchema, {
-      service: method.parent.typeName,
+      service: options.service ?? method.parent.typeName,
       method: method.name,
       payload: toBinary(method.input, create(method.input, input)),
       timeoutNano: BigInt(timeoutMs ?? 0) * 1_000_000n,

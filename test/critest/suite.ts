@@ -1,5 +1,5 @@
 /**
- * bun test/critest/suite.ts [--report=FILE] [--release VERSION] [--focus REGEX] [--skip REGEX] [--parallel N] [-- FLAG...]
+ * bun test/critest/suite.ts [--report=FILE] [--release VERSION] [--handler runc-shim|gvisor] [--focus REGEX] [--skip REGEX] [--parallel N] [-- FLAG...]
  *
  * critest, of each release or of one, against `dist/crib` with the test registry, in network and mount namespaces of their own: what another
  * runtime, or an earlier run that was killed, has left on the machine (a rule for host port 12000, say) does not
@@ -12,8 +12,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { Daemon } from "../harness/daemon.ts";
+import { installGvisor } from "../harness/gvisor.ts";
 import { startRegistry, writeMirrors } from "../harness/registry-server.ts";
-import { repositoryDir } from "../parts/paths.ts";
+import { parts, repositoryDir } from "../parts/paths.ts";
 import { type Release, registeredSpecs, type Verdict } from "./expected.ts";
 import { formatVerdict, parseRelease, runCritest } from "./run.ts";
 
@@ -26,6 +27,7 @@ const { values, positionals } = parseArgs({
     skip: { type: "string", multiple: true },
     // Of the time most is waiting: 3 take 30 seconds on two cores, 1 takes 75.
     parallel: { type: "string", default: "3" },
+    handler: { type: "string" },
     isolated: { type: "boolean" },
   },
 });
@@ -67,7 +69,8 @@ async function judgeCrib(release: Release): Promise<Verdict> {
   undo.defer(() => rm(mirrors, { recursive: true, force: true }));
   const registry = undo.use(await startRegistry());
   await writeMirrors(mirrors, registry.host);
-  const daemon = undo.use(await Daemon.start({ registryConfigDir: mirrors }));
+  const config = values.handler === undefined ? "" : shimConfig(values.handler, mirrors);
+  const daemon = undo.use(await Daemon.start({ registryConfigDir: mirrors, config }));
   try {
     return await runCritest({
       release,
@@ -84,6 +87,17 @@ async function judgeCrib(release: Release): Promise<Verdict> {
     // Its root goes with the daemon; whoever asks why a spec failed wants to read this.
     await copyFile(daemon.logFile, join(outDir, "daemon.log"));
   }
+}
+
+/** Pods that name no handler get this one. */
+function shimConfig(handler: string, dir: string): string {
+  const paths: Readonly<Record<string, () => string>> = {
+    "runc-shim": () => parts.shims.runc,
+    gvisor: () => installGvisor(`${dir}/shims`),
+  };
+  const path = paths[handler]?.();
+  if (path === undefined) throw new Error(`--handler: one of ${Object.keys(paths).join(", ")}`);
+  return `[runtime]\ndefault_handler = "${handler}"\n[runtime.handlers.${handler}]\ntype = "shim"\npath = "${path}"\n`;
 }
 
 function formatSuite(release: Release, result: Verdict): string {

@@ -7,12 +7,12 @@ import type { RuntimeSpec, SpecCapabilities } from "../../src/oci/runtime-spec.t
 import { setChildSubreaper } from "../../src/os/process/prctl.ts";
 import { Monitors } from "../../src/runtime/monitor/monitors.ts";
 import { DirectExec } from "../../src/runtime/oci/direct/direct-exec.ts";
-import { OutputPool } from "../../src/runtime/oci/exec/output-pool.ts";
 import { openOciCommand } from "../../src/runtime/oci/oci-command.ts";
 import { OciRuntime } from "../../src/runtime/oci/oci-runtime.ts";
 import { PreparedExecs } from "../../src/runtime/oci/prepared-execs.ts";
 import type { OciProgram } from "../../src/runtime/oci/program.ts";
 import { TaskExits } from "../../src/runtime/oci/task-exits.ts";
+import { OutputPool } from "../../src/runtime/output-pool.ts";
 import { Reaper } from "../../src/runtime/reaper.ts";
 import type { SuiteNode, WantedTask } from "../../src/runtime/runtime.suite.ts";
 import type { CreateRequest } from "../../src/runtime/runtime.ts";

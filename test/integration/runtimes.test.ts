@@ -2,15 +2,23 @@ import { expect, test } from "bun:test";
 import { chmodSync, existsSync, readdirSync, writeFileSync } from "node:fs";
 import { testRuntime } from "../../src/runtime/runtime.suite.ts";
 import type { CreateRequest } from "../../src/runtime/runtime.ts";
+import { hasGvisor, installGvisor } from "../harness/gvisor.ts";
 import { ctx } from "../harness/monitored.ts";
 import { OciSuiteNode } from "../harness/oci-node.ts";
 import { payloadDir } from "../harness/payload.ts";
 import { findRunc } from "../harness/run-spec.ts";
+import { ShimSuiteNode } from "../harness/shim-node.ts";
 import { tempDir } from "../harness/temp-dir.ts";
+import { parts } from "../parts/paths.ts";
 
 testRuntime("runc, as it is embedded", () => OciSuiteNode.open(findRunc(), true));
 testRuntime("runc, as another program", () => OciSuiteNode.open(findRunc(), false));
 testRuntime("crun", () => OciSuiteNode.open(`${payloadDir()}/crun/crun`, false));
+testRuntime("containerd's shim for runc", () => ShimSuiteNode.open(parts.shims.runc));
+if (hasGvisor) {
+  const { path } = tempDir();
+  testRuntime("gVisor's shim", () => ShimSuiteNode.open(installGvisor(path)));
+}
 testRuntime("a program that keeps its state elsewhere", () => openOther());
 
 /** runc under another name, which keeps what it knows of a container in no directory that is called like it. */

@@ -359,6 +359,7 @@ test("buildInfraSpec() makes a process that holds a PID namespace and may do not
   const spec = buildInfraSpec({
     environment,
     rootfs: root,
+    isMachine: false,
     pausePath: parts.pause,
     cgroupPath: `/crib-test-${name}`,
     annotations: {},

@@ -20,6 +20,8 @@ export const parts = {
     runc: bin("shims/containerd-shim-runc-v2"),
     gvisor: bin("shims/containerd-shim-runsc-v1"),
     runsc: bin("shims/runsc"),
+    /** Like Kata's, or as bad as a test wants it. */
+    fake: bin("shims/fake"),
   },
   dockerRegistry: bin("docker-registry"),
   /** An NRI plugin that does what a test tells it. */

@@ -56,6 +56,7 @@ async function buildGoPrograms(): Promise<void> {
   await buildCriTools("newest critest, ginkgo", join(sourceDir, "newest"), newest);
   await buildOwnProgram("NRI plugin", "nri", parts.nriPlugin);
   await buildOwnProgram("signer of images", "signing", parts.signing);
+  await buildOwnProgram("a shim of our own", "shims/fake", parts.shims.fake);
   await buildTool("runc's shim", "shims/runc", {
     [parts.shims.runc]: "github.com/containerd/containerd/v2/cmd/containerd-shim-runc-v2",
   });

@@ -2,7 +2,7 @@ import { afterAll, expect, test } from "bun:test";
 import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import type { RuntimeSpec } from "../../oci/runtime-spec.ts";
-import { unknownFeatures } from "../../runtime/oci/features.ts";
+import { unknownFeatures } from "../../runtime/features.ts";
 import { placeNetDevices } from "./net-devices.ts";
 
 const dir = mkdtempSync(`${tmpdir()}/crib-net-devices-`);

@@ -40,7 +40,24 @@ export function infraAnnotations(pod: Pod, patterns: AnnotationPatterns): Annota
   return {
     ...letThrough(pod.config.annotations, patterns.pod),
     ...podAnnotations(pod, "sandbox"),
+    ...sizeAnnotations(pod),
   };
+}
+
+/** What a machine for the pod is sized by; nothing where the client has not said it. */
+function sizeAnnotations({ config }: Pod): Annotations {
+  const { cpuPeriod, cpuQuota, cpuShares, memoryLimitInBytes } = config.linux?.resources ?? {};
+  const sizes = {
+    "cpu-period": cpuPeriod,
+    "cpu-quota": cpuQuota,
+    "cpu-shares": cpuShares,
+    memory: memoryLimitInBytes,
+  };
+  return Object.fromEntries(
+    Object.entries(sizes)
+      .filter(([, value]) => value !== undefined && value !== 0n)
+      .map(([name, value]) => [`io.kubernetes.cri.sandbox-${name}`, String(value)]),
+  );
 }
 
 function podAnnotations({ sandboxId, config }: Pod, type: "container" | "sandbox"): Annotations {

@@ -171,6 +171,7 @@ describe("buildContainerSpec() is as reviewed", () => {
     const spec = buildInfraSpec({
       environment,
       rootfs: "/run/crib/containers/i/rootfs",
+      isMachine: false,
       pausePath: "/var/lib/crib/bin/pause",
       annotations: { "io.kubernetes.cri.container-type": "sandbox" },
       cgroupPath: "/kubepods/pod1/i",

@@ -1,4 +1,4 @@
-import type { RuntimeSpec } from "../../oci/runtime-spec.ts";
+import type { RuntimeSpec, SpecMount } from "../../oci/runtime-spec.ts";
 import type { SandboxEnvironment } from "../environment.ts";
 import type { Annotations } from "./annotations.ts";
 import { ociVersion, specHostname } from "./build.ts";
@@ -16,10 +16,9 @@ export interface InfraSpecInput {
   readonly rootfs: string;
   /** The static pause binary on the node. */
   readonly pausePath: string;
-  readonly environment: Pick<
-    SandboxEnvironment,
-    "netns" | "ipcns" | "utsns" | "userNamespace" | "hostname"
-  >;
+  readonly environment: SandboxEnvironment;
+  /** The process has a kernel for itself: what the pod's containers share has to be there as well. */
+  readonly isMachine: boolean;
   readonly annotations: Annotations;
   readonly cgroupPath: string;
   readonly host: SpecHost;
@@ -61,9 +60,10 @@ export function buildInfraSpec(input: InfraSpecInput): RuntimeSpec {
       oomScoreAdj: oomScoreAdj(infraOomScoreAdj, host),
     },
     root: { path: input.rootfs, readonly: true },
-    mounts: [...mounts, pause],
+    mounts: [...mounts, pause, ...(input.isMachine ? sharedMounts(input.environment) : [])],
     annotations: input.annotations,
     linux: {
+      ...(input.isMachine ? { sysctl: input.environment.config.linux?.sysctls ?? {} } : {}),
       namespaces: [{ type: "mount" }, { type: "pid" }, ...podNamespaces(input.environment)],
       cgroupsPath: input.cgroupPath,
       resources: { devices: noDevices.rules },
@@ -72,4 +72,16 @@ export function buildInfraSpec(input: InfraSpecInput): RuntimeSpec {
       seccomp: defaultSeccomp(noCapabilities, host.arch),
     },
   };
+}
+
+/** Where a machine finds what it shows its containers: their name server, and memory that they share. */
+function sharedMounts({ resolvConfPath, shmPath }: SandboxEnvironment): readonly SpecMount[] {
+  const bind = (destination: string, source: string, ...options: readonly string[]) => ({
+    ...{ destination, source, type: "bind" },
+    options: ["rbind", "rprivate", ...options],
+  });
+  return [
+    bind("/etc/resolv.conf", resolvConfPath, "ro"),
+    ...(shmPath === undefined ? [] : [bind("/dev/shm", shmPath, "rw")]),
+  ];
 }

@@ -86,8 +86,26 @@ function readNode(
     if (!node.builtin.includes(name) && (read[name] as Table)["path"] === "") {
       throw wrong(entryPath, "path is missing: nothing of that name is embedded");
     }
+    checkHandler(read[name] as Table, (key, message) => wrong([...entryPath, key], message));
   }
   return Object.freeze(read);
+}
+
+/** What only one kind of handler takes. */
+function checkHandler(entry: Table, wrong: (key: string, message: string) => Error): void {
+  const { type, path } = entry;
+  if (type === "shim") {
+    if (path === "") throw wrong("path", "missing: no shim is embedded");
+    if (entry["config"] !== "" && entry["configPath"] !== "") {
+      throw wrong("config", "config_path is set too: one of them is too many");
+    }
+    return;
+  }
+  if (path !== "" && !String(path).startsWith("/"))
+    throw wrong("path", "expected an absolute path");
+  for (const key of ["configPath", "config", "configType"]) {
+    if (entry[key] !== "") throw wrong(tomlKey(key), 'only for handlers of type "shim"');
+  }
 }
 
 export function isSetting(node: SettingTable[string]): node is Setting<unknown> {

@@ -3,11 +3,13 @@ import {
   flag,
   integer,
   keyPatterns,
+  lines,
   listenAddress,
   logLevel,
   type NamedTable,
   path,
   paths,
+  programName,
   registries,
   type SettingTable,
   socketAddress,
@@ -61,12 +63,29 @@ export const schema = {
     ),
     handlers: {
       kind: "named",
-      doc: "A runtime handler: an OCI command line. More can be added, each with a table of its own.",
+      doc: "A runtime handler: an OCI command line, or a containerd shim. More can be added, each with a table of its own.",
       builtin: ["runc", "crun"],
       entry: {
-        type: choice("oci", ["oci"], "How it is spoken to."),
-        path: path("", "The program. Empty: the embedded one of that name."),
+        type: choice(
+          "oci",
+          ["oci", "shim"],
+          "How it is spoken to: oci is a program with runc's command line, shim is containerd's shim API (v2).",
+        ),
+        path: programName(
+          "The program. Empty: the embedded one of that name. A shim may also be given by containerd's name, io.containerd.runsc.v1.",
+        ),
         args: texts([], "Flags of the program, before those that crib gives it."),
+        configPath: path(
+          "",
+          "A file for the runtime behind a shim, in its own format (Kata's configuration.toml, gVisor's runsc.toml).",
+        ),
+        config: lines(
+          "The same as text. Of runc's shim: containerd's options (BinaryName, Root, SystemdCgroup, ...).",
+        ),
+        configType: text(
+          "",
+          "The type URL that goes with it. Empty: what the shim is known to want.",
+        ),
         podAnnotations: keyPatterns(
           'Annotations of pods that are put into the OCI configuration, where the program may obey them: keys, with * for any characters but / ("run.oci.*").',
         ),

@@ -54,6 +54,7 @@ default_handler = "youki"
   expect(config.runtime.handlers["youki"]).toEqual({
     ...{ type: "oci", path: "/usr/bin/youki", args: ["--debug"] },
     ...{ podAnnotations: [], containerAnnotations: ["run.oci.*"] },
+    ...{ config: "", configPath: "", configType: "" },
   });
   expect(Object.keys(config.runtime.handlers).sort()).toEqual(["crun", "runc", "youki"]);
 });
@@ -97,6 +98,26 @@ const refused: readonly [text: string, message: string][] = [
   [
     "[runtime.handlers.youki]\ntype = 'oci'",
     "f:1: runtime.handlers.youki: path is missing: nothing of that name is embedded",
+  ],
+  [
+    "[runtime.handlers.kata]\ntype = 'shim'\npath = 'kata'",
+    "f:3: runtime.handlers.kata.path: expected an absolute path, or a name like io.containerd.runsc.v1",
+  ],
+  [
+    "[runtime.handlers.runc]\ntype = 'shim'",
+    "f:1: runtime.handlers.runc.path: missing: no shim is embedded",
+  ],
+  [
+    "[runtime.handlers.a]\npath = 'io.containerd.runc.v2'",
+    "f:2: runtime.handlers.a.path: expected an absolute path",
+  ],
+  [
+    "[runtime.handlers.runc]\nconfig_path = '/a'",
+    'f:2: runtime.handlers.runc.config_path: only for handlers of type "shim"',
+  ],
+  [
+    "[runtime.handlers.a]\ntype = 'shim'\npath = '/a'\nconfig_path = '/b'\nconfig = 'c'",
+    "f:5: runtime.handlers.a.config: config_path is set too: one of them is too many",
   ],
   ["[runtime.handlers.runc]\n\nbinary = 'x'", "f:3: runtime.handlers.runc.binary: unknown key"],
   [

@@ -71,6 +71,30 @@ export function path(fallback: string, doc: string): Setting<string> {
   );
 }
 
+/** An absolute path, a name with dots (`io.containerd.runsc.v1`), or empty. */
+export function programName(doc: string): Setting<string> {
+  return setting("", doc, (value) =>
+    isAbsolutePath(value) || value === "" || isDottedName(value)
+      ? (value as string)
+      : new Refusal("an absolute path, or a name like io.containerd.runsc.v1"),
+  );
+}
+
+function isDottedName(value: unknown): boolean {
+  return isPlainText(value) && /^(?:[a-z0-9]+\.)+[a-z0-9-]+\.v[0-9]+$/.test(value);
+}
+
+const maxLinesLength = 32 * 1024;
+
+/** A text of any number of lines. */
+export function lines(doc: string): Setting<string> {
+  return setting("", doc, (value) =>
+    typeof value === "string" && value.length <= maxLinesLength && !value.includes("\0")
+      ? value
+      : new Refusal(`a string of at most ${maxLinesLength} characters`),
+  );
+}
+
 export function paths(fallback: readonly string[], doc: string): Setting<readonly string[]> {
   return setting(fallback, doc, (value) =>
     Array.isArray(value) && value.length <= 100 && value.every(isAbsolutePath)

@@ -6,6 +6,7 @@ import { namespacePath } from "../../network/namespace/netns.ts";
 import { SocketStream } from "../../os/socket/socket-stream.ts";
 import type { SandboxDeps } from "../../sandbox/deps.ts";
 import { sandboxDirectoryOf } from "../../sandbox/environment/directory.ts";
+import { sandboxTaskOf } from "../../sandbox/environment/infra.ts";
 import { podNamespaces } from "../../sandbox/environment/namespaces.ts";
 import type { StreamingDeps } from "../../streaming/deps.ts";
 
@@ -18,6 +19,14 @@ export function bindStreaming(deps: SandboxDeps & ExecDeps): StreamingDeps {
       const sandbox = deps.sandboxes.get(id);
       if (sandbox.state !== "ready") {
         throw failedPrecondition(`forward ports of sandbox ${id}: it is not ready`);
+      }
+      const task = sandboxTaskOf(deps, sandbox);
+      const connect = task?.connect?.bind(task);
+      if (connect !== undefined) {
+        return {
+          connect: async (ctx, port) => SocketStream.connect({ fd: await connect(ctx, port) }),
+          [Symbol.dispose]: () => {},
+        };
       }
       const { namespaces } = sandboxDirectoryOf(deps.stateDir, id);
       const hasOwnNetwork = podNamespaces(sandbox.config).net;

@@ -19,9 +19,9 @@ import { prepareNetnsDirectory } from "../../network/namespace/node-netns.ts";
 import { bootId, openClock, realtimeNs } from "../../os/clock.ts";
 import { ProfileStore } from "../../profile/profile-store.ts";
 import { Monitors } from "../../runtime/monitor/monitors.ts";
-import { OutputPool } from "../../runtime/oci/exec/output-pool.ts";
 import { PreparedExecs } from "../../runtime/oci/prepared-execs.ts";
 import { TaskExits } from "../../runtime/oci/task-exits.ts";
+import { OutputPool } from "../../runtime/output-pool.ts";
 import { Reaper } from "../../runtime/reaper.ts";
 import type { SandboxDeps } from "../../sandbox/deps.ts";
 import { whyNoUserNamespaces } from "../../sandbox/environment/user-namespace.ts";
@@ -38,7 +38,7 @@ import type { Config } from "../config/config.ts";
 import { forgetUnrecorded } from "../recover.ts";
 import type { Domain, DomainDeps } from "./bind-cri.ts";
 import { openDirectExec } from "./direct-exec.ts";
-import { annotationPatternsOf, openPrograms, openRuntimes } from "./handlers.ts";
+import { annotationPatternsOf, openPrograms, openRuntimes, openShims } from "./handlers.ts";
 import { openNodeImages } from "./images.ts";
 import { type LoadNri, openPlugins } from "./plugins.ts";
 
@@ -118,7 +118,7 @@ export async function openDomain(
   const cgroups = resources.use(new OpenCgroups(cgroup));
   const networkCounters = resources.use(new NetworkCounters());
   events.onEvent((event) => forgetStats({ cgroups, networkCounters, cgroupDriver }, event));
-  const runtimes = openRuntimes(config, await opening, {
+  const ociNode = {
     monitors,
     exits,
     reaper,
@@ -131,7 +131,9 @@ export async function openDomain(
     execOutput: new OutputPool(),
     createMs: config.runtime.createTimeoutSeconds * 1000,
     socketDir: config.state,
-  });
+  };
+  const shims = await openShims(ctx, config, cgroupDriver === "systemd", ociNode, resources);
+  const runtimes = openRuntimes(config, await opening, shims, ociNode);
   const plugins = openPlugins(ctx, config, resources, { loadNri, deps: () => deps });
   const deps: DomainDeps = {
     stateDir: config.state,

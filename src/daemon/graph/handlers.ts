@@ -7,6 +7,7 @@ import { openOciCommand } from "../../runtime/oci/oci-command.ts";
 import { OciRuntime } from "../../runtime/oci/oci-runtime.ts";
 import type { OciProgram } from "../../runtime/oci/program.ts";
 import type { Runtime } from "../../runtime/runtime.ts";
+import { openShimEvents, openShimRuntime, shimNamespaceOf } from "../../runtime/shim/open-shim.ts";
 import type { Config } from "../config/config.ts";
 
 /** Where the programs of the embedded handlers are in the payload. */
@@ -41,14 +42,11 @@ export async function openPrograms(
     }
   };
   // At once: one that hangs costs its own time limit, not also that of others.
-  const opened = Object.entries(settings).map(
-    async ([name, { path, args }]) => [name, await open(name, path, args)] as const,
-  );
+  const opened = Object.entries(settings)
+    .filter(([, { type }]) => type === "oci")
+    .map(async ([name, { path, args }]) => [name, await open(name, path, args)] as const);
   for (const [name, program] of await Promise.all(opened)) {
     if (program !== undefined) programs.set(name, program);
-  }
-  if (!programs.has(defaultHandler)) {
-    throw invalidArgument(`runtime.default_handler: no handler is called ${defaultHandler}`);
   }
   return programs;
 }
@@ -63,15 +61,52 @@ export interface Runtimes {
 export function openRuntimes(
   { runtime: { defaultHandler } }: Pick<Config, "runtime">,
   programs: ReadonlyMap<string, OciProgram>,
+  shims: readonly Runtime[],
   node: OciNode,
 ): Runtimes {
+  const oci = [...programs.values()].map((program) => new OciRuntime(program, node));
   const runtimes = new Map<string, Runtime>();
-  for (const [name, program] of programs) {
-    const runtime = new OciRuntime(program, node);
-    runtimes.set(name, runtime);
-    if (name === defaultHandler) runtimes.set("", runtime);
+  for (const runtime of [...oci, ...shims]) runtimes.set(runtime.name, runtime);
+  const first = runtimes.get(defaultHandler);
+  if (first === undefined) {
+    throw invalidArgument(`runtime.default_handler: no handler is called ${defaultHandler}`);
   }
+  runtimes.set("", first);
   return { runtimes, leftRuntime: new OciRuntime(absentProgram, node) };
+}
+
+/** The handlers of type "shim", as far as they work: the default one must. `resources` takes what has to be closed. */
+export async function openShims(
+  ctx: Context,
+  config: Config,
+  systemdCgroup: boolean,
+  node: Pick<OciNode, "cgroup" | "execOutput" | "monitors">,
+  resources: AsyncDisposableStack,
+): Promise<readonly Runtime[]> {
+  const { defaultHandler, handlers } = config.runtime;
+  const settings = Object.entries(handlers).filter(([, { type }]) => type === "shim");
+  if (settings.length === 0) return [];
+  const host = {
+    ...{ stateDir: config.state, namespace: shimNamespaceOf(config.state) },
+    events: resources.use(openShimEvents(ctx, config.state)),
+    ...{ monitors: node.monitors, cgroup: node.cgroup, output: node.execOutput },
+    binary: config.executable === "" ? process.execPath : config.executable,
+  };
+  const open = async ([name, entry]: (typeof settings)[number]) => {
+    const runc = {
+      binary: embeddedPath(config.payload, "runc"),
+      root: `${config.state}/runtime/${name}`,
+      systemdCgroup,
+    };
+    try {
+      return [resources.use(await openShimRuntime(ctx, name, entry, host, runc))];
+    } catch (err) {
+      if (name === defaultHandler) throw new Error(`runtime handler ${name}`, { cause: err });
+      ctx.log.warn("runtime handler left out", { handler: name, err: describe(err) });
+      return [];
+    }
+  };
+  return (await Promise.all(settings.map(open))).flat();
 }
 
 /** The annotations that each handler is shown, by its name, of the default one also under "". */

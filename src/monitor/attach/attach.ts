@@ -4,6 +4,7 @@ import type { AttachRequest } from "../../runtime/monitor/monitor-protocol.ts";
 import type { HandedOver } from "../connection.ts";
 import type { MonitoredContainer } from "../container.ts";
 import type { Loop } from "../loop.ts";
+import { noProcess } from "../record.ts";
 import { Input } from "../stdio/input.ts";
 import { Attachment } from "./attachment.ts";
 import { Audience } from "./audience.ts";
@@ -18,7 +19,7 @@ export function checkAttach(container: MonitoredContainer): void {
     const message = `container ${id} has ${maxAttachments} attached clients`;
     throw new AppError(message, { kind: "resource-exhausted" });
   }
-  if (plan.terminal && terminal === undefined) {
+  if (plan.terminal && terminal === undefined && container.process.pid !== noProcess) {
     throw new AppError(`the terminal of ${id} is not here yet`, { kind: "unavailable" });
   }
 }

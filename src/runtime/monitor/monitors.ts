@@ -163,14 +163,13 @@ export class Monitors implements AsyncDisposable {
   }
 
   /**
-   * Makes the pipes and the log of a container that others run. A terminal is theirs as well: here it is two pipes.
+   * Makes the pipes and the log of a container that others run. A terminal is theirs as well: here it is a pipe each way.
    * `ended` tells how it has ended, `forget` closes everything.
    */
   async openStreams(ctx: Context, { id, ...options }: OpenStreamsOptions): Promise<void> {
     ctx.signal.throwIfAborted();
     const link = await this.#withRoom(ctx);
-    const plan = { ...options, container: id, terminal: false, oomFiles: [] };
-    await link.openStreams({ op: "openStreams", ...plan });
+    await link.openStreams({ op: "openStreams", ...options, container: id, oomFiles: [] });
   }
 
   /** When this returns, the log of a container of `openStreams` is complete and its record on disk. Idempotent. */

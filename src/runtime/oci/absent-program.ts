@@ -1,5 +1,5 @@
 import { notFound } from "../../lib/errors.ts";
-import { unknownFeatures } from "./features.ts";
+import { unknownFeatures } from "../features.ts";
 import type { OciProgram } from "./program.ts";
 
 /**

@@ -1,9 +1,9 @@
 import type { CgroupHost } from "../../cgroup/host.ts";
 import type { OpenCgroups } from "../../cgroup/stats/open-cgroups.ts";
 import type { Monitors } from "../monitor/monitors.ts";
+import type { OutputPool } from "../output-pool.ts";
 import type { Reaper } from "../reaper.ts";
 import type { DirectExec } from "./direct/direct-exec.ts";
-import type { OutputPool } from "./exec/output-pool.ts";
 import type { PreparedExecs } from "./prepared-execs.ts";
 import type { TaskExits } from "./task-exits.ts";
 

@@ -5,14 +5,14 @@ import { isId } from "../../lib/id.ts";
 import { asInteger, asObject, asString, parseJson } from "../../lib/json.ts";
 import { type CommandResult, runCommand } from "../../os/process/command.ts";
 import { childEnv } from "../../os/process/role.ts";
+import { endCommands } from "../commands-under-way.ts";
+import { criuFailure } from "../criu.ts";
+import { parseFeatures, unknownFeatures } from "../features.ts";
 import type { RuntimeFeatures } from "../runtime.ts";
-import { endCommands } from "./commands-under-way.ts";
-import { criuFailure } from "./criu.ts";
+import { findRuntimeError, oneLine } from "../runtime-log.ts";
 import { deleteDirectly } from "./direct/direct-delete.ts";
 import { finishStart, startDirectly } from "./direct/direct-start.ts";
-import { parseFeatures, unknownFeatures } from "./features.ts";
 import type { Argv, CreateArguments, ExecArguments, OciProgram, RuntimeState } from "./program.ts";
-import { findRuntimeError, oneLine } from "./runtime-log.ts";
 
 export interface OciCommandOptions {
   readonly name: string;

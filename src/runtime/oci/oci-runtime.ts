@@ -4,6 +4,7 @@ import type { Context } from "../../lib/context.ts";
 import { stringifyExact } from "../../lib/json.ts";
 import type { RuntimeSpec } from "../../oci/runtime-spec.ts";
 import { isErrno } from "../../os/errno-error.ts";
+import { criuConfigAnnotation } from "../criu.ts";
 import { CreateRefusal } from "../monitor/create-refusal.ts";
 import type {
   CreatedTask,
@@ -16,7 +17,6 @@ import type {
   TaskReference,
 } from "../runtime.ts";
 import { type BundleFiles, bundleFiles } from "./bundle-files.ts";
-import { criuConfigAnnotation } from "./criu.ts";
 import type { OciNode } from "./node.ts";
 import { OciTask } from "./oci-task.ts";
 import { ensureOomScore } from "./oom-score.ts";

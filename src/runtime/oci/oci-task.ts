@@ -10,6 +10,7 @@ import { AppError, describe, failedPrecondition } from "../../lib/errors.ts";
 import type { SpecProcess, SpecResources } from "../../oci/runtime-spec.ts";
 import { realtimeNs } from "../../os/clock.ts";
 import { isEnding, processStartTime } from "../../os/process/process-stat.ts";
+import { requireCriu, writeCriuConfig } from "../criu.ts";
 import { readExitRecord } from "../monitor/exit-record.ts";
 import type {
   AttachOptions,
@@ -30,7 +31,6 @@ import type {
   TaskStreams,
 } from "../runtime.ts";
 import { bundleFiles } from "./bundle-files.ts";
-import { requireCriu, writeCriuConfig } from "./criu.ts";
 import type { DirectExecRequest } from "./direct/direct-exec.ts";
 import { openExecSession } from "./exec/exec-session.ts";
 import { execSync } from "./exec/exec-sync.ts";

@@ -87,6 +87,7 @@ export async function startInfra(ctx: Context, deps: InfraDeps, sandbox: Sandbox
     rootfs,
     annotations: infraAnnotations(environment, annotationPatterns(deps, sandbox.handler)),
     pausePath: deps.pausePath,
+    isMachine,
     cgroupPath: cgroup.ociPath,
     host: deps.host,
   });

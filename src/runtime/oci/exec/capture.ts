@@ -1,6 +1,6 @@
 import { openPipe, setNonblocking } from "../../../os/file/io.ts";
 import type { OwnedFd } from "../../../os/file/owned-fd.ts";
-import type { OutputBudget } from "./output-pool.ts";
+import type { OutputBudget } from "../../output-pool.ts";
 
 const mark = Buffer.from("\n[crib: output truncated]\n");
 

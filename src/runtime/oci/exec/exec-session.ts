@@ -5,10 +5,10 @@ import { duplicate, openPipe } from "../../../os/file/io.ts";
 import { OwnedFd } from "../../../os/file/owned-fd.ts";
 import { exitCodeOf } from "../../../os/process/pidfd.ts";
 import { setWindowSize } from "../../../os/terminal.ts";
+import { FdReader, FdWriter } from "../../fd-stream.ts";
 import type { ExecSession } from "../../runtime.ts";
 import { ConsoleSocket } from "../console-socket.ts";
 import type { ExecProcess } from "./exec-process.ts";
-import { FdReader, FdWriter } from "./fd-stream.ts";
 import { type ExecDeps, type ExecRequest, startExec } from "./start-exec.ts";
 
 export interface ExecSessionRequest extends ExecRequest {

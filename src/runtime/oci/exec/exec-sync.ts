@@ -4,9 +4,9 @@ import type { Context } from "../../../lib/context.ts";
 import { AppError } from "../../../lib/errors.ts";
 import { OwnedFd } from "../../../os/file/owned-fd.ts";
 import { exitCodeOf } from "../../../os/process/pidfd.ts";
+import type { OutputPool } from "../../output-pool.ts";
 import type { ExecSyncResult } from "../../runtime.ts";
 import { Capture } from "./capture.ts";
-import type { OutputPool } from "./output-pool.ts";
 import { type ExecDeps, type ExecRequest, startExec } from "./start-exec.ts";
 
 export interface ExecSyncRequest extends ExecRequest {

@@ -5,9 +5,9 @@ import type { OwnedFd } from "../../../os/file/owned-fd.ts";
 import { exitCodeOf } from "../../../os/process/pidfd.ts";
 import { spawnProcess } from "../../../os/process/spawn.ts";
 import type { Reaper } from "../../reaper.ts";
+import { readRuntimeError } from "../../runtime-log.ts";
 import type { DirectExec, DirectExecRequest } from "../direct/direct-exec.ts";
 import type { OciProgram } from "../program.ts";
-import { readRuntimeError } from "../runtime-log.ts";
 import { ExecProcess } from "./exec-process.ts";
 
 export interface ExecDeps {

@@ -1,5 +1,5 @@
 import { closeSync, fstatSync, openSync, readSync } from "node:fs";
-import { asObject, parseJson } from "../../lib/json.ts";
+import { asObject, parseJson } from "../lib/json.ts";
 
 const maxTailBytes = 64 * 1024;
 const maxMessageLength = 1024;

@@ -1,6 +1,6 @@
 import { expect, test } from "bun:test";
 import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
-import { describe, kindOf } from "../../lib/errors.ts";
+import { describe, kindOf } from "../lib/errors.ts";
 import { criuFailure, writeCriuConfig } from "./criu.ts";
 
 test("criuFailure() says what CRIU's log says, or else the runtime", () => {

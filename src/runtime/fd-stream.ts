@@ -1,6 +1,6 @@
-import { isErrno } from "../../../os/errno-error.ts";
-import { setNonblocking, writeFrom } from "../../../os/file/io.ts";
-import type { OwnedFd } from "../../../os/file/owned-fd.ts";
+import { isErrno } from "../os/errno-error.ts";
+import { setNonblocking, writeFrom } from "../os/file/io.ts";
+import type { OwnedFd } from "../os/file/owned-fd.ts";
 
 const silenceCheckMs = 500;
 const firstRetryMs = 1;

@@ -1,8 +1,8 @@
 import { constants, openSync, readFileSync, statSync, writeFileSync } from "node:fs";
-import { AppError, failedPrecondition } from "../../lib/errors.ts";
-import { isErrno } from "../../os/errno-error.ts";
-import { OwnedFd } from "../../os/file/owned-fd.ts";
-import { childEnv } from "../../os/process/role.ts";
+import { AppError, failedPrecondition } from "../lib/errors.ts";
+import { isErrno } from "../os/errno-error.ts";
+import { OwnedFd } from "../os/file/owned-fd.ts";
+import { childEnv } from "../os/process/role.ts";
 import { oneLine } from "./runtime-log.ts";
 
 /** Annotation with which runc and crun are told of a configuration of CRIU for one container. */

@@ -1,7 +1,7 @@
-import { AppError } from "../../lib/errors.ts";
-import { findProcess } from "../../os/process/pidfd.ts";
-import { argumentsOf, processIds } from "../../os/process/process-stat.ts";
-import { killTree } from "../process-tree.ts";
+import { AppError } from "../lib/errors.ts";
+import { findProcess } from "../os/process/pidfd.ts";
+import { argumentsOf, processIds } from "../os/process/process-stat.ts";
+import { killTree } from "./process-tree.ts";
 
 const endMs = 5000;
 

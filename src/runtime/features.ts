@@ -1,5 +1,5 @@
-import { asBoolean, asList, asObject, asString, optional, parseJson } from "../../lib/json.ts";
-import type { RuntimeFeatures } from "../runtime.ts";
+import { asBoolean, asList, asObject, asString, optional, parseJson } from "../lib/json.ts";
+import type { RuntimeFeatures } from "./runtime.ts";
 
 const maxBytes = 256 * 1024;
 
