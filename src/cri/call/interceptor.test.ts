@@ -133,6 +133,13 @@ test("a change is one info line with its subject, a read is debug, a race is no 
   expect(JSON.stringify(lines)).not.toContain("s3cret");
 });
 
+test("a mistake of the client in a change is an info line, and of very many some are left out and counted", async () => {
+  const { runtime, lines } = openClients(openDomain());
+  for (let i = 0; i < 100; i++) await failure(runtime.runPodSandbox({}));
+  expect(lines.length).toBeLessThan(100);
+  for (const line of lines) expect(line).toMatchObject({ level: "info", code: "InvalidArgument" });
+});
+
 test("the context of a call ends with the client's deadline, which is then the status", async () => {
   const domain = openDomain();
   const pod = sandbox();

@@ -9,6 +9,7 @@ import {
 import type { Context } from "../../lib/context.ts";
 import { AppError } from "../../lib/errors.ts";
 import { type Log, silentLog } from "../../lib/log.ts";
+import { LogLimit } from "../../lib/log-limit.ts";
 import { subjectOf } from "./log-subject.ts";
 import type { Readiness } from "./readiness.ts";
 import { isBug, toStatusError } from "./status-error.ts";
@@ -38,17 +39,30 @@ const changes = new Set([
   "RemoveSecurityProfile",
 ]);
 
-/** Failures that are part of the conversation: a list that raced with a removal, a client that left. */
-const expected = new Set([Code.NotFound, Code.Canceled, Code.Unimplemented, Code.Unavailable]);
+/**
+ * Failures that are no news of the node: what the client asks for makes no sense, or is not there (any more), is there
+ * already, is not in the state for it or not allowed; a client that left.
+ */
+const expected = new Set([
+  ...[Code.InvalidArgument, Code.OutOfRange, Code.NotFound, Code.AlreadyExists],
+  ...[Code.FailedPrecondition, Code.PermissionDenied, Code.Unauthenticated],
+  ...[Code.Canceled, Code.Unimplemented, Code.Unavailable],
+]);
+
+/** What clients may put into the log. The node's own errors may come faster: one cause fails many calls. */
+const mistakesLimit = { burst: 30, perSecond: 1 };
+const errorsLimit = { burst: 200, perSecond: 10 };
 
 /**
  * Around every call: refuses it until the daemon has recovered, writes one line about it when it has ended, and
- * turns what was thrown into a status. The only place that logs a call's error.
+ * turns what was thrown into a status. The only place that logs a call's error; of very many it logs some, and how many
+ * it left out (`left_out`).
  */
 export function createInterceptor(deps: {
   readonly readiness: Pick<Readiness, "state">;
   readonly log: Log;
 }): Interceptor {
+  const limits = { mistakes: new LogLimit(mistakesLimit), errors: new LogLimit(errorsLimit) };
   return (next) => async (request) => {
     const rpc = request.method.name;
     const subject = request.stream ? {} : subjectOf(request.message);
@@ -63,7 +77,12 @@ export function createInterceptor(deps: {
     const fail = (err: unknown) => {
       const status = toStatusError(err);
       const isQuiet = expected.has(status.code);
+      // What nobody reads is not counted.
+      const isDebug = isQuiet && level === "debug";
+      const leftOut = isDebug ? 0 : limits[isQuiet ? "mistakes" : "errors"].admit();
+      if (leftOut === undefined) return status;
       log[isQuiet ? level : "error"]("failed", {
+        ...(leftOut === 0 ? {} : { left_out: leftOut }),
         code: Code[status.code],
         err: status.rawMessage,
         duration_ms: Math.round(performance.now() - began),

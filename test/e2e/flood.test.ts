@@ -1,0 +1,69 @@
+import { afterAll, beforeAll, expect, test } from "bun:test";
+import { Code } from "@connectrpc/connect";
+import { Daemon } from "../harness/daemon.ts";
+import { eventually } from "../harness/eventually.ts";
+import { failure } from "../harness/failure.ts";
+import { type Pod, runPod, startScript } from "../harness/pod.ts";
+import { tempDir } from "../harness/temp-dir.ts";
+
+/* Many at once, and clients that are wrong or idle: others are served, and the daemon stays small. */
+
+const dir = tempDir("/var/tmp");
+let daemon: Daemon;
+let pod: Pod;
+let container: string;
+
+beforeAll(async () => {
+  daemon = await Daemon.start({ demoImage: true });
+  pod = await runPod(daemon.cri, dir.path);
+  container = await startScript(daemon.cri, pod, "sleep 100000");
+});
+afterAll(async () => {
+  await daemon[Symbol.asyncDispose]();
+  dir[Symbol.dispose]();
+});
+
+/** The lines of the daemon's log from now on. */
+function newLines(): () => readonly Record<string, unknown>[] {
+  const before = daemon.log.length;
+  return () =>
+    daemon.log
+      .slice(before)
+      .split("\n")
+      .filter(Boolean)
+      .map((line) => JSON.parse(line) as Record<string, unknown>);
+}
+
+test("a client's mistakes are no errors, and do not fill the log", async () => {
+  const lines = newLines();
+  const calls = 600;
+  for (let i = 0; i < calls; i += 4) {
+    const { runtime } = daemon.cri;
+    const codes = await Promise.all([
+      failure(runtime.startContainer({ containerId: "0".repeat(64) })),
+      failure(runtime.runPodSandbox({})),
+      failure(runtime.createContainer({ podSandboxId: pod.id })),
+      failure(runtime.startContainer({ containerId: container })),
+    ]);
+    expect(codes.map(({ code }) => code)).toEqual([
+      Code.NotFound,
+      Code.InvalidArgument,
+      Code.InvalidArgument,
+      Code.FailedPrecondition,
+    ]);
+  }
+  const sum = () => {
+    const failed = lines().filter(({ msg }) => msg === "failed");
+    return failed.reduce((total, { left_out }) => total + 1 + Number(left_out ?? 0), 0);
+  };
+  let extra = 0;
+  // The next one that is logged says how many were not.
+  await eventually(async () => {
+    extra++;
+    await failure(daemon.cri.runtime.startContainer({ containerId: "0".repeat(64) }));
+    expect(sum()).toBe(calls + extra);
+  });
+  const failed = lines().filter(({ msg }) => msg === "failed");
+  expect(failed.some(({ left_out }) => Number(left_out) > 0)).toBe(true);
+  expect(new Set(failed.map(({ level }) => level))).toEqual(new Set(["info"]));
+});
