@@ -34,9 +34,11 @@ async function runServe(args: readonly string[]): Promise<number> {
     process.stdout.write((await import("./daemon/config/config.ts")).serveHelp);
   } else {
     await (await import("./daemon/serve.ts")).serve(args, {
-      // Megabytes that only nodes with plugins, and with a policy that asks for signatures, need.
+      // Megabytes that only nodes with plugins, a policy that asks for signatures, or a registries.yaml need.
       loadNri: async () => (await import("./nri/nri.ts")).Nri,
       loadVerifier: async () => (await import("./signature/verifier.ts")).openVerifier,
+      loadRegistries: async () =>
+        (await import("./registry/hosts/registries-yaml.ts")).readRegistries,
     });
   }
   return 0;

@@ -77,6 +77,7 @@ export interface ExplainedHost {
   readonly headers: readonly string[];
   readonly proxy: string | undefined;
   readonly credentials: string | undefined;
+  readonly problems: readonly string[];
   readonly answer: { readonly ok: boolean; readonly text: string } | undefined;
 }
 

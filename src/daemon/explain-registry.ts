@@ -1,6 +1,7 @@
 import type { Context } from "../lib/context.ts";
 import { parseReference } from "../oci/reference.ts";
 import { explainRegistry, type HostExplanation } from "../registry/hosts/explain.ts";
+import { readRegistries } from "../registry/hosts/registries-yaml.ts";
 import { loadConfig } from "./config/config.ts";
 
 const timeoutMs = 10_000;
@@ -18,6 +19,7 @@ export async function explainConfigured(
   const { images, proxy } = loadConfig(configFile === undefined ? [] : ["--config", configFile]);
   const { registryConfigDirs: configDirs, registriesFiles, dockerConfigFiles } = images;
   const reference = parseReference(name.includes("/") ? name : `${name}/any`);
-  const sources = { configDirs, registriesFiles, dockerConfigFiles, proxy };
+  const loadRegistries = () => Promise.resolve(readRegistries);
+  const sources = { configDirs, registriesFiles, loadRegistries, dockerConfigFiles, proxy };
   return await explainRegistry(ctx, sources, reference, { asks, timeoutMs });
 }

@@ -81,7 +81,7 @@ type Attempt = (step: string, act: () => Promise<void>) => Promise<void>;
 async function removePods(ctx: Context, config: Config, attempt: Attempt) {
   await using resources = new AsyncDisposableStack();
   const unused = () => Promise.reject(new Error("no plugin and no pull in a reset"));
-  const parts = { loadNri: unused, loadVerifier: unused };
+  const parts = { loadNri: unused, loadVerifier: unused, loadRegistries: unused };
   const { deps, monitors } = await openDomain(ctx, config, resources, parts);
   const containers = deps.containers.list().length;
   const before = deps.sandboxes.list();

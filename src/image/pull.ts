@@ -54,10 +54,10 @@ export async function pullImage(
 ): Promise<Image> {
   try {
     await sweep(ctx, deps);
-    const open = () => openRepository(deps.registry, reference, options.auth);
+    const open = () => openRepository(ctx, deps.registry, reference, options.auth);
     const nearby = await findNearby(ctx, deps.nearby, reference);
     if (nearby !== undefined) return await storeNearby(ctx, deps, open, nearby, options);
-    return await pullFrom(ctx, deps, open(), reference, options);
+    return await pullFrom(ctx, deps, await open(), reference, options);
   } catch (cause) {
     ctx.signal.throwIfAborted();
     throw new Error(`pull ${formatReference(reference)}`, { cause });
@@ -74,7 +74,7 @@ async function sweep(ctx: Context, deps: ImageDeps): Promise<void> {
 async function storeNearby(
   ctx: Context,
   deps: ImageDeps,
-  openRegistry: () => Repository,
+  openRegistry: () => Repository | Promise<Repository>,
   { image, from }: { readonly image: NearbyImage; readonly from: string },
   options: PullOptions,
 ): Promise<Image> {

@@ -1,3 +1,4 @@
+import { existsSync } from "node:fs";
 import { readLimited } from "../lib/collect.ts";
 import type { Context } from "../lib/context.ts";
 import { AppError, type ErrorKind, kindOf } from "../lib/errors.ts";
@@ -11,9 +12,10 @@ import { type FoundCredentials, findCredentials } from "./credentials/node-crede
 import { type BlobSink, downloadBlob, type TransferBudget } from "./download.ts";
 import { HostClient } from "./host-client.ts";
 import { HostRounds } from "./host-rounds.ts";
+import type { Warn } from "./hosts/config-files.ts";
 import { readHosts } from "./hosts/hosts.ts";
 import { noProxy, type ProxySettings } from "./hosts/proxy.ts";
-import { readRegistries } from "./hosts/registries-yaml.ts";
+import type { ReadRegistries } from "./hosts/registries-yaml.ts";
 import type { RegistryHost } from "./hosts/registry-host.ts";
 import { Progress } from "./progress.ts";
 import { fetchReferrers } from "./referrers.ts";
@@ -23,6 +25,8 @@ export interface RegistryOptions {
   readonly configDirs: readonly string[];
   /** k3s's registries.yaml; the first that is there. */
   readonly registriesFiles: readonly string[];
+  /** What reads those: megabytes that only nodes with such a file need. */
+  readonly loadRegistries: () => Promise<ReadRegistries>;
   /** Docker's config.json; all that are there, in this order. */
   readonly dockerConfigFiles: readonly string[];
   readonly proxy: ProxySettings;
@@ -173,14 +177,22 @@ export function openRepositoryOn(
   return new Repository(reference.registry, clients, transfer);
 }
 
-/** Opens the repository of an image: reads what the node's files say about its registry, asks nothing yet. */
-export function openRepository(
+/**
+ * Opens the repository of an image: reads what the node's files say about its registry, asks nothing yet. What is wrong in
+ * them is logged. Throws `failed-precondition` where the registry's own file is none.
+ */
+export async function openRepository(
+  ctx: Context,
   options: RegistryOptions,
   reference: Reference,
   request?: Credentials,
-): Repository {
+): Promise<Repository> {
   const timeoutMs = Math.min(answerTimeoutMs, options.transfer.stallMs);
-  const hosts = openHosts(options, reference, { request, timeoutMs });
+  const hosts = await openHosts(options, reference, {
+    request,
+    timeoutMs,
+    warn: (problem) => ctx.log.warn("registry configuration is wrong", { err: problem }),
+  });
   const clients = hosts.map(({ client }) => client);
   return new Repository(reference.registry, clients, options.transfer);
 }
@@ -190,25 +202,46 @@ export interface OpenHost {
   readonly findCredentials: (ctx: Context) => Promise<FoundCredentials | undefined>;
 }
 
-/** The hosts of an image's registry, as the node's files say now. */
-export function openHosts(
+/** The hosts of an image's registry, as the node's files say now. `warn` gets each problem once. */
+export async function openHosts(
   options: Omit<RegistryOptions, "transfer">,
   reference: Reference,
-  { request, timeoutMs }: { readonly request: Credentials | undefined; readonly timeoutMs: number },
-): readonly OpenHost[] {
+  {
+    request,
+    timeoutMs,
+    warn,
+  }: {
+    readonly request: Credentials | undefined;
+    readonly timeoutMs: number;
+    readonly warn: Warn;
+  },
+): Promise<readonly OpenHost[]> {
   const { registry, repository } = reference;
-  const { configDirs, dockerConfigFiles, proxy } = options;
-  const registries = readRegistries(options.registriesFiles);
+  const { configDirs, registriesFiles, dockerConfigFiles, proxy } = options;
+  const warned = new Set<string>();
+  const warnOnce = (problem: string) => {
+    if (warned.has(problem)) return;
+    warned.add(problem);
+    warn(problem);
+  };
+  const registries = registriesFiles.some((path) => existsSync(path))
+    ? (await options.loadRegistries())(registriesFiles, warnOnce)
+    : undefined;
   const registryToken = credentialsFor(registry, request)?.registryToken;
-  return readHosts(configDirs, registries, registry).map((host) => {
+  return readHosts(configDirs, registries, registry, warnOnce).map((host) => {
     const subject = { host: host.isMirror ? host.base.host : registry, registry, repository };
+    const credentialProblems: string[] = [];
     const findFor = (ctx: Context) =>
-      findCredentials(ctx, { request, registries, dockerConfigFiles }, subject);
+      findCredentials(ctx, { request, registries, dockerConfigFiles }, subject, (problem) => {
+        if (!credentialProblems.includes(problem)) credentialProblems.push(problem);
+        warnOnce(problem);
+      });
     const client = new HostClient(host, reference, {
       proxy,
       timeoutMs,
       registryToken: host.isMirror ? "" : registryToken,
       credentials: async (ctx) => (await findFor(ctx))?.credentials,
+      credentialProblems,
     });
     return { client, findCredentials: findFor };
   });

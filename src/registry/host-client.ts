@@ -4,8 +4,9 @@ import { fetchToken } from "./auth/token.ts";
 import { basicHeader, basicOf, type Credentials } from "./credentials/credentials.ts";
 import type { ProxySettings } from "./hosts/proxy.ts";
 import { type RegistryHost, repositoryOn } from "./hosts/registry-host.ts";
-import { errorOfResponse, redactUrl } from "./registry-error.ts";
+import { errorOfResponse, RegistryError, redactUrl } from "./registry-error.ts";
 import { type Route, request } from "./request.ts";
+import { noTls, tlsFailure } from "./tls-failure.ts";
 
 export interface GetOptions {
   readonly headers: Readonly<Record<string, string>>;
@@ -20,6 +21,8 @@ export interface HostClientOptions {
   readonly registryToken?: string | undefined;
   /** Called when the host first asks who we are. */
   readonly credentials: (ctx: Context) => Promise<Credentials | undefined>;
+  /** Why configured credentials were of no use, as far as is known by now: said with what the host refuses. */
+  readonly credentialProblems?: readonly string[];
 }
 
 /** Requests to one host for one repository: authenticates when asked to, and remembers how for the next request. */
@@ -31,7 +34,10 @@ export class HostClient {
   readonly #repository: string;
   readonly #namespace: string | undefined;
   readonly #findCredentials: (ctx: Context) => Promise<Credentials | undefined>;
+  readonly #credentialProblems: readonly string[];
   #authorization: string | undefined;
+  /** Undefined until it is known how a host that may be asked by http is reached. */
+  #protocol: "http:" | "https:" | undefined;
 
   constructor(
     host: RegistryHost,
@@ -43,6 +49,7 @@ export class HostClient {
     this.#repository = repositoryOn(host, image.repository);
     this.#namespace = host.isMirror ? image.registry : undefined;
     this.#findCredentials = options.credentials;
+    this.#credentialProblems = options.credentialProblems ?? [];
     const { registryToken = "" } = options;
     if (registryToken !== "") this.#authorization = `Bearer ${registryToken}`;
   }
@@ -64,24 +71,44 @@ export class HostClient {
     await response.body?.cancel();
   }
 
-  async #get(ctx: Context, url: URL, options: GetOptions): Promise<Response> {
+  async #get(ctx: Context, wanted: URL, options: GetOptions): Promise<Response> {
+    if (!this.host.isPlainAllowed || this.#protocol !== undefined) {
+      const url = new URL(wanted);
+      if (this.#protocol !== undefined) url.protocol = this.#protocol;
+      return await this.#getFrom(ctx, url, options);
+    }
+    try {
+      return await this.#getFrom(ctx, wanted, options);
+    } catch (err) {
+      if (!speaksNoTls(err)) throw err;
+      const plain = new URL(wanted);
+      plain.protocol = "http:";
+      return await this.#getFrom(ctx, plain, options);
+    }
+  }
+
+  async #getFrom(ctx: Context, url: URL, options: GetOptions): Promise<Response> {
     const ask = () =>
       request(ctx, this.#route, url, { ...options, authorization: this.#authorization });
     let response = await ask();
+    if (this.host.isPlainAllowed) this.#protocol = url.protocol === "http:" ? "http:" : "https:";
     if (response.status === 401) {
       const used = this.#authorization;
-      const authorization = await this.#authorize(ctx, response.headers.get("www-authenticate"));
+      const header = response.headers.get("www-authenticate");
+      const authorization = await this.#authorize(ctx, url, header);
       if (authorization !== undefined && authorization !== used) {
         await response.body?.cancel();
         this.#authorization = authorization;
         response = await ask();
       }
     }
-    if (!response.ok) throw await errorOfResponse(redactUrl(url), response);
-    return response;
+    if (response.ok) return response;
+    const isRefused = response.status === 401 || response.status === 403;
+    const note = isRefused ? this.#credentialProblems.join("; ") : "";
+    throw await errorOfResponse(redactUrl(url), response, note);
   }
 
-  async #authorize(ctx: Context, header: string | null): Promise<string | undefined> {
+  async #authorize(ctx: Context, url: URL, header: string | null): Promise<string | undefined> {
     const challenges = parseChallenges(header ?? "");
     const bearer = challenges.find(({ scheme }) => scheme === "bearer");
     const isBasic = challenges.some(({ scheme }) => scheme === "basic");
@@ -91,7 +118,7 @@ export class HostClient {
     if (token !== "") return `Bearer ${token}`;
     if (bearer !== undefined) {
       return await fetchToken(ctx, this.#route, {
-        registry: this.host.base,
+        registry: new URL(this.host.base.pathname, url),
         repository: this.#repository,
         challenge: bearer,
         credentials,
@@ -100,4 +127,10 @@ export class HostClient {
     const basic = basicOf(credentials);
     return basic === undefined ? undefined : basicHeader(basic);
   }
+}
+
+/** Nobody there, or somebody whose language is another one: not one whose certificate is wrong, nor one that stalls. */
+function speaksNoTls(err: unknown): boolean {
+  if (!(err instanceof RegistryError) || err.connectionCode === undefined) return false;
+  return err.connectionCode === noTls || tlsFailure(err.connectionCode) === undefined;
 }

@@ -1,4 +1,5 @@
 import { expect, test } from "bun:test";
+import { describe, kindOf, reasonOf } from "../lib/errors.ts";
 import { silentLog } from "../lib/log.ts";
 import { HostClient } from "./host-client.ts";
 import { HostRounds } from "./host-rounds.ts";
@@ -32,13 +33,46 @@ test("all hosts are asked before any is asked again", async () => {
   expect(await turns(hosts, busy, 4)).toBe("abca");
 });
 
-test("who says no is not asked again; the last one's no is what is told", async () => {
+test("who says no is not asked again, and what each has said is told", async () => {
   const hosts = new HostRounds(clients("a", "b"), "pull");
   expect(await turns(hosts, new RegistryError("none", 404), 2)).toBe("ab");
-  await expect(hosts.next(ctx)).rejects.toThrow("none");
+  await expect(hosts.next(ctx)).rejects.toThrow("b: none; a: none");
   await expect(new HostRounds([], "pull").next(ctx)).rejects.toThrow(
     "no host is configured to pull",
   );
+});
+
+const away = (host: string) => new RegistryError(`http://${host}/v2/app: EAI_AGAIN`, 0);
+const said = (host: string, status: number) =>
+  new RegistryError(`http://${host}/v2/app: ${status}`, status);
+
+test.each([
+  ["not-found", [404, 0], "m0/v2/app: 404", undefined],
+  ["unauthenticated", [401, 0], "m0/v2/app: 401", undefined],
+  ["permission-denied", [404, 403, 0], "m1/v2/app: 403", undefined],
+  ["unauthenticated", [401, 404, 0], "m0/v2/app: 401", undefined],
+  ["not-found", [401, 404], "m1/v2/app: 404", undefined],
+  ["unauthenticated", [404, 401], "m1/v2/app: 401", undefined],
+  ["not-found", [0, 404], "m1/v2/app: 404", undefined],
+  ["not-found", [503, 404], "m1/v2/app: 404", undefined],
+  ["unavailable", [404, 503], "m1/v2/app: 503", "RegistryUnavailable"],
+  ["unavailable", [0, 0], "m1/v2/app: EAI_AGAIN", "RegistryUnavailable"],
+  ["failed-precondition", [404, 495], "m1/v2/app: 495", undefined],
+] as const)("the failure is %p when the hosts say %p", async (kind, statuses, first, reason) => {
+  const names = statuses.map((_, i) => `m${i}`);
+  const hosts = new HostRounds(clients(...names), "pull", { rounds: 1 });
+  const failure = await (async () => {
+    for (;;) {
+      const turn = await hosts.next(ctx);
+      const place = names.indexOf(turn.client.host.base.host);
+      const [name = "", status = 0] = [names[place], statuses[place]];
+      hosts.failed(ctx, turn, status === 0 ? away(name) : said(name, status));
+    }
+  })().catch((err: unknown) => err);
+  expect(kindOf(failure)).toBe(kind);
+  expect(reasonOf(failure)).toBe(reason as never);
+  expect(describe(failure)).toStartWith(`http://${first}`);
+  for (const name of names) expect(describe(failure).split(`//${name}/`).length).toBe(2);
 });
 
 test("who stands still comes last, also for the next blob", async () => {

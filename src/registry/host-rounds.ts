@@ -1,14 +1,16 @@
 import { backoff } from "../lib/backoff.ts";
 import type { Context } from "../lib/context.ts";
-import { describe } from "../lib/errors.ts";
+import { AppError, describe, kindOf, reasonOf } from "../lib/errors.ts";
 import type { HostClient } from "./host-client.ts";
 import { RegistryError, StalledError } from "./registry-error.ts";
 
-const rounds = 4;
+const usualRounds = 4;
 const firstBackoffMs = 500;
 
 interface Candidate {
   readonly client: HostClient;
+  /** Its place in the configuration. */
+  readonly place: number;
   failures: number;
   /** It has said no, or something wrong: asking again is of no use. */
   isOut: boolean;
@@ -28,15 +30,21 @@ export interface Turn {
 export class HostRounds {
   readonly #candidates: Candidate[];
   readonly #nothing: string;
+  readonly #rounds: number;
 
-  constructor(clients: readonly HostClient[], purpose: string) {
+  constructor(
+    clients: readonly HostClient[],
+    purpose: string,
+    { rounds = usualRounds }: { readonly rounds?: number } = {},
+  ) {
+    this.#rounds = rounds;
     this.#candidates = clients
-      .toSorted((a, b) => Number(a.hasStalled) - Number(b.hasStalled))
-      .map((client) => ({ client, failures: 0, isOut: false, failure: undefined }));
+      .map((client, place) => ({ client, place, failures: 0, isOut: false, failure: undefined }))
+      .toSorted((a, b) => Number(a.client.hasStalled) - Number(b.client.hasStalled));
     this.#nothing = `no host is configured to ${purpose}`;
   }
 
-  /** The next host, when its time has come. Throws why the last of them failed when all have. */
+  /** The next host, when its time has come. Throws why each of them failed when all have. */
   async next(ctx: Context): Promise<Turn> {
     const best = this.#best();
     if (best.failures > 0) {
@@ -70,15 +78,46 @@ export class HostRounds {
   }
 
   #best(): Candidate {
-    const left = this.#candidates.filter((one) => !one.isOut && one.failures < rounds);
+    const left = this.#candidates.filter((one) => !one.isOut && one.failures < this.#rounds);
     const [best] = left.toSorted((a, b) => a.failures - b.failures);
     if (best !== undefined) return best;
     throw this.#failure();
   }
 
-  /** Of the host that comes last: the registry itself, unless it has said that it does not know how. */
   #failure(): unknown {
-    const failures = this.#candidates.map(({ failure }) => failure).filter(Boolean);
-    return failures.at(-1) ?? new RegistryError(this.#nothing, 0);
+    const failed = this.#candidates
+      .filter(({ failure }) => failure !== undefined)
+      .toSorted((a, b) => a.place - b.place);
+    const [first, ...others] = failed;
+    if (first === undefined) return new RegistryError(this.#nothing, 0);
+    if (others.length === 0) return first.failure;
+    const last = this.#candidates.length - 1;
+    const deciding = failed.toSorted(
+      (a, b) => weightOf(a, last) - weightOf(b, last) || b.place - a.place,
+    )[0] as Candidate;
+    const statements = [deciding, ...failed.filter((one) => one !== deciding)].map(statementOf);
+    const reason = reasonOf(deciding.failure);
+    return new AppError(statements.join("; "), {
+      kind: kindOf(deciding.failure),
+      ...(reason === undefined ? {} : { reason }),
+    });
   }
+}
+
+/**
+ * Whose failure decides what kind of failure it is when all hosts have failed, lowest first; of equals the one that comes
+ * last. Who answered knows more than who could not be reached; the registry itself, which comes last, more than its
+ * mirrors; and a mirror that refuses us more than one that has not got the image, since mirrors need not have all.
+ */
+function weightOf({ failure, place }: Candidate, last: number): number {
+  if (failure instanceof RegistryError && failure.status === 0) return 3;
+  if (place === last) return 0;
+  return kindOf(failure) === "not-found" ? 2 : 1;
+}
+
+/** In one line, with the host's name. */
+function statementOf({ client, failure }: Candidate): string {
+  const { host } = client.host.base;
+  const text = describe(failure);
+  return text.includes(host) ? text : `${host}: ${text}`;
 }

@@ -10,6 +10,8 @@ export class RegistryError extends AppError {
   readonly codes: readonly string[];
   /** What a Retry-After header asked for. */
   readonly retryAfterMs: number | undefined;
+  /** Why there is no connection, as the runtime calls it (ECONNREFUSED, EPROTO); undefined where somebody answered. */
+  readonly connectionCode: string | undefined;
 
   constructor(
     message: string,
@@ -17,6 +19,7 @@ export class RegistryError extends AppError {
     options: {
       readonly codes?: readonly string[];
       readonly retryAfterMs?: number | undefined;
+      readonly connectionCode?: string;
       readonly cause?: unknown;
     } = {},
   ) {
@@ -29,6 +32,7 @@ export class RegistryError extends AppError {
     this.status = status;
     this.codes = options.codes ?? [];
     this.retryAfterMs = options.retryAfterMs;
+    this.connectionCode = options.connectionCode;
   }
 
   get isTransient(): boolean {
@@ -55,11 +59,16 @@ const maxErrorBytes = 16 << 10;
 const maxRetryAfterMs = 30_000;
 const codePattern = /^[A-Z_]{1,64}$/;
 
-/** Reads what the registry says about a failed request; its free text is not repeated. */
-export async function errorOfResponse(step: string, response: Response): Promise<RegistryError> {
+/** Reads what the registry says about a failed request; its free text is not repeated. `note` is ours. */
+export async function errorOfResponse(
+  step: string,
+  response: Response,
+  note = "",
+): Promise<RegistryError> {
   const codes = await readCodes(response);
   const detail = codes.length === 0 ? "" : ` ${codes.join(", ")}`;
-  return new RegistryError(`${step}: ${response.status}${detail}`, response.status, {
+  const message = `${step}: ${response.status}${detail}${note === "" ? "" : ` (${note})`}`;
+  return new RegistryError(message, response.status, {
     codes,
     retryAfterMs: retryAfter(response.headers.get("retry-after")),
   });

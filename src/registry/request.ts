@@ -106,7 +106,9 @@ async function fetchOnce(
     const distrust = tlsFailure(code);
     const status = distrust === undefined ? 0 : notBelieved;
     // biome-ignore lint/style/useErrorCause: it may hold the URL with its query
-    throw new RegistryError(`${redactUrl(url)}: ${distrust ?? code}`, status);
+    throw new RegistryError(`${redactUrl(url)}: ${distrust ?? code}`, status, {
+      connectionCode: code,
+    });
   } finally {
     clearTimeout(timer);
   }

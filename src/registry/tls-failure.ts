@@ -1,3 +1,6 @@
+/** The other side speaks no TLS that we do; it may be HTTP. */
+export const noTls = "EPROTO";
+
 const clock = "or this node's clock is wrong";
 
 /** What people can do something about, by the code that OpenSSL or the runtime has for it. */
@@ -5,7 +8,7 @@ const words: Readonly<Record<string, string>> = {
   CERT_HAS_EXPIRED: `its certificate has expired, ${clock}`,
   CERT_NOT_YET_VALID: `its certificate is not valid yet, ${clock}`,
   ERR_TLS_CERT_ALTNAME_INVALID: "its certificate is for another host",
-  EPROTO: "no TLS handshake: it speaks plain HTTP, an old TLS, or wants a client certificate",
+  [noTls]: "no TLS handshake: it speaks plain HTTP, an old TLS, or wants a client certificate",
 };
 
 /** Codes of certificates that nobody vouches for, of broken ones, and of those that were revoked. */

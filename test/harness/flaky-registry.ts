@@ -76,6 +76,13 @@ export async function startFlakyRegistry(
     socket.on("close", () => sockets.delete(socket)).on("error", () => {});
     let head = "";
     socket.on("data", async (data) => {
+      // A TLS handshake, which servers of Go answer so.
+      if (head === "" && data[0] === 0x16) {
+        socket.end(
+          "HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTPS request to an HTTP server.\n",
+        );
+        return;
+      }
       head += data.toString("latin1");
       const end = head.indexOf("\r\n\r\n");
       if (end < 0) return;

@@ -9,6 +9,7 @@ import {
 } from "../../src/image/open.ts";
 import { silentLog } from "../../src/lib/log.ts";
 import { noProxy } from "../../src/registry/hosts/proxy.ts";
+import { readRegistries } from "../../src/registry/hosts/registries-yaml.ts";
 import { openVerifier } from "../../src/signature/verifier.ts";
 
 export interface TestImagesOptions
@@ -36,7 +37,13 @@ export async function openTestImages(
     records: options.records ?? memoryImageRecords(),
     bootId: options.bootId ?? "this boot",
     unpackArgv: (...args) => [process.execPath, join(import.meta.dir, "unpack-main.ts"), ...args],
-    registry: { configDirs: [certs], registriesFiles: [], dockerConfigFiles: [], proxy: noProxy },
+    registry: {
+      configDirs: [certs],
+      registriesFiles: [],
+      loadRegistries: () => Promise.resolve(readRegistries),
+      dockerConfigFiles: [],
+      proxy: noProxy,
+    },
     transfer: options.transfer ?? {},
     keepsBlobs: options.keepsBlobs ?? false,
     signatures: {

@@ -10,6 +10,7 @@ import { Bandwidth } from "../../src/registry/bandwidth.ts";
 import { openRepository } from "../../src/registry/client.ts";
 import { explainRegistry } from "../../src/registry/hosts/explain.ts";
 import { noProxy, type ProxySettings } from "../../src/registry/hosts/proxy.ts";
+import { readRegistries } from "../../src/registry/hosts/registries-yaml.ts";
 import { type TempDir, tempDir } from "../harness/temp-dir.ts";
 import { run } from "../parts/run.ts";
 
@@ -81,7 +82,14 @@ describe("how a registry is reached", () => {
     const { path } = resources.use(tempDir());
     mkdirSync(join(path, "reg.test"));
     writeFileSync(join(path, "reg.test/hosts.toml"), toml.replaceAll("$DIR", dir.path));
-    return { configDirs: [path], registriesFiles: [], dockerConfigFiles: [], proxy };
+    const loadRegistries = () => Promise.resolve(readRegistries);
+    return {
+      configDirs: [path],
+      registriesFiles: [],
+      loadRegistries,
+      dockerConfigFiles: [],
+      proxy,
+    };
   };
   const transfer = {
     stallMs: 30_000,
@@ -93,7 +101,8 @@ describe("how a registry is reached", () => {
     },
   };
   const ask = async (toml: string, proxy?: ProxySettings) => {
-    const repository = openRepository(
+    const repository = await openRepository(
+      ctx,
       { ...options(toml, proxy), transfer },
       parseReference("reg.test/app:1"),
     );

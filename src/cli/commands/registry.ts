@@ -32,6 +32,9 @@ export const registry = defineCommand({
     if (asJson) env.out.write(`${JSON.stringify(hosts, null, 2)}\n`);
     else {
       for (const [i, host] of hosts.entries()) writeHost(env.out, i + 1, host);
+      for (const problem of hosts[0]?.problems ?? []) {
+        env.out.write(`${env.out.paint("red", "left out")} ${plain(problem)}\n`);
+      }
       env.out.write(
         `${env.out.paint("bold", "policy")} ${plain(tools.explainPolicy(name, config))}\n`,
       );

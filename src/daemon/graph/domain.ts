@@ -18,6 +18,7 @@ import { NetworkCounters } from "../../network/inside/counters.ts";
 import { prepareNetnsDirectory } from "../../network/namespace/node-netns.ts";
 import { bootId, openClock, realtimeNs } from "../../os/clock.ts";
 import { ProfileStore } from "../../profile/profile-store.ts";
+import type { RegistryOptions } from "../../registry/client.ts";
 import { Monitors } from "../../runtime/monitor/monitors.ts";
 import { PreparedExecs } from "../../runtime/oci/prepared-execs.ts";
 import { TaskExits } from "../../runtime/oci/task-exits.ts";
@@ -46,6 +47,7 @@ import { type LoadNri, openPlugins } from "./plugins.ts";
 export interface DomainParts {
   readonly loadNri: LoadNri;
   readonly loadVerifier: LoadVerifier;
+  readonly loadRegistries: RegistryOptions["loadRegistries"];
 }
 
 /** What the CRI services stand on, without the streaming server. */
@@ -73,7 +75,7 @@ export async function openDomain(
   ctx: Context,
   config: Config,
   resources: AsyncDisposableStack,
-  { loadNri, loadVerifier }: DomainParts,
+  { loadNri, loadVerifier, loadRegistries }: DomainParts,
 ): Promise<OpenedDomain> {
   const cgroup = readCgroupHost();
   const cgroupDriver = detectDriver(config.cgroup.driver, cgroup);
@@ -85,6 +87,7 @@ export async function openDomain(
   const images = await openNodeImages(ctx, config, resources, {
     records: openImageRecords(database, copies(`${config.root}/records/images`, true)),
     loadVerifier,
+    loadRegistries,
   });
   const profiles = new ProfileStore(`${config.root}/profiles`, ctx.log);
   const namespacesPath = `${config.payload}/namespaces`;

@@ -2,6 +2,7 @@ import { type ImagesOptions, type OpenImages, openImages } from "../../image/ope
 import type { LoadVerifier } from "../../image/signatures/admit.ts";
 import type { Context } from "../../lib/context.ts";
 import { bootId } from "../../os/clock.ts";
+import type { RegistryOptions } from "../../registry/client.ts";
 import { findPolicyFile } from "../../signature/policy.ts";
 import type { Config } from "../config/config.ts";
 import { policyFilesOf } from "../policy-files.ts";
@@ -15,7 +16,9 @@ export async function openNodeImages(
   {
     records,
     loadVerifier,
-  }: Pick<ImagesOptions, "records"> & { readonly loadVerifier: LoadVerifier },
+    loadRegistries,
+  }: Pick<ImagesOptions, "records"> &
+    Pick<RegistryOptions, "loadRegistries"> & { readonly loadVerifier: LoadVerifier },
 ): Promise<OpenImages> {
   const { images, mirror } = config;
   const policyFiles = policyFilesOf(config);
@@ -34,6 +37,7 @@ export async function openNodeImages(
     registry: {
       configDirs: images.registryConfigDirs,
       registriesFiles: images.registriesFiles,
+      loadRegistries,
       dockerConfigFiles: images.dockerConfigFiles,
       proxy: config.proxy,
     },

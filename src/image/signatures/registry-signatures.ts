@@ -18,10 +18,10 @@ type Registry = Pick<Repository, "fetchManifest" | "fetchBlob" | "findReferrers"
  * Signatures as cosign keeps them in the image's own repository: under a tag made of the digest, and in manifests that refer to
  * it. The hosts are those of the pull, in its order: one that has none is followed by the next.
  */
-export function registrySignatures(open: () => Registry): SignatureSource {
+export function registrySignatures(open: () => Registry | Promise<Registry>): SignatureSource {
   return {
     async find(ctx, digest) {
-      const repository = open();
+      const repository = await open();
       const [tagged, referring] = await Promise.all([
         findManifest(ctx, repository, signatureTag(digest)),
         listReferring(ctx, repository, digest),

@@ -1,6 +1,6 @@
-import { failedPrecondition } from "../../lib/errors.ts";
-import { asObject, asString, asStringMap, optional, parseJson } from "../../lib/json.ts";
-import { readIfThere } from "../hosts/config-files.ts";
+import { describe, invalidArgument } from "../../lib/errors.ts";
+import { asObject, asString, type JsonObject, optional, parseJson } from "../../lib/json.ts";
+import { readIfThere, type Warn } from "../hosts/config-files.ts";
 import { type Credentials, canonicalHost, saysSomething } from "./credentials.ts";
 
 const maxConfigBytes = 1 << 20;
@@ -13,51 +13,70 @@ export type DockerCredentials =
 /**
  * What Docker's config.json at `path` has for a host and a repository on it. `credHelpers` of exactly this host come
  * first, then the entry of `auths` that says most (`host/namespace/name`, `host/namespace`, `host`, `*.domain`), then
- * the general `credsStore`. Undefined when there is none, or no file.
+ * the general `credsStore`. Undefined when there is none, or no file. A file that cannot be read or understood, and an
+ * entry for this host that is wrong, are left out with a warning; entries for others are not looked at.
  */
 export function findInDockerConfig(
   path: string,
   host: string,
   repository: string,
+  warn: Warn,
 ): DockerCredentials | undefined {
+  const orNone = <T>(read: () => T): T | undefined => {
+    try {
+      return read();
+    } catch (err) {
+      warn(`${path}: ${describe(err)}: left out`);
+      return undefined;
+    }
+  };
+  const config = orNone(() => parseConfig(path));
+  if (config === undefined) return undefined;
+  const helpers = orNone(() => optional(config["credHelpers"], "credHelpers", asObject)) ?? {};
+  for (const [name, value] of Object.entries(helpers)) {
+    if (keyParts(name).join("/") !== canonicalHost(host)) continue;
+    const helper = orNone(() => asString(value, `credHelpers[${JSON.stringify(name)}]`));
+    if (helper !== undefined && helper !== "") return { kind: "helper", helper };
+  }
+  const auths = orNone(() => optional(config["auths"], "auths", asObject)) ?? {};
+  for (const { key, entry } of authsFor(auths, host, repository)) {
+    const credentials = orNone(() => parseAuth(entry, `auths[${JSON.stringify(key)}]`));
+    if (saysSomething(credentials)) return { kind: "stored", credentials, key };
+  }
+  const store = orNone(() => optional(config["credsStore"], "credsStore", asString)) ?? "";
+  return store === "" ? undefined : { kind: "helper", helper: store };
+}
+
+function parseConfig(path: string): JsonObject | undefined {
   const text = readIfThere(path);
   if (text === undefined) return undefined;
-  try {
-    const config = asObject(parseJson(text, path, { maxBytes: maxConfigBytes }), "file");
-    const helpers = asStringMap(config["credHelpers"], "credHelpers");
-    for (const [name, helper] of Object.entries(helpers)) {
-      if (keyParts(name).join("/") === canonicalHost(host)) return { kind: "helper", helper };
-    }
-    const stored = findAuth(config["auths"], host, repository);
-    if (stored !== undefined) return stored;
-    const store = optional(config["credsStore"], "credsStore", asString) ?? "";
-    return store === "" ? undefined : { kind: "helper", helper: store };
-  } catch (cause) {
-    throw failedPrecondition(path, cause);
-  }
+  if (text.trim() === "") throw invalidArgument("the file is empty");
+  return asObject(parseJson(text, "file", { maxBytes: maxConfigBytes }), "file");
 }
 
-function findAuth(value: unknown, host: string, repository: string): DockerCredentials | undefined {
+/** The entries that are for this repository, the one that says most first. */
+function authsFor(auths: JsonObject, host: string, repository: string) {
   const wanted = [canonicalHost(host), ...repository.split("/")];
-  let best: { readonly key: string; readonly entry: unknown; readonly rank: number } | undefined;
-  for (const [key, entry] of Object.entries(optional(value, "auths", asObject) ?? {})) {
-    const rank = rankOf(keyParts(key), wanted);
-    if (rank > (best?.rank ?? 0) && saysSomething(parseAuth(entry))) best = { key, entry, rank };
-  }
-  if (best === undefined) return undefined;
-  return { kind: "stored", credentials: parseAuth(best.entry), key: best.key };
+  return Object.entries(auths)
+    .map(([key, entry]) => ({ key, entry, rank: rankOf(keyParts(key), wanted) }))
+    .filter(({ rank }) => rank > 0)
+    .toSorted((a, b) => b.rank - a.rank);
 }
 
-function parseAuth(value: unknown): Credentials {
-  const auth = asObject(value, "auths");
-  const text = (key: string) => optional(auth[key], key, asString) ?? "";
-  return {
-    username: text("username"),
-    password: text("password"),
-    auth: text("auth"),
-    identityToken: text("identitytoken"),
-    registryToken: text("registrytoken"),
-  };
+/** `auth` wins over `username` and `password`, as in Docker and the kubelet. */
+function parseAuth(value: unknown, what: string): Credentials {
+  const entry = optional(value, what, asObject) ?? {};
+  const text = (key: string) => optional(entry[key], `${what}.${key}`, asString) ?? "";
+  const tokens = { identityToken: text("identitytoken"), registryToken: text("registrytoken") };
+  const auth = text("auth");
+  if (auth === "") return { username: text("username"), password: text("password"), ...tokens };
+  if (!/^[A-Za-z0-9+/_-]+={0,2}$/.test(auth.replace(/\s+/g, ""))) {
+    throw invalidArgument(`${what}.auth: not base64`);
+  }
+  if (!Buffer.from(auth, "base64").includes(":")) {
+    throw invalidArgument(`${what}.auth: not base64 of username:password`);
+  }
+  return { auth, ...tokens };
 }
 
 /** `https://index.docker.io/v1/` is `docker.io`: a version of the API is no namespace. */

@@ -1,4 +1,6 @@
 import type { Context } from "../../lib/context.ts";
+import { describe } from "../../lib/errors.ts";
+import type { Warn } from "../hosts/config-files.ts";
 import type { RegistriesFile } from "../hosts/registries-yaml.ts";
 import { askHelper } from "./credential-helper.ts";
 import { type Credentials, canonicalHost, credentialsFor, saysSomething } from "./credentials.ts";
@@ -34,12 +36,14 @@ export interface CredentialSubject {
  * 2. `configs."host".auth` of registries.yaml, then `configs."*"`.
  * 3. Each Docker config.json in the order configured; within one, what fits the repository best (docker-config.ts).
  *
- * Credentials belong to the host that they were written for: a mirror gets those of its own name.
+ * Credentials belong to the host that they were written for: a mirror gets those of its own name. A file, an entry or a
+ * helper program that is of no use is left out with a warning, and the next source is asked: most pulls need none.
  */
 export async function findCredentials(
   ctx: Context,
   sources: CredentialSources,
   subject: CredentialSubject,
+  warn: Warn,
 ): Promise<FoundCredentials | undefined> {
   const host = canonicalHost(subject.host);
   if (host === canonicalHost(subject.registry)) {
@@ -51,12 +55,16 @@ export async function findCredentials(
     return { credentials: inRegistries, from: sources.registries?.path ?? "" };
   }
   for (const path of sources.dockerConfigFiles) {
-    const found = findInDockerConfig(path, host, subject.repository);
+    const found = findInDockerConfig(path, host, subject.repository, warn);
     if (found?.kind === "stored") {
       return { credentials: found.credentials, from: `${path} (${found.key})` };
     }
     if (found === undefined) continue;
-    const credentials = await askHelper(ctx, found.helper, host);
+    const credentials = await askHelper(ctx, found.helper, host).catch((err: unknown) => {
+      ctx.signal.throwIfAborted();
+      warn(`${path}: ${describe(err)}: left out`);
+      return undefined;
+    });
     const from = `docker-credential-${found.helper} (${path})`;
     if (saysSomething(credentials)) return { credentials, from };
   }

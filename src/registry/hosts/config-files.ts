@@ -6,6 +6,12 @@ import type { PemFile } from "./registry-host.ts";
 
 const maxFileBytes = 1 << 20;
 
+/**
+ * Receives what is wrong with one entry of a file, in one line that names the file. The entry is then left out: a mistake
+ * costs what the entry is about and no other pull.
+ */
+export type Warn = (problem: string) => void;
+
 /** A configuration file's text; undefined when there is none. */
 export function readIfThere(path: string): string | undefined {
   try {
@@ -22,7 +28,7 @@ export function readIfThere(path: string): string | undefined {
 export function readPem(dir: string, path: string, what: string): PemFile {
   const file = isAbsolute(path) ? path : join(dir, path);
   const pem = readIfThere(file);
-  if (pem === undefined) throw failedPrecondition(`${what}: ${file} is not there`);
+  if (pem === undefined) throw failedPrecondition(`${what}: ${file} does not exist`);
   if (!pem.includes("-----BEGIN ")) throw failedPrecondition(`${what}: ${file} is no PEM file`);
   return { path: file, pem };
 }

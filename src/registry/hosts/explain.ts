@@ -24,6 +24,8 @@ export interface HostExplanation {
   readonly proxy: string | undefined;
   /** Where they are from; undefined is none. */
   readonly credentials: string | undefined;
+  /** What is wrong in the files, and left out: of all hosts. */
+  readonly problems: readonly string[];
   /** What the host says when asked, if it was. */
   readonly answer: Answer | undefined;
 }
@@ -40,7 +42,12 @@ export async function explainRegistry(
   reference: Reference,
   { asks, timeoutMs }: { readonly asks: boolean; readonly timeoutMs: number },
 ): Promise<readonly HostExplanation[]> {
-  const hosts = openHosts(options, reference, { request: undefined, timeoutMs });
+  const problems: string[] = [];
+  const hosts = await openHosts(options, reference, {
+    request: undefined,
+    timeoutMs,
+    warn: (problem) => void problems.push(problem),
+  });
   return await Promise.all(
     hosts.map(async ({ client, findCredentials }) => {
       const { host } = client;
@@ -56,10 +63,8 @@ export async function explainRegistry(
         skipVerify: host.skipVerify,
         headers: Object.keys(host.headers),
         proxy: proxy === undefined ? undefined : redactUrl(new URL(proxy)),
-        credentials: await findCredentials(ctx).then(
-          (found) => found?.from,
-          (err: unknown) => `none: ${describe(err)}`,
-        ),
+        credentials: (await findCredentials(ctx))?.from,
+        problems,
         answer: asks ? await ask(ctx, client) : undefined,
       };
     }),

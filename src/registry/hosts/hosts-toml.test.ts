@@ -2,8 +2,12 @@ import { expect, test } from "bun:test";
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { parseHosts, readHostsDirectory } from "./hosts-toml.ts";
+import { upstreamOf } from "./registry-host.ts";
 
-const upstream = new URL("https://reg.test/v2");
+const upstream = upstreamOf("reg.test");
+const noWarning = (problem: string) => {
+  throw new Error(problem);
+};
 const pem = (name: string) => `-----BEGIN ${name}-----\n`;
 
 function withFiles(names: readonly string[]) {
@@ -37,6 +41,7 @@ test("parseHosts() reads all that containerd's format has", () => {
     `,
     `${files.dir}/hosts.toml`,
     upstream,
+    noWarning,
   );
   expect(hosts.map(({ base, isMirror }) => [base.href, isMirror])).toEqual([
     ["https://mirror.test/v2", true],
@@ -66,20 +71,23 @@ test("parseHosts() reads all that containerd's format has", () => {
 
 test("readHostsDirectory() takes certificates alone, as Docker has them", () => {
   using files = withFiles(["ca.crt", "client.cert", "client.key"]);
-  const [host, ...others] = readHostsDirectory(files.dir, upstream) ?? [];
+  const [host, ...others] = readHostsDirectory(files.dir, upstream, noWarning) ?? [];
   expect(others).toEqual([]);
-  expect(host).toMatchObject({ base: upstream, isMirror: false, file: files.dir });
+  expect(host).toMatchObject({ base: upstream.base, isMirror: false, file: files.dir });
   expect(host?.ca.map(({ pem: text }) => text)).toEqual([pem("ca.crt")]);
   expect(host?.clientCertificates[0]?.key.pem).toBe(pem("client.key"));
-  expect(readHostsDirectory("/nowhere", upstream)).toBeUndefined();
+  expect(readHostsDirectory("/nowhere", upstream, noWarning)).toBeUndefined();
 });
 
-test.each([
-  '[host."https://x"]\nclient = 1',
-  '[host."https://x"]\nclient = "/nowhere.pem"',
-  '[host."https://x".header]\n"a b" = "c"',
-  '[host."https://x".header]\na = "b\\r\\nc: d"',
-  '[host."https://user:pw@x"]',
-])("parseHosts() refuses %s", (text) => {
-  expect(() => parseHosts(text, "/c/hosts.toml", upstream)).toThrow("/c/hosts.toml");
+test("a certificate that is none costs itself", () => {
+  using files = withFiles(["ca.crt", "alone.cert"]);
+  writeFileSync(join(files.dir, "other.crt"), "no certificate");
+  const warnings: string[] = [];
+  const [host] = readHostsDirectory(files.dir, upstream, (one) => warnings.push(one)) ?? [];
+  expect(host?.ca.map(({ path }) => path)).toEqual([`${files.dir}/ca.crt`]);
+  expect(host?.clientCertificates).toEqual([]);
+  expect(warnings.map((one) => /\/(\w+\.\w+) (?:is no PEM|does not)/.exec(one)?.[1])).toEqual([
+    "other.crt",
+    "alone.key",
+  ]);
 });

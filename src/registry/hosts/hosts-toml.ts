@@ -1,6 +1,6 @@
 import { readdirSync } from "node:fs";
 import { dirname, join } from "node:path";
-import { failedPrecondition } from "../../lib/errors.ts";
+import { describe, failedPrecondition } from "../../lib/errors.ts";
 import {
   asBoolean,
   asList,
@@ -10,7 +10,7 @@ import {
   optional,
 } from "../../lib/json.ts";
 import { isErrno } from "../../os/errno-error.ts";
-import { readIfThere, readPem } from "./config-files.ts";
+import { readIfThere, readPem, type Warn } from "./config-files.ts";
 import {
   apiUrl,
   type ClientCertificate,
@@ -21,37 +21,81 @@ import {
 
 const fileName = "hosts.toml";
 
+/** What containerd knows; others mean nothing here. */
+const knownCapabilities: readonly string[] = ["pull", "resolve", "push", "referrers"];
+
 /**
  * The hosts that a directory of containerd's `certs.d` format names: its `hosts.toml`, or certificates alone
- * (`*.crt`, `*.cert` with `*.key`) as Docker has them. Undefined where there is neither.
+ * (`*.crt`, `*.cert` with `*.key`) as Docker has them. Undefined where there is neither. An entry that is wrong is left
+ * out with a warning; a file that is no TOML is `failed-precondition`, since it may have said that the registry itself is
+ * not to be asked.
  */
 export function readHostsDirectory(
   dir: string,
-  upstream: URL,
+  upstream: RegistryHost,
+  warn: Warn,
 ): readonly RegistryHost[] | undefined {
   const path = join(dir, fileName);
   const text = readIfThere(path);
-  return text === undefined ? readCertificates(dir, upstream) : parseHosts(text, path, upstream);
+  return text === undefined
+    ? readCertificates(dir, upstream, warn)
+    : parseHosts(text, path, upstream, warn);
 }
 
 /** In the order of the file; the server itself, which may be left out, comes last. */
-export function parseHosts(text: string, path: string, upstream: URL): readonly RegistryHost[] {
+export function parseHosts(
+  text: string,
+  path: string,
+  upstream: RegistryHost,
+  warn: Warn,
+): readonly RegistryHost[] {
+  const hosts: RegistryHost[] = [];
+  let problem: unknown;
+  const add = (read: () => RegistryHost) => {
+    try {
+      const host = read();
+      hosts.push({ ...host, isMirror: host.base.host !== upstream.base.host });
+    } catch (err) {
+      problem = err;
+      warn(`${path}: ${describe(err)}: this host is left out`);
+    }
+  };
   try {
     const file = asObject(Bun.TOML.parse(text), "file");
-    const mirrors = Object.entries(optional(file["host"], "host", asObject) ?? {});
-    const server = optional(file["server"], "server", asString) ?? upstream.href;
-    return [...mirrors.map(([url, table]) => [url, asObject(table, url)] as const), [server, file]]
-      .map(([url, table]) => parseHost(url as string, table as JsonObject, path))
-      .map((host) => ({ ...host, isMirror: host.base.host !== upstream.host }));
+    for (const [url, table] of Object.entries(optional(file["host"], "host", asObject) ?? {})) {
+      add(() => parseHost(url, asObject(table, url), path, warn));
+    }
+    add(() => parseServer(file, path, upstream, warn));
   } catch (cause) {
     throw failedPrecondition(path, cause);
   }
+  if (hosts.length > 0) return hosts;
+  throw failedPrecondition(`${path}: no host in it can be asked`, problem);
 }
 
-function parseHost(url: string, table: JsonObject, path: string): RegistryHost {
+/** The settings outside of any `[host]` are those of the registry itself, under another name if `server` gives one. */
+function parseServer(
+  file: JsonObject,
+  path: string,
+  upstream: RegistryHost,
+  warn: Warn,
+): RegistryHost {
+  const server = optional(file["server"], "server", asString) ?? "";
+  const host = parseHost(server === "" ? upstream.base.href : server, file, path, warn);
+  const isAsked = server === "" && host.ca.length === 0 && host.clientCertificates.length === 0;
+  if (!isAsked || file["skip_verify"] !== undefined) return host;
+  const { skipVerify, isPlainAllowed } = upstream;
+  return { ...host, skipVerify, isPlainAllowed };
+}
+
+function parseHost(url: string, table: JsonObject, path: string, warn: Warn): RegistryHost {
   const overridePath = optional(table["override_path"], `${url} override_path`, asBoolean) ?? false;
   const plain = plainHost(overridePath ? hostUrl(url) : apiUrl(url));
   const capabilities = asList(table["capabilities"], `${url} capabilities`, asString);
+  for (const name of capabilities) {
+    if (knownCapabilities.includes(name)) continue;
+    warn(`${path}: ${url} capabilities: ${JSON.stringify(name)} means nothing`);
+  }
   const dir = dirname(path);
   const ca = oneOrMore(table["ca"], `${url} ca`);
   return {
@@ -94,17 +138,29 @@ function parseHeaders(value: unknown, what: string): Readonly<Record<string, str
   return headers;
 }
 
-function readCertificates(dir: string, upstream: URL): readonly RegistryHost[] | undefined {
+function readCertificates(
+  dir: string,
+  upstream: RegistryHost,
+  warn: Warn,
+): readonly RegistryHost[] | undefined {
   const names = listIfThere(dir);
   const ca = names.filter((name) => name.endsWith(".crt"));
   const clients = names.filter((name) => name.endsWith(".cert"));
   if (ca.length + clients.length === 0) return undefined;
+  const readable = <T>(name: string, read: (name: string) => T): T | readonly [] => {
+    try {
+      return read(name);
+    } catch (err) {
+      warn(`${describe(err)}: this certificate is left out`);
+      return [];
+    }
+  };
   return [
     {
-      ...plainHost(upstream),
-      ca: ca.map((name) => readPem(dir, name, dir)),
-      clientCertificates: clients.map((name) =>
-        readClient([name, name.replace(/cert$/, "key")], dir, dir),
+      ...plainHost(upstream.base),
+      ca: ca.flatMap((one) => readable(one, (name) => readPem(dir, name, dir))),
+      clientCertificates: clients.flatMap((one) =>
+        readable(one, (name) => readClient([name, name.replace(/cert$/, "key")], dir, dir)),
       ),
       file: dir,
     },

@@ -12,9 +12,8 @@ export interface ClientCertificate {
 
 /** Another name for a repository on a mirror. */
 export interface Rewrite {
-  readonly pattern: RegExp;
-  /** With `$1` for what the pattern's first group has found. */
-  readonly replacement: string;
+  /** The same name where the rewrite does not apply. */
+  readonly rename: (repository: string) => string;
 }
 
 /** One place that images of a registry can be had from, and how it is reached. */
@@ -29,8 +28,10 @@ export interface RegistryHost {
   readonly skipVerify: boolean;
   /** Sent to this host, and to none that it redirects to. */
   readonly headers: Readonly<Record<string, string>>;
-  /** The first that fits renames the repository. */
+  /** The first that changes the repository's name does. */
   readonly rewrites: readonly Rewrite[];
+  /** Asked by http when it does not speak TLS: this machine itself, where nothing else is configured. */
+  readonly isPlainAllowed: boolean;
   /** Another host than the registry itself: it is told what it mirrors (`?ns=`) and never sees credentials meant for the registry. */
   readonly isMirror: boolean;
   /** The file that all of this comes from; undefined is the default. */
@@ -49,14 +50,29 @@ export function plainHost(base: URL): RegistryHost {
     skipVerify: false,
     headers: {},
     rewrites: [],
+    isPlainAllowed: false,
     isMirror: false,
     file: undefined,
   };
 }
 
-/** The registry itself: https, and Docker Hub's other name. */
-export function upstreamOf(registry: string): URL {
-  return apiUrl(`https://${registry === "docker.io" ? dockerHub : registry}`);
+/** The registry itself, where no file says how it is reached: https, and Docker Hub's other name. */
+export function upstreamOf(registry: string): RegistryHost {
+  return schemelessHost(apiUrl(`https://${registry === "docker.io" ? dockerHub : registry}`));
+}
+
+/**
+ * A host that is named without a scheme. One of this machine (127.0.0.0/8, ::1, localhost) is usually a registry without
+ * TLS, or with a certificate of its own making: it is asked by https without verification and then by http, as containerd
+ * and Docker do it. What goes there leaves the machine neither way.
+ */
+export function schemelessHost(base: URL): RegistryHost {
+  const isLocal = isLoopback(base.hostname);
+  return { ...plainHost(base), skipVerify: isLocal, isPlainAllowed: isLocal };
+}
+
+function isLoopback(hostname: string): boolean {
+  return /^(?:localhost|\[::1\]|127(?:\.\d{1,3}){3})$/.test(hostname.toLowerCase());
 }
 
 /** `/v2` is added where it is missing; https where there is no scheme. */
@@ -85,8 +101,9 @@ export function hostUrl(text: string): URL {
 
 /** The repository's name on this host. */
 export function repositoryOn(host: RegistryHost, repository: string): string {
-  const rewrite = host.rewrites.find(({ pattern }) => pattern.test(repository));
-  return rewrite === undefined
-    ? repository
-    : repository.replace(rewrite.pattern, rewrite.replacement);
+  for (const { rename } of host.rewrites) {
+    const renamed = rename(repository);
+    if (renamed !== repository) return renamed;
+  }
+  return repository;
 }
