@@ -54,7 +54,7 @@ export async function pullProfile(
     return { cached: true };
   }
   try {
-    const repository = openRepository(deps.registry, reference, auth);
+    const repository = await openRepository(ctx, deps.registry, reference, auth);
     const manifest = (await repository.fetchManifest(ctx, digest)).bytes;
     const layer = parseProfileManifest(manifest, `manifest ${digest}`);
     const sources = [registrySignatures(() => repository)];

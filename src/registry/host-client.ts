@@ -4,7 +4,7 @@ import { fetchToken } from "./auth/token.ts";
 import { basicHeader, basicOf, type Credentials } from "./credentials/credentials.ts";
 import type { ProxySettings } from "./hosts/proxy.ts";
 import { type RegistryHost, repositoryOn } from "./hosts/registry-host.ts";
-import { errorOfResponse, RegistryError, redactUrl } from "./registry-error.ts";
+import { errorOfResponse, RegistryError, redactUrl, StalledError } from "./registry-error.ts";
 import { type Route, request } from "./request.ts";
 import { noTls, tlsFailure } from "./tls-failure.ts";
 
@@ -78,7 +78,8 @@ export class HostClient {
       return await this.#getFrom(ctx, url, options);
     }
     try {
-      return await this.#getFrom(ctx, wanted, options);
+      const timeoutMs = Math.min(this.#route.timeoutMs, tlsTrialMs);
+      return await this.#getFrom(ctx, wanted, options, { ...this.#route, timeoutMs });
     } catch (err) {
       if (!speaksNoTls(err)) throw err;
       const plain = new URL(wanted);
@@ -87,9 +88,13 @@ export class HostClient {
     }
   }
 
-  async #getFrom(ctx: Context, url: URL, options: GetOptions): Promise<Response> {
-    const ask = () =>
-      request(ctx, this.#route, url, { ...options, authorization: this.#authorization });
+  async #getFrom(
+    ctx: Context,
+    url: URL,
+    options: GetOptions,
+    route: Route = this.#route,
+  ): Promise<Response> {
+    const ask = () => request(ctx, route, url, { ...options, authorization: this.#authorization });
     let response = await ask();
     if (this.host.isPlainAllowed) this.#protocol = url.protocol === "http:" ? "http:" : "https:";
     if (response.status === 401) {
@@ -129,8 +134,12 @@ export class HostClient {
   }
 }
 
-/** Nobody there, or somebody whose language is another one: not one whose certificate is wrong, nor one that stalls. */
+/** A server that waits for a line of HTTP says nothing to a TLS handshake. On this machine TLS does not take so long. */
+const tlsTrialMs = 10_000;
+
+/** Nobody there, or somebody whose language is another one, or who says nothing: not one whose certificate is wrong. */
 function speaksNoTls(err: unknown): boolean {
+  if (err instanceof StalledError) return true;
   if (!(err instanceof RegistryError) || err.connectionCode === undefined) return false;
   return err.connectionCode === noTls || tlsFailure(err.connectionCode) === undefined;
 }
