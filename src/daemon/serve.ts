@@ -1,5 +1,6 @@
 import { rmSync } from "node:fs";
 import { adminRoutes } from "../admin/admin-service.ts";
+import { CallsInProgress } from "../cri/call/calls-in-progress.ts";
 import { createInterceptor } from "../cri/call/interceptor.ts";
 import { Readiness } from "../cri/call/readiness.ts";
 import { criRoutes } from "../cri/services.ts";
@@ -27,6 +28,7 @@ import { lockDirectory } from "./lock.ts";
 import { openDaemonLog } from "./log-sink.ts";
 import { notify } from "./notify.ts";
 import { recover } from "./recover.ts";
+import { dumpOnSignal, stopSignal } from "./signals.ts";
 import { clearStaleState } from "./stale-state.ts";
 
 /**
@@ -54,6 +56,8 @@ export async function serve(args: readonly string[], parts: DomainParts): Promis
   const streaming = resources.use(new StreamingServer(ctx, bindStreaming(deps), config.streaming));
   resources.defer(() => settled(deps, config.limits.shutdownSeconds * 1000));
   const readiness = new Readiness();
+  const calls = new CallsInProgress();
+  dumpOnSignal(log, { ...domain, calls });
   resources.use(
     await listen({
       socket: config.socket,
@@ -61,7 +65,7 @@ export async function serve(args: readonly string[], parts: DomainParts): Promis
         criRoutes(bindCri({ ...domain, streaming }), readiness)(router);
         adminRoutes(bindAdmin(domain))(router);
       },
-      interceptors: [createInterceptor({ readiness, log })],
+      interceptors: [createInterceptor({ readiness, log, calls })],
       streamsPerConnection: config.limits.streamsPerConnection,
       shutdownMs: config.limits.shutdownSeconds * 1000,
       log,
@@ -96,14 +100,6 @@ export async function serve(args: readonly string[], parts: DomainParts): Promis
 async function settled({ creations, runs }: SandboxDeps, timeoutMs: number): Promise<void> {
   const work = Promise.all([creations.idle(), runs.idle()]);
   await abortable(work, AbortSignal.timeout(timeoutMs)).catch(() => {});
-}
-
-function stopSignal(): Promise<string> {
-  const { promise, resolve } = Promise.withResolvers<string>();
-  for (const signal of ["SIGTERM", "SIGINT"] as const) process.on(signal, () => resolve(signal));
-  // Whoever started us may hang up; the log then loses lines (log-sink.ts), and nothing else happens.
-  process.on("SIGHUP", () => {});
-  return promise;
 }
 
 /** The engine makes the thread of `fetch` when it is first needed, and ends the process where it cannot: so, now. */

@@ -114,6 +114,8 @@ function readArgs(argv: readonly string[]): {
 
 /** What an unprivileged node may refuse is not needed to run. */
 function becomeMonitor(cgroups: readonly string[]): void {
+  // Meant for the daemon, and sent by name or to the group: they must not end what containers live by.
+  for (const signal of ["SIGHUP", "SIGUSR1", "SIGUSR2"] as const) process.on(signal, () => {});
   setChildSubreaper();
   setProcessName("crib-monitor");
   for (const [path, value] of [

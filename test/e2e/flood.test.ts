@@ -67,3 +67,44 @@ test("a client's mistakes are no errors, and do not fill the log", async () => {
   expect(failed.some(({ left_out }) => Number(left_out) > 0)).toBe(true);
   expect(new Set(failed.map(({ level }) => level))).toEqual(new Set(["info"]));
 });
+
+for (const signal of ["SIGUSR1", "SIGUSR2"] as const) {
+  test(`${signal} writes to the log what is in progress`, async () => {
+    const lines = newLines();
+    const leaving = new AbortController();
+    const request = { containerId: container, cmd: ["/bin/sleep", "100000"] };
+    const long = failure(daemon.cri.runtime.execSync(request, { signal: leaving.signal }));
+    await eventually(() => {
+      process.kill(daemon.pid, signal);
+      const all = lines();
+      const state = all.filter(({ msg }) => msg === "state of the daemon").at(-1);
+      expect(state).toMatchObject({ signal, calls: 1, sandboxes: 1, monitored: 1 });
+      expect(all.filter(({ msg }) => msg === "call in progress").at(-1)).toMatchObject({
+        ...{ signal, rpc: "ExecSync", container },
+        age_ms: expect.any(Number),
+      });
+    });
+    leaving.abort();
+    expect((await long).code).toBe(Code.Canceled);
+    await eventually(() => {
+      process.kill(daemon.pid, signal);
+      const state = lines().filter(({ msg }) => msg === "state of the daemon");
+      expect(state.at(-1)).toMatchObject({ calls: 0 });
+    });
+  });
+}
+
+test("SIGHUP, SIGUSR1 and SIGUSR2 end neither daemon nor monitors", async () => {
+  const daemonPid = daemon.pid;
+  const monitors = daemon.monitors();
+  for (const signal of ["SIGHUP", "SIGUSR1", "SIGUSR2"] as const) {
+    daemon.signalMonitors(signal);
+    process.kill(daemonPid, signal);
+  }
+  // By a monitor, and there is no other than before.
+  const other = await runPod(daemon.cri, dir.path);
+  await startScript(daemon.cri, other, "sleep 100000");
+  expect(daemon.monitors()).toEqual(monitors);
+  expect(daemon.isRunning).toBe(true);
+  await daemon.cri.runtime.removePodSandbox({ podSandboxId: other.id });
+});

@@ -1,4 +1,5 @@
 import { type Code, ConnectError, createClient, createRouterTransport } from "@connectrpc/connect";
+import { CallsInProgress } from "../../src/cri/call/calls-in-progress.ts";
 import { createInterceptor } from "../../src/cri/call/interceptor.ts";
 import { Readiness } from "../../src/cri/call/readiness.ts";
 import type { CriDeps } from "../../src/cri/deps.ts";
@@ -13,14 +14,16 @@ export function openClients(deps: CriDeps) {
   const log = openLog((line) => lines.push(JSON.parse(line)), { level: "debug", format: "json" });
   const readiness = new Readiness();
   readiness.set("ready");
+  const calls = new CallsInProgress();
   const transport = createRouterTransport(criRoutes(deps, readiness), {
-    router: { interceptors: [createInterceptor({ readiness, log })] },
+    router: { interceptors: [createInterceptor({ readiness, log, calls })] },
   });
   return {
     runtime: createClient(RuntimeService, transport),
     images: createClient(ImageService, transport),
     health: createClient(Health, transport),
     readiness,
+    calls,
     /** What the daemon would have logged. */
     lines,
   };

@@ -2,6 +2,7 @@
  * The wire side of the daemon in a process of its own: `wire-server.ts SOCKET`. The domain is plain maps. Writes
  * `ready` when it listens, its warnings, and one line for whatever would have ended the daemon.
  */
+import { CallsInProgress } from "../../src/cri/call/calls-in-progress.ts";
 import { createInterceptor } from "../../src/cri/call/interceptor.ts";
 import { Readiness } from "../../src/cri/call/readiness.ts";
 import { criRoutes } from "../../src/cri/services.ts";
@@ -24,7 +25,7 @@ readiness.set("ready");
 await using _server = await listen({
   socket,
   routes: criRoutes(domain, readiness),
-  interceptors: [createInterceptor({ readiness, log: silentLog })],
+  interceptors: [createInterceptor({ readiness, log: silentLog, calls: new CallsInProgress() })],
   streamsPerConnection: 250,
   shutdownMs: 10_000,
   log: openLog((line) => console.log(line.trimEnd()), { level: "warn", format: "json" }),

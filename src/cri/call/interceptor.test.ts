@@ -140,6 +140,19 @@ test("a mistake of the client in a change is an info line, and of very many some
   for (const line of lines) expect(line).toMatchObject({ level: "info", code: "InvalidArgument" });
 });
 
+test("a call is in progress until it is answered, fails, or nobody reads its stream any more", async () => {
+  const { runtime, health, calls } = openClients(openDomain());
+  const leaving = new AbortController();
+  for await (const _ of health.watch({}, { signal: leaving.signal })) {
+    expect(calls.list()).toMatchObject([{ rpc: "Watch", subject: {} }]);
+    break;
+  }
+  leaving.abort();
+  await runtime.version({});
+  await failure(runtime.runPodSandbox({}));
+  await eventually(() => expect(calls.list()).toEqual([]));
+});
+
 test("the context of a call ends with the client's deadline, which is then the status", async () => {
   const domain = openDomain();
   const pod = sandbox();

@@ -10,6 +10,7 @@ import type { Context } from "../../lib/context.ts";
 import { AppError } from "../../lib/errors.ts";
 import { type Log, silentLog } from "../../lib/log.ts";
 import { LogLimit } from "../../lib/log-limit.ts";
+import type { CallsInProgress } from "./calls-in-progress.ts";
 import { subjectOf } from "./log-subject.ts";
 import type { Readiness } from "./readiness.ts";
 import { isBug, toStatusError } from "./status-error.ts";
@@ -61,6 +62,7 @@ const errorsLimit = { burst: 200, perSecond: 10 };
 export function createInterceptor(deps: {
   readonly readiness: Pick<Readiness, "state">;
   readonly log: Log;
+  readonly calls: Pick<CallsInProgress, "begin">;
 }): Interceptor {
   const limits = { mistakes: new LogLimit(mistakesLimit), errors: new LogLimit(errorsLimit) };
   return (next) => async (request) => {
@@ -71,10 +73,13 @@ export function createInterceptor(deps: {
     const began = performance.now();
     request.contextValues.set(logKey, log);
 
+    const call = deps.calls.begin(rpc, subject, request.signal);
     const end = (fields: Parameters<Log["info"]>[1]) => {
+      call[Symbol.dispose]();
       log[level]("answered", { ...fields, duration_ms: Math.round(performance.now() - began) });
     };
     const fail = (err: unknown) => {
+      call[Symbol.dispose]();
       const status = toStatusError(err);
       const isQuiet = expected.has(status.code);
       // What nobody reads is not counted.

@@ -1,0 +1,46 @@
+import type { CallsInProgress } from "../cri/call/calls-in-progress.ts";
+import type { Log } from "../lib/log.ts";
+import type { OpenedDomain } from "./graph/domain.ts";
+
+const dumpSignals = ["SIGUSR1", "SIGUSR2"] as const;
+
+/** Resolves with the name of the signal that ends the daemon; from now on no other ends it that can be taken. */
+export function stopSignal(): Promise<string> {
+  const { promise, resolve } = Promise.withResolvers<string>();
+  for (const signal of ["SIGTERM", "SIGINT"] as const) process.on(signal, () => resolve(signal));
+  // Whoever started us may hang up; the log then loses lines (log-sink.ts), and nothing else happens.
+  for (const signal of ["SIGHUP", ...dumpSignals] as const) process.on(signal, () => {});
+  return promise;
+}
+
+/** SIGUSR1 and SIGUSR2 write to the log what is in progress. */
+export function dumpOnSignal(
+  log: Log,
+  parts: Pick<OpenedDomain, "deps" | "monitors"> & { readonly calls: CallsInProgress },
+): void {
+  for (const signal of dumpSignals) process.on(signal, () => dump(log.with({ signal }), parts));
+}
+
+function dump(log: Log, { calls, deps, monitors }: Parameters<typeof dumpOnSignal>[1]): void {
+  const inProgress = calls.list();
+  const intents = deps.intents.list();
+  const { rss, heapUsed } = process.memoryUsage();
+  log.info("state of the daemon", {
+    calls: inProgress.length,
+    creations: intents.length,
+    sandboxes: deps.sandboxes.list().length,
+    containers: deps.containers.list().length,
+    monitored: monitors.list().size,
+    sandbox_locks: deps.sandboxLocks.size,
+    container_locks: deps.locks.size,
+    rss_bytes: rss,
+    heap_bytes: heapUsed,
+    uptime_s: Math.round(process.uptime()),
+  });
+  for (const { rpc, subject, ageMs } of inProgress) {
+    log.info("call in progress", { ...subject, rpc, age_ms: ageMs });
+  }
+  for (const { id, sandboxId } of intents) {
+    log.info("creation in progress", { container: id, sandbox: sandboxId });
+  }
+}
