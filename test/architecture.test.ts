@@ -81,7 +81,13 @@ const doors: Readonly<Record<string, Readonly<Record<string, readonly string[]>>
   runtime: {
     container: ["runtime.ts"],
     sandbox: ["runtime.ts"],
-    monitor: ["monitor/", "process-tree.ts", "oci/console-socket.ts", "runtime-log.ts"],
+    monitor: [
+      "monitor/",
+      "process-tree.ts",
+      "oci/console-socket.ts",
+      "runtime-log.ts",
+      "report.ts",
+    ],
   },
 };
 

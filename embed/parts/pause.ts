@@ -4,15 +4,21 @@ import { run } from "../command.ts";
 import type { Target } from "../target.ts";
 import type { Part } from "./part.ts";
 
-const programs = ["pause", "namespaces", "without-unified", "enter"] as const;
+const programs = ["pause", "namespaces", "without-unified", "enter", "create"] as const;
 
 /**
  * Programs of a page or two: the first process of a pod that shares a PID namespace, the maker of namespaces, what crun
- * starts through on a node with hybrid cgroups, and what runs a command in a container.
+ * starts through on a node with hybrid cgroups, what runs a command in a container, and what makes a container.
  */
 export async function buildPause(target: Target, version: string): Promise<Part> {
   const source = (name: string) => join(embed, "pause", name);
-  const files = [...programs.map((name) => `${name}.c`), "entry.h", "system-call.h"].map(source);
+  const files = [
+    ...programs.map((name) => `${name}.c`),
+    "entry.h",
+    "process.h",
+    "rootfs.h",
+    "system-call.h",
+  ].map(source);
   const inputs = [
     ...(await Promise.all(files.map((file) => Bun.file(file).text()))),
     await Bun.file(import.meta.path).text(),

@@ -31,9 +31,7 @@
 #define AT_FDCWD (-100)
 #define AT_EACCESS 0x200
 #define X_OK 1
-#define SIGCHLD 17
 #define PATH_MAX 4096
-#define NULL_DEVICE 0x103
 
 enum { STATUS = 3, INIT = 4, FILTER = 5, FIRST_FREE = 6 };
 enum { MAX_GROUPS = 1024, MAX_NAMESPACES = 8 };
@@ -44,7 +42,6 @@ static char **strings;
 
 static unsigned int groups[MAX_GROUPS];
 static struct sock_filter filter[BPF_MAXINSNS];
-static unsigned char all_cpus[1024];
 static char directory[PATH_MAX];
 
 static unsigned long number(void)
@@ -86,6 +83,8 @@ static int is_child;
 		}                                                          \
 	} while (0)
 
+#include "process.h"
+
 static long write_text(const char *path, const char *text)
 {
 	long size = 0;
@@ -106,14 +105,6 @@ static void join_cgroups(void)
 {
 	for (unsigned long count = number(); count > 0; count--)
 		MUST("join the cgroup", write_text(*strings++, "0"));
-}
-
-/* All CPUs that the cgroup allows, whatever the caller is confined to. */
-static void reset_affinity(void)
-{
-	for (unsigned long i = 0; i < sizeof(all_cpus); i++)
-		all_cpus[i] = 0xff;
-	system_call(__NR_sched_setaffinity, 0, sizeof(all_cpus), (long)all_cpus, 0);
 }
 
 /* Here, since it takes the node's capabilities to raise a limit. */
@@ -199,57 +190,6 @@ static void install_filter(void)
 		     system_call(__NR_seccomp, SECCOMP_SET_MODE_FILTER, (long)filter_flags, (long)&program, 0));
 }
 
-static void limit_capabilities(unsigned long bounding)
-{
-	for (unsigned long capability = 0; capability < 64; capability++) {
-		long result;
-
-		if (bounding >> capability & 1)
-			continue;
-		result = system_call(__NR_prctl, PR_CAPBSET_DROP, (long)capability, 0, 0);
-		if (result == -EINVAL)
-			return; /* the kernel has no more */
-		MUST("limit the capabilities", result);
-	}
-}
-
-/* The program may open its stdio again, by a name of it. Not where the owner has no id in the user namespace. */
-static void own_stdio(unsigned int uid)
-{
-	for (int fd = 0; fd <= 2; fd++) {
-		struct stat found;
-		long result;
-
-		MUST("look at the stdio", system_call(__NR_fstat, fd, (long)&found, 0, 0));
-		if (found.st_uid == uid || ((found.st_mode & S_IFMT) == S_IFCHR && found.st_rdev == NULL_DEVICE))
-			continue;
-		result = system_call(__NR_fchown, fd, uid, -1, 0);
-		if (result != -EPERM && result != -EROFS)
-			MUST("give the stdio to the user", result);
-	}
-}
-
-static void set_capabilities(void)
-{
-	struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3, .pid = 0 };
-	struct __user_cap_data_struct data[2];
-	unsigned long effective = number();
-	unsigned long permitted = number();
-	unsigned long inheritable = number();
-	unsigned long ambient = number();
-
-	for (int i = 0; i < 2; i++) {
-		data[i].effective = (unsigned int)(effective >> 32 * i);
-		data[i].permitted = (unsigned int)(permitted >> 32 * i);
-		data[i].inheritable = (unsigned int)(inheritable >> 32 * i);
-	}
-	MUST("set the capabilities", system_call(__NR_capset, (long)&header, (long)data, 0, 0));
-	MUST("set the capabilities", system_call5(__NR_prctl, PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0));
-	for (long capability = 0; capability < 64; capability++)
-		if (ambient >> capability & 1)
-			system_call5(__NR_prctl, PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, capability, 0, 0);
-}
-
 /* A directory that root may enter and the user may not, or the other way round, as on a volume of the user's. */
 static void become_user(const char *cwd)
 {
@@ -257,6 +197,7 @@ static void become_user(const char *cwd)
 	unsigned int gid = (unsigned int)number();
 	unsigned long count = number();
 	long entered = system_call(__NR_chdir, (long)cwd, 0, 0, 0);
+	struct capabilities wanted;
 
 	if (count > MAX_GROUPS)
 		MUST("read the groups", -E2BIG);
@@ -264,7 +205,8 @@ static void become_user(const char *cwd)
 		groups[i] = (unsigned int)number();
 	if (entered != -EACCES && entered != -EPERM)
 		MUST("enter the working directory", entered);
-	limit_capabilities(number());
+	wanted.bounding = number();
+	limit_capabilities(wanted.bounding);
 	MUST("keep capabilities", system_call(__NR_prctl, PR_SET_KEEPCAPS, 1, 0, 0));
 	own_stdio(uid);
 	MUST("set the groups", system_call(__NR_setgroups, (long)count, (long)groups, 0, 0));
@@ -279,7 +221,11 @@ static void become_user(const char *cwd)
 	if (directory[0] != '/')
 		MUST("stay in the container", -EXDEV);
 	MUST("keep capabilities", system_call(__NR_prctl, PR_SET_KEEPCAPS, 0, 0, 0));
-	set_capabilities();
+	wanted.effective = number();
+	wanted.permitted = number();
+	wanted.inheritable = number();
+	wanted.ambient = number();
+	set_capabilities(&wanted);
 }
 
 /* The first of some paths that the user may execute. */

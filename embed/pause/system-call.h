@@ -1,13 +1,14 @@
 /* One system call, without a C library. */
-static inline long system_call5(long number, long a, long b, long c, long d, long e)
+static inline long system_call6(long number, long a, long b, long c, long d, long e, long f)
 {
 #if defined(__x86_64__)
 	long result;
 	register long r10 __asm__("r10") = d;
 	register long r8 __asm__("r8") = e;
+	register long r9 __asm__("r9") = f;
 	__asm__ volatile("syscall"
 			 : "=a"(result)
-			 : "a"(number), "D"(a), "S"(b), "d"(c), "r"(r10), "r"(r8)
+			 : "a"(number), "D"(a), "S"(b), "d"(c), "r"(r10), "r"(r8), "r"(r9)
 			 : "rcx", "r11", "memory");
 	return result;
 #elif defined(__aarch64__)
@@ -17,14 +18,20 @@ static inline long system_call5(long number, long a, long b, long c, long d, lon
 	register long x2 __asm__("x2") = c;
 	register long x3 __asm__("x3") = d;
 	register long x4 __asm__("x4") = e;
+	register long x5 __asm__("x5") = f;
 	__asm__ volatile("svc 0"
 			 : "+r"(x0)
-			 : "r"(x8), "r"(x1), "r"(x2), "r"(x3), "r"(x4)
+			 : "r"(x8), "r"(x1), "r"(x2), "r"(x3), "r"(x4), "r"(x5)
 			 : "memory");
 	return x0;
 #else
 #error "system calls of this architecture are not written yet"
 #endif
+}
+
+static inline long system_call5(long number, long a, long b, long c, long d, long e)
+{
+	return system_call6(number, a, b, c, d, e, 0);
 }
 
 static inline long system_call(long number, long a, long b, long c, long d)

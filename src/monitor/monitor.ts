@@ -24,6 +24,7 @@ import type { Loop } from "./loop.ts";
 import { readOomKilled } from "./oom.ts";
 import { type ContainerRecord, removeRecord, writeRecord } from "./record.ts";
 import { openStreams, restoreContainer } from "./restore.ts";
+import { SealedPrograms } from "./sealed-programs.ts";
 import type { UnfinishedOutput } from "./stdio/journal.ts";
 import type { Output, Pump } from "./stdio/pump.ts";
 
@@ -48,7 +49,8 @@ type TakeDescriptor = Extract<MonitorRequest, { readonly op: "takeDescriptor" }>
 export class Monitor {
   readonly #deps: MonitorDeps;
   readonly #containers = new Map<string, MonitoredContainer>();
-  /** By id, the process of `<runtime> create`. */
+  readonly #programs = new SealedPrograms();
+  /** By id, the process that makes it. */
   readonly #creating = new Map<string, number>();
   #isRetired = false;
 
@@ -139,19 +141,21 @@ export class Monitor {
     if (this.#containers.size + this.#creating.size >= maxContainers) {
       throw new AppError("this monitor is full", { kind: "resource-exhausted" });
     }
-    const onCreated = (container: MonitoredContainer) => {
-      this.#creating.delete(id);
-      this.#save(container);
-      this.#take(container);
-      answer(created(container));
-    };
-    const onFailed = (err: unknown) => {
-      this.#creating.delete(id);
-      removeRecord(this.#deps.recordDir, id);
-      refuse(err);
-      this.#deps.onIdle();
-    };
-    this.#creating.set(id, createContainer(this.#deps.loop, request, onCreated, onFailed));
+    createContainer(this.#deps.loop, request, this.#programs, {
+      process: (pid) => this.#creating.set(id, pid),
+      created: (container, leftToRuntime) => {
+        this.#creating.delete(id);
+        this.#save(container);
+        this.#take(container);
+        answer({ ...created(container), leftToRuntime });
+      },
+      failed: (err) => {
+        this.#creating.delete(id);
+        removeRecord(this.#deps.recordDir, id);
+        refuse(err);
+        this.#deps.onIdle();
+      },
+    });
   }
 
   #adopt({ pid, startTime, ...request }: AdoptRequest): CreatedContainer {

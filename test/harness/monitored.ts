@@ -1,10 +1,12 @@
-import { existsSync, readFileSync } from "node:fs";
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { type Context, detached } from "../../src/lib/context.ts";
 import { silentLog } from "../../src/lib/log.ts";
+import type { RuntimeSpec } from "../../src/oci/runtime-spec.ts";
 import { pidfdOpen, pidfdSendSignal } from "../../src/os/process/pidfd.ts";
 import { setChildSubreaper } from "../../src/os/process/prctl.ts";
 import type { ExitRecord } from "../../src/runtime/monitor/exit-record.ts";
 import { Monitors } from "../../src/runtime/monitor/monitors.ts";
+import type { DirectCreate } from "../../src/runtime/oci/direct/create/direct-create.ts";
 import { openOciCommand } from "../../src/runtime/oci/oci-command.ts";
 import type { OciProgram } from "../../src/runtime/oci/program.ts";
 import { OutputPool } from "../../src/runtime/output-pool.ts";
@@ -34,6 +36,8 @@ export class MonitoredNode implements AsyncDisposable {
   readonly #containers: TestContainer[] = [];
   readonly #undo: AsyncDisposableStack;
   monitors: Monitors;
+  /** For containers that have a spec of their own. */
+  directCreate: DirectCreate | undefined;
 
   private constructor(
     stateDir: string,
@@ -79,11 +83,21 @@ export class MonitoredNode implements AsyncDisposable {
 
   async create(
     options: Omit<TestContainerOptions, "rootfs"> & {
+      readonly rootfs?: string;
+      /** Instead of the one that is written for the other options. */
+      readonly spec?: (written: {
+        readonly rootfs: string;
+        readonly cgroup: string;
+      }) => RuntimeSpec;
       readonly stdin?: boolean;
       readonly stdinOnce?: boolean;
     },
   ) {
-    const container = makeTestContainer(this.stateDir, { rootfs: this.#rootfs, ...options });
+    const rootfs = options.rootfs ?? this.#rootfs;
+    const container = makeTestContainer(this.stateDir, { ...options, rootfs });
+    const spec = options.spec?.({ rootfs, cgroup: container.cgroup });
+    if (spec !== undefined)
+      writeFileSync(`${container.bundle.dir}/config.json`, JSON.stringify(spec));
     this.#containers.push(container);
     const memory = ["/sys/fs/cgroup/memory", "/sys/fs/cgroup"].map((dir) => dir + container.cgroup);
     const created = await this.monitors.create(ctx, {
@@ -96,6 +110,17 @@ export class MonitoredNode implements AsyncDisposable {
           ...files,
         }),
         env: this.handler.env,
+        direct:
+          spec === undefined || this.handler.directRoot === undefined
+            ? undefined
+            : this.directCreate?.prepare(spec, {
+                id: container.id,
+                bundleDir: container.bundle.dir,
+                pidFile: container.bundle.pidFile,
+                consoleSocket: files.consoleSocket,
+                runcRoot: this.handler.directRoot,
+                createdAt: new Date(),
+              }),
       }),
       bundle: container.bundle,
       terminal: options.terminal ?? false,

@@ -6,7 +6,9 @@ import { silentLog } from "../../src/lib/log.ts";
 import type { RuntimeSpec, SpecCapabilities } from "../../src/oci/runtime-spec.ts";
 import { setChildSubreaper } from "../../src/os/process/prctl.ts";
 import { Monitors } from "../../src/runtime/monitor/monitors.ts";
+import { DirectCreate } from "../../src/runtime/oci/direct/create/direct-create.ts";
 import { DirectExec } from "../../src/runtime/oci/direct/direct-exec.ts";
+import { Filters } from "../../src/runtime/oci/direct/filters.ts";
 import { openOciCommand } from "../../src/runtime/oci/oci-command.ts";
 import { OciRuntime } from "../../src/runtime/oci/oci-runtime.ts";
 import { PreparedExecs } from "../../src/runtime/oci/prepared-execs.ts";
@@ -41,6 +43,7 @@ export class OciSuiteNode implements SuiteNode {
   readonly #rootfs: string;
   readonly #sandboxId = generateSandboxId();
   readonly #reaper: Reaper;
+  readonly #filters: Filters;
   readonly #direct: DirectExec;
   readonly #undo: AsyncDisposableStack;
   #monitors: Monitors | undefined;
@@ -52,10 +55,11 @@ export class OciSuiteNode implements SuiteNode {
     this.#rootfs = makeRootfs(dir);
     this.#undo = undo;
     this.#reaper = undo.use(new Reaper());
+    this.#filters = undo.use(new Filters(`${payloadDir()}/lib/libseccomp.so.2`));
     this.#direct = undo.use(
       new DirectExec({
         enterPath: `${payloadDir()}/enter`,
-        libseccompPath: `${payloadDir()}/lib/libseccomp.so.2`,
+        filters: this.#filters,
         log: silentLog,
       }),
     );
@@ -107,6 +111,12 @@ export class OciSuiteNode implements SuiteNode {
       cgroup,
       cgroups: new OpenCgroups(cgroup),
       direct: { exec: this.#direct, prepared: new PreparedExecs(this.#direct, cgroup) },
+      directCreate: new DirectCreate({
+        createPath: `${payloadDir()}/create`,
+        filters: this.#filters,
+        cgroup,
+        log: silentLog,
+      }),
       execOutput: new OutputPool(),
       createMs: 240_000,
       socketDir: this.#dir,

@@ -53,7 +53,7 @@ export function buildInfraSpec(input: InfraSpecInput): RuntimeSpec {
         additionalGids: [],
       },
       args: ["/pause"],
-      env: ["PATH=/"],
+      env: ["PATH=/", "HOME=/"],
       cwd: "/",
       capabilities: noCapabilities,
       noNewPrivileges: true,

@@ -51,6 +51,11 @@ export const schema = {
       "runc",
       "The handler of pods that name none (RuntimeClass picks another).",
     ),
+    create: choice(
+      "auto",
+      ["auto", "runtime"],
+      "Who makes containers; auto is crib itself where it knows how (the embedded runc's), else the handler.",
+    ),
     exec: choice(
       "auto",
       ["auto", "runtime"],

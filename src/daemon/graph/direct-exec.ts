@@ -1,12 +1,14 @@
 import type { Context } from "../../lib/context.ts";
 import { describe } from "../../lib/errors.ts";
 import { DirectExec } from "../../runtime/oci/direct/direct-exec.ts";
+import type { Filters } from "../../runtime/oci/direct/filters.ts";
 import type { Config } from "../config/config.ts";
 
 /** Commands in containers without their runtime, where the configuration and the node allow it. */
 export function openDirectExec(
   ctx: Context,
   config: Config,
+  filters: Filters,
   resources: AsyncDisposableStack,
 ): DirectExec | undefined {
   if (config.runtime.exec === "runtime") return undefined;
@@ -14,7 +16,7 @@ export function openDirectExec(
     return resources.use(
       new DirectExec({
         enterPath: `${config.payload}/enter`,
-        libseccompPath: `${config.payload}/lib/libseccomp.so.2`,
+        filters,
         log: ctx.log,
       }),
     );

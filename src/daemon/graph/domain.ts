@@ -20,6 +20,7 @@ import { bootId, openClock, realtimeNs } from "../../os/clock.ts";
 import { ProfileStore } from "../../profile/profile-store.ts";
 import type { RegistryOptions } from "../../registry/client.ts";
 import { Monitors } from "../../runtime/monitor/monitors.ts";
+import { Filters } from "../../runtime/oci/direct/filters.ts";
 import { PreparedExecs } from "../../runtime/oci/prepared-execs.ts";
 import { TaskExits } from "../../runtime/oci/task-exits.ts";
 import { OutputPool } from "../../runtime/output-pool.ts";
@@ -38,6 +39,7 @@ import { openSandboxes } from "../../state/sandboxes.ts";
 import type { Config } from "../config/config.ts";
 import { forgetUnrecorded } from "../recover.ts";
 import type { Domain, DomainDeps } from "./bind-cri.ts";
+import { openDirectCreate } from "./direct-create.ts";
 import { openDirectExec } from "./direct-exec.ts";
 import { annotationPatternsOf, openPrograms, openRuntimes, openShims } from "./handlers.ts";
 import { openNodeImages } from "./images.ts";
@@ -92,7 +94,8 @@ export async function openDomain(
   const profiles = new ProfileStore(`${config.root}/profiles`, ctx.log);
   const namespacesPath = `${config.payload}/namespaces`;
   const reaper = resources.use(new Reaper());
-  const directExec = openDirectExec(ctx, config, resources);
+  const filters = resources.use(new Filters(`${config.payload}/lib/libseccomp.so.2`));
+  const directExec = openDirectExec(ctx, config, filters, resources);
   await prepareNetnsDirectory(ctx);
   await forgetOtherBoots(ctx, embeddedAddressDir, bootId());
   const exits = new TaskExits();
@@ -131,6 +134,7 @@ export async function openDomain(
       exec: directExec,
       prepared: new PreparedExecs(directExec, cgroup),
     },
+    directCreate: openDirectCreate(ctx, config, { cgroup, cgroupDriver, filters }),
     execOutput: new OutputPool(),
     createMs: config.runtime.createTimeoutSeconds * 1000,
     socketDir: config.state,

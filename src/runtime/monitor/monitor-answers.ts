@@ -18,6 +18,8 @@ export interface CreatedContainer {
   /** Descriptor numbers in the monitor, for pidfd_getfd(2). */
   readonly terminalFd?: number | undefined;
   readonly stdinFd?: number | undefined;
+  /** Why the runtime made it, although it was tried without. */
+  readonly leftToRuntime?: string | undefined;
 }
 
 export interface ListedContainer extends CreatedContainer {
@@ -87,6 +89,7 @@ export function readCreatedContainer(value: unknown, what = "create"): CreatedCo
     startTime: asInteger(object["startTime"], `${what}.startTime`),
     terminalFd: optional(object["terminalFd"], `${what}.terminalFd`, asInteger),
     stdinFd: optional(object["stdinFd"], `${what}.stdinFd`, asInteger),
+    leftToRuntime: optional(object["leftToRuntime"], `${what}.leftToRuntime`, asString),
   };
 }
 

@@ -70,6 +70,8 @@ export interface CreateRequest extends ContainerPlan {
   /** Where the OCI runtime writes why it failed (`--log`, as JSON lines). */
   readonly runtimeLog: string;
   readonly timeoutMs: number;
+  /** The container is first tried to be made without the runtime: the program `create`, and its plan. */
+  readonly direct?: { readonly program: string; readonly planFile: string } | undefined;
 }
 
 export interface AdoptRequest extends ContainerPlan {
@@ -232,6 +234,15 @@ function readCreate(object: JsonObject): CreateRequest {
     consoleSocket: optional(object["consoleSocket"], "create.consoleSocket", asPath),
     runtimeLog: asPath(object["runtimeLog"], "create.runtimeLog"),
     timeoutMs: asInteger(object["timeoutMs"], "create.timeoutMs"),
+    direct: optional(object["direct"], "create.direct", readDirect),
+  };
+}
+
+function readDirect(value: unknown, what: string) {
+  const object = asObject(value, what);
+  return {
+    program: asPath(object["program"], `${what}.program`),
+    planFile: asPath(object["planFile"], `${what}.planFile`),
   };
 }
 

@@ -48,6 +48,8 @@ interface ContainerOptions {
 export interface CreateCommand {
   readonly argv: Argv;
   readonly env: Readonly<Record<string, string>>;
+  /** What is tried first: a program that does the same (embed/pause/create.c), and its plan. */
+  readonly direct?: { readonly program: string; readonly planFile: string } | undefined;
 }
 
 export interface CreateOptions extends ContainerOptions {
@@ -138,7 +140,7 @@ export class Monitors implements AsyncDisposable {
     // Not in the container's directory: a socket's path has at most 107 bytes.
     const consoleSocket = terminal ? `${link.dir}/${id.slice(0, 16)}.tty` : undefined;
     const runtimeLog = `${bundle.dir}/runtime.log`;
-    const { argv, env } = options.command({ logFile: runtimeLog, consoleSocket });
+    const { argv, env, direct } = options.command({ logFile: runtimeLog, consoleSocket });
     const created = await link.create({
       op: "create",
       container: id,
@@ -157,7 +159,12 @@ export class Monitors implements AsyncDisposable {
       consoleSocket,
       runtimeLog,
       timeoutMs: options.timeoutMs ?? defaultCreateMs,
+      direct,
     });
+    if (created.leftToRuntime !== undefined) {
+      const { leftToRuntime: reason } = created;
+      ctx.log.debug("a container is left to the runtime", { container: id, reason });
+    }
     ctx.signal.throwIfAborted();
     return { pid: created.pid, pidStartTime: created.startTime, monitorId: link.id };
   }

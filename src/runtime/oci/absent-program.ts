@@ -13,6 +13,7 @@ export const absentProgram: OciProgram = {
   env: {},
   isEmbeddedRunc: false,
   joinsNamespaces: true,
+  directRoot: undefined,
   createArgv: refuse,
   execArgv: refuse,
   start: async () => refuse(),

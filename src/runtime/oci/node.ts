@@ -3,6 +3,7 @@ import type { OpenCgroups } from "../../cgroup/stats/open-cgroups.ts";
 import type { Monitors } from "../monitor/monitors.ts";
 import type { OutputPool } from "../output-pool.ts";
 import type { Reaper } from "../reaper.ts";
+import type { DirectCreate } from "./direct/create/direct-create.ts";
 import type { DirectExec } from "./direct/direct-exec.ts";
 import type { PreparedExecs } from "./prepared-execs.ts";
 import type { TaskExits } from "./task-exits.ts";
@@ -17,6 +18,8 @@ export interface OciNode {
   readonly cgroups: OpenCgroups;
   /** Absent where the programs run all commands in containers. */
   readonly direct: { readonly exec: DirectExec; readonly prepared: PreparedExecs } | undefined;
+  /** Absent where the programs make all containers. */
+  readonly directCreate: DirectCreate | undefined;
   readonly execOutput: OutputPool;
   /** How long `create` of a program may take. */
   readonly createMs: number;

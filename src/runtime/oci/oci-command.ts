@@ -57,6 +57,7 @@ class OciCommand implements OciProgram {
   readonly env: Readonly<Record<string, string>>;
   readonly isEmbeddedRunc: boolean;
   readonly joinsNamespaces: boolean;
+  readonly directRoot: string | undefined;
   readonly #root: string;
   readonly #prefix: Argv;
   readonly #timeoutMs: number;
@@ -74,6 +75,7 @@ class OciCommand implements OciProgram {
     this.#keepsDirectories = isNamed(options.path, "runc") || isNamed(options.path, "crun");
     this.joinsNamespaces = this.#keepsDirectories;
     this.#deletesDirectly = this.isEmbeddedRunc && !options.systemdCgroup;
+    this.directRoot = this.#deletesDirectly ? options.root : undefined;
     this.#root = options.root;
     this.#timeoutMs = options.timeoutMs ?? defaultTimeoutMs;
     this.#prefix = [

@@ -17,6 +17,8 @@ import type {
   TaskReference,
 } from "../runtime.ts";
 import { type BundleFiles, bundleFiles } from "./bundle-files.ts";
+import type { PreparedCreate } from "./direct/create/direct-create.ts";
+import type { ContainerFacts } from "./direct/create/facts.ts";
 import type { OciNode } from "./node.ts";
 import { OciTask } from "./oci-task.ts";
 import { ensureOomScore } from "./oom-score.ts";
@@ -52,7 +54,7 @@ export class OciRuntime implements Runtime {
   async create(ctx: Context, request: CreateRequest): Promise<CreatedTask> {
     const { id, bundleDir, cgroupPath, stdio, spec } = request;
     const bundle = bundleFiles(bundleDir);
-    writeConfig(bundle, spec);
+    const written = writeConfig(bundle, spec);
     const { owner, ...streams } = stdio;
     const { monitors, cgroup } = this.#node;
     const reference = { id, bundleDir, cgroupPath };
@@ -63,6 +65,7 @@ export class OciRuntime implements Runtime {
         command: (files) => ({
           argv: this.#program.createArgv({ id, bundleDir, pidFile: bundle.pidFile, ...files }),
           env: this.#program.env,
+          direct: this.#prepareDirect(written, { id, bundleDir, ...bundle, ...files }),
         }),
         ...streams,
         oomFiles: oomFiles(cgroup, cgroupPath),
@@ -95,6 +98,17 @@ export class OciRuntime implements Runtime {
     return task;
   }
 
+  #prepareDirect(
+    spec: RuntimeSpec,
+    container: Omit<ContainerFacts, "runcRoot" | "createdAt">,
+  ): PreparedCreate | undefined {
+    const { directRoot: runcRoot } = this.#program;
+    if (runcRoot === undefined) return undefined;
+    const { id, bundleDir, pidFile, consoleSocket } = container;
+    const facts = { id, bundleDir, pidFile, consoleSocket, runcRoot, createdAt: new Date() };
+    return this.#node.directCreate?.prepare(spec, facts);
+  }
+
   task(reference: TaskReference): Task {
     return new OciTask(this.#program, this.#node, reference);
   }
@@ -114,10 +128,13 @@ async function orRefusal<T>(creation: Promise<T>): Promise<T | CreateRefusal> {
   }
 }
 
-function writeConfig({ config, criuConfig }: BundleFiles, spec: RuntimeSpec): void {
+/** Returns what it has written. */
+function writeConfig({ config, criuConfig }: BundleFiles, spec: RuntimeSpec): RuntimeSpec {
   const annotations = { ...spec.annotations, [criuConfigAnnotation]: criuConfig };
   // Nobody reads it before the record of the container is there, and a reboot makes it worthless.
-  writeFileSync(config, stringifyExact({ ...spec, annotations }), { mode: 0o600 });
+  const written = { ...spec, annotations };
+  writeFileSync(config, stringifyExact(written), { mode: 0o600 });
+  return written;
 }
 
 /** The program does it too, but cannot in some user namespaces. A terminal is the program's. */

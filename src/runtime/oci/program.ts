@@ -45,6 +45,8 @@ export interface OciProgram {
   readonly isEmbeddedRunc: boolean;
   /** It is known to let containers join namespaces by their paths; of others that is found out. */
   readonly joinsNamespaces: boolean;
+  /** Where it keeps its state; `undefined` where containers are not to be made without it. */
+  readonly directRoot: string | undefined;
   createArgv(options: CreateArguments): Argv;
   execArgv(options: ExecArguments): Argv;
   /** Lets the user's program run. */

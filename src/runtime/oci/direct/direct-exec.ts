@@ -10,16 +10,17 @@ import { processStartTime } from "../../../os/process/process-stat.ts";
 import { spawnProcess } from "../../../os/process/spawn.ts";
 import { bornAt, isChildSince } from "../../process-tree.ts";
 import type { Reaper } from "../../reaper.ts";
+import { type Report, ReportPipe } from "../../report.ts";
 import { ExecProcess, killProcess } from "../exec/exec-process.ts";
 import { enterArguments } from "./arguments.ts";
-import { type Filter, Filters } from "./filters.ts";
+import type { Filter, Filters } from "./filters.ts";
 import { type ExecPlan, planExec } from "./plan.ts";
-import { type Report, ReportPipe } from "./report.ts";
 
 export interface DirectExecOptions {
   /** The program `enter`. */
   readonly enterPath: string;
-  readonly libseccompPath: string;
+  /** Not closed here. */
+  readonly filters: Filters;
   readonly log: Log;
 }
 
@@ -51,10 +52,10 @@ export class DirectExec implements Disposable {
   #program: OwnedFd;
   #isUseful = true;
 
-  constructor({ enterPath, libseccompPath, log }: DirectExecOptions) {
+  constructor({ enterPath, filters, log }: DirectExecOptions) {
     this.#contents = readFileSync(enterPath);
     this.#program = sealedFile("enter", this.#contents);
-    this.#filters = new Filters(libseccompPath);
+    this.#filters = filters;
     this.#log = log;
   }
 
@@ -181,7 +182,6 @@ export class DirectExec implements Disposable {
 
   [Symbol.dispose](): void {
     this.#program[Symbol.dispose]();
-    this.#filters[Symbol.dispose]();
   }
 }
 

@@ -1,5 +1,5 @@
-import { openPipe, readInto, setNonblocking } from "../../../os/file/io.ts";
-import type { OwnedFd } from "../../../os/file/owned-fd.ts";
+import { openPipe, readInto, setNonblocking } from "../os/file/io.ts";
+import type { OwnedFd } from "../os/file/owned-fd.ts";
 
 /** What `enter` tells before it ends. */
 export interface Report {
