@@ -6,6 +6,7 @@ import type { AdminDeps } from "./deps.ts";
 import { importImages } from "./import-images.ts";
 import { toImageLayers, toVerifyImagesResponse } from "./messages.ts";
 import { pullWithProgress } from "./pull-image.ts";
+import { parseRunPod } from "./run-pod.ts";
 
 const maxImages = 1000;
 const maxNameLength = 512;
@@ -51,6 +52,41 @@ function createAdminService(deps: AdminDeps): ServiceImpl<typeof pb.AdminService
       }
     },
 
+    async *runPod(request, handler) {
+      const ctx = contextOf(handler);
+      const options = parseRunPod(request);
+      const { sandboxId, containerId } = await deps.standalone.run(ctx, options);
+      const response = { podSandboxId: sandboxId, containerId };
+      if (!options.isAttended) {
+        yield response;
+        return;
+      }
+      using _attendance = deps.standalone.attend(sandboxId);
+      yield response;
+      await aborted(ctx.signal);
+    },
+
+    async *attendPod({ podSandboxId }, handler) {
+      using _attendance = deps.standalone.attend(podSandboxId);
+      yield {};
+      await aborted(handler.signal);
+    },
+
+    leavePod({ podSandboxId }) {
+      deps.standalone.leave(podSandboxId);
+      return {};
+    },
+
+    async startPod({ podSandboxId, afterAttach }, handler) {
+      await deps.standalone.start(contextOf(handler), podSandboxId, { afterAttach });
+      return {};
+    },
+
+    async restartPod({ podSandboxId, timeout }, handler) {
+      await deps.standalone.restart(contextOf(handler), podSandboxId, timeout * 1000);
+      return {};
+    },
+
     async getDiskUsage(_request, handler) {
       const usage = await deps.diskUsage(contextOf(handler));
       const part = ({ usedBytes, inodes }: { usedBytes: number; inodes: number }) => {
@@ -59,6 +95,7 @@ function createAdminService(deps: AdminDeps): ServiceImpl<typeof pb.AdminService
       return {
         images: part(usage.images),
         containers: part(usage.containers),
+        logs: part(usage.logs),
         reclaimableBytes: BigInt(usage.reclaimableBytes),
         imageCount: usage.imageCount,
         containerCount: usage.containerCount,
@@ -68,6 +105,13 @@ function createAdminService(deps: AdminDeps): ServiceImpl<typeof pb.AdminService
       };
     },
   };
+}
+
+async function aborted(signal: AbortSignal): Promise<void> {
+  if (signal.aborted) return;
+  const { promise, resolve } = Promise.withResolvers<void>();
+  signal.addEventListener("abort", () => resolve(), { once: true });
+  await promise;
 }
 
 function checkName(name: string): string {

@@ -5,6 +5,7 @@ import type { LayeredImage } from "../image/layered-image.ts";
 import type { PullProgress } from "../image/pull.ts";
 import type { Verdict, VerifyOptions } from "../image/verify.ts";
 import type { Context } from "../lib/context.ts";
+import type { RunOptions, StartedPod } from "../standalone/pods.ts";
 
 /** The domain as operators' calls need it; daemon/graph/bind-admin.ts binds these to the operations. */
 export interface AdminDeps {
@@ -27,12 +28,20 @@ export interface AdminDeps {
   verify(ctx: Context, options: VerifyOptions): AsyncIterable<Verdict>;
   /** One image by name or id, or all; the config and manifests as they came. */
   listLayers(key: string | undefined): readonly LayeredImage[];
+  readonly standalone: {
+    run(ctx: Context, options: RunOptions): Promise<StartedPod>;
+    attend(id: string): Disposable;
+    leave(id: string): void;
+    start(ctx: Context, id: string, options: { readonly afterAttach: boolean }): Promise<void>;
+    restart(ctx: Context, id: string, graceMs: number): Promise<void>;
+  };
   diskUsage(ctx: Context): Promise<NodeUsage>;
 }
 
 export interface NodeUsage {
   readonly images: DiskUsage;
   readonly containers: DiskUsage;
+  readonly logs: { readonly usedBytes: number; readonly inodes: number };
   readonly reclaimableBytes: number;
   readonly imageCount: number;
   readonly containerCount: number;

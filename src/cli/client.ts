@@ -67,6 +67,20 @@ function explainConnectionFailure(path: string): Interceptor {
   };
 }
 
+/** The daemon has gone in the middle of a call, or is not back yet. */
+export function isLostConnection(err: unknown): boolean {
+  if (!(err instanceof ConnectError)) return false;
+  if (err.code === Code.Unavailable) return true;
+  const causes = ["ECONNRESET", "EPIPE", "ECONNREFUSED", "ENOENT"] as const;
+  for (let cause = err.cause; cause instanceof Error; cause = cause.cause) {
+    if (causes.some((name) => isErrno(cause, name))) return true;
+  }
+  // HTTP/2's own words for a connection that ends.
+  return (
+    err.code !== Code.NotFound && /GOAWAY|session|stream.*(closed|aborted)/i.test(err.rawMessage)
+  );
+}
+
 const explanations = {
   ENOENT: "no such socket; is `crib serve` running?",
   ECONNREFUSED: "nobody listens; is `crib serve` running?",

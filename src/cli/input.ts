@@ -30,7 +30,13 @@ export function processInput(): Input {
 function holdRaw(): Disposable {
   const before = getTerminalMode(stdin);
   const raw = rawMode(before);
-  const restore = () => setTerminalMode(stdin, before);
+  const restore = () => {
+    try {
+      setTerminalMode(stdin, before);
+    } catch {
+      // The terminal has gone: nobody sees how it is left.
+    }
+  };
   // Who was stopped and goes on finds the terminal as the shell has left it.
   const resume = () => setTerminalMode(stdin, raw);
   const deadly = ["SIGHUP", "SIGQUIT"] as const;

@@ -47,6 +47,10 @@ export async function getTarget(
   return target;
 }
 
+export function podIdOf(target: Target): string {
+  return target.kind === "pod" ? target.pod.id : target.container.podSandboxId;
+}
+
 function nameOf(kinds: TargetKinds): string {
   if (kinds.pod) return "pod";
   return kinds.container ? "container" : "pod or container";

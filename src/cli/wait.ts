@@ -1,8 +1,24 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import * as pb from "../gen/runtime/v1/api_pb.ts";
-import type { CriClient } from "./client.ts";
+import { type CriClient, isLostConnection } from "./client.ts";
 
 const pauseMs = 50;
+
+/** How long a daemon may take to come back: one that is replaced takes a second. */
+const patienceMs = 25_000;
+
+/** Through a restart of the daemon: a container outlives it, and so does who waits for its end. */
+async function patiently<Answer>(call: () => Promise<Answer>): Promise<Answer> {
+  const began = Date.now();
+  for (;;) {
+    try {
+      return await call();
+    } catch (err) {
+      if (!isLostConnection(err) || Date.now() - began > patienceMs) throw err;
+      await sleep(pauseMs);
+    }
+  }
+}
 
 /** For `ReadLogOptions.until`: the container does not run any more, or is gone. */
 export function hasEnded(
@@ -13,7 +29,9 @@ export function hasEnded(
   return async () => {
     if (signal.aborted) return true;
     const filter = { id: containerId };
-    const { containers } = await cri.runtime.listContainers({ filter }, { signal });
+    const { containers } = await patiently(() => {
+      return cri.runtime.listContainers({ filter }, { signal });
+    });
     const state = containers[0]?.state ?? pb.ContainerState.CONTAINER_EXITED;
     return state === pb.ContainerState.CONTAINER_EXITED;
   };
@@ -27,6 +45,8 @@ export async function awaitExitCode(
 ): Promise<number> {
   const until = hasEnded(cri, containerId, signal);
   while (!(await until())) await sleep(pauseMs);
-  const { status } = await cri.runtime.containerStatus({ containerId }, { signal });
+  const { status } = await patiently(() => {
+    return cri.runtime.containerStatus({ containerId }, { signal });
+  });
   return status === undefined ? 255 : status.exitCode & 0xff;
 }

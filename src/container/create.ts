@@ -1,7 +1,7 @@
 import { bundleOf, createBundle } from "../bundle/bundle.ts";
 import { containerCgroup } from "../cgroup/path.ts";
 import type * as pb from "../gen/runtime/v1/api_pb.ts";
-import type { Image } from "../image/image.ts";
+import type { Image, ImageId } from "../image/image.ts";
 import { type Context, detached, withFields } from "../lib/context.ts";
 import { AppError, failedPrecondition, invalidArgument, notFound } from "../lib/errors.ts";
 import { type ContainerId, generateContainerId, type SandboxId } from "../lib/id.ts";
@@ -14,7 +14,7 @@ import type { SandboxEnvironment } from "./environment.ts";
 import { watchExit } from "./exit.ts";
 import { logPathOf, podLogDirectoryOf } from "./log-path.ts";
 import { releaseMs } from "./release.ts";
-import { undoCreation } from "./remove.ts";
+import { discardProcess, undoCreation } from "./remove.ts";
 import { getRuntime, stdioOf } from "./runtimes.ts";
 import { mountImageVolumes, withImageRefs } from "./source/image-volumes.ts";
 import { placeNetDevices } from "./source/net-devices.ts";
@@ -63,6 +63,27 @@ export function createContainer(
 }
 
 /**
+ * Makes a container that has ended anew, with the id, the log and the writable layer that it had: its first process
+ * waits in the OCI runtime again. When that fails it is the ended container that it was. CRI has no such call.
+ */
+export async function recreateContainer(
+  ctx: Context,
+  deps: ContainerDeps,
+  environment: SandboxEnvironment,
+  id: ContainerId,
+): Promise<void> {
+  using _lock = await deps.locks.lock(id, ctx.signal);
+  const ended = deps.containers.get(id);
+  if (ended.state.name !== "exited") {
+    throw failedPrecondition(`recreate container ${id}: it is ${ended.state.name}, not exited`);
+  }
+  const subject = withFields(detached(ctx, deps.createMs + setUpMs), { container: id });
+  await discardProcess(subject, deps, ended);
+  const container = await setUp(subject, deps, id, environment, ended.config, ended);
+  await deps.plugins.postCreateContainer(subject, container);
+}
+
+/**
  * A creation goes on when its caller gives up, because the caller will come again: this is its own end, beside the time
  * that the runtime may take.
  */
@@ -74,8 +95,9 @@ async function setUp(
   id: ContainerId,
   environment: SandboxEnvironment,
   config: pb.ContainerConfig,
+  ended?: Container,
 ): Promise<Container> {
-  const image = imageOf(deps, config);
+  const image = imageOf(deps, config, ended?.imageId);
   const runtime = getRuntime(deps.runtimes, environment.handler);
   const logPath = logPathOf(environment.config.logDirectory, config.logPath);
   const stopSignal = stopSignalOf(config.stopSignal, image.config.stopSignal);
@@ -101,7 +123,9 @@ async function setUp(
   undo.defer(() => undoCreation(detached(ctx, releaseMs), deps, intent));
   createBundle(bundle);
   const { userNamespace } = environment;
-  await deps.snapshots.prepare(ctx, id, image.diffIds, { ids: userNamespace?.ids });
+  if (ended === undefined) {
+    await deps.snapshots.prepare(ctx, id, image.diffIds, { ids: userNamespace?.ids });
+  }
   await deps.snapshots.mount(ctx, id, bundle.rootfs, { userNamespace });
   const volumes = await mountImageVolumes(ctx, deps, { id, bundle }, config.mounts, userNamespace);
 
@@ -130,7 +154,7 @@ async function setUp(
     bundleDir: bundle.dir,
     cgroupPath,
     spec,
-    stdio: stdioOf({ config, logPath, ids, user }),
+    stdio: stdioOf(deps, { sandboxId: environment.sandboxId, config, logPath, ids, user }),
     sandboxId: environment.sandboxId,
     role: "container",
     hasSiblings: hasSiblings(deps, environment.sandboxId),
@@ -139,7 +163,7 @@ async function setUp(
     id,
     sandboxId: environment.sandboxId,
     config: { ...config, mounts: [...withImageRefs(config.mounts, volumes)] },
-    createdAtNs: createdAfter(deps.containers.list(), deps.clock()),
+    createdAtNs: ended?.createdAtNs ?? createdAfter(deps.containers.list(), deps.clock()),
     imageId: image.id,
     logPath,
     user,
@@ -169,8 +193,13 @@ function hasSiblings({ containers }: Pick<ContainerDeps, "containers">, id: Sand
   return containers.list().some((one) => one.sandboxId === id && one.state.name !== "exited");
 }
 
-function imageOf(deps: Pick<ContainerDeps, "images">, config: pb.ContainerConfig): Image {
-  const name = config.image?.image ?? "";
+/** By the name that the client wrote, or by the id of what it meant then: the name may mean another image by now. */
+function imageOf(
+  deps: Pick<ContainerDeps, "images">,
+  config: pb.ContainerConfig,
+  id?: ImageId,
+): Image {
+  const name = id ?? config.image?.image ?? "";
   const image = deps.images.find(name);
   const quoted = JSON.stringify(name.slice(0, 300));
   if (image === undefined) throw notFound(`image ${quoted} not found`);

@@ -2,10 +2,10 @@ import type { CgroupDriver } from "../cgroup/driver.ts";
 import type { CgroupHost } from "../cgroup/host.ts";
 import type { ImageStore } from "../image/image-store.ts";
 import type { Context } from "../lib/context.ts";
-import type { ContainerId } from "../lib/id.ts";
+import type { ContainerId, SandboxId } from "../lib/id.ts";
 import type { KeyedMutex } from "../lib/keyed-mutex.ts";
 import type { SingleFlight } from "../lib/single-flight.ts";
-import type { Runtime } from "../runtime/runtime.ts";
+import type { LogLimits, Runtime } from "../runtime/runtime.ts";
 import type { Snapshotter } from "../snapshot/snapshotter.ts";
 import type { ContainerTable } from "../state/containers.ts";
 import type { IntentTable } from "../state/intents.ts";
@@ -34,6 +34,8 @@ export interface ContainerDeps {
   readonly leftRuntime: Runtime;
   /** Of handlers that let any through, by name, the default one also under "". */
   readonly annotationPatterns: ReadonlyMap<string, AnnotationPatterns>;
+  /** How much of the logs of a sandbox's containers is kept; `undefined` where a kubelet sees to that. */
+  readonly logLimits: (sandbox: SandboxId) => LogLimits | undefined;
   readonly cgroup: CgroupHost;
   readonly cgroupDriver: CgroupDriver;
   readonly host: SpecHost;

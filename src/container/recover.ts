@@ -8,7 +8,7 @@ import { releaseMs, releaseProcess } from "./release.ts";
 import { undoCreation } from "./remove.ts";
 import { stdioOf, taskOf } from "./runtimes.ts";
 
-type RecoverDeps = ExitDeps & Pick<ContainerDeps, "intents" | "bootId">;
+type RecoverDeps = ExitDeps & Pick<ContainerDeps, "intents" | "bootId" | "logLimits">;
 
 /**
  * Makes the records of containers agree with the node after a start: undoes creations that were cut off, notes
@@ -60,7 +60,7 @@ async function find(
   let isWatched = true;
   try {
     const recovered = await taskOf(deps, container).recover(ctx, {
-      stdio: stdioOf(container),
+      stdio: stdioOf(deps, container),
       isStarted,
     });
     if (recovered.status === "stopped") {

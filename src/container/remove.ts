@@ -42,7 +42,12 @@ export async function undoCreation(
   container: CreateIntent,
 ): Promise<void> {
   await taskOf(deps, container).interrupt();
-  await discardContainer(ctx, deps, container);
+  // One that is on record was to be made anew, and keeps its writable layer.
+  if (deps.containers.find(container.id) === undefined) {
+    await discardContainer(ctx, deps, container);
+  } else {
+    await discardProcess(ctx, deps, container);
+  }
   const { log } = container;
   const isOthers = deps.containers.list().some(({ logPath }) => logPath === log?.path);
   if (log !== undefined && !isOthers) removeEmptyLog(log);
@@ -55,9 +60,18 @@ export async function discardContainer(
   deps: TaskDeps & Pick<ContainerDeps, "snapshots">,
   container: ProcessHolder,
 ): Promise<void> {
+  await discardProcess(ctx, deps, container);
+  await deps.snapshots.remove(ctx, container.id);
+}
+
+/** Removes everything but the row and the writable layer. Idempotent. */
+export async function discardProcess(
+  ctx: Context,
+  deps: Parameters<typeof discardContainer>[1],
+  container: ProcessHolder,
+): Promise<void> {
   await releaseProcess(ctx, deps, container);
   await taskOf(deps, container).forget(ctx);
   removeBundle(bundleOf(deps.stateDir, container.id));
   await removeImageVolumes(ctx, deps, container.id);
-  await deps.snapshots.remove(ctx, container.id);
 }

@@ -28,7 +28,8 @@ export function taskOf(deps: TaskDeps, container: ProcessHolder): Task {
 
 /** Where the streams of a container's own program go. */
 export function stdioOf(
-  container: Pick<Container, "config" | "logPath" | "ids" | "user">,
+  deps: Pick<ContainerDeps, "logLimits">,
+  container: Pick<Container, "sandboxId" | "config" | "logPath" | "ids" | "user">,
 ): TaskStdio {
   const { config, logPath } = container;
   return {
@@ -37,6 +38,7 @@ export function stdioOf(
     stdinOnce: config.stdinOnce,
     logPath,
     podLogDirectory: podLogDirectoryOf(logPath, config.logPath),
+    logLimits: deps.logLimits(container.sandboxId),
     owner: streamOwnerOf(container),
   };
 }

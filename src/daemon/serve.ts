@@ -53,7 +53,9 @@ export async function serve(args: readonly string[], parts: DomainParts): Promis
   await startFetching();
   const domain = await openDomain(ctx, config, resources, parts);
   const { deps } = domain;
-  const streaming = resources.use(new StreamingServer(ctx, bindStreaming(deps), config.streaming));
+  const streaming = resources.use(
+    new StreamingServer(ctx, bindStreaming(deps, domain.standalone), config.streaming),
+  );
   resources.defer(() => settled(deps, config.limits.shutdownSeconds * 1000));
   const readiness = new Readiness();
   const calls = new CallsInProgress();
@@ -75,6 +77,7 @@ export async function serve(args: readonly string[], parts: DomainParts): Promis
   await domain.startPlugins();
   readiness.set("ready");
   notify(config.notifySocket, "READY=1");
+  domain.standalone.recover();
   log.info("serving", { version, socket: config.socket, root: config.root, state: config.state });
   resources.use(await serveMirror(ctx, config, domain.images));
   const importing = importImages(ctx, config, domain.images);

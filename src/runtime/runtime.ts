@@ -108,6 +108,13 @@ export interface TaskRecord {
   readonly [key: string]: string | number;
 }
 
+/** How much of a log is kept. */
+export interface LogLimits {
+  readonly maxSizeBytes: number;
+  /** With the one that is written. */
+  readonly maxFiles: number;
+}
+
 /** Where the streams of a task's program go. They outlive the daemon: no line is lost while there is none. */
 export interface TaskStdio {
   /** One stream both ways, with a size; its output is stdout. */
@@ -120,6 +127,8 @@ export interface TaskStdio {
   readonly logPath: string;
   /** Where the logs of the pod's containers are: no link is followed from here on. */
   readonly podLogDirectory?: string | undefined;
+  /** The log is rotated at this size; absent, whoever reads it sees to that. */
+  readonly logLimits?: LogLimits | undefined;
   /**
    * On the node, of the pipes that the program gets: its user, who may open them again as /dev/stdout. Only where the
    * node's root has no id in the container's user namespace.

@@ -1,4 +1,5 @@
-import { createContainer } from "../container/create.ts";
+import { createContainer, recreateContainer } from "../container/create.ts";
+import type { SandboxEnvironment } from "../container/environment.ts";
 import { taskOf } from "../container/runtimes.ts";
 import { NamespaceMode } from "../container/spec/cri.ts";
 import { pidModeOf } from "../container/spec/namespaces.ts";
@@ -19,13 +20,34 @@ export async function addContainer(
   config: pb.ContainerConfig,
 ): Promise<ContainerId> {
   const subject = withFields(ctx, { sandbox: sandboxId });
+  const environment = await environmentFor(subject, deps, sandboxId, config);
+  return await createContainer(subject, deps, environment, config);
+}
+
+/** Makes a container of a ready sandbox anew that has ended: `recreateContainer`. */
+export async function recreateInSandbox(
+  ctx: Context,
+  deps: SandboxDeps,
+  id: ContainerId,
+): Promise<void> {
+  const { sandboxId, config } = deps.containers.get(id);
+  const subject = withFields(ctx, { sandbox: sandboxId });
+  const environment = await environmentFor(subject, deps, sandboxId, config);
+  await recreateContainer(subject, deps, environment, id);
+}
+
+async function environmentFor(
+  ctx: Context,
+  deps: SandboxDeps,
+  sandboxId: SandboxId,
+  config: pb.ContainerConfig,
+): Promise<SandboxEnvironment> {
   const sandbox = requireReady(deps, sandboxId);
   const pid = pidModeOf(config.linux?.securityContext, sandbox.config);
-  const environment = environmentOf(deps, sandbox, {
-    podPidns: pid === NamespaceMode.pod ? await podPidns(subject, deps, sandboxId) : undefined,
+  return environmentOf(deps, sandbox, {
+    podPidns: pid === NamespaceMode.pod ? await podPidns(ctx, deps, sandboxId) : undefined,
     targetPidns: pid === NamespaceMode.target ? targetPidns(deps, sandboxId, config) : undefined,
   });
-  return await createContainer(subject, deps, environment, config);
 }
 
 function requireReady(deps: SandboxDeps, id: SandboxId): Sandbox {

@@ -8,12 +8,18 @@ import { generateSandboxId, type SandboxId } from "../lib/id.ts";
 import { pinNamespaces, setInterfaceSysctls } from "../network/namespace/netns.ts";
 import type { SandboxDeps } from "./deps.ts";
 import { attachmentOf } from "./environment/attachment.ts";
-import { createSandboxDirectory, hostnameOf, sandboxDirectoryOf } from "./environment/directory.ts";
+import {
+  createSandboxDirectory,
+  hostnameOf,
+  removeSandboxDirectory,
+  sandboxDirectoryOf,
+} from "./environment/directory.ts";
 import { startInfra } from "./environment/infra.ts";
 import { pinnedKinds, podNamespaces } from "./environment/namespaces.ts";
 import { namespaceIdentitiesOf } from "./environment/presence.ts";
 import { userNamespaceOf } from "./environment/user-namespace.ts";
 import type { Sandbox } from "./sandbox.ts";
+import { lockToStop, tearDown } from "./stop.ts";
 import { undoMs, undoSetUp } from "./undo.ts";
 import { validateSandbox } from "./validate.ts";
 
@@ -28,6 +34,7 @@ export function runSandbox(
   deps: SandboxDeps,
   config: pb.PodSandboxConfig,
   handler: string,
+  id: SandboxId = generateSandboxId(),
 ): Promise<SandboxId> {
   const { name = "", namespace = "", uid = "", attempt = 0 } = config.metadata ?? {};
   const key = JSON.stringify([namespace, name, uid, attempt]);
@@ -35,8 +42,8 @@ export function runSandbox(
     .list()
     .find((other) => isSame(other.config.metadata, config.metadata));
   const isRepeated = taken?.handler === handler && isDeepStrictEqual(taken.config, config);
-  const refuse = (id: SandboxId) => {
-    const message = `run sandbox ${namespace}/${name}: attempt ${attempt} is sandbox ${id}`;
+  const refuse = (other: SandboxId) => {
+    const message = `run sandbox ${namespace}/${name}: attempt ${attempt} is sandbox ${other}`;
     return Promise.reject(new AppError(message, { kind: "already-exists" }));
   };
   if (taken !== undefined && !isRepeated) return refuse(taken.id);
@@ -45,7 +52,7 @@ export function runSandbox(
       return taken.id === unheard && taken.state === "ready" ? taken.id : await refuse(taken.id);
     }
     const sandbox: Sandbox = {
-      id: generateSandboxId(),
+      id,
       config,
       handler,
       createdAtNs: createdAfter(deps.sandboxes.list(), deps.clock()),
@@ -67,13 +74,47 @@ const setUpMs = 240_000;
 
 /** The row comes first and says what was begun: a failure here and a restart undo the same from it. */
 async function setUp(ctx: Context, deps: SandboxDeps, intent: Sandbox): Promise<void> {
+  await using undo = new AsyncDisposableStack();
+  deps.sandboxes.put(intent);
+  undo.defer(() => undoSetUp(detached(ctx, undoMs), deps, intent.id));
+  await bringUp(ctx, deps, intent, undo);
+  undo.move();
+}
+
+/**
+ * Gives a sandbox that is not ready another environment, under the id that it has: after a reboot, or when it was
+ * stopped. Its containers have ended. When it fails the sandbox is not ready, as before. CRI has no such call.
+ */
+export async function renewSandbox(ctx: Context, deps: SandboxDeps, id: SandboxId): Promise<void> {
+  using _lock = await lockToStop(ctx, deps, id);
+  const sandbox = deps.sandboxes.get(id);
+  if (sandbox.state === "ready") return;
+  await validateSandbox(deps, sandbox);
+  const subject = withFields(detached(ctx, setUpMs), { sandbox: id });
+  await tearDown(subject, deps, sandbox);
+  removeSandboxDirectory(sandboxDirectoryOf(deps.stateDir, id));
+  const { infra: _ended, ...last } = deps.sandboxes.get(id);
+  const intent: Sandbox = { ...last, infra: undefined, bootId: deps.bootId, ips: [] };
+  await using undo = new AsyncDisposableStack();
+  deps.sandboxes.put(intent);
+  undo.defer(async () => {
+    const failed: Sandbox = { ...deps.sandboxes.get(id), state: "not-ready" };
+    deps.sandboxes.put(failed);
+    await tearDown(detached(ctx, undoMs), deps, failed);
+  });
+  await bringUp(subject, deps, intent, undo);
+  undo.move();
+}
+
+async function bringUp(
+  ctx: Context,
+  deps: SandboxDeps,
+  intent: Sandbox,
+  undo: AsyncDisposableStack,
+): Promise<void> {
   const { id, config } = intent;
   const namespaces = podNamespaces(config);
   const paths = sandboxDirectoryOf(deps.stateDir, id);
-  await using undo = new AsyncDisposableStack();
-
-  deps.sandboxes.put(intent);
-  undo.defer(() => undoSetUp(detached(ctx, undoMs), deps, id));
   createSandboxDirectory(paths, config);
   await pinNamespaces(ctx, deps.namespacesPath, {
     dir: paths.namespaces,
@@ -100,7 +141,6 @@ async function setUp(ctx: Context, deps: SandboxDeps, intent: Sandbox): Promise<
   using _agreed = await askPlugins(ctx, deps, ready, undo);
   deps.sandboxes.put(ready);
   ctx.log.info("sandbox ready", { sandbox: id });
-  undo.move();
   for (const type of ["created", "started"] as const) {
     deps.events.publish({ type, sandbox: ready });
   }

@@ -102,6 +102,12 @@ export class OverlaySnapshotter implements Snapshotter {
     return path;
   }
 
+  listVolumes(id: string): readonly string[] {
+    const volumes = this.#path(id, "volumes");
+    if (!existsSync(volumes)) return [];
+    return readdirSync(volumes).map((_, i) => join(volumes, String(i)));
+  }
+
   async mount(ctx: Context, id: string, target: string, options: MountOptions = {}): Promise<void> {
     ctx.signal.throwIfAborted();
     const chain = this.#chains.get(id);

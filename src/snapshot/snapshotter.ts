@@ -52,6 +52,8 @@ export interface Snapshotter {
    * It is a copy of `content`, a directory that nobody changes meanwhile, or empty and `owner`'s.
    */
   addVolume(ctx: Context, id: string, volume: VolumeOptions): Promise<string>;
+  /** The paths of a snapshot's volumes, in the order in which they were added. */
+  listVolumes(id: string): readonly string[];
   /** Mounts the snapshot at `target`, an existing directory, in the host's mount namespace. A view is read-only. */
   mount(ctx: Context, id: string, target: string, options?: MountOptions): Promise<void>;
   /** Whether this node's kernel and file system can mount snapshots for a user namespace. */

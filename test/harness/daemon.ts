@@ -8,6 +8,10 @@ import {
   symlinkSync,
   writeFileSync,
 } from "node:fs";
+import type { SandboxId } from "../../src/lib/id.ts";
+import { nodeNetnsPath } from "../../src/network/namespace/node-netns.ts";
+import { MNT_DETACH, UMOUNT_NOFOLLOW, umount } from "../../src/os/mount/mount.ts";
+import { mountPointsBelow } from "../../src/os/mount/mount-points.ts";
 import { type Cri, connectCri } from "./cri.ts";
 import { eventually } from "./eventually.ts";
 import { dataDir, executable, payloadDir } from "./payload.ts";
@@ -50,6 +54,7 @@ export class Daemon implements AsyncDisposable {
   readonly #options: DaemonOptions;
   #process: Bun.Subprocess | undefined;
   #exitCode: number | null = null;
+  #bootId: string | undefined;
 
   private constructor(options: DaemonOptions) {
     this.#options = options;
@@ -114,7 +119,8 @@ export class Daemon implements AsyncDisposable {
       config,
       `[nri]\n${nri.join("\n")}\n[images]\nregistry_config_dirs = [${JSON.stringify(dirs)}]\n${this.#options.images ?? ""}\n[network]\ndefault = "${this.#options.network ?? "embedded"}"\nconf_dirs = [${JSON.stringify(`${this.root}/net.d`)}]\n${toml ?? this.#options.config ?? ""}`,
     );
-    this.#process = Bun.spawn([...withPrograms(this.#options.programs), file, ...this.#args], {
+    const node = [...withPrograms(this.#options.programs), ...this.#withBootId()];
+    this.#process = Bun.spawn([...node, file, ...this.#args], {
       env: this.env,
       stdio: ["ignore", "ignore", Bun.file(this.logFile)],
     });
@@ -127,6 +133,15 @@ export class Daemon implements AsyncDisposable {
     } catch (cause) {
       throw new Error(`the daemon does not answer:\n${this.log}`, { cause });
     }
+  }
+
+  /** In a mount namespace of its own, where the kernel tells this boot id. */
+  #withBootId(): readonly string[] {
+    if (this.#bootId === undefined) return [];
+    const file = `${this.root}/boot-id`;
+    writeFileSync(file, `${this.#bootId}\n`);
+    const script = 'mount --bind "$0" /proc/sys/kernel/random/boot_id && exec "$@"';
+    return ["unshare", "--mount", "sh", "-c", script, file];
   }
 
   get #args(): string[] {
@@ -161,6 +176,33 @@ export class Daemon implements AsyncDisposable {
     await this.#process?.exited;
     this.#exitCode = this.#process?.exitCode ?? null;
     this.#process = undefined;
+  }
+
+  /** What a reboot leaves: no process, no mount, nothing in the state directory, and another boot id. */
+  async reboot(): Promise<void> {
+    const { containers } = await this.cri.runtime.listContainers({});
+    const { items: pods } = await this.cri.runtime.listPodSandbox({});
+    await this.end("SIGKILL");
+    this.signalMonitors("SIGKILL");
+    for (const { pid } of processes()) {
+      const inside = containers.some(({ id }) => cgroupsOf(pid).includes(id));
+      if (inside) process.kill(pid, "SIGKILL");
+    }
+    await eventually(() => {
+      if (this.monitors().length > 0) throw new Error("monitors are still there");
+    });
+    for (const path of mountPointsBelow(this.state).toReversed()) {
+      umount(path, MNT_DETACH | UMOUNT_NOFOLLOW);
+    }
+    for (const path of pods.map(({ id }) => nodeNetnsPath(this.state, id as SandboxId))) {
+      if (!existsSync(path)) continue;
+      umount(path, MNT_DETACH | UMOUNT_NOFOLLOW);
+      rmSync(path);
+    }
+    for (const name of readdirSync(this.state))
+      rmSync(`${this.state}/${name}`, { recursive: true });
+    this.#bootId = crypto.randomUUID();
+    await this.start();
   }
 
   /** Pids of its children in a role. */
@@ -220,6 +262,14 @@ function withPrograms(directory: string | undefined): readonly string[] {
 function importDemoImage(root: string): void {
   mkdirSync(`${root}/images`, { recursive: true, mode: 0o700 });
   symlinkSync(`${payloadDir()}/demo.tar`, `${root}/images/demo.tar`);
+}
+
+function cgroupsOf(pid: number): string {
+  try {
+    return readFileSync(`/proc/${pid}/cgroup`, "latin1");
+  } catch {
+    return ""; // it has ended in the meantime
+  }
 }
 
 function parentOf(pid: number): number | undefined {

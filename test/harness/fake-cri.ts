@@ -3,6 +3,7 @@ import http2 from "node:http2";
 import { tmpdir } from "node:os";
 import type { ServiceImpl } from "@connectrpc/connect";
 import { connectNodeAdapter } from "@connectrpc/connect-node";
+import { AdminService } from "../../src/gen/crib/admin/v1/admin_pb.ts";
 import * as pb from "../../src/gen/runtime/v1/api_pb.ts";
 
 export interface FakeCri extends AsyncDisposable {
@@ -16,6 +17,7 @@ export interface FakeCri extends AsyncDisposable {
 export async function serveFakeCri(
   runtime: Partial<ServiceImpl<typeof pb.RuntimeService>>,
   images: Partial<ServiceImpl<typeof pb.ImageService>> = {},
+  admin: Partial<ServiceImpl<typeof AdminService>> = {},
 ): Promise<FakeCri> {
   const dir = mkdtempSync(`${tmpdir()}/crib-fake-cri-`);
   const path = `${dir}/crib.sock`;
@@ -24,6 +26,7 @@ export async function serveFakeCri(
       routes: (router) => {
         router.service(pb.RuntimeService, runtime);
         router.service(pb.ImageService, images);
+        router.service(AdminService, admin);
       },
     }),
   );

@@ -18,9 +18,11 @@ import { ps } from "./ps.ts";
 import { pull } from "./pull.ts";
 import { registry } from "./registry.ts";
 import { reset } from "./reset.ts";
+import { restart } from "./restart.ts";
 import { rm } from "./rm.ts";
 import { rmi } from "./rmi.ts";
 import { run } from "./run.ts";
+import { start } from "./start.ts";
 import { stats } from "./stats.ts";
 import { stop } from "./stop.ts";
 import { version } from "./version.ts";
@@ -39,7 +41,9 @@ export const commands: readonly Command[] = [
   exec,
   attach,
   portForward,
+  start,
   stop,
+  restart,
   rm,
   stats,
   events,

@@ -9,7 +9,7 @@ import { writeTable } from "../output/table.ts";
 export const df = defineCommand({
   name: "df",
   group: "images",
-  summary: "show what images and containers take on the disk",
+  summary: "show what images, containers and their logs take on the disk",
   usage: "",
   details: "RECLAIMABLE is what removing every image would free that no container uses.",
   examples: ["crib df", "crib df -o json"],
@@ -35,6 +35,7 @@ export const df = defineCommand({
       [
         row("images", usage.imageCount, usage.images, formatSize(usage.reclaimableBytes)),
         row("containers", usage.containerCount, usage.containers, "-"),
+        row("logs", usage.containerCount, usage.logs, "-"),
       ],
     );
     const free = `${formatSize(usage.filesystemFreeBytes)} of ${formatSize(usage.filesystemBytes)}`;

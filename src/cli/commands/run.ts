@@ -1,8 +1,15 @@
+import { RestartPolicyName } from "../../gen/crib/admin/v1/admin_pb.ts";
 import { defineCommand } from "../command.ts";
 import { exitCodes, UsageError } from "../failure.ts";
 import { parseCredentials } from "../image/credentials.ts";
 import { requireTerminal } from "../input.ts";
 import { parseLabels } from "../labels.ts";
+import {
+  defaultLogFiles,
+  defaultLogSize,
+  parseLogOptions,
+  parseRestart,
+} from "../run/policy-options.ts";
 import { runAttached } from "../run/run-attached.ts";
 import { makeRunConfigs } from "../run/run-config.ts";
 import {
@@ -39,7 +46,17 @@ export const run = defineCommand({
     detach: { kind: "flag", short: "d", help: "print the container's id and leave it running" },
     interactive: { kind: "flag", short: "i", help: "give the container this stdin" },
     tty: { kind: "flag", short: "t", help: "give the container a terminal" },
-    rm: { kind: "flag", help: "remove the pod when the container has ended" },
+    rm: { kind: "flag", help: "remove the pod when container or command has ended" },
+    restart: {
+      kind: "value",
+      argument: "POLICY",
+      help: "no, on-failure[:N], always, unless-stopped",
+    },
+    "log-opt": {
+      kind: "list",
+      argument: "NAME=VALUE",
+      help: `max-size=${defaultLogSize} (-1: no limit), max-file=${defaultLogFiles}`,
+    },
     env: { kind: "list", short: "e", argument: "NAME=VALUE", help: "environment variable" },
     volume: { kind: "list", short: "v", argument: "HOST:CONTAINER[:ro]", help: "bind mount" },
     publish: {
@@ -69,7 +86,11 @@ export const run = defineCommand({
   },
   positionals: { min: 1, max: Number.POSITIVE_INFINITY, commandAfter: 1 },
   async run(env, options, [image = "", ...args]) {
-    if (options.detach && options.rm) throw new UsageError("--detach and --rm exclude each other");
+    const restart = parseRestart(options.restart);
+    if (options.rm && restart.name !== RestartPolicyName.NO) {
+      throw new UsageError("--rm and --restart exclude each other");
+    }
+    const policy = { restart, logLimits: parseLogOptions(options["log-opt"]), remove: options.rm };
     const { interactive, tty } = options;
     if (interactive && tty && !options.detach) requireTerminal(env.input);
     const configs = makeRunConfigs({
@@ -102,8 +123,9 @@ export const run = defineCommand({
     using cri = env.connect();
     const credentials = parseCredentials(options.creds ?? env.variables["CRIB_CREDS"]);
     const runtimeHandler = options.runtime ?? "";
-    const request = { configs, runtimeHandler, pull, credentials };
-    if (options.detach) {
+    const { detach } = options;
+    const request = { configs, runtimeHandler, pull, credentials, policy, detach };
+    if (detach) {
       const { containerId } = await startPod(env, cri, request);
       env.out.write(`${containerId}\n`);
       return exitCodes.ok;

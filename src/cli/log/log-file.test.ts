@@ -149,3 +149,45 @@ describe("parseLogLine()", () => {
     }
   });
 });
+
+describe("readLog() of a log that its monitor rotates", () => {
+  const lines = (from: number, to: number) =>
+    Array.from({ length: to - from }, (_, i) => `${time} stdout F ${from + i}\n`).join("");
+  const numbers = (from: number, to: number) =>
+    Array.from({ length: to - from }, (_, i) => `${from + i}\n`).join("");
+
+  test("reads all files, and the last lines across them", async () => {
+    using log = tempLog(lines(8, 10));
+    writeFileSync(`${log.path}.1`, lines(4, 8));
+    writeFileSync(`${log.path}.2`, lines(0, 4));
+    expect(await readAll(log.path)).toBe(numbers(0, 10));
+    for (let tail = 0; tail <= 11; tail++) {
+      expect(await readAll(log.path, { tail })).toBe(numbers(Math.max(0, 10 - tail), 10));
+    }
+  });
+
+  test("follows through several rotations at once, and says what it has never seen", async () => {
+    using log = tempLog(lines(0, 2));
+    const steps = [
+      () => {
+        renameSync(log.path, `${log.path}.3`);
+        writeFileSync(`${log.path}.2`, lines(2, 4));
+        writeFileSync(`${log.path}.1`, lines(4, 6));
+        writeFileSync(log.path, lines(6, 8));
+      },
+      () => {
+        for (const name of [log.path, `${log.path}.1`, `${log.path}.2`, `${log.path}.3`]) {
+          rmSync(name);
+        }
+        writeFileSync(`${log.path}.1`, lines(20, 22));
+        writeFileSync(log.path, lines(22, 24));
+      },
+    ];
+    const until = async () => {
+      steps.shift()?.();
+      return steps.length === 0;
+    };
+    const missing = "crib: output is missing here: its log was rotated away too fast\n";
+    expect(await readAll(log.path, { until })).toBe(`${numbers(0, 8)}${missing}${numbers(20, 24)}`);
+  });
+});

@@ -27,35 +27,133 @@ const blockBytes = 64 * 1024;
 const maxLineBytes = 1024 * 1024;
 const [firstPauseMs, longestPauseMs] = [20, 500];
 
-/** The lines of a container's log file in order. An aborted signal just ends it. */
+/**
+ * The lines of a container's log in order, with those of files that the monitor has rotated (`0.log.1` is the one before
+ * `0.log`). An aborted signal just ends it.
+ */
 export async function* readLog(place: LogPlace, options: ReadLogOptions): AsyncGenerator<LogLine> {
-  let file = await openLogFile(place);
-  try {
-    let at = options.tail === undefined ? 0 : await findTail(file, options.tail);
-    let pauseMs = firstPauseMs;
-    while (!options.signal.aborted) {
-      // Asked before reading: what was written before the end is read after it.
-      const isLastPass = options.until === undefined || (await options.until());
-      const newer = options.until && (await findRotated(file, place));
-      const before = at;
-      for await (const line of readLines(file, at)) {
-        at = line.end;
-        yield parseLogLine(line.bytes);
-        if (options.signal.aborted) return;
-      }
-      if (newer !== undefined) {
-        await file.close();
-        file = newer;
-        at = 0;
-      } else if (isLastPass) {
-        return;
-      } else {
-        pauseMs = at > before ? firstPauseMs : Math.min(pauseMs * 2, longestPauseMs);
-        await sleep(pauseMs, undefined, { signal: options.signal }).catch(() => {});
-      }
+  await using files = await LogFiles.open(place);
+  let at = options.tail === undefined ? 0 : await files.skipToTail(options.tail);
+  let pauseMs = firstPauseMs;
+  while (!options.signal.aborted) {
+    // Asked before reading: what was written before the end is read after it.
+    const isLastPass = options.until === undefined || (await options.until());
+    if (options.until !== undefined) await files.findNewer();
+    const before = at;
+    for await (const line of readLines(files.current, at)) {
+      at = line.end;
+      yield parseLogLine(line.bytes);
+      if (options.signal.aborted) return;
+      // Who is slower than the container holds on to each file before it is removed.
+      if (options.until !== undefined) await files.findNewerNowAndThen();
     }
-  } finally {
-    await file.close();
+    if (await files.next()) {
+      at = 0;
+      if (files.isAfterGap) yield gapLine();
+    } else if (isLastPass) {
+      return;
+    } else {
+      pauseMs = at > before ? firstPauseMs : Math.min(pauseMs * 2, longestPauseMs);
+      await sleep(pauseMs, undefined, { signal: options.signal }).catch(() => {});
+    }
+  }
+}
+
+function gapLine(): LogLine {
+  const content = Buffer.from("crib: output is missing here: its log was rotated away too fast");
+  return { time: new Date().toISOString(), stream: "stderr", isPartial: false, content };
+}
+
+/** More than any `max-file`. */
+const maxRotated = 1000;
+const lookEveryMs = 20;
+
+/** The files of one log, oldest first, each open: what is renamed or removed meanwhile can still be read. */
+class LogFiles implements AsyncDisposable {
+  readonly #place: LogPlace;
+  /** The first is being read. */
+  readonly #open: FileHandle[];
+  /** Those before which something was rotated away that was never seen. */
+  readonly #afterGap = new Set<FileHandle>();
+  #lookedAt = 0;
+
+  private constructor(place: LogPlace, files: FileHandle[]) {
+    this.#place = place;
+    this.#open = files;
+  }
+
+  static async open(place: LogPlace): Promise<LogFiles> {
+    const files = [await openLogFile(place)];
+    for (let i = 1; i < maxRotated; i++) {
+      const older = await findLogFile(place, `.${i}`);
+      if (older === undefined) break;
+      files.unshift(older);
+    }
+    return new LogFiles(place, files);
+  }
+
+  get current(): FileHandle {
+    const [first] = this.#open;
+    if (first === undefined) throw new Error("no log file is open");
+    return first;
+  }
+
+  /** Closes those that are older than the last `count` lines, and returns where these begin in the one that is left. */
+  async skipToTail(count: number): Promise<number> {
+    let wanted = count;
+    let at = 0;
+    const kept: FileHandle[] = [];
+    for (let file = this.#open.pop(); file !== undefined; file = this.#open.pop()) {
+      kept.unshift(file);
+      const tail = await findTail(file, wanted);
+      at = tail.at;
+      wanted -= tail.lines;
+      if (wanted <= 0) break;
+    }
+    for (const file of this.#open.splice(0, this.#open.length, ...kept)) await file.close();
+    return at;
+  }
+
+  async findNewerNowAndThen(): Promise<void> {
+    if (performance.now() - this.#lookedAt > lookEveryMs) await this.findNewer();
+  }
+
+  /** Opens what has come after the newest that is open. */
+  async findNewer(): Promise<void> {
+    this.#lookedAt = performance.now();
+    const newest = this.#open.at(-1);
+    if (newest === undefined) return;
+    const { ino } = await newest.stat();
+    const newer: FileHandle[] = [];
+    for (let i = 0; i < maxRotated; i++) {
+      const file = await findLogFile(this.#place, i === 0 ? "" : `.${i}`);
+      if (file !== undefined && (await file.stat()).ino !== ino) {
+        newer.unshift(file);
+        continue;
+      }
+      await file?.close();
+      // A kubelet's rotation leaves no `.1`: what is newer is the one file then.
+      const [oldest] = newer;
+      if (file === undefined && i > 1 && oldest !== undefined) this.#afterGap.add(oldest);
+      break;
+    }
+    this.#open.push(...newer);
+  }
+
+  /** Goes on to the next file; false where there is none. */
+  async next(): Promise<boolean> {
+    if (this.#open.length < 2) return false;
+    await this.#open.shift()?.close();
+    return true;
+  }
+
+  /** Whether something is missing before the current file, which nobody has read. */
+  get isAfterGap(): boolean {
+    return this.#afterGap.has(this.current);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    for (const file of this.#open.splice(0)) await file.close();
   }
 }
 
@@ -65,19 +163,12 @@ async function openLogFile(place: LogPlace): Promise<FileHandle> {
   return file;
 }
 
-async function findLogFile({ podDirectory, name }: LogPlace): Promise<FileHandle | undefined> {
-  using found = openFileInRoot(podDirectory, name);
+async function findLogFile(
+  { podDirectory, name }: LogPlace,
+  suffix = "",
+): Promise<FileHandle | undefined> {
+  using found = openFileInRoot(podDirectory, `${name}${suffix}`);
   return found && (await open(`/proc/self/fd/${found.fd}`, "r"));
-}
-
-/** The file that has taken this one's name, once it is there: nobody writes to the old one any more. */
-async function findRotated(file: FileHandle, place: LogPlace): Promise<FileHandle | undefined> {
-  const current = await findLogFile(place);
-  if (current === undefined || (await current.stat()).ino !== (await file.stat()).ino) {
-    return current;
-  }
-  await current.close();
-  return undefined;
 }
 
 interface FileLine {
@@ -117,9 +208,12 @@ function grow(buffer: Buffer): Buffer {
   return Buffer.concat([buffer], buffer.byteLength * 2);
 }
 
-/** Where the last `count` lines of the container begin, its partial ones joined. */
-async function findTail(file: FileHandle, count: number): Promise<number> {
-  if (count === 0) return (await file.stat()).size;
+/** Where the last `count` lines of the container begin, its partial ones joined, and how many of them are there. */
+async function findTail(
+  file: FileHandle,
+  count: number,
+): Promise<{ readonly at: number; readonly lines: number }> {
+  if (count === 0) return { at: (await file.stat()).size, lines: 0 };
   const starts: number[] = [];
   const openStart: { stdout?: number | undefined; stderr?: number | undefined } = {};
   for await (const { start, bytes } of readLines(file, 0)) {
@@ -131,5 +225,6 @@ async function findTail(file: FileHandle, count: number): Promise<number> {
     if (starts.length > count) starts.shift();
   }
   // The streams are interleaved: a line that ended later may have begun earlier.
-  return starts.reduce((first, start) => Math.min(first, start), starts[0] ?? 0);
+  const at = starts.reduce((first, start) => Math.min(first, start), starts[0] ?? 0);
+  return { at, lines: starts.length };
 }

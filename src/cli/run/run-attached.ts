@@ -3,13 +3,13 @@ import type { CommandEnv } from "../command.ts";
 import { attachTo } from "../streams/attach.ts";
 import { defaultDetachKeys, parseDetachKeys } from "../streams/detach-keys.ts";
 import type { TalkEnd } from "../streams/talk.ts";
-import { followPod, startPod } from "./run-pod.ts";
+import { followPod, type StartRequest, startPod } from "./run-pod.ts";
 
 /** `crib run` with stdin or a terminal: attached before the container starts, so that its first words are seen. */
 export async function runAttached(
   env: CommandEnv,
   cri: CriClient,
-  request: Omit<Parameters<typeof startPod>[2], "beforeStart">,
+  request: Omit<StartRequest, "beforeStart">,
   options: { readonly stdin: boolean; readonly tty: boolean; readonly remove: boolean },
 ): Promise<number> {
   // Not the caller's: an interrupt stops the container, and what it says then is shown.

@@ -70,12 +70,16 @@ export function parsePort(text: string): MessageInitShape<typeof pb.PortMappingS
 
 const sizeUnits = { "": 1, k: 1024, m: 1024 ** 2, g: 1024 ** 3, t: 1024 ** 4 } as const;
 
-/** `64m`, `1g`, `1073741824`: bytes in powers of 1024. */
 export function parseMemory(text: string): bigint {
+  return parseSize("--memory ", text);
+}
+
+/** `64m`, `1g`, `1073741824`: bytes in powers of 1024. `option` comes first in the error. */
+export function parseSize(option: string, text: string): bigint {
   const match = /^(\d{1,15})([kmgt]?)i?b?$/i.exec(text);
   const unit = (match?.[2] ?? "").toLowerCase() as keyof typeof sizeUnits;
   const bytes = BigInt(match?.[1] ?? 0) * BigInt(sizeUnits[unit]);
-  if (bytes <= 0n || bytes > 2n ** 62n) throw new UsageError(`--memory ${text}: not a size`);
+  if (bytes <= 0n || bytes > 2n ** 62n) throw new UsageError(`${option}${text}: not a size`);
   return bytes;
 }
 

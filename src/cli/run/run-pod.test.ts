@@ -1,5 +1,6 @@
 import { describe, expect, test } from "bun:test";
-import { appendFileSync, existsSync } from "node:fs";
+import { appendFileSync, mkdirSync } from "node:fs";
+import { dirname } from "node:path";
 import { Code, ConnectError } from "@connectrpc/connect";
 import { testEnv } from "../../../test/harness/command-line.ts";
 import { eventually } from "../../../test/harness/eventually.ts";
@@ -35,15 +36,6 @@ async function serveNode(
         if (namespace === undefined) return { items: [] };
         return { items: [{ id: "f".repeat(64), metadata: { name: "demo", namespace } }] };
       },
-      runPodSandbox: () => ({ ...call("run"), podSandboxId: "p" }),
-      createContainer: () => ({ ...call("create"), containerId: "c" }),
-      startContainer: () => {
-        call("start");
-        if (options.failStart) throw new ConnectError("no such program", Code.Internal);
-        state = pb.ContainerState.CONTAINER_RUNNING;
-        appendFileSync(logPath(), `${time} stdout F hello\n`);
-        return {};
-      },
       stopContainer: ({ timeout }) => {
         appendFileSync(logPath(), `${time} stderr F bye\n`);
         if (timeout === 0n) end(137);
@@ -58,12 +50,28 @@ async function serveNode(
       imageStatus: () => ({}),
       pullImage: ({ image }) => ({ ...call(`pull ${image?.image}`), imageRef: "r" }),
     },
+    {
+      async *runPod() {
+        call("run");
+        mkdirSync(dirname(logPath()), { recursive: true });
+        yield { podSandboxId: "p", containerId: "c" };
+      },
+      startPod: () => {
+        call("start");
+        if (options.failStart) throw new ConnectError("no such program", Code.Internal);
+        state = pb.ContainerState.CONTAINER_RUNNING;
+        appendFileSync(logPath(), `${time} stdout F hello\n`);
+        return {};
+      },
+    },
   );
   const request = {
     configs: makeDemoConfigs(`${cri.dir}/logs`),
     runtimeHandler: "",
     pull: "missing",
     credentials: undefined,
+    policy: { restart: {}, logLimits: {}, remove: false },
+    detach: false,
   } as const;
   return { cri, calls, end, request };
 }
@@ -78,14 +86,7 @@ describe("crib run", () => {
     setTimeout(() => end(3), 30);
     expect(await followPod(env, client, started, { remove: true })).toBe(3);
     expect(written()).toEqual({ stdout: "hello\n", stderr: "" });
-    expect(calls).toEqual([
-      `pull ${demoImage}`,
-      "run",
-      "create",
-      "start",
-      "stop pod",
-      "remove pod",
-    ]);
+    expect(calls).toEqual([`pull ${demoImage}`, "run", "start", "stop pod", "remove pod"]);
   });
 
   test("stops the container on the first interrupt, kills it on the second", async () => {
@@ -101,7 +102,7 @@ describe("crib run", () => {
     await eventually(() => expect(calls).toContain("stop 10"));
     hurry.abort();
     expect(await followed).toBe(137);
-    expect(calls.slice(4)).toEqual(["stop 10", "stop 0"]);
+    expect(calls.slice(3)).toEqual(["stop 10", "stop 0"]);
     expect(written().stderr).toBe("bye\nbye\n");
   });
 
@@ -120,7 +121,7 @@ describe("crib run", () => {
     }
   });
 
-  test("removes the pod and its logs when the container does not start", async () => {
+  test("removes the pod when the container does not start", async () => {
     const { cri, calls, request } = await serveNode({ failStart: true });
     await using _cri = cri;
     using client = openCriClient(cri.endpoint);
@@ -128,6 +129,5 @@ describe("crib run", () => {
     const failure = await startPod(testEnv().env, client, request).catch((err: unknown) => err);
     expect(describeFailure(failure)).toBe("no such program");
     expect(calls.slice(-2)).toEqual(["stop pod", "remove pod"]);
-    expect(existsSync(`${cri.dir}/logs`)).toBe(false);
   });
 });

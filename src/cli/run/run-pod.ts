@@ -1,10 +1,11 @@
-import { mkdir, rm } from "node:fs/promises";
+import type { MessageInitShape } from "@bufbuild/protobuf";
+import type { LogLimitsSchema, RestartPolicySchema } from "../../gen/crib/admin/v1/admin_pb.ts";
 import type * as pb from "../../gen/runtime/v1/api_pb.ts";
 import { detached } from "../../lib/context.ts";
 import { AppError, notFound } from "../../lib/errors.ts";
 import type { CriClient } from "../client.ts";
 import type { CommandEnv } from "../command.ts";
-import { exitCodes, failureKind } from "../failure.ts";
+import { describeFailure, exitCodes, failureKind } from "../failure.ts";
 import type { Credentials } from "../image/credentials.ts";
 import { pullImage } from "../image/pull-image.ts";
 import { logPlaceOf } from "../log/log-place.ts";
@@ -12,6 +13,7 @@ import { printLog } from "../log/print-log.ts";
 import { shortId } from "../output/format.ts";
 import type { TalkEnd } from "../streams/talk.ts";
 import { awaitExitCode, hasEnded } from "../wait.ts";
+import { type Attendance, keepAttending } from "./attendance.ts";
 import { removePod } from "./remove-pod.ts";
 import type { RunConfigs } from "./run-config.ts";
 
@@ -19,20 +21,34 @@ export interface StartedPod {
   readonly sandboxId: string;
   readonly containerId: string;
   readonly sandbox: pb.PodSandboxConfig;
+  /** Of a pod that belongs to this process. */
+  readonly attendance: Attendance | undefined;
+}
+
+/** What the daemon keeps of the pod, for as long as there is one. */
+export interface PodPolicy {
+  readonly restart: MessageInitShape<typeof RestartPolicySchema>;
+  readonly logLimits: MessageInitShape<typeof LogLimitsSchema>;
+  readonly remove: boolean;
+}
+
+export interface StartRequest {
+  readonly configs: RunConfigs;
+  readonly runtimeHandler: string;
+  readonly pull: "missing" | "always" | "never";
+  readonly credentials: Credentials | undefined;
+  readonly policy: PodPolicy;
+  /** Nobody stays with it. */
+  readonly detach: boolean;
+  /** Has the container's streams before it writes anything. */
+  readonly beforeStart?: (containerId: string) => Promise<void>;
 }
 
 /** Pulls, makes the pod and its container, starts it. What was made is removed again when a later step fails. */
 export async function startPod(
   env: CommandEnv,
   cri: CriClient,
-  request: {
-    readonly configs: RunConfigs;
-    readonly runtimeHandler: string;
-    readonly pull: "missing" | "always" | "never";
-    readonly credentials: Credentials | undefined;
-    /** Has the container's streams before it writes anything. */
-    readonly beforeStart?: (containerId: string) => Promise<void>;
-  },
+  request: StartRequest,
 ): Promise<StartedPod> {
   const { sandbox, container } = request.configs;
   const { signal } = env.ctx;
@@ -45,27 +61,55 @@ export async function startPod(
   }
 
   await using undo = new AsyncDisposableStack();
-  await mkdir(`${sandbox.logDirectory}/${container.metadata?.name}`, { recursive: true });
-  undo.defer(() => rm(sandbox.logDirectory, { recursive: true, force: true }));
-  // Cut off, these calls might go on and make something that no one removes: only a second interrupt ends them.
-  const patiently = { signal: env.hurry };
-  const { podSandboxId } = await cri.runtime
-    .runPodSandbox({ config: sandbox, runtimeHandler: request.runtimeHandler }, patiently)
-    .catch((err: unknown) => {
-      throw failureKind(err) === "already-exists" ? nameTaken(sandbox, "another run") : err;
-    });
-  const pod = podOf(podSandboxId, sandbox);
+  const made = await makePod(env, cri, request);
+  if (made.attendance !== undefined) undo.use(made.attendance);
+  const pod = podOf(made.sandboxId, sandbox);
   undo.defer(() => removePod(cri, pod, detached(env.ctx).signal));
   signal.throwIfAborted();
-  const { containerId } = await cri.runtime.createContainer(
-    { podSandboxId, config: container, sandboxConfig: sandbox },
-    patiently,
-  );
-  signal.throwIfAborted();
-  await request.beforeStart?.(containerId);
-  await cri.runtime.startContainer({ containerId }, patiently);
+  if (!request.detach) {
+    const { containerId, sandboxId: podSandboxId } = made;
+    await request.beforeStart?.(containerId);
+    const afterAttach = request.beforeStart !== undefined;
+    await cri.admin.startPod({ podSandboxId, afterAttach }, { signal: env.hurry });
+  }
   undo.move();
-  return { sandboxId: podSandboxId, containerId, sandbox };
+  return made;
+}
+
+/** The daemon makes the two together, so that nothing is left half made however this process ends. */
+async function makePod(
+  env: CommandEnv,
+  cri: CriClient,
+  { configs, runtimeHandler, policy, detach }: StartRequest,
+): Promise<StartedPod> {
+  const over = new AbortController();
+  // The first interrupt waits for what is being made, to remove it; the second one does not.
+  const hurry = () => over.abort();
+  env.hurry.addEventListener("abort", hurry, { once: true });
+  const attended = policy.remove && !detach;
+  const responses = cri.admin
+    .runPod(
+      {
+        sandboxConfig: configs.sandbox,
+        containerConfig: configs.container,
+        runtimeHandler,
+        restartPolicy: policy.restart,
+        logLimits: policy.logLimits,
+        remove: policy.remove,
+        attended,
+        start: detach,
+      },
+      { signal: over.signal },
+    )
+    [Symbol.asyncIterator]();
+  const { value } = await responses.next().catch((err: unknown) => {
+    const isTaken = failureKind(err) === "already-exists" && !describeFailure(err).includes("port");
+    throw isTaken ? nameTaken(configs.sandbox, "another run") : err;
+  });
+  const { podSandboxId, containerId }: { podSandboxId: string; containerId: string } = value;
+  env.hurry.removeEventListener("abort", hurry);
+  const attendance = attended ? keepAttending(cri, podSandboxId, responses, over) : undefined;
+  return { sandboxId: podSandboxId, containerId, sandbox: configs.sandbox, attendance };
 }
 
 /** Nothing that is named by it could be told apart. Of those who make one at this moment the daemon refuses all but one. */
@@ -116,18 +160,28 @@ export async function followPod(
   stopOn(env.ctx.signal, stopGraceSeconds);
   stopOn(env.hurry, 0n);
 
-  if (options.talking !== undefined) {
-    if ((await options.talking).kind === "detached") return exitCodes.ok;
-  } else {
-    const { status } = await cri.runtime.containerStatus({ containerId });
-    const until = hasEnded(cri, containerId, never);
-    const place = logPlaceOf(status?.logPath ?? "", started.sandbox.logDirectory);
-    await printLog(env, place, { signal: never, until });
+  const remove = () => removePod(cri, podOf(started.sandboxId, started.sandbox), never);
+  using _attendance = started.attendance;
+  let exitCode: number;
+  try {
+    if (options.talking !== undefined) {
+      if ((await options.talking).kind === "detached") {
+        await started.attendance?.leave();
+        return exitCodes.ok;
+      }
+    } else {
+      const { status } = await cri.runtime.containerStatus({ containerId });
+      const until = hasEnded(cri, containerId, never);
+      const place = logPlaceOf(status?.logPath ?? "", started.sandbox.logDirectory);
+      await printLog(env, place, { signal: never, until });
+    }
+    exitCode = await awaitExitCode(cri, containerId, never);
+  } catch (err) {
+    // Nobody reads what it writes any more, for instance.
+    if (options.remove) await remove().catch(() => {});
+    throw err;
   }
-  const exitCode = await awaitExitCode(cri, containerId, never);
-  if (options.remove) {
-    await removePod(cri, podOf(started.sandboxId, started.sandbox), never);
-  }
+  if (options.remove) await remove();
   return exitCode;
 }
 

@@ -42,7 +42,14 @@ export async function makeVolumes(
   }
   const owner = userNamespace === undefined ? { uid: 0, gid: 0 } : rootOf(userNamespace.ids);
   const volumes: ImageDefinedVolume[] = [];
-  for (const destination of wanted) {
+  // A container that is made anew has those that it had: the image and the mounts are the same.
+  const kept = snapshots.listVolumes(container.id);
+  for (const [i, destination] of wanted.entries()) {
+    const keptSource = kept[i];
+    if (keptSource !== undefined) {
+      volumes.push({ destination, source: keptSource });
+      continue;
+    }
     using found = findDirectory(container.rootfs, destination);
     const source = await snapshots.addVolume(ctx, container.id, {
       owner,

@@ -1,6 +1,7 @@
 import { statfsSync } from "node:fs";
 import type { AdminDeps } from "../../admin/deps.ts";
 import { imagesOf } from "../../container/container.ts";
+import { logUsage } from "../../container/log-usage.ts";
 import { exportImages } from "../../image/archive/export.ts";
 import { importArchive } from "../../image/archive/import.ts";
 import { importStream } from "../../image/archive/import-stream.ts";
@@ -8,6 +9,7 @@ import { filesystemUsage } from "../../image/filesystem-usage.ts";
 import { listLayeredImages, unusedBytes } from "../../image/layered-image.ts";
 import { pullImage } from "../../image/pull.ts";
 import { verifyImages } from "../../image/verify.ts";
+import { notFound } from "../../lib/errors.ts";
 import { parseReference } from "../../oci/reference.ts";
 import type { Domain } from "./bind-cri.ts";
 
@@ -17,9 +19,15 @@ export function bindAdmin({
   images,
   profiles,
   deps,
-}: Pick<Domain, "config" | "images" | "profiles"> & {
-  readonly deps: Pick<Domain["deps"], "containers">;
+  standalone,
+}: Pick<Domain, "config" | "images" | "profiles" | "standalone"> & {
+  readonly deps: Pick<Domain["deps"], "containers" | "sandboxes">;
 }): AdminDeps {
+  const known = (id: string) => {
+    const sandbox = deps.sandboxes.resolve(id);
+    if (sandbox === undefined) throw notFound(`pod ${id.slice(0, 64)} not found`);
+    return sandbox.id;
+  };
   const registries = config.images.importRegistries;
   return {
     importPath: (ctx, path) => importArchive(ctx, images, path, { registries }),
@@ -28,6 +36,13 @@ export function bindAdmin({
     pull: (ctx, name, { credentials, onProgress }) =>
       pullImage(ctx, images, parseReference(name), { auth: credentials, onProgress }),
     verify: (ctx, options) => verifyImages(ctx, images, options),
+    standalone: {
+      run: (ctx, options) => standalone.run(ctx, options),
+      attend: (id) => standalone.attend(known(id)),
+      leave: (id) => standalone.leave(known(id)),
+      start: (ctx, id, options) => standalone.start(ctx, known(id), options),
+      restart: (ctx, id, graceMs) => standalone.restart(ctx, known(id), graceMs),
+    },
     listLayers: (key) => listLayeredImages(images, key),
     async diskUsage(ctx) {
       const usage = await filesystemUsage(ctx, images, [profiles.usage()]);
@@ -35,6 +50,7 @@ export function bindAdmin({
       const { blocks, bavail, bsize } = statfsSync(images.layers.directory);
       return {
         ...usage,
+        logs: logUsage(containers),
         reclaimableBytes: unusedBytes(images, new Set(containers.flatMap(imagesOf))),
         imageCount: images.images.list().length,
         containerCount: containers.length,

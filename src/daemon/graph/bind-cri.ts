@@ -22,7 +22,6 @@ import type { ProfileStore } from "../../profile/profile-store.ts";
 import { pullProfile } from "../../profile/pull.ts";
 import { addContainer } from "../../sandbox/add-container.ts";
 import { checkpoint } from "../../sandbox/checkpoint.ts";
-import type { SandboxDeps } from "../../sandbox/deps.ts";
 import type { EventHub } from "../../sandbox/events/event-hub.ts";
 import { inspectSandbox } from "../../sandbox/inspect.ts";
 import { removeSandbox } from "../../sandbox/remove.ts";
@@ -32,12 +31,13 @@ import { updateSandboxResources } from "../../sandbox/update-resources.ts";
 import { readMetrics } from "../../sandbox/usage/metrics.ts";
 import { readPodStats } from "../../sandbox/usage/stats.ts";
 import type { SandboxWatch } from "../../sandbox/watch.ts";
+import type { StandaloneDeps, StandalonePods } from "../../standalone/pods.ts";
 import type { StreamingServer } from "../../streaming/server.ts";
 import { parts, version } from "../../version.ts";
 import type { Config } from "../config/config.ts";
 import { pinnedBy } from "./pinned.ts";
 
-export interface DomainDeps extends SandboxDeps, ExecDeps {
+export interface DomainDeps extends StandaloneDeps, ExecDeps {
   readonly events: EventHub;
   readonly cgroups: OpenCgroups;
   readonly networkCounters: NetworkCounters;
@@ -49,11 +49,20 @@ export interface Domain {
   readonly images: OpenImages;
   readonly profiles: ProfileStore;
   readonly watch: SandboxWatch;
+  readonly standalone: StandalonePods;
   readonly streaming: Pick<StreamingServer, "url" | "endForwards">;
 }
 
 /** The operations as the CRI services call them. */
-export function bindCri({ config, deps, images, profiles, watch, streaming }: Domain): CriDeps {
+export function bindCri({
+  config,
+  deps,
+  images,
+  profiles,
+  standalone,
+  watch,
+  streaming,
+}: Domain): CriDeps {
   const { sandboxes, containers, runtimes, network } = deps;
   return {
     streaming,
@@ -70,6 +79,7 @@ export function bindCri({ config, deps, images, profiles, watch, streaming }: Do
       inspect: (sandbox) => inspectSandbox(deps, sandbox),
       run: (ctx, sandboxConfig, handler) => runSandbox(ctx, deps, sandboxConfig, handler),
       async stop(ctx, id) {
+        standalone.noteStop(id);
         streaming.endForwards(id);
         await stopSandbox(ctx, deps, id);
       },
@@ -82,7 +92,11 @@ export function bindCri({ config, deps, images, profiles, watch, streaming }: Do
       spec: (id) => readConfig(bundleOf(deps.stateDir, id)),
       create: (ctx, sandbox, containerConfig) => addContainer(ctx, deps, sandbox, containerConfig),
       start: (ctx, id) => startContainer(ctx, deps, id),
-      stop: (ctx, id, seconds) => stopContainer(ctx, deps, id, seconds * 1000),
+      async stop(ctx, id, seconds) {
+        const container = containers.find(id);
+        if (container !== undefined) standalone.noteStop(container.sandboxId);
+        await stopContainer(ctx, deps, id, seconds * 1000);
+      },
       remove: (ctx, id) => removeContainer(ctx, deps, id),
       execSync: (ctx, id, options) => execInContainer(ctx, deps, id, options),
       reopenLog: (ctx, id) => reopenLog(ctx, deps, id),

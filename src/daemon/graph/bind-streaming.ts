@@ -8,13 +8,21 @@ import type { SandboxDeps } from "../../sandbox/deps.ts";
 import { sandboxDirectoryOf } from "../../sandbox/environment/directory.ts";
 import { sandboxTaskOf } from "../../sandbox/environment/infra.ts";
 import { podNamespaces } from "../../sandbox/environment/namespaces.ts";
+import type { StandalonePods } from "../../standalone/pods.ts";
 import type { StreamingDeps } from "../../streaming/deps.ts";
 
 /** The operations as the streaming server calls them. */
-export function bindStreaming(deps: SandboxDeps & ExecDeps): StreamingDeps {
+export function bindStreaming(
+  deps: SandboxDeps & ExecDeps,
+  standalone: Pick<StandalonePods, "noteAttached">,
+): StreamingDeps {
   return {
     exec: (ctx, id, options) => openExec(ctx, deps, id, options),
-    attach: (ctx, id, wanted) => openAttach(ctx, deps, id, wanted),
+    async attach(ctx, id, wanted) {
+      const session = await openAttach(ctx, deps, id, wanted);
+      standalone.noteAttached(id);
+      return session;
+    },
     ports(_ctx, id) {
       const sandbox = deps.sandboxes.get(id);
       if (sandbox.state !== "ready") {

@@ -30,12 +30,14 @@ import { whyNoUserNamespaces } from "../../sandbox/environment/user-namespace.ts
 import { EventHub } from "../../sandbox/events/event-hub.ts";
 import { forgetStats } from "../../sandbox/usage/stats.ts";
 import { SandboxWatch } from "../../sandbox/watch.ts";
+import { StandalonePods } from "../../standalone/pods.ts";
 import { openContainers } from "../../state/containers.ts";
 import { Copies } from "../../state/copies.ts";
 import { Database } from "../../state/database.ts";
 import { openImageRecords } from "../../state/images.ts";
 import { IntentTable } from "../../state/intents.ts";
 import { openSandboxes } from "../../state/sandboxes.ts";
+import { openStandalone } from "../../state/standalone.ts";
 import type { Config } from "../config/config.ts";
 import { forgetUnrecorded } from "../recover.ts";
 import type { Domain, DomainDeps } from "./bind-cri.ts";
@@ -115,6 +117,7 @@ export async function openDomain(
   const containers = openContainers(database, copies(`${config.state}/records/containers`));
   const sandboxes = openSandboxes(database, copies(`${config.state}/records/sandboxes`));
   database.filled();
+  const records = openStandalone(`${config.root}/standalone`, ctx.log);
   const events = new EventHub({
     findSandbox: (id) => sandboxes.find(id),
     listContainers: () => containers.list(),
@@ -152,6 +155,12 @@ export async function openDomain(
     networkCounters,
     intents: new IntentTable(database),
     commit: (write) => database.transaction(write),
+    standalone: records,
+    logLimits: (sandbox) => {
+      const log = records.find(sandbox)?.log;
+      return log === undefined || log.maxSizeBytes === 0 ? undefined : log;
+    },
+    flush: (id) => database.durably(() => sandboxes.put(sandboxes.get(id))),
     images: images.images,
     snapshots: images.snapshots,
     ...runtimes,
@@ -196,7 +205,10 @@ export async function openDomain(
     clock: realtimeNs,
     bootId: bootId(),
   };
+  const standalone = resources.use(new StandalonePods(ctx, deps));
+  events.onEvent((event) => standalone.onEvent(event));
   built.resolve(deps);
   const watch = resources.use(new SandboxWatch(ctx, deps));
-  return { config, deps, images, profiles, monitors, watch, startPlugins: plugins.start };
+  const { start: startPlugins } = plugins;
+  return { config, deps, images, profiles, monitors, standalone, watch, startPlugins };
 }

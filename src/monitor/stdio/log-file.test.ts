@@ -131,3 +131,36 @@ test("LogFile does not believe a gap file that it has not written", () => {
   put(log, "one\n");
   expect(readFileSync(log.path, "utf8")).toBe("one\n");
 });
+
+test("LogFile.rotateIfFull() keeps so many files, and what is written in order", () => {
+  const limits = { maxSizeBytes: 20, maxFiles: 3 };
+  using log = new LogFile(`${dir}/kept/0.log`, undefined, undefined, limits).open();
+  for (let i = 0; i < 9; i++) {
+    log.rotateIfFull();
+    put(log, `line ${i} ......\n`);
+  }
+  const files = readdirSync(`${dir}/kept`).sort();
+  expect(files).toEqual(["0.log", "0.log.1", "0.log.2"]);
+  const text = files.toReversed().map((name) => readFileSync(`${dir}/kept/${name}`, "utf8"));
+  const lines = Array.from({ length: 5 }, (_, i) => `line ${i + 4} ......\n`);
+  expect(text.join("")).toBe(lines.join(""));
+});
+
+test("LogFile.rotateIfFull() with one file empties it, and one that cannot be rotated goes on", () => {
+  const limits = { maxSizeBytes: 4, maxFiles: 1 };
+  using log = new LogFile(`${dir}/single/0.log`, undefined, undefined, limits).open();
+  put(log, "first\n");
+  log.rotateIfFull();
+  put(log, "second\n");
+  expect(readFileSync(log.path, "utf8")).toBe("second\n");
+  expect(readdirSync(`${dir}/single`)).toEqual(["0.log"]);
+  mkdirSync(`${dir}/stuck/0.log.1/x`, { recursive: true });
+  using stuck = new LogFile(`${dir}/stuck/0.log`, undefined, undefined, {
+    ...limits,
+    maxFiles: 2,
+  }).open();
+  put(stuck, "first\n");
+  stuck.rotateIfFull();
+  put(stuck, "second\n");
+  expect(readFileSync(stuck.path, "utf8")).toBe("first\nsecond\n");
+});

@@ -1,12 +1,24 @@
-import { closeSync, constants, fchmodSync, fstatSync, ftruncateSync, openSync } from "node:fs";
+import {
+  closeSync,
+  constants,
+  fchmodSync,
+  fstatSync,
+  ftruncateSync,
+  openSync,
+  renameSync,
+  rmSync,
+} from "node:fs";
 import { basename, dirname } from "node:path";
 import { describe } from "../../lib/errors.ts";
 import { realtimeNs } from "../../os/clock.ts";
+import { isErrno } from "../../os/errno-error.ts";
 import { writeFrom } from "../../os/file/io.ts";
 import type { ContainerPlan } from "../../runtime/monitor/monitor-protocol.ts";
 import { formatTime, type LogStream } from "./cri-log.ts";
 import { cutLog, type LogPosition, openLogDirectory } from "./log-directory.ts";
 import { LogGap } from "./log-gap.ts";
+
+type LogLimits = NonNullable<ContainerPlan["logLimits"]>;
 
 const flags =
   constants.O_WRONLY |
@@ -16,8 +28,10 @@ const flags =
   constants.O_NONBLOCK;
 
 /** Not opened yet; `undefined` for a container whose output nobody wants. */
-export function logOf({ logPath, podLogDirectory, dir }: ContainerPlan): LogFile | undefined {
-  return logPath === "" ? undefined : new LogFile(logPath, podLogDirectory, `${dir}/log-gap`);
+export function logOf(plan: ContainerPlan): LogFile | undefined {
+  const { logPath, podLogDirectory, logLimits, dir } = plan;
+  if (logPath === "") return undefined;
+  return new LogFile(logPath, podLogDirectory, `${dir}/log-gap`, logLimits);
 }
 
 /**
@@ -33,15 +47,17 @@ export class LogFile implements Disposable {
   /** How long the file is; nobody else appends to it. */
   #size = 0;
   readonly #gap: LogGap;
+  readonly #limits: LogLimits | undefined;
 
   /**
    * `podDirectory`: the directory of all of the pod's logs, below which no link is followed. `gapFile`: where to keep
-   * how much is missing, for a successor.
+   * how much is missing, for a successor. Without `limits` whoever reads the log rotates it, as a kubelet does.
    */
-  constructor(path: string, podDirectory?: string, gapFile?: string) {
+  constructor(path: string, podDirectory?: string, gapFile?: string, limits?: LogLimits) {
     this.path = path;
     this.#podDirectory = podDirectory;
     this.#gap = new LogGap(gapFile);
+    this.#limits = limits;
   }
 
   /** Throws where the file cannot be opened. */
@@ -71,6 +87,30 @@ export class LogFile implements Disposable {
     this.#fd = fd;
     this.#inode = inode;
     this.#size = size;
+  }
+
+  /** Longer than one file is to be. */
+  get isFull(): boolean {
+    return this.#limits !== undefined && this.#size >= this.#limits.maxSizeBytes;
+  }
+
+  /**
+   * Gives a full file the name `.1`, the one before it `.2`, and begins a new one; the oldest goes. Called where
+   * nothing is half written. What cannot be renamed goes on as it is.
+   */
+  rotateIfFull(): void {
+    if (!this.isFull || this.#limits === undefined) return;
+    try {
+      using directory = openLogDirectory(dirname(this.path), this.#podDirectory);
+      const path = `/proc/self/fd/${directory.fd}/${basename(this.path)}`;
+      const kept = this.#limits.maxFiles - 1;
+      for (let i = kept - 1; i > 0; i--) rename(`${path}.${i}`, `${path}.${i + 1}`);
+      if (kept > 0) rename(path, `${path}.1`);
+      else rmSync(path, { force: true });
+      this.reopen();
+    } catch (err) {
+      this.#gap.reason = describe(err);
+    }
   }
 
   /**
@@ -142,6 +182,14 @@ export class LogFile implements Disposable {
 
   [Symbol.dispose](): void {
     if (this.#fd !== undefined) closeSync(this.#fd);
+  }
+}
+
+function rename(from: string, to: string): void {
+  try {
+    renameSync(from, to);
+  } catch (err) {
+    if (!isErrno(err, "ENOENT")) throw err;
   }
 }
 

@@ -71,6 +71,7 @@ export class Pump {
   turn(output: Output): boolean {
     const { held, log } = output;
     const journal = this.#journal;
+    log?.rotateIfFull();
     journal.begin(output.container, output.stream, log?.position ?? nowhere, held);
     let unchanged = journal.length;
     let isAtEnd = false;
@@ -86,6 +87,7 @@ export class Pump {
       const consumed = this.#write(output, journal.data, journal.length, false);
       if (consumed > 0) unchanged = 0;
       journal.advance(consumed, log?.position.size ?? 0);
+      if (log?.isFull === true) break;
     }
     if (isAtEnd) this.#writeRest(output);
     else this.#holdRest(output, unchanged);

@@ -11,6 +11,7 @@ import {
   parseJson,
 } from "../../lib/json.ts";
 import type { ExitStatus } from "../../os/process/pidfd.ts";
+import type { LogLimits } from "../runtime.ts";
 import { decodeExitRecord, type ExitRecord } from "./exit-record.ts";
 
 /*
@@ -46,6 +47,8 @@ export interface ContainerPlan {
   readonly logPath: string;
   /** Where it and those of the pod's other containers are: no link is followed from here on. */
   readonly podLogDirectory?: string | undefined;
+  /** The monitor rotates the log itself; absent, it is told to (`reopenLog`). */
+  readonly logLimits?: LogLimits | undefined;
   readonly exitFile: string;
   /** memory.oom_control (v1) or memory.events (v2) of the container; the first that exists counts. */
   readonly oomFiles: readonly string[];
@@ -54,8 +57,8 @@ export interface ContainerPlan {
 /** The plan alone, of something that also has one. */
 export function planOf(plan: ContainerPlan): ContainerPlan {
   const { container, terminal, stdin, stdinOnce, dir, exitFile, oomFiles } = plan;
-  const { logPath, podLogDirectory } = plan;
-  const log = { logPath, podLogDirectory };
+  const { logPath, podLogDirectory, logLimits } = plan;
+  const log = { logPath, podLogDirectory, logLimits };
   return { container, terminal, stdin, stdinOnce, dir, ...log, exitFile, oomFiles };
 }
 
@@ -246,6 +249,14 @@ function readDirect(value: unknown, what: string) {
   };
 }
 
+function asLogLimits(value: unknown, what: string): LogLimits {
+  const object = asObject(value, what);
+  return {
+    maxSizeBytes: asInteger(object["maxSizeBytes"], `${what}.maxSizeBytes`),
+    maxFiles: asInteger(object["maxFiles"], `${what}.maxFiles`),
+  };
+}
+
 export function readPlan(object: JsonObject, what: string): ContainerPlan {
   const logPath = asString(object["logPath"], `${what}.logPath`);
   return {
@@ -256,6 +267,7 @@ export function readPlan(object: JsonObject, what: string): ContainerPlan {
     dir: asPath(object["dir"], `${what}.dir`),
     logPath: logPath === "" ? "" : asPath(logPath, `${what}.logPath`),
     podLogDirectory: optional(object["podLogDirectory"], `${what}.podLogDirectory`, asPath),
+    logLimits: optional(object["logLimits"], `${what}.logLimits`, asLogLimits),
     exitFile: asPath(object["exitFile"], `${what}.exitFile`),
     oomFiles: asList(object["oomFiles"], `${what}.oomFiles`, asPath),
   };

@@ -5,7 +5,7 @@ import { type Context, detached } from "../../lib/context.ts";
 import { AppError, describe, notFound } from "../../lib/errors.ts";
 import { roleArgv } from "../../os/process/role.ts";
 import type { Reaper } from "../reaper.ts";
-import type { AttachOptions } from "../runtime.ts";
+import type { AttachOptions, LogLimits } from "../runtime.ts";
 import type { AttachSession, AttachSessionEvents } from "./attach-session.ts";
 import type { ExitRecord } from "./exit-record.ts";
 import { MonitorLink } from "./monitor-link.ts";
@@ -41,6 +41,7 @@ interface ContainerOptions {
   /** Empty: nobody wants the output. */
   readonly logPath: string;
   readonly podLogDirectory?: string | undefined;
+  readonly logLimits?: LogLimits | undefined;
   readonly oomFiles: readonly string[];
 }
 
@@ -150,6 +151,7 @@ export class Monitors implements AsyncDisposable {
       dir: bundle.dir,
       logPath: options.logPath,
       podLogDirectory: options.podLogDirectory,
+      logLimits: options.logLimits,
       exitFile: bundle.exitFile,
       oomFiles: options.oomFiles,
       createArgv: argv,

@@ -6,13 +6,15 @@
 
 import type { GenEnum, GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import { enumDesc, fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
+import type { ContainerConfig, PodSandboxConfig } from "../../../runtime/v1/api_pb.ts";
+import { file_runtime_v1_api } from "../../../runtime/v1/api_pb.ts";
 import type { Message, UnknownEnum } from "@bufbuild/protobuf";
 
 /**
  * Describes the file crib/admin/v1/admin.proto.
  */
 export const file_crib_admin_v1_admin: GenFile = /*@__PURE__*/
-  fileDesc("ChljcmliL2FkbWluL3YxL2FkbWluLnByb3RvEg1jcmliLmFkbWluLnYxIkAKE0ltcG9ydEltYWdlc1JlcXVlc3QSDgoEcGF0aBgBIAEoCUgAEg8KBWNodW5rGAIgASgMSABCCAoGc291cmNlIkQKFEltcG9ydEltYWdlc1Jlc3BvbnNlEiwKBmltYWdlcxgBIAMoCzIcLmNyaWIuYWRtaW4udjEuSW1wb3J0ZWRJbWFnZSIqCg1JbXBvcnRlZEltYWdlEgoKAmlkGAEgASgJEg0KBW5hbWVzGAIgAygJImwKE0V4cG9ydEltYWdlc1JlcXVlc3QSDgoGaW1hZ2VzGAEgAygJEiwKBmZvcm1hdBgCIAEoDjIcLmNyaWIuYWRtaW4udjEuQXJjaGl2ZUZvcm1hdBIXCg9jb21wcmVzc19sYXllcnMYAyABKAgiJQoURXhwb3J0SW1hZ2VzUmVzcG9uc2USDQoFY2h1bmsYASABKAwiWgoQUHVsbEltYWdlUmVxdWVzdBINCgVpbWFnZRgBIAEoCRI3CgtjcmVkZW50aWFscxgCIAEoCzIiLmNyaWIuYWRtaW4udjEuUmVnaXN0cnlDcmVkZW50aWFscyI5ChNSZWdpc3RyeUNyZWRlbnRpYWxzEhAKCHVzZXJuYW1lGAEgASgJEhAKCHBhc3N3b3JkGAIgASgJIlQKEVB1bGxJbWFnZVJlc3BvbnNlEiwKBmxheWVycxgBIAMoCzIcLmNyaWIuYWRtaW4udjEuTGF5ZXJQcm9ncmVzcxIRCglpbWFnZV9yZWYYAiABKAkiSwoNTGF5ZXJQcm9ncmVzcxIOCgZkaWdlc3QYASABKAkSFQoNZmV0Y2hlZF9ieXRlcxgCIAEoBBITCgt0b3RhbF9ieXRlcxgDIAEoBCInChZMaXN0SW1hZ2VMYXllcnNSZXF1ZXN0Eg0KBWltYWdlGAEgASgJIkUKF0xpc3RJbWFnZUxheWVyc1Jlc3BvbnNlEioKBmltYWdlcxgBIAMoCzIaLmNyaWIuYWRtaW4udjEuSW1hZ2VMYXllcnMimwEKC0ltYWdlTGF5ZXJzEgoKAmlkGAEgASgJEhEKCXJlcG9fdGFncxgCIAMoCRIUCgxyZXBvX2RpZ2VzdHMYAyADKAkSDgoGcGlubmVkGAQgASgIEiQKBmxheWVycxgFIAMoCzIULmNyaWIuYWRtaW4udjEuTGF5ZXISDgoGY29uZmlnGAYgASgMEhEKCW1hbmlmZXN0cxgHIAMoDCJxCgVMYXllchIQCghjaGFpbl9pZBgBIAEoCRIPCgdkaWZmX2lkGAIgASgJEhIKCnVzZWRfYnl0ZXMYAyABKAQSDgoGaW5vZGVzGAQgASgEEhEKCXRhcl9ieXRlcxgFIAEoBBIOCgZpbWFnZXMYBiABKA0iNQoTVmVyaWZ5SW1hZ2VzUmVxdWVzdBIOCgZpbWFnZXMYASADKAkSDgoGcmVwYWlyGAIgASgIInEKFFZlcmlmeUltYWdlc1Jlc3BvbnNlEg4KBmRpZ2VzdBgBIAEoCRIOCgZpbWFnZXMYAiADKAkSDwoHcHJvYmxlbRgDIAEoCRIQCghyZXBhaXJlZBgEIAEoCBIWCg5yZXBhaXJfcHJvYmxlbRgFIAEoCSIVChNHZXREaXNrVXNhZ2VSZXF1ZXN0IoQCChRHZXREaXNrVXNhZ2VSZXNwb25zZRIoCgZpbWFnZXMYASABKAsyGC5jcmliLmFkbWluLnYxLkRpc2tVc2FnZRIsCgpjb250YWluZXJzGAIgASgLMhguY3JpYi5hZG1pbi52MS5EaXNrVXNhZ2USGQoRcmVjbGFpbWFibGVfYnl0ZXMYAyABKAQSEwoLaW1hZ2VfY291bnQYBCABKA0SFwoPY29udGFpbmVyX2NvdW50GAUgASgNEhgKEGZpbGVzeXN0ZW1fYnl0ZXMYBiABKAQSHQoVZmlsZXN5c3RlbV9mcmVlX2J5dGVzGAcgASgEEhIKCm1vdW50cG9pbnQYCCABKAkiLwoJRGlza1VzYWdlEhIKCnVzZWRfYnl0ZXMYASABKAQSDgoGaW5vZGVzGAIgASgEKmIKDUFyY2hpdmVGb3JtYXQSHgoaQVJDSElWRV9GT1JNQVRfVU5TUEVDSUZJRUQQABIWChJBUkNISVZFX0ZPUk1BVF9PQ0kQARIZChVBUkNISVZFX0ZPUk1BVF9ET0NLRVIQAjKsBAoMQWRtaW5TZXJ2aWNlElkKDEltcG9ydEltYWdlcxIiLmNyaWIuYWRtaW4udjEuSW1wb3J0SW1hZ2VzUmVxdWVzdBojLmNyaWIuYWRtaW4udjEuSW1wb3J0SW1hZ2VzUmVzcG9uc2UoARJZCgxFeHBvcnRJbWFnZXMSIi5jcmliLmFkbWluLnYxLkV4cG9ydEltYWdlc1JlcXVlc3QaIy5jcmliLmFkbWluLnYxLkV4cG9ydEltYWdlc1Jlc3BvbnNlMAESUAoJUHVsbEltYWdlEh8uY3JpYi5hZG1pbi52MS5QdWxsSW1hZ2VSZXF1ZXN0GiAuY3JpYi5hZG1pbi52MS5QdWxsSW1hZ2VSZXNwb25zZTABEmAKD0xpc3RJbWFnZUxheWVycxIlLmNyaWIuYWRtaW4udjEuTGlzdEltYWdlTGF5ZXJzUmVxdWVzdBomLmNyaWIuYWRtaW4udjEuTGlzdEltYWdlTGF5ZXJzUmVzcG9uc2USWQoMVmVyaWZ5SW1hZ2VzEiIuY3JpYi5hZG1pbi52MS5WZXJpZnlJbWFnZXNSZXF1ZXN0GiMuY3JpYi5hZG1pbi52MS5WZXJpZnlJbWFnZXNSZXNwb25zZTABElcKDEdldERpc2tVc2FnZRIiLmNyaWIuYWRtaW4udjEuR2V0RGlza1VzYWdlUmVxdWVzdBojLmNyaWIuYWRtaW4udjEuR2V0RGlza1VzYWdlUmVzcG9uc2ViBnByb3RvMw");
+  fileDesc("ChljcmliL2FkbWluL3YxL2FkbWluLnByb3RvEg1jcmliLmFkbWluLnYxIkAKE0ltcG9ydEltYWdlc1JlcXVlc3QSDgoEcGF0aBgBIAEoCUgAEg8KBWNodW5rGAIgASgMSABCCAoGc291cmNlIkQKFEltcG9ydEltYWdlc1Jlc3BvbnNlEiwKBmltYWdlcxgBIAMoCzIcLmNyaWIuYWRtaW4udjEuSW1wb3J0ZWRJbWFnZSIqCg1JbXBvcnRlZEltYWdlEgoKAmlkGAEgASgJEg0KBW5hbWVzGAIgAygJImwKE0V4cG9ydEltYWdlc1JlcXVlc3QSDgoGaW1hZ2VzGAEgAygJEiwKBmZvcm1hdBgCIAEoDjIcLmNyaWIuYWRtaW4udjEuQXJjaGl2ZUZvcm1hdBIXCg9jb21wcmVzc19sYXllcnMYAyABKAgiJQoURXhwb3J0SW1hZ2VzUmVzcG9uc2USDQoFY2h1bmsYASABKAwiWgoQUHVsbEltYWdlUmVxdWVzdBINCgVpbWFnZRgBIAEoCRI3CgtjcmVkZW50aWFscxgCIAEoCzIiLmNyaWIuYWRtaW4udjEuUmVnaXN0cnlDcmVkZW50aWFscyI5ChNSZWdpc3RyeUNyZWRlbnRpYWxzEhAKCHVzZXJuYW1lGAEgASgJEhAKCHBhc3N3b3JkGAIgASgJIlQKEVB1bGxJbWFnZVJlc3BvbnNlEiwKBmxheWVycxgBIAMoCzIcLmNyaWIuYWRtaW4udjEuTGF5ZXJQcm9ncmVzcxIRCglpbWFnZV9yZWYYAiABKAkiSwoNTGF5ZXJQcm9ncmVzcxIOCgZkaWdlc3QYASABKAkSFQoNZmV0Y2hlZF9ieXRlcxgCIAEoBBITCgt0b3RhbF9ieXRlcxgDIAEoBCInChZMaXN0SW1hZ2VMYXllcnNSZXF1ZXN0Eg0KBWltYWdlGAEgASgJIkUKF0xpc3RJbWFnZUxheWVyc1Jlc3BvbnNlEioKBmltYWdlcxgBIAMoCzIaLmNyaWIuYWRtaW4udjEuSW1hZ2VMYXllcnMimwEKC0ltYWdlTGF5ZXJzEgoKAmlkGAEgASgJEhEKCXJlcG9fdGFncxgCIAMoCRIUCgxyZXBvX2RpZ2VzdHMYAyADKAkSDgoGcGlubmVkGAQgASgIEiQKBmxheWVycxgFIAMoCzIULmNyaWIuYWRtaW4udjEuTGF5ZXISDgoGY29uZmlnGAYgASgMEhEKCW1hbmlmZXN0cxgHIAMoDCJxCgVMYXllchIQCghjaGFpbl9pZBgBIAEoCRIPCgdkaWZmX2lkGAIgASgJEhIKCnVzZWRfYnl0ZXMYAyABKAQSDgoGaW5vZGVzGAQgASgEEhEKCXRhcl9ieXRlcxgFIAEoBBIOCgZpbWFnZXMYBiABKA0iNQoTVmVyaWZ5SW1hZ2VzUmVxdWVzdBIOCgZpbWFnZXMYASADKAkSDgoGcmVwYWlyGAIgASgIInEKFFZlcmlmeUltYWdlc1Jlc3BvbnNlEg4KBmRpZ2VzdBgBIAEoCRIOCgZpbWFnZXMYAiADKAkSDwoHcHJvYmxlbRgDIAEoCRIQCghyZXBhaXJlZBgEIAEoCBIWCg5yZXBhaXJfcHJvYmxlbRgFIAEoCSIVChNHZXREaXNrVXNhZ2VSZXF1ZXN0IqwCChRHZXREaXNrVXNhZ2VSZXNwb25zZRIoCgZpbWFnZXMYASABKAsyGC5jcmliLmFkbWluLnYxLkRpc2tVc2FnZRIsCgpjb250YWluZXJzGAIgASgLMhguY3JpYi5hZG1pbi52MS5EaXNrVXNhZ2USGQoRcmVjbGFpbWFibGVfYnl0ZXMYAyABKAQSEwoLaW1hZ2VfY291bnQYBCABKA0SFwoPY29udGFpbmVyX2NvdW50GAUgASgNEhgKEGZpbGVzeXN0ZW1fYnl0ZXMYBiABKAQSHQoVZmlsZXN5c3RlbV9mcmVlX2J5dGVzGAcgASgEEhIKCm1vdW50cG9pbnQYCCABKAkSJgoEbG9ncxgJIAEoCzIYLmNyaWIuYWRtaW4udjEuRGlza1VzYWdlIi8KCURpc2tVc2FnZRISCgp1c2VkX2J5dGVzGAEgASgEEg4KBmlub2RlcxgCIAEoBCJUCg1SZXN0YXJ0UG9saWN5Ei4KBG5hbWUYASABKA4yIC5jcmliLmFkbWluLnYxLlJlc3RhcnRQb2xpY3lOYW1lEhMKC21heF9yZXRyaWVzGAIgASgNIjYKCUxvZ0xpbWl0cxIWCg5tYXhfc2l6ZV9ieXRlcxgBIAEoBBIRCgltYXhfZmlsZXMYAiABKA0iqgIKDVJ1blBvZFJlcXVlc3QSNAoOc2FuZGJveF9jb25maWcYASABKAsyHC5ydW50aW1lLnYxLlBvZFNhbmRib3hDb25maWcSNQoQY29udGFpbmVyX2NvbmZpZxgCIAEoCzIbLnJ1bnRpbWUudjEuQ29udGFpbmVyQ29uZmlnEhcKD3J1bnRpbWVfaGFuZGxlchgDIAEoCRI0Cg5yZXN0YXJ0X3BvbGljeRgEIAEoCzIcLmNyaWIuYWRtaW4udjEuUmVzdGFydFBvbGljeRIsCgpsb2dfbGltaXRzGAUgASgLMhguY3JpYi5hZG1pbi52MS5Mb2dMaW1pdHMSDgoGcmVtb3ZlGAYgASgIEhAKCGF0dGVuZGVkGAcgASgIEg0KBXN0YXJ0GAggASgIIj4KDlJ1blBvZFJlc3BvbnNlEhYKDnBvZF9zYW5kYm94X2lkGAEgASgJEhQKDGNvbnRhaW5lcl9pZBgCIAEoCSIqChBBdHRlbmRQb2RSZXF1ZXN0EhYKDnBvZF9zYW5kYm94X2lkGAEgASgJIhMKEUF0dGVuZFBvZFJlc3BvbnNlIikKD0xlYXZlUG9kUmVxdWVzdBIWCg5wb2Rfc2FuZGJveF9pZBgBIAEoCSISChBMZWF2ZVBvZFJlc3BvbnNlIj8KD1N0YXJ0UG9kUmVxdWVzdBIWCg5wb2Rfc2FuZGJveF9pZBgBIAEoCRIUCgxhZnRlcl9hdHRhY2gYAiABKAgiEgoQU3RhcnRQb2RSZXNwb25zZSI8ChFSZXN0YXJ0UG9kUmVxdWVzdBIWCg5wb2Rfc2FuZGJveF9pZBgBIAEoCRIPCgd0aW1lb3V0GAIgASgNIhQKElJlc3RhcnRQb2RSZXNwb25zZSpiCg1BcmNoaXZlRm9ybWF0Eh4KGkFSQ0hJVkVfRk9STUFUX1VOU1BFQ0lGSUVEEAASFgoSQVJDSElWRV9GT1JNQVRfT0NJEAESGQoVQVJDSElWRV9GT1JNQVRfRE9DS0VSEAIqwAEKEVJlc3RhcnRQb2xpY3lOYW1lEiMKH1JFU1RBUlRfUE9MSUNZX05BTUVfVU5TUEVDSUZJRUQQABIaChZSRVNUQVJUX1BPTElDWV9OQU1FX05PEAESIgoeUkVTVEFSVF9QT0xJQ1lfTkFNRV9PTl9GQUlMVVJFEAISHgoaUkVTVEFSVF9QT0xJQ1lfTkFNRV9BTFdBWVMQAxImCiJSRVNUQVJUX1BPTElDWV9OQU1FX1VOTEVTU19TVE9QUEVEEAQytAcKDEFkbWluU2VydmljZRJZCgxJbXBvcnRJbWFnZXMSIi5jcmliLmFkbWluLnYxLkltcG9ydEltYWdlc1JlcXVlc3QaIy5jcmliLmFkbWluLnYxLkltcG9ydEltYWdlc1Jlc3BvbnNlKAESWQoMRXhwb3J0SW1hZ2VzEiIuY3JpYi5hZG1pbi52MS5FeHBvcnRJbWFnZXNSZXF1ZXN0GiMuY3JpYi5hZG1pbi52MS5FeHBvcnRJbWFnZXNSZXNwb25zZTABElAKCVB1bGxJbWFnZRIfLmNyaWIuYWRtaW4udjEuUHVsbEltYWdlUmVxdWVzdBogLmNyaWIuYWRtaW4udjEuUHVsbEltYWdlUmVzcG9uc2UwARJgCg9MaXN0SW1hZ2VMYXllcnMSJS5jcmliLmFkbWluLnYxLkxpc3RJbWFnZUxheWVyc1JlcXVlc3QaJi5jcmliLmFkbWluLnYxLkxpc3RJbWFnZUxheWVyc1Jlc3BvbnNlElkKDFZlcmlmeUltYWdlcxIiLmNyaWIuYWRtaW4udjEuVmVyaWZ5SW1hZ2VzUmVxdWVzdBojLmNyaWIuYWRtaW4udjEuVmVyaWZ5SW1hZ2VzUmVzcG9uc2UwARJXCgxHZXREaXNrVXNhZ2USIi5jcmliLmFkbWluLnYxLkdldERpc2tVc2FnZVJlcXVlc3QaIy5jcmliLmFkbWluLnYxLkdldERpc2tVc2FnZVJlc3BvbnNlEkcKBlJ1blBvZBIcLmNyaWIuYWRtaW4udjEuUnVuUG9kUmVxdWVzdBodLmNyaWIuYWRtaW4udjEuUnVuUG9kUmVzcG9uc2UwARJQCglBdHRlbmRQb2QSHy5jcmliLmFkbWluLnYxLkF0dGVuZFBvZFJlcXVlc3QaIC5jcmliLmFkbWluLnYxLkF0dGVuZFBvZFJlc3BvbnNlMAESSwoITGVhdmVQb2QSHi5jcmliLmFkbWluLnYxLkxlYXZlUG9kUmVxdWVzdBofLmNyaWIuYWRtaW4udjEuTGVhdmVQb2RSZXNwb25zZRJLCghTdGFydFBvZBIeLmNyaWIuYWRtaW4udjEuU3RhcnRQb2RSZXF1ZXN0Gh8uY3JpYi5hZG1pbi52MS5TdGFydFBvZFJlc3BvbnNlElEKClJlc3RhcnRQb2QSIC5jcmliLmFkbWluLnYxLlJlc3RhcnRQb2RSZXF1ZXN0GiEuY3JpYi5hZG1pbi52MS5SZXN0YXJ0UG9kUmVzcG9uc2ViBnByb3RvMw", [file_runtime_v1_api]);
 
 /**
  * @generated from message crib.admin.v1.ImportImagesRequest
@@ -505,6 +507,13 @@ export type GetDiskUsageResponse = Message<"crib.admin.v1.GetDiskUsageResponse">
    * @generated from field: string mountpoint = 8;
    */
   mountpoint: string;
+
+  /**
+   * Of containers, with those that have been rotated.
+   *
+   * @generated from field: crib.admin.v1.DiskUsage logs = 9;
+   */
+  logs?: DiskUsage | undefined;
 };
 
 /**
@@ -535,6 +544,272 @@ export type DiskUsage = Message<"crib.admin.v1.DiskUsage"> & {
  */
 export const DiskUsageSchema: GenMessage<DiskUsage> = /*@__PURE__*/
   messageDesc(file_crib_admin_v1_admin, 17);
+
+/**
+ * @generated from message crib.admin.v1.RestartPolicy
+ */
+export type RestartPolicy = Message<"crib.admin.v1.RestartPolicy"> & {
+  /**
+   * @generated from field: crib.admin.v1.RestartPolicyName name = 1;
+   */
+  name: RestartPolicyName;
+
+  /**
+   * Of ON_FAILURE: 0 is without limit.
+   *
+   * @generated from field: uint32 max_retries = 2;
+   */
+  maxRetries: number;
+};
+
+/**
+ * Describes the message crib.admin.v1.RestartPolicy.
+ * Use `create(RestartPolicySchema)` to create a new message.
+ */
+export const RestartPolicySchema: GenMessage<RestartPolicy> = /*@__PURE__*/
+  messageDesc(file_crib_admin_v1_admin, 18);
+
+/**
+ * @generated from message crib.admin.v1.LogLimits
+ */
+export type LogLimits = Message<"crib.admin.v1.LogLimits"> & {
+  /**
+   * Of one file; 0 is without limit.
+   *
+   * @generated from field: uint64 max_size_bytes = 1;
+   */
+  maxSizeBytes: bigint;
+
+  /**
+   * With the one that is written.
+   *
+   * @generated from field: uint32 max_files = 2;
+   */
+  maxFiles: number;
+};
+
+/**
+ * Describes the message crib.admin.v1.LogLimits.
+ * Use `create(LogLimitsSchema)` to create a new message.
+ */
+export const LogLimitsSchema: GenMessage<LogLimits> = /*@__PURE__*/
+  messageDesc(file_crib_admin_v1_admin, 19);
+
+/**
+ * @generated from message crib.admin.v1.RunPodRequest
+ */
+export type RunPodRequest = Message<"crib.admin.v1.RunPodRequest"> & {
+  /**
+   * @generated from field: runtime.v1.PodSandboxConfig sandbox_config = 1;
+   */
+  sandboxConfig?: PodSandboxConfig | undefined;
+
+  /**
+   * @generated from field: runtime.v1.ContainerConfig container_config = 2;
+   */
+  containerConfig?: ContainerConfig | undefined;
+
+  /**
+   * @generated from field: string runtime_handler = 3;
+   */
+  runtimeHandler: string;
+
+  /**
+   * @generated from field: crib.admin.v1.RestartPolicy restart_policy = 4;
+   */
+  restartPolicy?: RestartPolicy | undefined;
+
+  /**
+   * @generated from field: crib.admin.v1.LogLimits log_limits = 5;
+   */
+  logLimits?: LogLimits | undefined;
+
+  /**
+   * Remove the pod when its container has ended, or, of an attended one, when the client has left.
+   *
+   * @generated from field: bool remove = 6;
+   */
+  remove: boolean;
+
+  /**
+   * The stream stays open; when the client ends it, in whichever way, a pod with `remove` is stopped and removed.
+   *
+   * @generated from field: bool attended = 7;
+   */
+  attended: boolean;
+
+  /**
+   * Start the container too; otherwise the client does, when it has attached itself.
+   *
+   * @generated from field: bool start = 8;
+   */
+  start: boolean;
+};
+
+/**
+ * Describes the message crib.admin.v1.RunPodRequest.
+ * Use `create(RunPodRequestSchema)` to create a new message.
+ */
+export const RunPodRequestSchema: GenMessage<RunPodRequest> = /*@__PURE__*/
+  messageDesc(file_crib_admin_v1_admin, 20);
+
+/**
+ * @generated from message crib.admin.v1.RunPodResponse
+ */
+export type RunPodResponse = Message<"crib.admin.v1.RunPodResponse"> & {
+  /**
+   * @generated from field: string pod_sandbox_id = 1;
+   */
+  podSandboxId: string;
+
+  /**
+   * @generated from field: string container_id = 2;
+   */
+  containerId: string;
+};
+
+/**
+ * Describes the message crib.admin.v1.RunPodResponse.
+ * Use `create(RunPodResponseSchema)` to create a new message.
+ */
+export const RunPodResponseSchema: GenMessage<RunPodResponse> = /*@__PURE__*/
+  messageDesc(file_crib_admin_v1_admin, 21);
+
+/**
+ * @generated from message crib.admin.v1.AttendPodRequest
+ */
+export type AttendPodRequest = Message<"crib.admin.v1.AttendPodRequest"> & {
+  /**
+   * @generated from field: string pod_sandbox_id = 1;
+   */
+  podSandboxId: string;
+};
+
+/**
+ * Describes the message crib.admin.v1.AttendPodRequest.
+ * Use `create(AttendPodRequestSchema)` to create a new message.
+ */
+export const AttendPodRequestSchema: GenMessage<AttendPodRequest> = /*@__PURE__*/
+  messageDesc(file_crib_admin_v1_admin, 22);
+
+/**
+ * The first one comes when the attendance has begun.
+ *
+ * @generated from message crib.admin.v1.AttendPodResponse
+ */
+export type AttendPodResponse = Message<"crib.admin.v1.AttendPodResponse"> & {
+};
+
+/**
+ * Describes the message crib.admin.v1.AttendPodResponse.
+ * Use `create(AttendPodResponseSchema)` to create a new message.
+ */
+export const AttendPodResponseSchema: GenMessage<AttendPodResponse> = /*@__PURE__*/
+  messageDesc(file_crib_admin_v1_admin, 23);
+
+/**
+ * @generated from message crib.admin.v1.LeavePodRequest
+ */
+export type LeavePodRequest = Message<"crib.admin.v1.LeavePodRequest"> & {
+  /**
+   * @generated from field: string pod_sandbox_id = 1;
+   */
+  podSandboxId: string;
+};
+
+/**
+ * Describes the message crib.admin.v1.LeavePodRequest.
+ * Use `create(LeavePodRequestSchema)` to create a new message.
+ */
+export const LeavePodRequestSchema: GenMessage<LeavePodRequest> = /*@__PURE__*/
+  messageDesc(file_crib_admin_v1_admin, 24);
+
+/**
+ * @generated from message crib.admin.v1.LeavePodResponse
+ */
+export type LeavePodResponse = Message<"crib.admin.v1.LeavePodResponse"> & {
+};
+
+/**
+ * Describes the message crib.admin.v1.LeavePodResponse.
+ * Use `create(LeavePodResponseSchema)` to create a new message.
+ */
+export const LeavePodResponseSchema: GenMessage<LeavePodResponse> = /*@__PURE__*/
+  messageDesc(file_crib_admin_v1_admin, 25);
+
+/**
+ * @generated from message crib.admin.v1.StartPodRequest
+ */
+export type StartPodRequest = Message<"crib.admin.v1.StartPodRequest"> & {
+  /**
+   * @generated from field: string pod_sandbox_id = 1;
+   */
+  podSandboxId: string;
+
+  /**
+   * Wait until a client is attached to the container, so that it misses nothing.
+   *
+   * @generated from field: bool after_attach = 2;
+   */
+  afterAttach: boolean;
+};
+
+/**
+ * Describes the message crib.admin.v1.StartPodRequest.
+ * Use `create(StartPodRequestSchema)` to create a new message.
+ */
+export const StartPodRequestSchema: GenMessage<StartPodRequest> = /*@__PURE__*/
+  messageDesc(file_crib_admin_v1_admin, 26);
+
+/**
+ * @generated from message crib.admin.v1.StartPodResponse
+ */
+export type StartPodResponse = Message<"crib.admin.v1.StartPodResponse"> & {
+};
+
+/**
+ * Describes the message crib.admin.v1.StartPodResponse.
+ * Use `create(StartPodResponseSchema)` to create a new message.
+ */
+export const StartPodResponseSchema: GenMessage<StartPodResponse> = /*@__PURE__*/
+  messageDesc(file_crib_admin_v1_admin, 27);
+
+/**
+ * @generated from message crib.admin.v1.RestartPodRequest
+ */
+export type RestartPodRequest = Message<"crib.admin.v1.RestartPodRequest"> & {
+  /**
+   * @generated from field: string pod_sandbox_id = 1;
+   */
+  podSandboxId: string;
+
+  /**
+   * Between the stop signal and SIGKILL, in seconds.
+   *
+   * @generated from field: uint32 timeout = 2;
+   */
+  timeout: number;
+};
+
+/**
+ * Describes the message crib.admin.v1.RestartPodRequest.
+ * Use `create(RestartPodRequestSchema)` to create a new message.
+ */
+export const RestartPodRequestSchema: GenMessage<RestartPodRequest> = /*@__PURE__*/
+  messageDesc(file_crib_admin_v1_admin, 28);
+
+/**
+ * @generated from message crib.admin.v1.RestartPodResponse
+ */
+export type RestartPodResponse = Message<"crib.admin.v1.RestartPodResponse"> & {
+};
+
+/**
+ * Describes the message crib.admin.v1.RestartPodResponse.
+ * Use `create(RestartPodResponseSchema)` to create a new message.
+ */
+export const RestartPodResponseSchema: GenMessage<RestartPodResponse> = /*@__PURE__*/
+  messageDesc(file_crib_admin_v1_admin, 29);
 
 /**
  * @generated from enum crib.admin.v1.ArchiveFormat
@@ -570,6 +845,53 @@ export type ArchiveFormat = (typeof ArchiveFormat)[keyof typeof ArchiveFormat] |
  */
 export const ArchiveFormatSchema: GenEnum<ArchiveFormat> = /*@__PURE__*/
   enumDesc(file_crib_admin_v1_admin, 0);
+
+/**
+ * @generated from enum crib.admin.v1.RestartPolicyName
+ */
+export const RestartPolicyName = {
+  /**
+   * As RESTART_POLICY_NAME_NO.
+   *
+   * @generated from enum value: RESTART_POLICY_NAME_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED: 0,
+
+  /**
+   * @generated from enum value: RESTART_POLICY_NAME_NO = 1;
+   */
+  NO: 1,
+
+  /**
+   * When the container ends with another code than 0.
+   *
+   * @generated from enum value: RESTART_POLICY_NAME_ON_FAILURE = 2;
+   */
+  ON_FAILURE: 2,
+
+  /**
+   * Also when the daemon starts, if a user had stopped it.
+   *
+   * @generated from enum value: RESTART_POLICY_NAME_ALWAYS = 3;
+   */
+  ALWAYS: 3,
+
+  /**
+   * @generated from enum value: RESTART_POLICY_NAME_UNLESS_STOPPED = 4;
+   */
+  UNLESS_STOPPED: 4,
+} as const;
+
+/**
+ * @generated from enum crib.admin.v1.RestartPolicyName
+ */
+export type RestartPolicyName = (typeof RestartPolicyName)[keyof typeof RestartPolicyName] | UnknownEnum;
+
+/**
+ * Describes the enum crib.admin.v1.RestartPolicyName.
+ */
+export const RestartPolicyNameSchema: GenEnum<RestartPolicyName> = /*@__PURE__*/
+  enumDesc(file_crib_admin_v1_admin, 1);
 
 /**
  * @generated from service crib.admin.v1.AdminService
@@ -634,6 +956,57 @@ export const AdminService: GenService<{
     methodKind: "unary";
     input: typeof GetDiskUsageRequestSchema;
     output: typeof GetDiskUsageResponseSchema;
+  },
+  /**
+   * Makes a standalone pod: one container in a pod of its own, which no kubelet knows. The daemon does for it what a
+   * kubelet does for its pods. Its record is on disk before the first response.
+   *
+   * @generated from rpc crib.admin.v1.AdminService.RunPod
+   */
+  runPod: {
+    methodKind: "server_streaming";
+    input: typeof RunPodRequestSchema;
+    output: typeof RunPodResponseSchema;
+  },
+  /**
+   * Goes on with the attendance of a pod whose RunPod was cut off because the daemon was restarted.
+   *
+   * @generated from rpc crib.admin.v1.AdminService.AttendPod
+   */
+  attendPod: {
+    methodKind: "server_streaming";
+    input: typeof AttendPodRequestSchema;
+    output: typeof AttendPodResponseSchema;
+  },
+  /**
+   * Ends the attendance of a pod and leaves the pod running. One with `remove` is removed when its container ends.
+   *
+   * @generated from rpc crib.admin.v1.AdminService.LeavePod
+   */
+  leavePod: {
+    methodKind: "unary";
+    input: typeof LeavePodRequestSchema;
+    output: typeof LeavePodResponseSchema;
+  },
+  /**
+   * Starts the container of a standalone pod again, with its id, its writable layer and its log. Succeeds when it runs.
+   *
+   * @generated from rpc crib.admin.v1.AdminService.StartPod
+   */
+  startPod: {
+    methodKind: "unary";
+    input: typeof StartPodRequestSchema;
+    output: typeof StartPodResponseSchema;
+  },
+  /**
+   * Stops the container, if it runs, and starts it again.
+   *
+   * @generated from rpc crib.admin.v1.AdminService.RestartPod
+   */
+  restartPod: {
+    methodKind: "unary";
+    input: typeof RestartPodRequestSchema;
+    output: typeof RestartPodResponseSchema;
   },
 }> = /*@__PURE__*/
   serviceDesc(file_crib_admin_v1_admin, 0);
