@@ -15,7 +15,7 @@ import { negotiate } from "./upgrade.ts";
 export interface StreamingOptions extends ListenerOptions, Partial<SessionTimes> {}
 
 const maxSessions = 1000;
-/** Connections that have not said what they want. */
+/** Connections that have not shown a token yet. Of more, the oldest are closed. */
 const maxStrangers = 1000;
 const times: SessionTimes = {
   headMs: 15_000,
@@ -38,7 +38,11 @@ export class StreamingServer implements AsyncDisposable {
   readonly #closing = new AbortController();
   readonly #sessions = new Set<Promise<void>>();
   readonly #forwards = new Map<SandboxId, Set<AbortController>>();
-  #strangers = 0;
+  /** With the number of their arrival, the oldest first. */
+  readonly #strangers = new Map<SocketStream, number>();
+  #arrivals = 0;
+  #isTrimming = false;
+  #admitted = 0;
 
   /** Listens when this returns. */
   constructor(ctx: Context, deps: StreamingDeps, options: StreamingOptions) {
@@ -74,6 +78,36 @@ export class StreamingServer implements AsyncDisposable {
   }
 
   async #serve(stream: SocketStream): Promise<void> {
+    this.#strangers.set(stream, ++this.#arrivals);
+    this.#trim();
+    try {
+      await this.#serveStranger(stream);
+    } finally {
+      this.#strangers.delete(stream);
+    }
+  }
+
+  /**
+   * Whoever has a token gets in, however many others are connected: the oldest of those go. What came with a connection
+   * is read first, hence a turn of the event loop later, and those that have come since are left to the next time.
+   */
+  #trim(): void {
+    if (this.#isTrimming || this.#strangers.size <= maxStrangers) return;
+    this.#isTrimming = true;
+    const newest = this.#arrivals;
+    const trim = () => {
+      for (const [stream, arrival] of this.#strangers) {
+        if (this.#strangers.size <= maxStrangers || arrival > newest) break;
+        this.#strangers.delete(stream);
+        stream[Symbol.dispose]();
+      }
+      this.#isTrimming = false;
+      this.#trim();
+    };
+    setImmediate(() => setTimeout(trim, 0));
+  }
+
+  async #serveStranger(stream: SocketStream): Promise<void> {
     const refuse = async (...answer: Parameters<typeof formatAnswer>) => {
       await stream.write(formatAnswer(...answer));
       await settledWithin(Promise.all([stream.end(), drain(stream)]), lingerMs);
@@ -88,7 +122,8 @@ export class StreamingServer implements AsyncDisposable {
       await refuse("404 Not Found", "not found");
       return;
     }
-    if (this.#sessions.size > maxSessions) {
+    this.#strangers.delete(stream);
+    if (this.#admitted >= maxSessions) {
       await refuse("503 Service Unavailable", `${maxSessions} streams are open`);
       return;
     }
@@ -98,9 +133,10 @@ export class StreamingServer implements AsyncDisposable {
       return;
     }
     stream.keepAlive(this.#times.pingMs);
-    await stream.write(upgrade.answer);
+    this.#admitted++;
     const ended = this.#endOf(request);
     try {
+      await stream.write(upgrade.answer);
       const subject =
         request.kind === "portforward"
           ? { sandbox: request.sandbox }
@@ -113,14 +149,13 @@ export class StreamingServer implements AsyncDisposable {
         ...upgrade,
       });
     } finally {
+      this.#admitted--;
       ended[Symbol.dispose]();
     }
   }
 
   /** `undefined` when it did not come in time, or is none; the client has been told. */
   async #readRequest(stream: SocketStream) {
-    if (this.#strangers >= maxStrangers) return undefined;
-    this.#strangers++;
     try {
       const tooLate = AbortSignal.any([
         AbortSignal.timeout(this.#times.headMs),
@@ -133,8 +168,6 @@ export class StreamingServer implements AsyncDisposable {
       await settledWithin(stream.end(), lingerMs);
       this.#ctx.log.debug("streaming request", { err: describe(err) });
       return undefined;
-    } finally {
-      this.#strangers--;
     }
   }
 

@@ -1,9 +1,11 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
+import { connect, type Socket } from "node:net";
 import { Code } from "@connectrpc/connect";
 import { Daemon } from "../harness/daemon.ts";
 import { eventually } from "../harness/eventually.ts";
 import { failure } from "../harness/failure.ts";
 import { type Pod, runPod, startScript } from "../harness/pod.ts";
+import { openCommand } from "../harness/streams/command-client.ts";
 import { tempDir } from "../harness/temp-dir.ts";
 
 /* Many at once, and clients that are wrong or idle: others are served, and the daemon stays small. */
@@ -107,4 +109,30 @@ test("SIGHUP, SIGUSR1 and SIGUSR2 end neither daemon nor monitors", async () => 
   expect(daemon.monitors()).toEqual(monitors);
   expect(daemon.isRunning).toBe(true);
   await daemon.cri.runtime.removePodSandbox({ podSandboxId: other.id });
+});
+
+test("connections that say nothing keep nobody with a token out of the streaming server", async () => {
+  const request = { containerId: container, cmd: ["/bin/echo", "in"], stdout: true };
+  const { url } = await daemon.cri.runtime.exec(request);
+  const { hostname, port } = new URL(url);
+  const idle: Socket[] = [];
+  // Not one of those that were told that their time was over.
+  const madeRoom = ({ readyState, bytesRead }: Socket) => readyState === "closed" && !bytesRead;
+  try {
+    for (let i = 0; i < 2500; i++) {
+      const socket = connect(Number(port), hostname);
+      socket.on("error", () => {});
+      socket.write("GET /exec/");
+      idle.push(socket);
+    }
+    await eventually(() => expect(idle.slice(0, 1000).some(madeRoom)).toBe(true));
+    for (const transport of ["websocket", "spdy"] as const) {
+      const answer = await daemon.cri.runtime.exec(request);
+      using client = await openCommand(transport, answer.url, { stdout: true });
+      expect((await client.status()).status).toBe("Success");
+      expect(client.stdout.text).toBe("in\n");
+    }
+  } finally {
+    for (const socket of idle) socket.destroy();
+  }
 });
