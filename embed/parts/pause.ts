@@ -4,7 +4,7 @@ import { run } from "../command.ts";
 import type { Target } from "../target.ts";
 import type { Part } from "./part.ts";
 
-const programs = ["pause", "namespaces", "without-unified", "enter", "create"] as const;
+const programs = ["pause", "namespaces", "without-unified", "enter", "create", "links"] as const;
 
 /**
  * Programs of a page or two: the first process of a pod that shares a PID namespace, the maker of namespaces, what crun

@@ -23,6 +23,7 @@ import { type ConfDirs, openConfDirs } from "./cni/conf-dirs.ts";
 import type { Conflist } from "./cni/conflist.ts";
 import { type CniDirs, withEdgeDirs } from "./cni/edge-dirs.ts";
 import { endLeftPlugins } from "./cni/left-plugins.ts";
+import { InProcessPlugins } from "./direct/in-process.ts";
 import { type EmbeddedNetwork, openEmbeddedNetwork } from "./embedded/embedded.ts";
 import { namespaceIdentity } from "./namespace/identity.ts";
 import type { Network, NetworkResult, NetworkStatus } from "./network.ts";
@@ -38,6 +39,8 @@ export interface CniNetworkOptions {
   readonly fallback: "embedded" | "none";
   /** The plugins that are part of crib: all that the embedded network uses, and the last resort of others. */
   readonly embeddedPluginDir: string;
+  /** The static program that changes interfaces. Absent: all is done by plugins. */
+  readonly linksPath?: string;
   /** Which addresses the embedded network has given out. One for the node, as the bridge is. */
   readonly embeddedAddressDir?: string;
 }
@@ -48,11 +51,20 @@ interface Chosen {
   readonly embedded: boolean;
 }
 
+/** Of an attachment: whether this boot has made it, and which namespace was its own. */
+interface Boot {
+  readonly isSame: boolean;
+  readonly identity?: string | undefined;
+}
+
+const thisBoot: Boot = { isSame: true };
+
 /** Of all daemons of a node, which share the bridge. Empty after a reboot. */
 export const embeddedAddressDir = "/run/crib-network";
 
 const statusAgeMs = 5_000;
 const undoMs = 110_000;
+const maxPauseMs = 60_000;
 
 /** The network as CNI plugins make it: that of the configuration directories, else the embedded one. */
 export class CniNetwork implements Network {
@@ -61,7 +73,10 @@ export class CniNetwork implements Network {
   readonly #confDirs: ConfDirs;
   readonly #records: CniRecords;
   readonly #embedded: EmbeddedNetwork;
+  readonly #inProcess: InProcessPlugins | undefined;
   readonly #attaching = new Set<SandboxId>();
+  /** What is left of detaching: slow, and nothing that a caller has to wait for. On record until it is done. */
+  readonly #detaching = new Map<SandboxId, Promise<void>>();
   /** The last status that was told. */
   #told:
     | { readonly about: string; readonly at: number; readonly status: NetworkStatus }
@@ -69,6 +84,11 @@ export class CniNetwork implements Network {
 
   constructor(options: CniNetworkOptions) {
     this.#options = options;
+    const { linksPath, embeddedPluginDir } = options;
+    this.#inProcess =
+      linksPath === undefined
+        ? undefined
+        : new InProcessPlugins({ program: linksPath, ownPluginDir: embeddedPluginDir });
     this.#dirs = withEdgeDirs(options);
     this.#confDirs = openConfDirs(this.#dirs.confDirs);
     this.#records = openCniRecords({ lasting: options.cacheDir, brief: options.stateDir });
@@ -98,7 +118,7 @@ export class CniNetwork implements Network {
     const runtimeConfig = runtimeConfigOf(attachment);
     const cniArgs = cniArgsOf(attachment);
     const earlier = this.#findRecord(ctx, sandboxId, attachment);
-    if (earlier !== undefined) await this.#takeDown(ctx, earlier, true);
+    if (earlier !== undefined) await this.#takeDown(ctx, earlier, thisBoot);
 
     const chosen = this.#choose(runtimeConfig);
     this.#findPlugins(chosen);
@@ -113,10 +133,11 @@ export class CniNetwork implements Network {
     };
     await using undo = new AsyncDisposableStack();
     undo.defer(() =>
-      this.#takeDown(detached(ctx, undoMs), this.#records.find(sandboxId) ?? intent, true),
+      this.#takeDown(detached(ctx, undoMs), this.#records.find(sandboxId) ?? intent, thisBoot),
     );
     this.#records.put(intent);
-    const { raw, ips } = await addToNetwork(ctx, this.#pluginDirs(chosen), intent);
+    const places = this.#pluginDirs(chosen);
+    const { raw, ips } = await addToNetwork(ctx, places, intent, this.#inProcess);
     this.#records.put({ ...intent, result: raw });
     undo.move();
     return { ips, interfaceName: podInterface, network: chosen.conflist.name };
@@ -124,9 +145,36 @@ export class CniNetwork implements Network {
 
   async detach(ctx: Context, attachment: Attachment): Promise<void> {
     const { sandboxId, netnsPath } = attachment;
+    if (this.#detaching.has(sandboxId)) return;
     const record = this.#findRecord(ctx, sandboxId, attachment) ?? this.#findLost(attachment);
     if (record === undefined) return;
-    await this.#takeDown(ctx, record, netnsPath !== undefined, attachment.netnsIdentity);
+    const boot: Boot = { isSame: netnsPath !== undefined, identity: attachment.netnsIdentity };
+    if (!this.#canFinishLater(record)) return await this.#takeDown(ctx, record, boot);
+    await this.#takeDown(ctx, record, boot, "others");
+    const finishing = this.#finish(ctx, record, boot);
+    this.#detaching.set(
+      sandboxId,
+      finishing.finally(() => this.#detaching.delete(sandboxId)),
+    );
+  }
+
+  /** Whether what the first plugin has made is known in every detail, so that nothing can be lost of it. */
+  #canFinishLater(record: CniRecord): boolean {
+    const known = this.#inProcess?.find(record, 0, this.#pluginDirs(record));
+    return known?.kind === "bridge" && this.#inProcess?.made(known.plan, record) !== undefined;
+  }
+
+  /** Never throws. What does not succeed in the end stays on record, for the next start's collection. */
+  async #finish(ctx: Context, record: CniRecord, boot: Boot): Promise<void> {
+    for (let pauseMs = 1_000; ; pauseMs *= 2) {
+      try {
+        return await this.#takeDown(detached(ctx, undoMs), record, boot, "first");
+      } catch (err) {
+        ctx.log.warn("network not removed", { cleanup_err: describe(err) });
+        if (pauseMs > maxPauseMs) return;
+        await Bun.sleep(pauseMs);
+      }
+    }
   }
 
   async check(ctx: Context, { sandboxId }: Pick<Attachment, "sandboxId">): Promise<void> {
@@ -151,6 +199,7 @@ export class CniNetwork implements Network {
   }
 
   async gc(ctx: Context, keep: readonly SandboxId[]): Promise<void> {
+    await Promise.all(this.#detaching.values());
     const kept = new Set([...keep, ...this.#attaching]);
     const used = new Set<string>();
     for (const id of this.#records.list()) {
@@ -158,7 +207,7 @@ export class CniNetwork implements Network {
         const record = this.#findRecord(ctx, id);
         if (record === undefined) continue;
         used.add(record.conflist.name);
-        if (!kept.has(id)) await this.#takeDown(ctx, record, true);
+        if (!kept.has(id)) await this.#takeDown(ctx, record, thisBoot);
       } catch (err) {
         // It stays on record, so that the next collection finds it.
         ctx.log.warn("network of a lost sandbox not taken down", {
@@ -250,14 +299,18 @@ export class CniNetwork implements Network {
   async #takeDown(
     ctx: Context,
     record: CniRecord,
-    hasNetns: boolean,
-    identity?: string,
+    boot: Boot,
+    part: "all" | "first" | "others" = "all",
   ): Promise<void> {
     // ADD was cut off: whatever still works on it would make things after DEL.
     if (record.result === undefined) await endLeftPlugins(ctx, record.sandboxId);
-    const inside = hasNetns && isPodNamespace(record.netnsPath, identity);
-    await deleteFromNetwork(ctx, this.#pluginDirs(record), record, inside);
-    this.#records.delete(record.sandboxId);
+    const inside = boot.isSame && isPodNamespace(record.netnsPath, boot.identity);
+    await deleteFromNetwork(ctx, this.#pluginDirs(record), record, inside, {
+      inProcess: this.#inProcess,
+      hasLinks: boot.isSame,
+      part,
+    });
+    if (part !== "others") this.#records.delete(record.sandboxId);
   }
 
   async #probe(ctx: Context, chosen: Chosen): Promise<NetworkStatus> {

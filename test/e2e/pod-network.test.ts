@@ -118,7 +118,7 @@ describeInside("a pod's network", () => {
     expect(Buffer.from(stdout).toString()).toContain(` ${status?.network?.ip}/`);
     await remove(pod.id);
     expect(netnsFiles()).toEqual([]);
-    expect(leftOvers(daemon, [pod.id])).toEqual([]);
+    await eventually(() => expect(leftOvers(daemon, [pod.id])).toEqual([]));
     follower.kill();
   });
 
@@ -144,7 +144,7 @@ describeInside("a pod's network", () => {
     });
     expect(Buffer.from(stdout).toString()).toBe("up\n");
     await remove(pod.id);
-    expect(leftOvers(daemon, [pod.id])).toEqual([]);
+    await eventually(() => expect(leftOvers(daemon, [pod.id])).toEqual([]));
   });
 
   test("that nothing is recorded of goes at the next start, and no other daemon's", async () => {
@@ -186,7 +186,7 @@ describeInside("a pod's network", () => {
     const pod = await runPod(daemon.cri, logs.path, { annotations, portMappings: [mapping] });
     writeFileSync(`${daemon.state}/network/${pod.id}.json`, "{");
     await remove(pod.id);
-    expect(leftOvers(daemon, [pod.id])).toEqual([]);
+    await eventually(() => expect(leftOvers(daemon, [pod.id])).toEqual([]));
   });
 
   describe("of a plugin that takes its time", () => {

@@ -182,6 +182,7 @@ export async function openDomain(
       stateDir: `${config.state}/network`,
       fallback: config.network.default,
       embeddedPluginDir: `${config.payload}/cni`,
+      linksPath: `${config.payload}/links`,
     }),
     get plugins() {
       return plugins.hooks;

@@ -2,6 +2,7 @@ import type { Context } from "../../lib/context.ts";
 import { AppError } from "../../lib/errors.ts";
 import type { SandboxId } from "../../lib/id.ts";
 import type { JsonObject } from "../../lib/json.ts";
+import type { InProcessPlugins } from "../direct/in-process.ts";
 import { podInterface } from "./attachment.ts";
 import { type CniCommand, callPlugin } from "./cni-plugin.ts";
 import type { CniRecord } from "./cni-records.ts";
@@ -22,13 +23,18 @@ export async function addToNetwork(
   ctx: Context,
   pluginDirs: readonly string[],
   record: CniRecord,
+  inProcess?: InProcessPlugins,
 ): Promise<CniResult> {
   const { conflist } = record;
   let last: CniResult | undefined;
-  for (const plugin of conflist.plugins) {
-    const stdout = await callPlugin(ctx, {
-      ...attachmentCall("ADD", pluginDirs, record, plugin, last?.raw),
-    });
+  for (const [i, plugin] of conflist.plugins.entries()) {
+    const known = inProcess?.find(record, i, pluginDirs);
+    if (known?.kind === "nothing") continue;
+    const made = known && (await inProcess?.add(ctx, known.plan, record));
+    const stdout =
+      made === undefined
+        ? await callPlugin(ctx, attachmentCall("ADD", pluginDirs, record, plugin, last?.raw))
+        : Buffer.from(JSON.stringify(made));
     last = parsePluginResult(stdout, `result of ${plugin.type}`);
   }
   if (last === undefined || last.ips.length === 0) {
@@ -46,6 +52,14 @@ function parsePluginResult(stdout: Buffer, what: string): CniResult {
   }
 }
 
+interface DeleteOptions {
+  readonly inProcess?: InProcessPlugins | undefined;
+  /** It is the boot that they were made in, even if the namespace is gone. */
+  readonly hasLinks?: boolean;
+  /** Of the chain; the first plugin has made the interfaces. */
+  readonly part?: "all" | "first" | "others";
+}
+
 /** Less than a kubelet waits for StopPodSandbox. */
 const deleteMs = 100_000;
 const minDeleteMs = 1_000;
@@ -60,18 +74,23 @@ export async function deleteFromNetwork(
   pluginDirs: readonly string[],
   record: CniRecord,
   hasNetns: boolean,
+  { inProcess, hasLinks = hasNetns, part = "all" }: DeleteOptions = {},
 ): Promise<void> {
   const end = performance.now() + deleteMs;
   let waiting = record.conflist.plugins.length;
   // With 0.3.x DEL had no prevResult.
   const prevResult = speaks(record.conflist, "0.4.0") ? record.result : undefined;
-  const known = hasNetns ? record : { ...record, netnsPath: "" };
+  const told = hasNetns ? record : { ...record, netnsPath: "" };
   const failures: unknown[] = [];
-  for (const plugin of record.conflist.plugins.toReversed()) {
+  for (const [i, plugin] of [...record.conflist.plugins.entries()].toReversed()) {
+    const known = inProcess?.find(record, i, pluginDirs);
+    if (known?.kind === "nothing" || part === (i === 0 ? "others" : "first")) continue;
+    if (known && (await inProcess?.delete(ctx, known.plan, record, hasLinks))) continue;
     const timeoutMs = Math.max((end - performance.now()) / waiting--, minDeleteMs);
     try {
-      const call = attachmentCall("DEL", pluginDirs, known, plugin, prevResult);
+      const call = attachmentCall("DEL", pluginDirs, told, plugin, prevResult);
       await callPlugin(ctx, { ...call, timeoutMs });
+      if (known) await inProcess?.deleteUnfinished(ctx, known.plan, record);
     } catch (err) {
       ctx.signal.throwIfAborted();
       failures.push(err);
