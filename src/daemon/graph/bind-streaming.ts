@@ -2,7 +2,6 @@ import { openAttach } from "../../container/exec/attach.ts";
 import { type ExecDeps, openExec } from "../../container/exec/exec.ts";
 import { failedPrecondition } from "../../lib/errors.ts";
 import { PodSockets } from "../../network/inside/pod-sockets.ts";
-import { namespacePath } from "../../network/namespace/netns.ts";
 import { SocketStream } from "../../os/socket/socket-stream.ts";
 import type { SandboxDeps } from "../../sandbox/deps.ts";
 import { sandboxDirectoryOf } from "../../sandbox/environment/directory.ts";
@@ -36,9 +35,9 @@ export function bindStreaming(
           [Symbol.dispose]: () => {},
         };
       }
-      const { namespaces } = sandboxDirectoryOf(deps.stateDir, id);
+      const { netns } = sandboxDirectoryOf(deps.stateDir, id);
       const hasOwnNetwork = podNamespaces(sandbox.config).net;
-      const sockets = new PodSockets(hasOwnNetwork ? namespacePath(namespaces, "net") : undefined);
+      const sockets = new PodSockets(hasOwnNetwork ? netns : undefined);
       return {
         connect: async (ctx, port) =>
           SocketStream.connect({ fd: await sockets.connect(ctx, port) }),
