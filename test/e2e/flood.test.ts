@@ -1,9 +1,13 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
+import { readFileSync } from "node:fs";
+import { connect as connectHttp2 } from "node:http2";
 import { connect, type Socket } from "node:net";
 import { Code } from "@connectrpc/connect";
+import { connectCri } from "../harness/cri.ts";
 import { Daemon } from "../harness/daemon.ts";
 import { eventually } from "../harness/eventually.ts";
 import { failure } from "../harness/failure.ts";
+import { grpcMessage } from "../harness/http2-frames.ts";
 import { type Pod, runPod, startScript } from "../harness/pod.ts";
 import { openCommand } from "../harness/streams/command-client.ts";
 import { tempDir } from "../harness/temp-dir.ts";
@@ -35,6 +39,79 @@ function newLines(): () => readonly Record<string, unknown>[] {
       .filter(Boolean)
       .map((line) => JSON.parse(line) as Record<string, unknown>);
 }
+
+/** The most memory that it ever had, from now on. */
+function peakMegabytes(): () => number {
+  const status = () => readFileSync(`/proc/${daemon.pid}/status`, "latin1");
+  // proc_pid_clear_refs(5): resets the peak.
+  Bun.spawnSync(["sh", "-c", `echo 5 > /proc/${daemon.pid}/clear_refs`]);
+  return () => Number(/^VmHWM:\s*(\d+)/m.exec(status())?.[1]) / 1024;
+}
+
+/** Headers and trailers of the answer to a message that no client library would make. */
+async function callByHand(path: string, message: Buffer): Promise<Record<string, unknown>> {
+  const session = connectHttp2("http://localhost", {
+    createConnection: () => connect(daemon.socket),
+  });
+  const answer: Record<string, unknown> = {};
+  try {
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    session.on("error", reject);
+    const call = session.request({
+      ...{ ":method": "POST", ":path": path, "content-type": "application/grpc", te: "trailers" },
+    });
+    call.on("response", (headers) => Object.assign(answer, headers));
+    call.on("trailers", (headers) => Object.assign(answer, headers));
+    call.on("error", () => {}); // what was not read of the request
+    call.on("close", resolve);
+    call.resume();
+    call.end(grpcMessage(message));
+    await promise;
+  } finally {
+    session.destroy();
+  }
+  return answer;
+}
+
+function varint(value: number): Buffer {
+  const bytes: number[] = [];
+  for (let left = value; left > 0; left = Math.floor(left / 128)) {
+    bytes.push((left % 128) + (left > 127 ? 128 : 0));
+  }
+  return Buffer.from(bytes);
+}
+
+test("large requests in progress are bounded in sum", async () => {
+  const text = "x".repeat(1 << 20);
+  const annotations = Object.fromEntries(Array.from({ length: 14 }, (_, i) => [`k${i}`, text]));
+  const clients = Array.from({ length: 6 }, () => connectCri(daemon.socket));
+  const peak = peakMegabytes();
+  const flood = Array.from({ length: 60 }, (_, i) =>
+    failure(
+      clients[i % clients.length]?.runtime.runPodSandbox({ config: { annotations } }) as never,
+    ),
+  );
+  await daemon.cri.runtime.execSync({ containerId: container, cmd: ["/bin/true"] });
+  for (const { code } of await Promise.all(flood)) {
+    expect([Code.InvalidArgument, Code.ResourceExhausted]).toContain(code);
+  }
+  // The bytes of the requests alone would be 840.
+  expect(peak()).toBeLessThan(600);
+});
+
+test("a request of millions of empty messages is refused before they are made", async () => {
+  const peak = peakMegabytes();
+  // PodSandboxConfig.port_mappings (6) of RunPodSandboxRequest.config (1), each of no bytes.
+  const mappings = Buffer.alloc(10_000_000);
+  for (let at = 0; at < mappings.length; at += 2) mappings[at] = (6 << 3) | 2;
+  const message = Buffer.concat([Buffer.from([(1 << 3) | 2]), varint(mappings.length), mappings]);
+  const answer = await callByHand("/runtime.v1.RuntimeService/RunPodSandbox", message);
+  expect(answer["grpc-status"]).toBe(String(Code.ResourceExhausted));
+  expect(decodeURIComponent(String(answer["grpc-message"]))).toContain("values in a request");
+  // They would take over a thousand.
+  expect(peak()).toBeLessThan(600);
+  await daemon.cri.runtime.execSync({ containerId: container, cmd: ["/bin/true"] });
+});
 
 test("a client's mistakes are no errors, and do not fill the log", async () => {
   const lines = newLines();

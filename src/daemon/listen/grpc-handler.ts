@@ -1,19 +1,25 @@
 import { constants, type Http2ServerRequest, type Http2ServerResponse } from "node:http2";
+import type { DescMethod } from "@bufbuild/protobuf";
 import {
   Code,
   type ConnectRouter,
   createConnectRouter,
   type Interceptor,
 } from "@connectrpc/connect";
+import type { UniversalServerRequest } from "@connectrpc/connect/protocol";
 import {
   universalRequestFromNodeRequest,
   universalResponseToNodeResponse,
 } from "@connectrpc/connect-node";
+import { ByteBudget } from "../../lib/byte-budget.ts";
 import { describe } from "../../lib/errors.ts";
 import type { Log } from "../../lib/log.ts";
+import { limitedBody, smallBytes } from "./request-body.ts";
 
 // What containerd takes; the kubelet's own limit for answers.
 const maxMessageBytes = 16 << 20;
+/** Of large requests in progress, all together: one of the largest. Decoded they take a few times as much. */
+const maxRequestsBytes = maxMessageBytes;
 
 export interface GrpcHandlerOptions {
   readonly routes: (router: ConnectRouter) => void;
@@ -41,6 +47,7 @@ export function createGrpcHandler(options: GrpcHandlerOptions): RequestHandler {
   });
   options.routes(router);
   const methods = new Map(router.handlers.map((handler) => [handler.requestPath, handler]));
+  const budget = new ByteBudget(maxRequestsBytes);
 
   async function answer(request: Http2ServerRequest, response: Http2ServerResponse): Promise<void> {
     const path = request.url.split("?", 1)[0] ?? "";
@@ -55,7 +62,8 @@ export function createGrpcHandler(options: GrpcHandlerOptions): RequestHandler {
       undefined,
       undefined,
     );
-    await universalResponseToNodeResponse(await method(universal), response);
+    const limited = limitedRequest(universal, method.method, { budget, response });
+    await universalResponseToNodeResponse(await method(limited), response);
   }
 
   return (request, response) => {
@@ -67,6 +75,26 @@ export function createGrpcHandler(options: GrpcHandlerOptions): RequestHandler {
       }
     });
   };
+}
+
+/** Streams last, and are asked for in few bytes: they hold no room. */
+function limitedRequest(
+  request: UniversalServerRequest,
+  { methodKind, input }: DescMethod,
+  { budget, response }: { readonly budget: ByteBudget; readonly response: Http2ServerResponse },
+): UniversalServerRequest {
+  const { body, signal } = request;
+  const isUnary = methodKind === "unary";
+  if (!(isUnary || methodKind === "server_streaming") || !isStream(body)) return request;
+  const maxBytes = isUnary ? maxMessageBytes : smallBytes;
+  // Not when the adapter is done: it waits for ever for some ends of a stream.
+  const held = new DisposableStack();
+  response.once("close", () => held.dispose());
+  return { ...request, body: limitedBody(body, { budget, maxBytes, input, signal, held }) };
+}
+
+function isStream(body: unknown): body is AsyncIterable<Uint8Array> {
+  return typeof body === "object" && body !== null && Symbol.asyncIterator in body;
 }
 
 /**
