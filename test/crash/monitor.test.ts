@@ -109,7 +109,10 @@ test("a caller that comes again for a container that took too long is answered w
     return containers.filter(({ metadata }) => metadata?.name === "late").map(({ id }) => id);
   };
   /** Asks for it, and leaves when it has been begun. */
-  const leave = async (wanted: typeof request) => {
+  const leave = async (
+    wanted: typeof request,
+    meanwhile: () => Promise<unknown> = async () => {},
+  ) => {
     daemon.signalMonitors("SIGSTOP");
     const made = readdirSync(`${daemon.state}/containers`).length;
     const leaving = new AbortController();
@@ -119,6 +122,7 @@ test("a caller that comes again for a container that took too long is answered w
     });
     leaving.abort();
     expect((await impatient).code).toBe(Code.Canceled);
+    await meanwhile();
     daemon.signalMonitors("SIGCONT");
   };
   await leave(request);
@@ -129,12 +133,17 @@ test("a caller that comes again for a container that took too long is answered w
   expect((await failure(runtime.createContainer(request))).code).toBe(Code.AlreadyExists);
 
   // A failure that is nobody's any more is told by the log.
-  await leave(requestOf("wrong", "/no/such/program"));
+  let stopping: Promise<unknown> | undefined;
+  await leave(requestOf("wrong", "true"), async () => {
+    stopping = runtime.stopPodSandbox({ podSandboxId: pod.id });
+    await runtime.version({}); // by its answer the daemon has begun with the call before
+  });
   const line = await eventually(() => {
     const found = daemon.log.split("\n").find((one) => one.includes("after its callers had left"));
     if (found === undefined) throw new Error(`it is not told:\n${daemon.log}`);
     return JSON.parse(found);
   });
   expect(line).toMatchObject({ level: "warn", rpc: "CreateContainer", sandbox: pod.id });
-  expect(line).toMatchObject({ name: "wrong", err: expect.stringContaining("/no/such/program") });
+  expect(line).toMatchObject({ name: "wrong", err: expect.stringContaining("was stopped") });
+  await stopping;
 });

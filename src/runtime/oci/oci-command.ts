@@ -120,13 +120,14 @@ class OciCommand implements OciProgram {
       try {
         const args = ["delete", ...force, checkId(id)];
         const { exitCode } = await this.#run(ctx, args, { timeoutMs: deleteMs });
-        if (!(await this.#stillKnows(ctx, id, exitCode === 0))) return;
+        if (!(await this.#stillKnows(ctx, id, exitCode === 0))) break;
       } catch (err) {
         ctx.signal.throwIfAborted();
         ctx.log.warn("delete the runtime's state", { handler: this.name, err: describe(err) });
       }
     }
-    if (this.#keepsDirectories && !this.#hasState(id)) return;
+    // Also of a program that says it has deleted it, and has not.
+    if (!this.#hasState(id)) return;
     rmSync(this.#stateOf(id), { recursive: true, force: true });
     ctx.log.warn("removed state that the runtime does not delete", { handler: this.name });
   }
