@@ -267,7 +267,6 @@ describe("a creation that fails leaves no log file, by which a kubelet counts re
       { mounts: [gone] },
       { image: { image: "registry.example/none:1" } },
       { linux: { securityContext: { runAsUsername: "nobody-knows" } } },
-      { mounts: [{ containerPath: "/proc/self/x", hostPath: logs.path }] },
     ]) {
       const creating = createScript(daemon.cri, failing, "true", {
         logPath: "web/0.log",
@@ -281,7 +280,7 @@ describe("a creation that fails leaves no log file, by which a kubelet counts re
   test("but one that another container writes to stays", async () => {
     const sharing = await runPod(daemon.cri, logs.path);
     const id = await startScript(daemon.cri, sharing, "sleep 1000", { logPath: "0.log" });
-    const mounts = [{ containerPath: "/proc/self/x", hostPath: logs.path }];
+    const mounts = [{ containerPath: "/m", hostPath: "/dev/null/none" }];
     const creating = createScript(daemon.cri, sharing, "true", { logPath: "0.log", mounts });
     expect(await failure(creating)).not.toBe("it succeeded");
     expect(existsSync((await statusOf(daemon.cri, id)).logPath)).toBe(true);
