@@ -586,6 +586,13 @@ static void make_working_directory(char *path)
 static int terminal_socket = -1;
 
 /* Here, while the node's paths are the node's. */
+/* Of the pod, whose other containers may have changed it. */
+static void set_hostname(const char *name)
+{
+	if (*name != 0)
+		MUST("set the hostname", system_call(__NR_sethostname, (long)name, length(name), 0, 0));
+}
+
 static void connect_terminal(const char *path)
 {
 	struct sockaddr_un address = { .sun_family = AF_UNIX };
@@ -834,6 +841,7 @@ static long become_container(long fifo)
 	reset_affinity();
 	connect_terminal(text());
 	join_namespaces();
+	set_hostname(text());
 	MUST("begin a session", system_call(__NR_setsid, 0, 0, 0, 0));
 	MUST("become root", system_call(__NR_setuid, 0, 0, 0, 0));
 	MUST("become root", system_call(__NR_setgid, 0, 0, 0, 0));

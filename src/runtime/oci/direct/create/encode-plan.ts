@@ -35,6 +35,7 @@ export function encodePlan(
     plan.givenNamespaces.length,
     ...plan.givenNamespaces.flatMap(({ flag, path }) => [flag, path]),
     plan.newNamespaces,
+    plan.hostname,
     ...[process.keyring, searchByUser],
     ...rootWords(plan),
     process.noNewPrivileges,

@@ -20,13 +20,19 @@ export interface CreatePlan {
   /** Flags of the other new ones, and those that are given. */
   readonly newNamespaces: number;
   readonly givenNamespaces: readonly { readonly flag: number; readonly path: string }[];
+  /** Set in the UTS namespace, new or given; empty leaves what is there. */
+  readonly hostname: string;
   readonly state: string;
   readonly container: ContainerFacts;
   readonly hasTerminal: boolean;
   readonly seccomp: SpecSeccomp | undefined;
 }
 
-const knownKeys = new Set([...["ociVersion", "process", "root", "mounts", "annotations", "linux"]]);
+const knownKeys = new Set([
+  ...["ociVersion", "process", "root", "mounts", "annotations", "linux", "hostname"],
+]);
+/** utsname(2), without its NUL. */
+const maxHostnameBytes = 64;
 const knownLinuxKeys = new Set([
   ...["namespaces", "cgroupsPath", "resources", "devices", "maskedPaths", "readonlyPaths"],
   ...["rootfsPropagation", "seccomp"],
@@ -80,6 +86,7 @@ export function planCreate(
       hasKcore: node.hasKcore,
     }),
     ...planNamespaces(spec, plannedProcess),
+    hostname: planHostname(spec),
     state: runcState(
       spec,
       { mounts, devices, cgroupPaths: cgroup.paths, rootPropagation },
@@ -90,6 +97,13 @@ export function planCreate(
     hasTerminal: process.terminal,
     seccomp: linux.seccomp,
   };
+}
+
+/** runc refuses one for a namespace that is not the container's or the pod's. */
+function planHostname({ hostname = "", linux }: RuntimeSpec): string {
+  const hasNamespace = linux.namespaces.some(({ type }) => type === "uts");
+  const isPlain = Buffer.byteLength(hostname) <= maxHostnameBytes && !hostname.includes("\0");
+  return hostname === "" || (hasNamespace && isPlain) ? hostname : leave("hostname");
 }
 
 function propagationOf(name: string | undefined): number {

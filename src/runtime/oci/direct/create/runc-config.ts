@@ -86,6 +86,7 @@ function runcConfig(
       type: namespaceNames[type],
       ...(path === undefined ? {} : { path }),
     })),
+    ...whenTrue("hostname", spec.hostname),
     capabilities: {
       ...whenFilled("Bounding", bounding),
       ...whenFilled("Effective", effective),
