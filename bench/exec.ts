@@ -8,7 +8,7 @@
 import { parseArgs } from "node:util";
 import { type StartedPod, startPod } from "./pod.ts";
 import { cpuSeconds } from "./process.ts";
-import { image, openRuntimes, type Runtime, type Variant } from "./runtimes.ts";
+import { image, openRuntimes, parseBuild, type Runtime, type Variant } from "./runtimes.ts";
 import { median, printTable } from "./table.ts";
 
 const { values } = parseArgs({
@@ -71,10 +71,7 @@ class Probe {
   }
 }
 
-const variants: Variant[] = values.build.map((build) => {
-  const [name = "", executable = ""] = build.split("=");
-  return { name, executable };
-});
+const variants: Variant[] = values.build.map(parseBuild);
 if (values["by-runtime"]) {
   variants.push({ name: "crib, by its runtime", config: '[runtime]\nexec = "runtime"\n' });
 }

@@ -1,23 +1,25 @@
 /**
- * bun bench/pods.ts [--pods N] [--handler NAME] [--peer NAME=SOCKET ...]
+ * bun bench/pods.ts [--pods N] [--handler NAME] [--build NAME=FILE ...] [--peer NAME=SOCKET ...]
  *
  * How long a kubelet waits for a pod to start and to be gone, and what memory daemon and monitor take with 1 and with
- * 20 containers. Peers are taken in turn with crib, pod by pod, so that the machine's moods meet all of them.
+ * 20 containers. Other builds of crib and peers are taken in turn with it, pod by pod, so that the machine's moods meet
+ * all of them.
  */
 import { parseArgs } from "node:util";
 import { startPod } from "./pod.ts";
 import { megabytes } from "./process.ts";
-import { image, openRuntimes } from "./runtimes.ts";
+import { image, openRuntimes, parseBuild } from "./runtimes.ts";
 import { median, printTable } from "./table.ts";
 
 const { values } = parseArgs({
   options: {
     pods: { type: "string", default: "20" },
     handler: { type: "string", default: "" },
+    build: { type: "string", multiple: true, default: [] },
     peer: { type: "string", multiple: true, default: [] },
   },
 });
-await using runtimes = await openRuntimes(values.peer);
+await using runtimes = await openRuntimes(values.peer, values.build.map(parseBuild));
 const { all, daemon, logDirectory } = runtimes;
 
 const steps = [

@@ -26,6 +26,12 @@ export interface Variant {
   readonly config?: string;
 }
 
+/** `NAME=FILE`, as the option `--build` has it. */
+export function parseBuild(text: string): Variant {
+  const [name = "", executable = ""] = text.split("=");
+  return { name, executable };
+}
+
 export interface Runtimes extends AsyncDisposable {
   readonly daemon: Daemon;
   /** crib is the first, then its variants. */

@@ -12,6 +12,7 @@ import { isErrno } from "../os/errno-error.ts";
 import { MNT_DETACH, UMOUNT_NOFOLLOW, umount } from "../os/mount/mount.ts";
 import { mountPointsBelow } from "../os/mount/mount-points.ts";
 import { setChildSubreaper } from "../os/process/prctl.ts";
+import * as shim from "../runtime/shim/open-shim.ts";
 import { removeSandbox } from "../sandbox/remove.ts";
 import type { Sandbox } from "../sandbox/sandbox.ts";
 import type { Config } from "./config/config.ts";
@@ -81,7 +82,8 @@ type Attempt = (step: string, act: () => Promise<void>) => Promise<void>;
 async function removePods(ctx: Context, config: Config, attempt: Attempt) {
   await using resources = new AsyncDisposableStack();
   const unused = () => Promise.reject(new Error("no plugin and no pull in a reset"));
-  const parts = { loadNri: unused, loadVerifier: unused, loadRegistries: unused };
+  const loadShims = () => Promise.resolve(shim);
+  const parts = { loadNri: unused, loadVerifier: unused, loadRegistries: unused, loadShims };
   const { deps, monitors } = await openDomain(ctx, config, resources, parts);
   const containers = deps.containers.list().length;
   const before = deps.sandboxes.list();

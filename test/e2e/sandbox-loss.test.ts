@@ -25,9 +25,9 @@ describe.skipIf(!hasOwnNetwork)("a pod that has lost what it is made of", () => 
   beforeAll(async () => {
     daemon = await Daemon.start({ demoImage: true });
   });
-  afterEach(() => {
-    // Nothing of any pod of the test is left.
-    expect(leftOvers(daemon, ids)).toEqual([]);
+  afterEach(async () => {
+    // Nothing of any pod of the test is left; its interface and address go after the answer.
+    await eventually(() => expect(leftOvers(daemon, ids)).toEqual([]));
   });
   afterAll(async () => {
     await daemon[Symbol.asyncDispose]();

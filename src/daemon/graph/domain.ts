@@ -43,7 +43,13 @@ import { forgetUnrecorded } from "../recover.ts";
 import type { Domain, DomainDeps } from "./bind-cri.ts";
 import { openDirectCreate } from "./direct-create.ts";
 import { openDirectExec } from "./direct-exec.ts";
-import { annotationPatternsOf, openPrograms, openRuntimes, openShims } from "./handlers.ts";
+import {
+  annotationPatternsOf,
+  type LoadShims,
+  openPrograms,
+  openRuntimes,
+  openShims,
+} from "./handlers.ts";
 import { openNodeImages } from "./images.ts";
 import { type LoadNri, openPlugins } from "./plugins.ts";
 
@@ -52,6 +58,7 @@ export interface DomainParts {
   readonly loadNri: LoadNri;
   readonly loadVerifier: LoadVerifier;
   readonly loadRegistries: RegistryOptions["loadRegistries"];
+  readonly loadShims: LoadShims;
 }
 
 /** What the CRI services stand on, without the streaming server. */
@@ -79,7 +86,7 @@ export async function openDomain(
   ctx: Context,
   config: Config,
   resources: AsyncDisposableStack,
-  { loadNri, loadVerifier, loadRegistries }: DomainParts,
+  { loadNri, loadVerifier, loadRegistries, loadShims }: DomainParts,
 ): Promise<OpenedDomain> {
   const cgroup = readCgroupHost();
   const cgroupDriver = detectDriver(config.cgroup.driver, cgroup);
@@ -142,7 +149,14 @@ export async function openDomain(
     createMs: config.runtime.createTimeoutSeconds * 1000,
     socketDir: config.state,
   };
-  const shims = await openShims(ctx, config, cgroupDriver === "systemd", ociNode, resources);
+  const shims = await openShims(
+    ctx,
+    config,
+    cgroupDriver === "systemd",
+    ociNode,
+    resources,
+    loadShims,
+  );
   const runtimes = openRuntimes(config, await opening, shims, ociNode);
   const plugins = openPlugins(ctx, config, resources, { loadNri, deps: () => deps });
   const deps: DomainDeps = {

@@ -7,7 +7,7 @@ import { openOciCommand } from "../../runtime/oci/oci-command.ts";
 import { OciRuntime } from "../../runtime/oci/oci-runtime.ts";
 import type { OciProgram } from "../../runtime/oci/program.ts";
 import type { Runtime } from "../../runtime/runtime.ts";
-import { openShimEvents, openShimRuntime, shimNamespaceOf } from "../../runtime/shim/open-shim.ts";
+import type * as shim from "../../runtime/shim/open-shim.ts";
 import type { Config } from "../config/config.ts";
 
 /** Where the programs of the embedded handlers are in the payload. */
@@ -75,6 +75,11 @@ export function openRuntimes(
   return { runtimes, leftRuntime: new OciRuntime(absentProgram, node) };
 }
 
+/** What speaks to shims takes megabytes, which only nodes that have one are to pay. */
+export type LoadShims = () => Promise<
+  Pick<typeof shim, "openShimEvents" | "openShimRuntime" | "shimNamespaceOf">
+>;
+
 /** The handlers of type "shim", as far as they work: the default one must. `resources` takes what has to be closed. */
 export async function openShims(
   ctx: Context,
@@ -82,10 +87,12 @@ export async function openShims(
   systemdCgroup: boolean,
   node: Pick<OciNode, "cgroup" | "execOutput" | "monitors">,
   resources: AsyncDisposableStack,
+  loadShims: LoadShims,
 ): Promise<readonly Runtime[]> {
   const { defaultHandler, handlers } = config.runtime;
   const settings = Object.entries(handlers).filter(([, { type }]) => type === "shim");
   if (settings.length === 0) return [];
+  const { openShimEvents, openShimRuntime, shimNamespaceOf } = await loadShims();
   const host = {
     ...{ stateDir: config.state, namespace: shimNamespaceOf(config.state) },
     events: resources.use(openShimEvents(ctx, config.state)),
