@@ -43,6 +43,8 @@ export interface StartedPod {
 const returnMs = 30_000;
 /** For a program whose user has gone away: nobody waits for what it does at its end. */
 const desertedGraceMs = 3000;
+/** Attached clients still ask for the exit code of a container that has ended. */
+const exitCodeMs = 5_000;
 const removeMs = 120_000;
 const startMs = 300_000;
 
@@ -244,7 +246,7 @@ export class StandalonePods implements Disposable {
     if (container?.state.name !== "exited" || pod === undefined) return;
     if (pod.isAttended || this.#restarting.has(id)) return;
     if (pod.remove) {
-      this.#background(id, () => this.#remove(id));
+      setTimeout(() => this.#background(id, () => this.#remove(id)), exitCodeMs).unref();
       return;
     }
     if (!restartsAfterExit(pod.restart, endOf(pod, container))) return;

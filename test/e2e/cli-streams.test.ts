@@ -162,7 +162,8 @@ describe("crib run -it and crib attach", () => {
     second.type("exit 5\r");
     expect(await codeOn(second)).toBe(5);
     expect(await codeOn(third)).toBe(5);
-    await crib.ok("rm", "shell");
+    // --rm holds although its client has left.
+    await eventually(async () => expect(await crib.ok("ps", "-a")).not.toContain("shell"));
   });
 
   test("without a terminal: stdin to its end, both outputs, the exit code, nothing left", async () => {
