@@ -39,7 +39,8 @@ export class Flusher implements Disposable {
     const request = Promise.withResolvers<void>();
     this.#waiting.push(request);
     this.#child.stdin.write(".");
-    void this.#child.stdin.flush();
+    // A child that has ended says so on its stdout.
+    Promise.resolve(this.#child.stdin.flush()).catch(() => {});
     return request.promise;
   }
 

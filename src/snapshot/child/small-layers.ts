@@ -82,7 +82,8 @@ class SeriesChild implements Disposable {
     try {
       this.#child.stdin.write(encodeOrder({ name, sizeBytes: bytes.byteLength }));
       this.#child.stdin.write(bytes);
-      void this.#child.stdin.flush();
+      // A child that has ended says so on its stdout.
+      Promise.resolve(this.#child.stdin.flush()).catch(() => {});
       const answer = await abortable(this.#answers.next(), ctx.signal);
       if (answer.done === true) {
         throw new AppError("unpacking was ended", { kind: "resource-exhausted" });

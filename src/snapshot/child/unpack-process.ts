@@ -3,7 +3,6 @@ import { readBeginning } from "../../lib/collect.ts";
 import type { Context } from "../../lib/context.ts";
 import { AppError, parseErrorKind } from "../../lib/errors.ts";
 import { asObject, asString, parseJson } from "../../lib/json.ts";
-import { isErrno } from "../../os/errno-error.ts";
 import { ownChild } from "../../os/process/own-child.ts";
 import { unpackEnv } from "./unpack-env.ts";
 
@@ -47,25 +46,30 @@ export class UnpackProcess implements AsyncDisposable {
     this.#output.catch(() => {});
   }
 
-  /** Gives it all of `source`. Stops as soon as the process has ended: why it did is in its report. */
+  /** Gives it all of `source`. Stops as soon as the process reads no more: why that is is in its report. */
   async feed(source: AsyncIterable<Uint8Array> | Iterable<Uint8Array>): Promise<void> {
     const { stdin } = this.#child;
     if (typeof stdin !== "object") throw new TypeError("fed, though it has a descriptor to read");
-    try {
-      // While one piece goes out the next is got; the sink copies what it cannot send at once.
-      let sent: Promise<unknown> = Promise.resolve();
-      for await (const chunk of source) {
-        await Promise.race([sent, this.#ended]);
-        if (this.#hasEnded) return;
-        stdin.write(chunk);
-        sent = Promise.resolve(stdin.flush());
-        sent.catch(() => {});
+    let isDeaf = false;
+    const untilSent = async (send: () => unknown) => {
+      try {
+        await send();
+      } catch {
+        isDeaf = true;
       }
+    };
+    // While one piece goes out the next is got; the sink copies what it cannot send at once.
+    let sent = Promise.resolve();
+    for await (const chunk of source) {
       await Promise.race([sent, this.#ended]);
-      if (!this.#hasEnded) await Promise.race([stdin.end(), this.#ended]);
-    } catch (err) {
-      if (!isErrno(err, "EPIPE")) throw err;
+      if (this.#hasEnded || isDeaf) return;
+      sent = untilSent(() => {
+        stdin.write(chunk);
+        return stdin.flush();
+      });
     }
+    await Promise.race([sent, this.#ended]);
+    if (!this.#hasEnded) await Promise.race([untilSent(() => stdin.end()), this.#ended]);
   }
 
   /** What it says when all went well, read as JSON; its failure otherwise. Waits for the end. */
