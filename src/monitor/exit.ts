@@ -1,7 +1,7 @@
 import { realtimeNs } from "../os/clock.ts";
 import { EPOLLIN } from "../os/epoll.ts";
 import { isErrno } from "../os/errno-error.ts";
-import { type ExitStatus, exitCodeOf, exitInfo, reap } from "../os/process/pidfd.ts";
+import { type ExitStatus, endOf, exitCodeOf, exitInfo, reap } from "../os/process/pidfd.ts";
 import type { ExitRecord } from "../runtime/monitor/exit-record.ts";
 import type { FirstProcess } from "./container.ts";
 import type { Loop } from "./loop.ts";
@@ -10,7 +10,8 @@ import type { Loop } from "./loop.ts";
 const askMs = 50;
 
 /**
- * Calls `onEnd` once when the process has ended and its status is known. A process that is not our child (its
+ * Calls `onEnd` once when the process has ended and its status is known. Our own child stays a zombie until `reapEnded`:
+ * if this monitor is killed before the record is on disk, the daemon gets the child and with it the status. A process that is not our child (its
  * monitor was killed) tells its status only after whoever got it has reaped it, on Linux >= 6.15; the daemon may
  * know it earlier. Dispose to stop watching.
  */
@@ -46,10 +47,20 @@ export function watchProcess(
 
 function statusOf(pidfd: number): ExitStatus | undefined {
   try {
-    return reap({ pidfd });
+    return endOf({ pidfd });
   } catch (err) {
     if (!isErrno(err, "ECHILD")) throw err;
     return exitInfo(pidfd);
+  }
+}
+
+/** Of a process whose end is on record. */
+export function reapEnded({ pidfd }: FirstProcess): void {
+  if (pidfd === undefined) return;
+  try {
+    reap({ pidfd: pidfd.fd });
+  } catch (err) {
+    if (!isErrno(err, "ECHILD")) throw err; // somebody else's
   }
 }
 

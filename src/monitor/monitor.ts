@@ -19,7 +19,7 @@ import { attach, checkAttach } from "./attach/attach.ts";
 import type { Answer, HandedOver } from "./connection.ts";
 import type { MonitoredContainer } from "./container.ts";
 import { createContainer } from "./create.ts";
-import { makeExitRecord, watchProcess } from "./exit.ts";
+import { makeExitRecord, reapEnded, watchProcess } from "./exit.ts";
 import type { Loop } from "./loop.ts";
 import { readOomKilled } from "./oom.ts";
 import { type ContainerRecord, removeRecord, writeRecord } from "./record.ts";
@@ -120,15 +120,24 @@ export class Monitor {
   /** Goes on with the containers of a monitor that was killed, and with the output that it had in hand. */
   restore(records: readonly ContainerRecord[], unfinished: UnfinishedOutput | undefined): void {
     for (const record of records) {
-      try {
+      const { container: id } = record.plan;
+      this.#reporting(`restore container ${id}`, () => {
         const container = restoreContainer(record);
-        if (unfinished?.container === container.id && container.log !== undefined) {
-          this.#deps.pump.finish(unfinished, container.loggedStream(unfinished.stream));
+        if (unfinished?.container === id && container.log !== undefined) {
+          const stream = container.loggedStream(unfinished.stream);
+          // A container whose log is broken goes on all the same.
+          this.#reporting(`log of ${id}`, () => this.#deps.pump.finish(unfinished, stream));
         }
         this.#take(container);
-      } catch (err) {
-        this.#deps.report(`restore container ${record.plan.container}: ${describe(err)}`);
-      }
+      });
+    }
+  }
+
+  #reporting(step: string, run: () => void): void {
+    try {
+      run();
+    } catch (err) {
+      this.#deps.report(`${step}: ${describe(err)}`);
     }
   }
 
@@ -252,6 +261,7 @@ export class Monitor {
     } catch (err) {
       this.#deps.report(`exit record of ${container.id}: ${describe(err)}`);
     }
+    reapEnded(container.process);
     this.#deps.broadcast({ event: "exited", container: container.id, record });
     container.audience?.finish();
   }

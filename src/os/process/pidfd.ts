@@ -68,19 +68,29 @@ const P_PID = 1;
 const P_PIDFD = 3;
 const WNOHANG = 1;
 const WEXITED = 4;
+const WNOWAIT = 0x100_0000;
 const CLD_EXITED = 1;
+
+type WaitTarget = { readonly pid: number } | { readonly pidfd: number };
 
 /**
  * waitid(2) on our own child, without waiting: reaps it if it has ended. `undefined` while it runs.
  * Throws ECHILD for a process that is not our child.
  */
-export function reap(
-  target: { readonly pid: number } | { readonly pidfd: number },
-): ExitStatus | undefined {
+export function reap(target: WaitTarget): ExitStatus | undefined {
+  return waitFor(target, 0);
+}
+
+/** Like `reap`, but the child stays a zombie: whoever gets it after us can still learn how it ended. */
+export function endOf(target: WaitTarget): ExitStatus | undefined {
+  return waitFor(target, WNOWAIT);
+}
+
+function waitFor(target: WaitTarget, flags: number): ExitStatus | undefined {
   const info = new Int32Array(32); // siginfo_t, 128 bytes: si_code at 8, si_pid at 12 or 16, si_status at 24
   const [type, id] = "pid" in target ? [P_PID, target.pid] : [P_PIDFD, target.pidfd];
   checkRetrying(`waitid ${id}`, () =>
-    libc.waitid(type, uint32(id), ptr(info), WNOHANG | WEXITED, null),
+    libc.waitid(type, uint32(id), ptr(info), WNOHANG | WEXITED | flags, null),
   );
   const [signo = 0, , code = 0, , , , status = 0] = info;
   if (signo === 0) return undefined;

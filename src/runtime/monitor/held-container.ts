@@ -1,10 +1,12 @@
 import { constants, openSync } from "node:fs";
 import { isErrno } from "../../os/errno-error.ts";
 import { OwnedFd } from "../../os/file/owned-fd.ts";
-import { findProcess, pidfdGetfd } from "../../os/process/pidfd.ts";
+import { type ExitStatus, findProcess, pidfdGetfd } from "../../os/process/pidfd.ts";
 import { processStartTime } from "../../os/process/process-stat.ts";
 import type { Reaper } from "../reaper.ts";
 import type { CreatedContainer } from "./monitor-answers.ts";
+
+export type EndReaper = Pick<Reaper, "ended" | "keep">;
 
 /**
  * What the daemon keeps open of a live container, so that a killed monitor takes nothing with it: the process (its
@@ -13,14 +15,17 @@ import type { CreatedContainer } from "./monitor-answers.ts";
 export class HeldContainer implements Disposable {
   readonly #open = new DisposableStack();
   readonly #released = new AbortController();
-  readonly pidfd: OwnedFd | undefined;
   readonly terminal: OwnedFd | undefined;
+  readonly #pidfd: OwnedFd | undefined;
+  readonly #reaper: EndReaper;
+  #end: Promise<ExitStatus | undefined> | undefined;
   #stdin: OwnedFd | undefined;
 
-  constructor(created: CreatedContainer, dir: string, monitorPid: number, reaper: Reaper) {
+  constructor(created: CreatedContainer, dir: string, monitorPid: number, reaper: EndReaper) {
+    this.#reaper = reaper;
     try {
-      this.pidfd = this.#own(openProcess(created));
-      if (this.pidfd !== undefined) this.#open.use(reaper.keep(created.pid));
+      this.#pidfd = this.#own(openProcess(created));
+      if (this.#pidfd !== undefined) this.#open.use(reaper.keep(created.pid));
       using monitor = findProcess(monitorPid);
       const duplicate = (fd: number | undefined) =>
         fd === undefined || monitor === undefined ? undefined : pidfdGetfd(monitor.fd, fd);
@@ -47,9 +52,20 @@ export class HeldContainer implements Disposable {
     this.#stdin = undefined;
   }
 
-  /** Aborts just before everything is closed. */
-  get released(): AbortSignal {
-    return this.#released.signal;
+  /**
+   * How the process ended, as far as that can be known; "released" when it is not held any more by then. One answer for
+   * every monitor that is told: who reaps a process gets its status, and on Linux before 6.15 nobody after that.
+   */
+  async ended(): Promise<ExitStatus | undefined | "released"> {
+    if (this.#pidfd === undefined) return undefined;
+    const { signal } = this.#released;
+    this.#end ??= this.#reaper.ended(this.#pidfd.fd, signal);
+    try {
+      return await this.#end;
+    } catch (err) {
+      if (signal.aborted) return "released";
+      throw err;
+    }
   }
 
   [Symbol.dispose](): void {

@@ -1,7 +1,5 @@
-import type { ExitStatus } from "../../os/process/pidfd.ts";
-import type { Reaper } from "../reaper.ts";
 import type { ExitRecord } from "./exit-record.ts";
-import { HeldContainer } from "./held-container.ts";
+import { type EndReaper, HeldContainer } from "./held-container.ts";
 import type { ListedContainer } from "./monitor-answers.ts";
 import type { MonitorClient } from "./monitor-client.ts";
 
@@ -13,9 +11,9 @@ interface LinkedContainer {
 /** The containers of one monitor: how they ended, and what is held of those that live, for the monitor's successor. */
 export class LinkedContainers implements Disposable {
   readonly #containers = new Map<string, LinkedContainer>();
-  readonly #reaper: Reaper;
+  readonly #reaper: EndReaper;
 
-  constructor(reaper: Reaper) {
+  constructor(reaper: EndReaper) {
     this.#reaper = reaper;
   }
 
@@ -68,7 +66,7 @@ export class LinkedContainers implements Disposable {
    */
   async handOver(
     listed: ListedContainer,
-    client: MonitorClient,
+    client: Pick<MonitorClient, "request">,
     isCurrent: () => boolean,
   ): Promise<void> {
     const { container } = listed;
@@ -80,20 +78,9 @@ export class LinkedContainers implements Disposable {
       await client.request({ op: "takeDescriptor", container, kind, pid, fd: kept.fd });
     }
     if (!listed.isAdopted || listed.pid === 0) return; // 0: somebody else's, who tells its end
-    const end = await this.#awaitEnd(held);
+    const end = await held?.ended();
     if (end === "released" || !isCurrent()) return;
     await client.request({ op: "exitedElsewhere", container, status: end });
-  }
-
-  /** How the process ended, as far as that can be known; "released" when the monitor heard of it first. */
-  async #awaitEnd(held: HeldContainer | undefined): Promise<ExitStatus | undefined | "released"> {
-    if (held?.pidfd === undefined) return undefined;
-    try {
-      return await this.#reaper.ended(held.pidfd.fd, held.released);
-    } catch (err) {
-      if (held.released.aborted) return "released";
-      throw err;
-    }
   }
 
   [Symbol.dispose](): void {

@@ -65,6 +65,11 @@ export class MonitorClient implements Disposable {
     return answer.promise;
   }
 
+  /** Throws `unavailable` once the connection has ended. */
+  requireOpen(): void {
+    if (this.#isClosed) throw gone();
+  }
+
   /** Ends the monitor, and not its children, which are containers: a successor goes on with them. */
   kill(): void {
     if (this.#process !== undefined) signalUnlessEnded(this.#process.fd, SIGKILL);

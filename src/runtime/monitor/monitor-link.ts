@@ -219,21 +219,23 @@ export class MonitorLink implements Disposable {
   /** Takes over what the monitor has: after a start of either side. */
   async #attach(monitor: ConnectedMonitor): Promise<void> {
     using attempt = new DisposableStack();
+    const { client } = attempt.adopt(monitor, (failed) => failed.client[Symbol.dispose]());
     // From now on: one that says hello and then nothing more would keep the daemon from starting.
     const pulse = attempt.use(
       new Pulse(
-        () => monitor.client.request({ op: "hello", version: protocolVersion }),
+        () => client.request({ op: "hello", version: protocolVersion }),
         () => this.#stuck(monitor),
       ),
     );
-    const list = readList(await monitor.client.request({ op: "list" }));
-    attempt.move();
+    const list = readList(await client.request({ op: "list" }));
+    for (const listed of list) this.containers.hold(listed, monitor.pid);
+    client.requireOpen();
     // Not before: a monitor that goes while it is attached is for the caller to replace, not for #lost.
+    attempt.move();
     this.#monitor = monitor;
     this.#pulse?.[Symbol.dispose]();
     this.#pulse = pulse;
     for (const listed of list) {
-      this.containers.hold(listed, monitor.pid);
       if (listed.exited !== undefined) this.#exited(listed.container, listed.exited);
       else this.#inBackground(() => this.#handOver(listed, monitor));
     }

@@ -1,4 +1,5 @@
 import { closeSync, existsSync, mkdirSync, openSync, readlinkSync } from "node:fs";
+import { abortable } from "../../lib/abortable.ts";
 import type { Context } from "../../lib/context.ts";
 import { AppError } from "../../lib/errors.ts";
 import { isErrno } from "../../os/errno-error.ts";
@@ -69,9 +70,11 @@ export async function connectMonitor(
   events: MonitorClientEvents,
 ): Promise<ConnectedMonitor | undefined> {
   let client: MonitorClient;
+  const connecting = MonitorClient.connect(`${dir}/monitor.sock`, events);
   try {
-    client = await MonitorClient.connect(`${dir}/monitor.sock`, events);
+    client = await abortable(connecting, AbortSignal.timeout(startMs));
   } catch (err) {
+    connecting.then((tooLate) => tooLate[Symbol.dispose]()).catch(() => {});
     if (isErrno(err, "ECONNREFUSED") || isErrno(err, "ENOENT")) return undefined;
     throw err;
   }
