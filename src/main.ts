@@ -34,12 +34,13 @@ async function runServe(args: readonly string[]): Promise<number> {
     process.stdout.write((await import("./daemon/config/config.ts")).serveHelp);
   } else {
     await (await import("./daemon/serve.ts")).serve(args, {
-      // Megabytes that only nodes with plugins, a policy that asks for signatures, a registries.yaml or shims need.
+      // Megabytes that only nodes with plugins, a policy that asks for signatures, a registries.yaml, shims or a cAdvisor need.
       loadNri: async () => (await import("./nri/nri.ts")).Nri,
       loadVerifier: async () => (await import("./signature/verifier.ts")).openVerifier,
       loadRegistries: async () =>
         (await import("./registry/hosts/registries-yaml.ts")).readRegistries,
       loadShims: async () => await import("./runtime/shim/open-shim.ts"),
+      loadContainerdApi: async () => (await import("./compat/containerd-api.ts")).containerdRoutes,
     });
   }
   return 0;

@@ -20,7 +20,17 @@ const mechanisms = [
 /** Who may import whom: the single source of truth for the layers that src/README.md draws. */
 const allowed: Readonly<Record<string, readonly string[]>> = {
   "main.ts": [
-    ...["cli", "daemon", "nri", "signature", "monitor", "container", "snapshot", "network"],
+    ...[
+      "cli",
+      "daemon",
+      "compat",
+      "nri",
+      "signature",
+      "monitor",
+      "container",
+      "snapshot",
+      "network",
+    ],
     ...["os", "lib", "version.ts"],
   ],
   "version.ts": [],
@@ -29,6 +39,7 @@ const allowed: Readonly<Record<string, readonly string[]>> = {
     "admin",
     "distribution",
     "cri",
+    "compat",
     "streaming",
     "nri",
     "standalone",
@@ -47,6 +58,7 @@ const allowed: Readonly<Record<string, readonly string[]>> = {
   distribution: ["image", "oci", "lib"],
   admin: ["cri", "standalone", "image", "lib", "gen"],
   cri: ["sandbox", "container", "profile", "image", "streaming", "oci", "lib", "gen", "version.ts"],
+  compat: ["container", "lib", "gen"],
   // A connection is a socket: os/socket/socket-stream.ts is how everybody reads and writes one.
   streaming: ["spdy", "os", "lib"],
   standalone: ["sandbox", "container", ...mechanisms, ...base, "gen"],

@@ -21,6 +21,7 @@ import { bindCri } from "./graph/bind-cri.ts";
 import { bindImports } from "./graph/bind-imports.ts";
 import { bindStreaming } from "./graph/bind-streaming.ts";
 import { type DomainParts, makeDirectories, openDomain } from "./graph/domain.ts";
+import { type LoadContainerdApi, serveContainerdSocket } from "./listen/containerd-socket.ts";
 import { listen } from "./listen/listen.ts";
 import { serveMirror } from "./listen/mirror.ts";
 import { socketLost, watchSocket } from "./listen/watch-socket.ts";
@@ -31,11 +32,16 @@ import { recover } from "./recover.ts";
 import { dumpOnSignal, stopSignal } from "./signals.ts";
 import { clearStaleState } from "./stale-state.ts";
 
+/** What is loaded where the node needs it. */
+export interface ServeParts extends DomainParts {
+  readonly loadContainerdApi: LoadContainerdApi;
+}
+
 /**
  * The daemon: builds everything, recovers what an earlier one left, serves CRI until SIGTERM or SIGINT. Containers and
  * their monitors go on without it.
  */
-export async function serve(args: readonly string[], parts: DomainParts): Promise<void> {
+export async function serve(args: readonly string[], parts: ServeParts): Promise<void> {
   const config = loadConfig(args);
   const log = openDaemonLog(config.log);
   const stopping = new AbortController();
@@ -60,6 +66,7 @@ export async function serve(args: readonly string[], parts: DomainParts): Promis
   const readiness = new Readiness();
   const calls = new CallsInProgress();
   dumpOnSignal(log, { ...domain, calls });
+  const interceptors = [createInterceptor({ readiness, log, calls })];
   resources.use(
     await listen({
       socket: config.socket,
@@ -67,12 +74,16 @@ export async function serve(args: readonly string[], parts: DomainParts): Promis
         criRoutes(bindCri({ ...domain, streaming }), readiness)(router);
         adminRoutes(bindAdmin(domain))(router);
       },
-      interceptors: [createInterceptor({ readiness, log, calls })],
+      interceptors,
       streamsPerConnection: config.limits.streamsPerConnection,
       shutdownMs: config.limits.shutdownSeconds * 1000,
       log,
     }),
   );
+  // Before the node is ready: its kubelet looks for it once, when it starts.
+  const { loadContainerdApi } = parts;
+  const served = { interceptors, log, loadContainerdApi };
+  resources.use(await serveContainerdSocket(config, domain, served));
   await recover(ctx, deps);
   await domain.startPlugins();
   readiness.set("ready");

@@ -15,6 +15,8 @@ export interface SandboxDeps extends ContainerDeps {
   readonly plugins: SandboxPlugins;
   /** The static program that holds a shared PID namespace. */
   readonly pausePath: string;
+  /** A pod with a network of its own gets a process of its own at once, by which cAdvisor finds the network. */
+  readonly processPerNetwork: boolean;
   /** The static program that makes namespaces. */
   readonly namespacesPath: string;
   /** Why this node cannot give pods user namespaces; `undefined` where it can. */

@@ -134,7 +134,8 @@ async function bringUp(
     await setInterfaceSysctls(ctx, deps.namespacesPath, paths.netns, sysctls);
     ready = { ...attaching, ips, state: "ready" };
   }
-  if (getRuntime(deps.runtimes, intent.handler).sandboxTask === "always") {
+  const isMachine = getRuntime(deps.runtimes, intent.handler).sandboxTask === "always";
+  if (isMachine || (deps.processPerNetwork && namespaces.net)) {
     await startInfra(ctx, deps, deps.sandboxes.get(id));
     ready = { ...deps.sandboxes.get(id), ips: ready.ips, state: "ready" };
   }

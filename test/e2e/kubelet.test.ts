@@ -9,7 +9,13 @@ import { eventually } from "../harness/eventually.ts";
 import { complaintsOf, errorsOf } from "../harness/kubelet/findings.ts";
 import { startHealthProxy } from "../harness/kubelet/health-proxy.ts";
 import { Kubelet } from "../harness/kubelet/kubelet.ts";
-import { cgroupsOf, makeNode, type Node, nodeAddress } from "../harness/kubelet/node.ts";
+import {
+  cadvisorSocket,
+  cgroupsOf,
+  makeNode,
+  type Node,
+  nodeAddress,
+} from "../harness/kubelet/node.ts";
 import {
   lineCount,
   makePods,
@@ -53,6 +59,7 @@ describe.skipIf(!hasOwnNetwork)("a kubelet and its pods", () => {
       await Daemon.start({
         demoImage: true,
         registryConfigDir: `${dir}/certs.d`,
+        config: `[compat]\ncontainerd_socket = "${cadvisorSocket}"`,
         images: `pinned = [${JSON.stringify(pinnedImage)}]`,
       }),
     );
@@ -132,6 +139,18 @@ describe.skipIf(!hasOwnNetwork)("a kubelet and its pods", () => {
     }, patienceMs);
     expect(state.terminated).toMatchObject({ exitCode: 0, reason: "Completed" });
     expect((await kubelet.pod("job")).status.phase).toBe("Succeeded");
+  });
+
+  test("a pod that is not to be restarted and whose program is missing has failed", async () => {
+    await eventually(async () => {
+      expect((await kubelet.pod("missing")).status.phase).toBe("Failed");
+    }, patienceMs);
+    const { state, restartCount } = await kubelet.container("missing", "main");
+    expect(restartCount).toBe(0);
+    expect(state.terminated).toMatchObject({ exitCode: 128, reason: "StartError" });
+    expect(state.terminated?.message).toContain("/no/such/program");
+    const { uid } = (await kubelet.pod("missing")).metadata;
+    expect(readdirSync(`/var/log/pods/default_missing-node_${uid}/main`)).toEqual(["0.log"]);
   });
 
   test("what crashes comes back after a while, and its last words are told", async () => {
@@ -230,7 +249,7 @@ describe.skipIf(!hasOwnNetwork)("a kubelet and its pods", () => {
     },
   );
 
-  test("statistics: what cAdvisor does not know comes from crib", async () => {
+  test("statistics of a kubelet in its default configuration: cAdvisor finds containers and networks of pods", async () => {
     await requireStats({ fromCri: false });
   });
 
@@ -338,11 +357,11 @@ describe.skipIf(!hasOwnNetwork)("a kubelet and its pods", () => {
       expect(pod?.memory.workingSetBytes).toBeGreaterThan(0);
       const labels = /container_cpu_usage_seconds_total\{.*container="httpd".*pod="web-node"/;
       expect(await kubelet.get("/metrics/resource")).toMatch(labels);
-      if (!fromCri) return;
       expect(pod?.network?.rxBytes).toBeGreaterThan(0);
       expect(pod?.network?.name).toBe("eth0");
       const metrics = await kubelet.get("/metrics/cadvisor");
       expect(metrics).toMatch(labels);
+      if (!fromCri) expect(metrics).toContain(`image="${demoImage}"`);
       expect(metrics).toMatch(/container_network_receive_bytes_total\{.*pod="web-node"/);
     }, patienceMs);
   }

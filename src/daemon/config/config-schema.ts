@@ -275,6 +275,12 @@ export const schema = {
       ),
     },
   },
+  compat: {
+    containerdSocket: path(
+      "",
+      "Where a kubelet's cAdvisor finds the names of containers for /metrics/cadvisor, by three read-only calls of containerd's API: /run/containerd/containerd.sock. With it new pods get a process of their own, by which cAdvisor finds their network. Empty: nowhere, since kubeadm takes such a socket for containerd.",
+    ),
+  },
   limits: {
     shutdownSeconds: integer(
       10,

@@ -202,6 +202,7 @@ export async function openDomain(
       return plugins.hooks;
     },
     pausePath: `${config.payload}/pause`,
+    processPerNetwork: config.compat.containerdSocket !== "",
     namespacesPath,
     userNamespaces: await whyNoUserNamespaces(ctx, {
       stateDir: config.state,

@@ -20,7 +20,7 @@ type InfraDeps = TaskDeps &
   Pick<
     SandboxDeps,
     | ("sandboxes" | "sandboxLocks" | "stopping" | "annotationPatterns" | "cgroupDriver" | "host")
-    | ("pausePath" | "events" | "plugins" | "background" | "stateDir")
+    | ("processPerNetwork" | "pausePath" | "events" | "plugins" | "background" | "stateDir")
   >;
 
 const noStdio: TaskStdio = { terminal: false, stdin: false, stdinOnce: false, logPath: "" };
@@ -64,7 +64,9 @@ export async function startInfra(ctx: Context, deps: InfraDeps, sandbox: Sandbox
   const runtime = getRuntime(deps.runtimes, sandbox.handler);
   // A machine for a pod is called like the pod: its containers name it by the sandbox's id.
   const isMachine = runtime.sandboxTask === "always";
-  const id = isMachine ? (sandbox.id as string as ContainerId) : generateContainerId();
+  // So is a process by which cAdvisor finds the pod's network: a kubelet looks for the sandbox's id.
+  const isCalledLikePod = isMachine || deps.processPerNetwork;
+  const id = isCalledLikePod ? (sandbox.id as string as ContainerId) : generateContainerId();
   const bundle = bundleOf(deps.stateDir, id);
   const cgroup = cgroupInPod(deps, sandbox, id);
   await using undo = new AsyncDisposableStack();

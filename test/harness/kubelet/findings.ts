@@ -8,6 +8,8 @@ export function complaintsOf(kubeletLog: string): readonly string[] {
     /"ContainerStatus from runtime service failed".* code = NotFound/,
     // A probe that takes too long, or whose container ends meanwhile.
     /"ExecSync cmd from runtime service failed".* code = (DeadlineExceeded|FailedPrecondition|NotFound) /,
+    // The program of the pod `missing`.
+    /"StartContainer from runtime service failed".* exec: \\?"\/no\/such\/program\\?"/,
     // Asked to learn whether the call is there at all.
     /"PodSandbox from runtime service failed".* podSandboxID=""$/,
   ];

@@ -6,10 +6,14 @@ import {
   rmdirSync,
   writeFileSync,
 } from "node:fs";
+import { dirname } from "node:path";
 import { run } from "../../parts/run.ts";
 
 /** Of the node of `makeNode`, as pods see it. */
 export const nodeAddress = "198.51.100.1";
+
+/** Where a kubelet's cAdvisor looks for containerd, in the mount namespace of the test. */
+export const cadvisorSocket = "/run/containerd/containerd.sock";
 
 /** What a kubelet sets for all of a machine, with the values that it wants. */
 const tunables = {
@@ -30,11 +34,13 @@ export interface Node extends Disposable {
 
 /**
  * Makes the namespaces of a test file (see `inOwnNetwork`) what a kubelet takes for a node: mounts that are shared, a
- * /var/log of its own, an address and a default route. What belongs to all of the machine is left as it is.
+ * /var/log and a /run/containerd of its own, an address and a default route. What belongs to all of the machine is left as it is.
  */
 export async function makeNode(dir: string): Promise<Node> {
   mkdirSync(`${dir}/log`);
   mkdirSync(`${dir}/tunables`);
+  mkdirSync(`${dir}/containerd`);
+  mkdirSync(dirname(cadvisorSocket), { recursive: true });
   const masks = Object.entries(tunables).map(([name, value]) => {
     const file = `${dir}/tunables/${name.replaceAll("/", ".")}`;
     writeFileSync(file, `${value}\n`);
@@ -43,6 +49,7 @@ export async function makeNode(dir: string): Promise<Node> {
   const setUp = [
     "mount --make-rshared /",
     `mount --bind ${dir}/log /var/log`,
+    `mount --bind ${dir}/containerd ${dirname(cadvisorSocket)}`,
     "ip link add node0 type veth peer name node1",
     `ip address add ${nodeAddress}/24 dev node0`,
     "ip link set node0 up",

@@ -193,6 +193,10 @@ export function makePods({ outDir, healthPort }: PodsOptions): readonly PodManif
       restartPolicy: "Never",
       containers: [container("main", "echo done")],
     }),
+    pod("missing", {
+      restartPolicy: "Never",
+      containers: [{ ...container("main", ""), command: ["/no/such/program"] }],
+    }),
   ];
 }
 
