@@ -5,6 +5,7 @@ import type { AddressInfo } from "node:net";
 import type { Context } from "../lib/context.ts";
 import { describe, kindOf } from "../lib/errors.ts";
 import { answer } from "./answer.ts";
+import { Connections } from "./connections.ts";
 import type { DistributionDeps } from "./deps.ts";
 
 export interface DistributionOptions {
@@ -19,6 +20,7 @@ export interface DistributionServer extends AsyncDisposable {
   readonly port: number;
 }
 
+/** Of more, one makes room that nobody misses. */
 const maxConnections = 128;
 const maxHeaderBytes = 16 << 10;
 const headersMs = 10_000;
@@ -37,15 +39,18 @@ export async function serveDistribution(
   const closing = new AbortController();
   const own = { ...ctx, signal: AbortSignal.any([ctx.signal, closing.signal]) };
   const running = new Set<Promise<void>>();
+  const connections = new Connections(maxConnections);
   const server = open(options, (request, response) => {
+    const call = connections.begin(request.socket);
+    response.once("close", () => call[Symbol.dispose]());
     request.on("error", () => {});
     response.on("error", () => {});
     // Nothing that is asked for here needs a body.
     request.resume();
-    const call = serveOne(own, deps, request, response).finally(() => running.delete(call));
-    running.add(call);
+    const served = serveOne(own, deps, request, response).finally(() => running.delete(served));
+    running.add(served);
   });
-  server.maxConnections = maxConnections;
+  server.on("connection", (socket) => connections.add(socket));
   server.setTimeout(idleMs, (socket) => socket.destroy());
   const listening = Promise.withResolvers<void>();
   server.once("error", listening.reject);

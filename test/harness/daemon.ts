@@ -180,13 +180,20 @@ export class Daemon implements AsyncDisposable {
 
   /** What a reboot leaves: no process, no mount, nothing in the state directory, and another boot id. */
   async reboot(): Promise<void> {
+    await this.loseState();
+    this.#bootId = crypto.randomUUID();
+    await this.start();
+  }
+
+  /** What a system container that is started again has lost, its boot id aside: processes, mounts, the state directory. */
+  async loseState(): Promise<void> {
     const { containers } = await this.cri.runtime.listContainers({});
     const { items: pods } = await this.cri.runtime.listPodSandbox({});
     await this.end("SIGKILL");
     this.signalMonitors("SIGKILL");
     for (const { pid } of processes()) {
-      const inside = containers.some(({ id }) => cgroupsOf(pid).includes(id));
-      if (inside) process.kill(pid, "SIGKILL");
+      const inside = [...containers, ...pods].some(({ id }) => cgroupsOf(pid).includes(id));
+      if (inside) killUnlessEnded(pid);
     }
     await eventually(() => {
       if (this.monitors().length > 0) throw new Error("monitors are still there");
@@ -201,8 +208,6 @@ export class Daemon implements AsyncDisposable {
     }
     for (const name of readdirSync(this.state))
       rmSync(`${this.state}/${name}`, { recursive: true });
-    this.#bootId = crypto.randomUUID();
-    await this.start();
   }
 
   /** Pids of its children in a role. */
@@ -222,13 +227,7 @@ export class Daemon implements AsyncDisposable {
   }
 
   signalMonitors(signal: NodeJS.Signals): void {
-    for (const pid of this.monitors()) {
-      try {
-        process.kill(pid, signal);
-      } catch {
-        // It has ended in the meantime.
-      }
-    }
+    for (const pid of this.monitors()) killUnlessEnded(pid, signal);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -248,6 +247,14 @@ export class Daemon implements AsyncDisposable {
       if (this.#options.root === undefined) rmSync(this.root, { recursive: true, force: true });
       rmSync(this.state, { recursive: true, force: true });
     }
+  }
+}
+
+function killUnlessEnded(pid: number, signal: NodeJS.Signals = "SIGKILL"): void {
+  try {
+    process.kill(pid, signal);
+  } catch {
+    // It has ended in the meantime.
   }
 }
 

@@ -172,13 +172,16 @@ describe.skipIf(!isPossible)("a node that serves its images", () => {
     });
   });
 
-  test("more connections than it takes are closed at once", async () => {
+  test("connections that ask nothing, or half a question, make room for others", async () => {
     const sockets = Array.from({ length: 140 }, () => connect(server.port, "127.0.0.1"));
-    for (const socket of sockets) socket.on("error", () => {});
+    for (const [i, socket] of sockets.entries()) {
+      socket.on("error", () => {});
+      if (i % 2 === 0) socket.write("GET /v2/ HTTP/1.1\r\nHost: x");
+    }
     await eventually(() =>
       expect(sockets.filter(({ destroyed }) => destroyed).length).toBeGreaterThan(5),
     );
+    for (let i = 0; i < 3; i++) expect((await fetch(`${url()}/v2/`)).status).toBe(200);
     for (const socket of sockets) socket.destroy();
-    await eventually(async () => expect((await fetch(`${url()}/v2/`)).status).toBe(200));
   });
 });

@@ -26,6 +26,8 @@ export function errorsOf(cribLog: string): readonly string[] {
   const expected = [
     /"rpc":"ExecSync".*"DeadlineExceeded"/,
     /"rpc":"PodSandboxStats".* id is missing/,
+    // The state directory was emptied.
+    /"msg":"sandbox lost"/,
   ];
   return cribLog
     .split("\n")

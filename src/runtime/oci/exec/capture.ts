@@ -2,6 +2,10 @@ import { openPipe, setNonblocking } from "../../../os/file/io.ts";
 import type { OwnedFd } from "../../../os/file/owned-fd.ts";
 import type { OutputBudget } from "../../output-pool.ts";
 
+/**
+ * In the output itself, since ExecSyncResponse has no field for it and nobody reads a log of probes. containerd and CRI-O
+ * cut at 16 MiB as well, and say nothing.
+ */
 const mark = Buffer.from("\n[crib: output truncated]\n");
 
 /**
