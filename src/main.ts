@@ -34,6 +34,7 @@ async function runServe(args: readonly string[]): Promise<number> {
     process.stdout.write((await import("./daemon/config/config.ts")).serveHelp);
   } else {
     await (await import("./daemon/serve.ts")).serve(args, {
+      loadConfigFile,
       // Megabytes that only nodes with plugins, a policy that asks for signatures, a registries.yaml, shims or a cAdvisor need.
       loadNri: async () => (await import("./nri/nri.ts")).Nri,
       loadVerifier: async () => (await import("./signature/verifier.ts")).openVerifier,
@@ -46,19 +47,43 @@ async function runServe(args: readonly string[]): Promise<number> {
   return 0;
 }
 
+/** The parser of configuration files, which only nodes that have one need. */
+async function loadConfigFile() {
+  return await import("./daemon/config/config-file.ts");
+}
+
 /** `crib config` and `crib registry` read as the daemon reads, and the command line imports no daemon. */
 async function loadConfigTools() {
-  const [text, file, registry, policy] = await Promise.all([
+  const [text, { loadConfig }, { describeConfig }, registry, policy] = await Promise.all([
     import("./daemon/config/config-text.ts"),
-    import("./daemon/config/config-file.ts"),
+    import("./daemon/config/config.ts"),
+    import("./daemon/config/describe-config.ts"),
     import("./daemon/explain-registry.ts"),
     import("./daemon/explain-policy.ts"),
   ]);
+  const load = async (file: string | undefined) =>
+    await loadConfig(
+      file === undefined ? [] : [`--config=${file}`],
+      { ...process.env },
+      loadConfigFile,
+    );
   return {
     defaultText: text.configDefaultText,
-    check: file.parseConfig,
-    explainRegistry: registry.explainConfigured,
-    explainPolicy: policy.explainPolicy,
+    async read(file: string | undefined) {
+      const { config, given } = await load(file);
+      return { files: config.files, settings: describeConfig(given) };
+    },
+    async explainRegistry(
+      ctx: Context,
+      name: string,
+      { configFile, asks }: { readonly configFile: string | undefined; readonly asks: boolean },
+    ) {
+      const { config } = await load(configFile);
+      return await registry.explainConfigured(ctx, name, { config, asks });
+    },
+    async explainPolicy(name: string, file: string | undefined) {
+      return policy.explainPolicy(name, (await load(file)).config);
+    },
   };
 }
 
@@ -69,7 +94,11 @@ async function loadNodeTools(places: NodePlaces) {
     import("./daemon/reset.ts"),
   ]);
   const given = Object.entries(places).filter(([, value]) => value !== undefined);
-  const config = loadConfig(given.map(([name, value]) => `--${name}=${value}`));
+  const { config } = await loadConfig(
+    given.map(([name, value]) => `--${name}=${value}`),
+    { ...process.env },
+    loadConfigFile,
+  );
   const { socket, root, state } = config;
   const reset = (ctx: Context, options: { readonly wipe: boolean }) =>
     resetNode(ctx, config, options);

@@ -52,8 +52,11 @@ export interface NodeReset {
 
 export interface ConfigTools {
   defaultText(): string;
-  /** Throws what is wrong, with the line. */
-  check(text: string, fileName: string): void;
+  /**
+   * The configuration that a daemon with this file would have, with its drop-ins; the usual file unless named. Throws what
+   * is wrong, with file, line and key.
+   */
+  read(file: string | undefined): Promise<ReadConfig>;
   /** The hosts that a pull from `name` (`host` or `host/repository`) would ask, in order. */
   explainRegistry(
     ctx: Context,
@@ -61,7 +64,17 @@ export interface ConfigTools {
     options: { readonly configFile: string | undefined; readonly asks: boolean },
   ): Promise<readonly ExplainedHost[]>;
   /** What the signature policy asks of images of `name`, in one line. */
-  explainPolicy(name: string, configFile: string | undefined): string;
+  explainPolicy(name: string, configFile: string | undefined): Promise<string>;
+}
+
+export interface ReadConfig {
+  readonly files: readonly string[];
+  /** Every setting, without secrets, and where its value is from. */
+  readonly settings: readonly {
+    readonly key: string;
+    readonly value: unknown;
+    readonly origin: string;
+  }[];
 }
 
 /** What would be done with one host of a registry, and the file that says so. */

@@ -2,13 +2,14 @@ import { expect, test } from "bun:test";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { tempDir } from "../../test/harness/temp-dir.ts";
+import { parseConfig } from "./config/config-file.ts";
 import { explainPolicy } from "./explain-policy.ts";
 
 test("explainPolicy() names the file, the scope and what is asked", () => {
   using dir = tempDir();
   const policy = join(dir.path, "policy.json");
-  const config = join(dir.path, "config.toml");
-  writeFileSync(config, `images.signature_policy_file = ${JSON.stringify(policy)}`);
+  const setting = `images.signature_policy_file = ${JSON.stringify(policy)}`;
+  const config = parseConfig(setting, "f");
   expect(explainPolicy("a.test", config)).toStartWith(
     `lets nothing in: signature policy ${policy}`,
   );

@@ -2,12 +2,11 @@ import { describe } from "../lib/errors.ts";
 import { parseReference } from "../oci/reference.ts";
 import { findRule } from "../signature/policy.ts";
 import type { Requirement } from "../signature/requirement.ts";
-import { loadConfig } from "./config/config.ts";
+import type { Config } from "./config/config.ts";
 import { policyFilesOf } from "./policy-files.ts";
 
-/** What a daemon with this configuration file would ask of an image of that name, or of a registry's, in one line. */
-export function explainPolicy(name: string, configFile: string | undefined): string {
-  const config = loadConfig(configFile === undefined ? [] : ["--config", configFile]);
+/** What a daemon with this configuration would ask of an image of that name, or of a registry's, in one line. */
+export function explainPolicy(name: string, config: Pick<Config, "images">): string {
   const reference = parseReference(name.includes("/") ? name : `${name}/any`);
   try {
     const rule = findRule(policyFilesOf(config), reference);

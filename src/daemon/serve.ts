@@ -15,7 +15,12 @@ import { setChildSubreaper } from "../os/process/prctl.ts";
 import type { SandboxDeps } from "../sandbox/deps.ts";
 import { StreamingServer } from "../streaming/server.ts";
 import { version } from "../version.ts";
-import { type Config, loadConfig } from "./config/config.ts";
+import {
+  type Config,
+  type LoadConfigFile,
+  loadConfig,
+  takeProxyVariables,
+} from "./config/config.ts";
 import { bindAdmin } from "./graph/bind-admin.ts";
 import { bindCri } from "./graph/bind-cri.ts";
 import { bindImports } from "./graph/bind-imports.ts";
@@ -35,6 +40,7 @@ import { clearStaleState } from "./stale-state.ts";
 /** What is loaded where the node needs it. */
 export interface ServeParts extends DomainParts {
   readonly loadContainerdApi: LoadContainerdApi;
+  readonly loadConfigFile: LoadConfigFile;
 }
 
 /**
@@ -42,7 +48,7 @@ export interface ServeParts extends DomainParts {
  * their monitors go on without it.
  */
 export async function serve(args: readonly string[], parts: ServeParts): Promise<void> {
-  const config = loadConfig(args);
+  const { config } = await loadConfig(args, takeProxyVariables(), parts.loadConfigFile);
   const log = openDaemonLog(config.log);
   const stopping = new AbortController();
   const ctx: Context = { signal: stopping.signal, log };

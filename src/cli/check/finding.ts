@@ -2,7 +2,7 @@
 export type Level = "ok" | "warning" | "missing";
 
 export interface Finding {
-  readonly area: "kernel" | "cgroups" | "network" | "storage" | "node";
+  readonly area: "kernel" | "cgroups" | "network" | "storage" | "node" | "configuration";
   readonly name: string;
   readonly level: Level;
   /** What is there; where it is not ok, why it matters and what to do. */

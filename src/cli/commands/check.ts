@@ -1,5 +1,6 @@
 import { resolve } from "node:path";
 import { checkCgroups } from "../check/cgroups.ts";
+import { checkConfiguration } from "../check/configuration.ts";
 import type { Finding, Level } from "../check/finding.ts";
 import { checkKernel } from "../check/kernel.ts";
 import { checkLimits } from "../check/limits.ts";
@@ -29,6 +30,7 @@ export const check = defineCommand({
   examples: ["crib check", "crib check -o json | jq '.[] | select(.level != \"ok\")'"],
   options: {
     ...outputOptions,
+    config: { kind: "value", argument: "FILE", help: "the daemon's configuration" },
     root: { kind: "value", argument: "DIR", help: "the daemon's data (/var/lib/crib)" },
     state: { kind: "value", argument: "DIR", help: "the daemon's state (/run/crib)" },
     quiet: { kind: "flag", short: "q", help: "only what is not ok" },
@@ -45,6 +47,7 @@ export const check = defineCommand({
       ...checkNetwork(node, { path: usualPath.split(":") }),
       ...checkStorage(node, { root, state }),
       ...checkLimits(node),
+      ...(await checkConfiguration(await env.loadConfigTools(), options.config)),
     ];
     const shown = options.quiet ? all.filter(({ level }) => level !== "ok") : all;
     if (asJson) env.out.write(`${JSON.stringify(shown, null, 2)}\n`);

@@ -36,7 +36,7 @@ export const registry = defineCommand({
         env.out.write(`${env.out.paint("red", "left out")} ${plain(problem)}\n`);
       }
       env.out.write(
-        `${env.out.paint("bold", "policy")} ${plain(tools.explainPolicy(name, config))}\n`,
+        `${env.out.paint("bold", "policy")} ${plain(await tools.explainPolicy(name, config))}\n`,
       );
     }
     return offline || hosts.some(({ answer }) => answer?.ok) ? exitCodes.ok : exitCodes.failed;

@@ -1,11 +1,12 @@
-import { isNamed, isSetting, tomlKey } from "./config-file.ts";
 import { schema } from "./config-schema.ts";
+import { isNamed, isSetting, tomlKey } from "./given.ts";
 import type { SettingTable } from "./setting.ts";
 
 /** The whole default configuration, commented: what `crib config default` prints. Uncommented it means the same. */
 export function configDefaultText(): string {
   const head = [
     "# The configuration of crib: /etc/crib/config.toml, or the file that --config names.",
+    "# After it the drop-ins config.toml.d/*.toml are read, in the order of their names.",
     "# Every setting is here with its default. An unknown key or a bad value is refused.",
   ];
   return `${[...head, ...tableText(schema, [])].join("\n")}\n`;

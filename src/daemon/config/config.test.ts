@@ -1,19 +1,21 @@
 import { expect, test } from "bun:test";
-import { writeFileSync } from "node:fs";
+import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { tempDir } from "../../../test/harness/temp-dir.ts";
-import { loadConfig } from "./config.ts";
-import { parseConfig } from "./config-file.ts";
+import { loadConfig, takeProxyVariables } from "./config.ts";
+import { parseConfig, readConfigText } from "./config-file.ts";
+import { configReference } from "./config-reference.ts";
 import { configDefaultText } from "./config-text.ts";
+import { describeConfig } from "./describe-config.ts";
 
 const defaults = parseConfig("", "empty");
 
-function withFile<T>(content: string, use: (path: string) => T): T {
+async function withFile(content: string, use: (path: string) => Promise<void>): Promise<void> {
   using temp = tempDir();
   const dir = temp.path;
   const file = join(dir, "config.toml");
   writeFileSync(file, content);
-  return use(file);
+  await use(file);
 }
 
 test("configDefaultText() parses to the defaults, commented and uncommented", () => {
@@ -122,12 +124,12 @@ const refused: readonly [text: string, message: string][] = [
   ["[runtime.handlers.runc]\n\nbinary = 'x'", "f:3: runtime.handlers.runc.binary: unknown key"],
   [
     '[runtime.handlers."../x"]\npath = "/x"',
-    "f:1: runtime.handlers.../x: expected a name of lower-case letters, digits, - and .",
+    'f:1: runtime.handlers."../x": expected a name of lower-case letters, digits, - and .',
   ],
   ["[__proto__]\nx = 1", "f:1: __proto__: unknown key"],
   ["[constructor]\nx = 1", "f:1: constructor: unknown key"],
-  ["a = [\n1,\n2\n]\nroot = = 1", "f:5: Expected a value but found '='"],
-  ["root = '/a'\nroot = '/b'", "f:2: Cannot redefine key 'root'"],
+  ["a = [\n1,\n2\n]\nroot = = 1", "f:5:8: root: Unexpected token"],
+  ["root = '/a'\nroot = '/b'", "f:2:1: root: Defining a key multiple times is invalid"],
   ["x".repeat(65 * 1024), "f: over 65536 bytes"],
 ];
 
@@ -137,10 +139,13 @@ for (const [text, message] of refused) {
   });
 }
 
-test("loadConfig() takes flags over the file over the defaults", () => {
-  withFile('root = "/data"\nstate = "/run/x"\n', (file) => {
+const load = async (args: readonly string[], env: Record<string, string | undefined> = {}) =>
+  await loadConfig(args, env, () => Promise.resolve({ readConfigText }));
+
+test("loadConfig() takes flags over the file over the defaults", async () => {
+  await withFile('root = "/data"\nstate = "/run/x"\n', async (file) => {
     const env = { CRIB_PAYLOAD: "/p", NOTIFY_SOCKET: "@n" };
-    const config = loadConfig(["--config", file, "--root", "/other"], env);
+    const { config, given } = await load(["--config", file, "--root", "/other"], env);
     expect(config.root).toBe("/other");
     expect(config.state).toBe("/run/x");
     expect(config.listen).toBe("unix:///run/x/crib.sock");
@@ -149,17 +154,44 @@ test("loadConfig() takes flags over the file over the defaults", () => {
     expect(config.notifySocket).toBe("@n");
     expect(Object.isFrozen(config)).toBe(true);
     expect(Object.isFrozen(config.images.pinned)).toBe(true);
+    expect(given.get("root")?.origin).toBe("command line");
+    expect(given.get("state")?.origin).toBe(`${file}:2`);
   });
 });
 
-test("loadConfig() checks flags as it checks the file", () => {
-  withFile("", (file) => {
-    expect(() => loadConfig(["--config", file, "--root", "relative"], {})).toThrow(
+test("loadConfig() checks flags as it checks the file", async () => {
+  await withFile("", async (file) => {
+    expect(load(["--config", file, "--root", "relative"])).rejects.toThrow(
       "command line: root: expected an absolute path",
     );
-    expect(() => loadConfig(["--nonsense"], {})).toThrow("command line");
-    expect(() => loadConfig(["--config", `${file}.absent`], {})).toThrow(`read ${file}.absent`);
-    expect(loadConfig(["--config", file, "--log-level", "debug"], {}).log.level).toBe("debug");
+    expect(load(["--nonsense"])).rejects.toThrow("command line");
+    expect(load(["--config", `${file}.absent`])).rejects.toThrow(`read ${file}.absent`);
+    const { config } = await load(["--config", file, "--log-level", "debug"]);
+    expect(config.log.level).toBe("debug");
+  });
+});
+
+test("loadConfig() reads drop-ins in the order of their names, key by key", async () => {
+  await withFile("[images]\npinned = ['a']\nstall_seconds = 10\n", async (file) => {
+    mkdirSync(`${file}.d`);
+    writeFileSync(`${file}.d/20-b.toml`, "images.pinned = ['c', 'd']\n");
+    writeFileSync(`${file}.d/10-a.toml`, "[images]\npinned = ['b']\nmax_parallel_unpacks = 2\n");
+    writeFileSync(`${file}.d/30.toml.bak`, "nonsense");
+    writeFileSync(`${file}.d/.40.toml`, "nonsense");
+    writeFileSync(`${file}.d/50.toml`, "[runtime.handlers.slow]\npath = '/bin/slow'\n");
+    const { config, given } = await load(["--config", file]);
+    expect(config.images.pinned).toEqual(["c", "d"]);
+    expect(config.images.stallSeconds).toBe(10);
+    expect(config.images.maxParallelUnpacks).toBe(2);
+    expect(Object.keys(config.runtime.handlers).sort()).toEqual(["crun", "runc", "slow"]);
+    expect(given.get("images.pinned")?.origin).toBe(`${file}.d/20-b.toml:1`);
+    expect(config.files.map((name) => name.slice(file.length))).toEqual([
+      ...["", ".d/10-a.toml", ".d/20-b.toml", ".d/50.toml"],
+    ]);
+    writeFileSync(`${file}.d/60.toml`, "# x\n[runtime]\ndefault_handler = 'fast'\n");
+    expect(load(["--config", file])).rejects.toThrow(
+      `${file}.d/60.toml:3: runtime.default_handler: no such handler in runtime.handlers`,
+    );
   });
 });
 
@@ -180,16 +212,47 @@ test("streaming.address is one address of the node, and a port", () => {
   }
 });
 
-test("loadConfig() takes proxies from the environment where the file says nothing, and out of it", () => {
-  const env = {
+test("loadConfig() takes proxies from the environment where the file says nothing", async () => {
+  const env: Record<string, string | undefined> = {
     HTTP_PROXY: "http://p:1",
     https_proxy: "http://s:2",
     NO_PROXY: "a.test,,10.0.0.0/8",
   };
-  expect(loadConfig([], env).proxy).toEqual({
-    http: "http://p:1",
-    https: "http://s:2",
-    none: ["a.test", "10.0.0.0/8"],
+  const taken = takeProxyVariables(env);
+  expect(env).toEqual({});
+  await withFile('proxy.http = "http://f:3"\n', async (file) => {
+    const { config, given } = await load(["--config", file], taken);
+    expect(config.proxy).toEqual({
+      ...{ http: "http://f:3", https: "http://s:2" },
+      none: ["a.test", "10.0.0.0/8"],
+    });
+    expect(given.get("proxy.https")?.origin).toBe("environment HTTPS_PROXY");
   });
-  expect(env).toEqual({} as never);
+});
+
+test("docs/configuration.md is what the table of settings makes (UPDATE_DOCS=1 writes it)", () => {
+  const file = join(import.meta.dir, "../../../docs/configuration.md");
+  if (Bun.env["UPDATE_DOCS"] === "1") writeFileSync(file, configReference());
+  expect(readFileSync(file, "utf8")).toBe(configReference());
+});
+
+test("describeConfig() shows every setting and no secrets", async () => {
+  const text = `proxy.http = "http://user:geheim1@proxy:3128"
+[runtime.handlers.kata]
+type = "shim"
+path = "io.containerd.kata.v2"
+config = "a = 1\\npassword = \\"geheim2\\"\\napi_key: geheim3"
+args = ["--token=geheim4"]
+`;
+  await withFile(text, async (file) => {
+    const { given } = await load(["--config", file], { HTTPS_PROXY: "http://u:geheim5@s" });
+    const described = describeConfig(given);
+    expect(JSON.stringify(described)).not.toContain("geheim");
+    const byKey = new Map(described.map((setting) => [setting.key, setting]));
+    expect(byKey.get("proxy.http")).toMatchObject({
+      ...{ value: "http://***@proxy:3128", origin: `${file}:1` },
+    });
+    expect(byKey.get("log.level")).toMatchObject({ value: "info", origin: "default" });
+    expect(byKey.has("runtime.handlers.kata.path")).toBe(true);
+  });
 });

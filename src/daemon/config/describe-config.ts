@@ -1,0 +1,56 @@
+import { schema } from "./config-schema.ts";
+import type { GivenSettings } from "./given.ts";
+import { dotted, isNamed, isSetting, namesIn, tomlKey } from "./given.ts";
+import type { Setting, SettingTable } from "./setting.ts";
+
+/** One setting as it is in force. */
+export interface DescribedSetting {
+  /** Dotted, as in the file. */
+  readonly key: string;
+  /** Without secrets. */
+  readonly value: unknown;
+  /** `FILE:LINE`, `command line`, `environment NAME` or `default`. */
+  readonly origin: string;
+}
+
+/** Every setting in the order of `crib config default`, with what was given for it; secrets are hidden. */
+export function describeConfig(given: GivenSettings): readonly DescribedSetting[] {
+  return settingsOf(given).map(({ keyPath, node }) => {
+    const entry = given.get(dotted(keyPath));
+    return {
+      key: dotted(keyPath),
+      value: hideSecrets(entry === undefined ? node.default : entry.value),
+      origin: entry?.origin ?? "default",
+    };
+  });
+}
+
+interface PlacedSetting {
+  readonly keyPath: readonly string[];
+  readonly node: Setting<unknown>;
+}
+
+function settingsOf(given: GivenSettings): readonly PlacedSetting[] {
+  const walk = (table: SettingTable, within: readonly string[]): readonly PlacedSetting[] =>
+    Object.entries(table).flatMap(([key, node]) => {
+      const keyPath = [...within, tomlKey(key)];
+      if (isSetting(node)) return [{ keyPath, node }];
+      if (!isNamed(node)) return walk(node, keyPath);
+      return namesIn(node, keyPath, given).flatMap((name) => walk(node.entry, [...keyPath, name]));
+    });
+  return walk(schema, []);
+}
+
+const hidden = "***";
+
+/** User names and passwords in URLs, and what follows a word for a secret in texts and flags. */
+export function hideSecrets(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map((entry) => hideSecrets(entry));
+  if (typeof value !== "string") return value;
+  return value
+    .replace(/(\/\/)[^/@\s]+@/g, `$1${hidden}@`)
+    .replace(
+      /((?:password|passwd|secret|token|credential|api_?key|private_?key)[\w-]*["']?\s*[=:]\s*)("[^"]*"|'[^']*'|[^\s,&]+)/gi,
+      `$1${hidden}`,
+    );
+}
