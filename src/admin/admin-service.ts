@@ -87,6 +87,19 @@ function createAdminService(deps: AdminDeps): ServiceImpl<typeof pb.AdminService
       return {};
     },
 
+    getConfig() {
+      const { files, settings } = deps.config.describe();
+      const described = settings.map(({ key, value, origin }) => {
+        return { key, value: JSON.stringify(value), origin };
+      });
+      return { files: [...files], settings: described };
+    },
+
+    async reloadConfig() {
+      const { changed, needRestart } = await deps.config.reload();
+      return { changed: [...changed], needRestart: [...needRestart] };
+    },
+
     async getDiskUsage(_request, handler) {
       const usage = await deps.diskUsage(contextOf(handler));
       const part = ({ usedBytes, inodes }: { usedBytes: number; inodes: number }) => {

@@ -8,7 +8,26 @@ import type { Context } from "../lib/context.ts";
 import type { RunOptions, StartedPod } from "../standalone/pods.ts";
 
 /** The domain as operators' calls need it; daemon/graph/bind-admin.ts binds these to the operations. */
+/** The daemon's configuration. */
+export interface ConfigDeps {
+  /** What is in force, without secrets. */
+  describe(): {
+    readonly files: readonly string[];
+    readonly settings: readonly {
+      readonly key: string;
+      readonly value: unknown;
+      readonly origin: string;
+    }[];
+  };
+  /** Throws what is wrong with the files; what was in force stays then. */
+  reload(): Promise<{
+    readonly changed: readonly string[];
+    readonly needRestart: readonly string[];
+  }>;
+}
+
 export interface AdminDeps {
+  readonly config: ConfigDeps;
   /** A file or a directory, by its absolute path. */
   importPath(ctx: Context, path: string): Promise<readonly Image[]>;
   importStream(ctx: Context, source: AsyncIterable<Uint8Array>): Promise<readonly Image[]>;

@@ -1,12 +1,12 @@
 import { writeSync } from "node:fs";
-import { type Log, type LogSink, openLog } from "../lib/log.ts";
+import { type Log, type LogLevel, type LogSink, openLeveledLog } from "../lib/log.ts";
 import type { Config } from "./config/config.ts";
 
 /** The daemon's log: stderr, JSON unless it is a terminal or the configuration says otherwise. */
-export function openDaemonLog(config: Config["log"]): Log {
+export function openDaemonLog(config: Config["log"], leveled: { readonly level: LogLevel }): Log {
   const auto = process.stderr.isTTY ? "text" : "json";
   const format = config.format === "auto" ? auto : config.format;
-  return openLog(fdSink(2), { level: config.level, format });
+  return openLeveledLog(fdSink(2), { leveled, format });
 }
 
 /**

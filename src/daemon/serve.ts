@@ -21,11 +21,13 @@ import {
   loadConfig,
   takeProxyVariables,
 } from "./config/config.ts";
+import { LiveConfig } from "./config/reload.ts";
 import { bindAdmin } from "./graph/bind-admin.ts";
 import { bindCri } from "./graph/bind-cri.ts";
 import { bindImports } from "./graph/bind-imports.ts";
 import { bindStreaming } from "./graph/bind-streaming.ts";
 import { type DomainParts, makeDirectories, openDomain } from "./graph/domain.ts";
+import { handlersThatNeedRestart } from "./graph/handlers.ts";
 import { type LoadContainerdApi, serveContainerdSocket } from "./listen/containerd-socket.ts";
 import { listen } from "./listen/listen.ts";
 import { serveMirror } from "./listen/mirror.ts";
@@ -34,7 +36,7 @@ import { lockDirectory } from "./lock.ts";
 import { openDaemonLog } from "./log-sink.ts";
 import { notify } from "./notify.ts";
 import { recover } from "./recover.ts";
-import { dumpOnSignal, stopSignal } from "./signals.ts";
+import { dumpOnSignal, reloadOnSignal, stopSignal } from "./signals.ts";
 import { clearStaleState } from "./stale-state.ts";
 
 /** What is loaded where the node needs it. */
@@ -48,8 +50,12 @@ export interface ServeParts extends DomainParts {
  * their monitors go on without it.
  */
 export async function serve(args: readonly string[], parts: ServeParts): Promise<void> {
-  const { config } = await loadConfig(args, takeProxyVariables(), parts.loadConfigFile);
-  const log = openDaemonLog(config.log);
+  const variables = takeProxyVariables();
+  const load = () => loadConfig(args, variables, parts.loadConfigFile);
+  const loaded = await load();
+  const { config } = loaded;
+  const leveled = { level: config.log.level };
+  const log = openDaemonLog(config.log, leveled);
   const stopping = new AbortController();
   const ctx: Context = { signal: stopping.signal, log };
   const stopped = stopSignal();
@@ -73,12 +79,21 @@ export async function serve(args: readonly string[], parts: ServeParts): Promise
   const calls = new CallsInProgress();
   dumpOnSignal(log, { ...domain, calls });
   const interceptors = [createInterceptor({ readiness, log, calls })];
+  const live = new LiveConfig(loaded, {
+    ...{ log, load },
+    async apply(next) {
+      await domain.reconfigure(next);
+      leveled.level = next.log.level;
+    },
+    heldHandlers: (now, next) => handlersThatNeedRestart(now.runtime, next.runtime),
+  });
+  reloadOnSignal(() => live.reload());
   resources.use(
     await listen({
       socket: config.socket,
       routes: (router) => {
         criRoutes(bindCri({ ...domain, streaming }), readiness)(router);
-        adminRoutes(bindAdmin(domain))(router);
+        adminRoutes(bindAdmin({ ...domain, live }))(router);
       },
       interceptors,
       streamsPerConnection: config.limits.streamsPerConnection,

@@ -13,6 +13,11 @@ export function stopSignal(): Promise<string> {
   return promise;
 }
 
+/** SIGHUP reads the configuration again; what is wrong with it is in the log. */
+export function reloadOnSignal(reload: () => Promise<unknown>): void {
+  process.on("SIGHUP", () => void reload().catch(() => {}));
+}
+
 /** SIGUSR1 and SIGUSR2 write to the log what is in progress. */
 export function dumpOnSignal(
   log: Log,

@@ -9,7 +9,7 @@ import { platformOf } from "../oci/platform.ts";
 import { Bandwidth } from "../registry/bandwidth.ts";
 import type { RegistryOptions } from "../registry/client.ts";
 import type { UnpackArgv } from "../snapshot/child/unpack-child.ts";
-import type { LayerLimits } from "../snapshot/layer/layer-report.ts";
+import { type LayerLimits, layerLimits } from "../snapshot/layer/layer-report.ts";
 import { type OverlaySnapshotter, openOverlay } from "../snapshot/overlay.ts";
 import type { ImageDeps } from "./deps.ts";
 import { Connections } from "./fetch/connections.ts";
@@ -58,6 +58,16 @@ export interface TransferOptions {
 /** Everything about images: what pulls and removals take, and the snapshots that containers are made of. */
 export interface OpenImages extends ImageDeps {
   readonly snapshots: OverlaySnapshotter;
+  /** For pulls and imports that begin from now on. Throws where the peers are none, and then changes nothing. */
+  reconfigure(settings: ReloadedSettings): void;
+}
+
+/** What may change while the store is open. */
+export interface ReloadedSettings
+  extends Required<Pick<ImagesOptions, "limits" | "peers">>,
+    Pick<ImagesOptions, "signatures"> {
+  readonly registry: Omit<ImagesOptions["registry"], "loadRegistries">;
+  readonly transfer: Required<Pick<TransferOptions, "bytesPerSecond" | "stallMs">>;
 }
 
 const defaultParallelLayers = 3;
@@ -70,11 +80,12 @@ const maxParallelUnpacks = 4;
  * image and no container has are removed: only what a record names was made durable.
  */
 export async function openImages(ctx: Context, options: ImagesOptions): Promise<OpenImages> {
+  const limits = { ...layerLimits, ...options.limits };
   const snapshots = await openOverlay(
     ctx,
     join(options.root, "snapshots"),
     options.unpackArgv,
-    options.limits,
+    limits,
   );
   const { layers } = snapshots;
   const content = new ContentStore(join(options.root, "content"));
@@ -115,17 +126,31 @@ export async function openImages(ctx: Context, options: ImagesOptions): Promise<
         stallMs: transfer.stallMs ?? defaultStallMs,
       },
     },
-    signatures: options.signatures,
+    signatures: { ...options.signatures },
     platform: platformOf(process.arch),
     flights: new SharedFlight<void>(),
     parallelLayers: transfer.parallelLayers ?? defaultParallelLayers,
   };
-  const peers = (options.peers?.urls.length ?? 0) > 0 ? options.peers : undefined;
-  const nearby = [
+  const nearbyWith = (peers: PeerOptions | undefined) => [
     ...(options.nearby ?? []),
-    ...(peers === undefined ? [] : [openPeers(peers, deps)]),
+    ...(peers === undefined || peers.urls.length === 0 ? [] : [openPeers(peers, deps)]),
   ];
-  return { ...deps, nearby };
+  const nearby = nearbyWith(options.peers);
+  return {
+    ...deps,
+    nearby,
+    // Operations hold on to these objects: what is in them changes.
+    reconfigure(settings) {
+      nearby.splice(0, nearby.length, ...nearbyWith(settings.peers));
+      const { bytesPerSecond, stallMs } = settings.transfer;
+      deps.registry.transfer.bandwidth.setRate(bytesPerSecond);
+      Object.assign(deps.registry, settings.registry, {
+        transfer: { ...deps.registry.transfer, stallMs },
+      });
+      Object.assign(limits, settings.limits);
+      Object.assign(deps.signatures, settings.signatures);
+    },
+  };
 }
 
 function usualUnpacks(): number {

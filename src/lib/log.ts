@@ -31,14 +31,24 @@ export function openLog(
   sink: LogSink,
   options: { readonly level: LogLevel; readonly format: "json" | "text" },
 ): Log {
-  const least = logLevels.indexOf(options.level);
+  return openLeveledLog(sink, { ...options, leveled: { level: options.level } });
+}
+
+/** The same, with a level that may be changed at any time, also for logs that have been bound already. */
+export function openLeveledLog(
+  sink: LogSink,
+  options: { readonly leveled: { readonly level: LogLevel }; readonly format: "json" | "text" },
+): Log {
+  const { leveled } = options;
   const format = options.format === "json" ? formatJson : formatText;
 
   function bind(bound: LogFields): Log {
     const at = (level: LogLevel) => {
-      if (logLevels.indexOf(level) < least) return () => {};
-      return (message: string, fields?: LogFields) =>
+      const rank = logLevels.indexOf(level);
+      return (message: string, fields?: LogFields) => {
+        if (rank < logLevels.indexOf(leveled.level)) return;
         sink(format(new Date(), level, message, { ...bound, ...fields }));
+      };
     };
     return {
       debug: at("debug"),

@@ -4,12 +4,17 @@ const burstMs = 250;
 
 /** A token bucket that all downloads share: each byte costs its time, and a quarter of a second may be made good. */
 export class Bandwidth {
-  readonly #bytesPerMs: number;
+  #bytesPerMs = 0;
   /** When all that has been taken is paid for. */
   #paidAt = 0;
 
   /** 0 is no limit. */
   constructor(bytesPerSecond: number) {
+    this.setRate(bytesPerSecond);
+  }
+
+  /** For what comes from now on; 0 is no limit. */
+  setRate(bytesPerSecond: number): void {
     this.#bytesPerMs = bytesPerSecond / 1000;
   }
 

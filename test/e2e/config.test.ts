@@ -2,6 +2,8 @@ import { expect, test } from "bun:test";
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { CribCommand } from "../harness/crib-command.ts";
 import { Daemon } from "../harness/daemon.ts";
+import { eventually } from "../harness/eventually.ts";
+import { payloadDir } from "../harness/payload.ts";
 
 test("drop-ins win over the file; crib config and crib check read what the daemon reads", async () => {
   const root = mkdtempSync("/var/tmp/crib-test-");
@@ -36,4 +38,65 @@ test("drop-ins win over the file; crib config and crib check read what the daemo
     ...{ area: "configuration", name: "files", level: "missing" },
     detail: expect.stringContaining(broken),
   });
+});
+
+test("crib config reload and SIGHUP change what they can, name what they cannot, and survive broken files", async () => {
+  const root = mkdtempSync("/var/tmp/crib-test-");
+  await using cleanUp = new AsyncDisposableStack();
+  cleanUp.defer(() => rmSync(root, { recursive: true, force: true }));
+  const dropIn = `${root}/config.toml.d/10-site.toml`;
+  mkdirSync(`${root}/config.toml.d`);
+  const daemon = cleanUp.use(await Daemon.start({ root }));
+  const command = new CribCommand(daemon);
+  const handlers = async () => {
+    const { runtimeHandlers } = await daemon.cri.runtime.status({});
+    return runtimeHandlers.map(({ name }) => name);
+  };
+  expect(await command.ok("config", "reload")).toBe("nothing has changed\n");
+  expect(daemon.log).not.toContain('"level":"debug"');
+
+  writeFileSync(
+    dropIn,
+    `log.level = "debug"
+mirror.peers = ["http://127.0.0.1:9"]
+images.stall_seconds = 7
+streaming.address = "127.0.0.2:0"
+[runtime.handlers.second]
+path = "${payloadDir()}/runc"
+`,
+  );
+  const said = await command.ok("config", "reload");
+  for (const line of [
+    ...["log.level: in force", "mirror.peers: in force", "images.stall_seconds: in force"],
+    ...["runtime.handlers.second.path: in force", "streaming.address: needs a restart"],
+  ]) {
+    expect(said).toContain(`${line}\n`);
+  }
+  expect(await handlers()).toContain("second");
+  await eventually(() => expect(daemon.log).toContain('"level":"debug"'), 60_000);
+  const shown = JSON.parse(await command.ok("config", "show", "-o", "json"));
+  expect(shown.settings).toContainEqual({
+    ...{ key: "images.stall_seconds", value: 7, origin: `${dropIn}:3` },
+  });
+  expect(shown.settings).toContainEqual({
+    ...{ key: "streaming.address", value: "127.0.0.1:0", origin: "default" },
+  });
+
+  writeFileSync(dropIn, 'log.level = "debug"\nimages.stall_seconds = 0\n');
+  const broken = `${dropIn}:2: images.stall_seconds: expected a whole number from 1 to 3600`;
+  const refused = await command.run(["config", "reload"]);
+  expect(refused.code).not.toBe(0);
+  expect(refused.stderr).toContain(broken);
+  process.kill(daemon.pid, "SIGHUP");
+  await eventually(() => {
+    const lines = daemon.log.split("\n").filter((line) => line.includes("not reloaded"));
+    expect(lines.length).toBe(2);
+    expect(lines[1]).toContain(broken);
+  }, 60_000);
+  expect(await handlers()).toContain("second");
+
+  writeFileSync(dropIn, "");
+  process.kill(daemon.pid, "SIGHUP");
+  await eventually(async () => expect(await handlers()).not.toContain("second"), 60_000);
+  expect(await handlers()).toContain("runc");
 });

@@ -1,4 +1,5 @@
-import { type CommandEnv, defineCommand, outputOptions } from "../command.ts";
+import { isLostConnection } from "../client.ts";
+import { type CommandEnv, defineCommand, outputOptions, type ReadConfig } from "../command.ts";
 import { exitCodes, UsageError } from "../failure.ts";
 import { wantsJson } from "../output/list-output.ts";
 import { plain } from "../output/output.ts";
@@ -7,14 +8,15 @@ import { writeTable } from "../output/table.ts";
 export const config = defineCommand({
   name: "config",
   group: "node",
-  summary: "show, check or print the default configuration of the daemon",
-  usage: "default | check [FILE] | show [FILE]",
+  summary: "show, check or reload the configuration of the daemon",
+  usage: "default | check [FILE] | show [FILE] | reload",
   details:
-    "FILE is /etc/crib/config.toml unless given; the drop-ins FILE.d/*.toml are read after it, in the order of their names, and the later one wins. `show` prints every setting with the file and line that it is from, without secrets; with --given only those that are not defaults.",
+    "FILE is /etc/crib/config.toml unless given; the drop-ins FILE.d/*.toml are read after it, in the order of their names, and the later one wins. `show` prints every setting with the file and line that it is from, without secrets: as the running daemon has it, or, where none runs or FILE is given, as the files say. `reload` makes the daemon read its files again and says what has changed and what needs a restart.",
   examples: [
     "crib config default >/etc/crib/config.toml",
     "crib config check && systemctl restart crib",
     "crib config show --given",
+    "crib config reload",
     "crib config show -o json | jq '.settings[] | select(.origin != \"default\")'",
   ],
   options: {
@@ -34,8 +36,9 @@ export const config = defineCommand({
       env.out.write(files.length === 0 ? `${none}\n` : `${plain(files.join(", "))}: ok\n`);
       return exitCodes.ok;
     }
+    if (action === "reload" && file === undefined) return await reload(env);
     if (action !== "show") {
-      throw new UsageError("none of `default`, `check [FILE]` and `show [FILE]`");
+      throw new UsageError("none of `default`, `check [FILE]`, `show [FILE]` and `reload`");
     }
     await show(env, file, { asJson: wantsJson(output), given });
     return exitCodes.ok;
@@ -47,12 +50,41 @@ async function show(
   file: string | undefined,
   { asJson, given }: { readonly asJson: boolean; readonly given: boolean },
 ): Promise<void> {
-  const { files, settings } = await (await env.loadConfigTools()).read(file);
-  const shown = given ? settings.filter(({ origin }) => origin !== "default") : settings;
+  const { files, settings } =
+    (file === undefined ? await readInForce(env) : undefined) ??
+    (await (await env.loadConfigTools()).read(file));
+  const shown = settings
+    .filter(({ origin }) => !given || origin !== "default")
+    .map(({ key, value, origin }) => ({ key, value, origin }));
   if (asJson) {
     env.out.write(`${JSON.stringify({ files, settings: shown }, null, 2)}\n`);
     return;
   }
   const rows = shown.map(({ key, value, origin }) => [key, JSON.stringify(value), origin]);
   writeTable(env.out, ["SETTING", "VALUE", "FROM"], rows);
+}
+
+/** As the daemon has it; undefined where none runs. */
+async function readInForce(env: CommandEnv): Promise<ReadConfig | undefined> {
+  using cri = env.connect();
+  try {
+    const { files, settings } = await cri.admin.getConfig({}, { signal: env.ctx.signal });
+    const read = settings.map(({ key, value, origin }) => {
+      return { key, value: JSON.parse(value) as unknown, origin };
+    });
+    return { files, settings: read };
+  } catch (err) {
+    if (!isLostConnection(err)) throw err;
+    env.out.writeError("crib: no daemon runs: this is what the files say\n");
+    return undefined;
+  }
+}
+
+async function reload(env: CommandEnv): Promise<number> {
+  using cri = env.connect();
+  const { changed, needRestart } = await cri.admin.reloadConfig({}, { signal: env.ctx.signal });
+  for (const key of changed) env.out.write(`${plain(key)}: in force\n`);
+  for (const key of needRestart) env.out.write(`${plain(key)}: needs a restart\n`);
+  if (changed.length + needRestart.length === 0) env.out.write("nothing has changed\n");
+  return exitCodes.ok;
 }

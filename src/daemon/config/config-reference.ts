@@ -14,7 +14,13 @@ file, line and key.
 |---|---|
 | \`crib config default\` | prints a file with every setting, commented |
 | \`crib config check [FILE]\` | whether a daemon would start with these files |
+| \`crib config reload\` | the running daemon reads its files again, as it does for SIGHUP |
 | \`crib config show [FILE]\` | every setting with the file and line that it is from, without secrets |
+
+A reload changes what is marked with "yes" below, at once and for what begins afterwards; of everything else that has
+changed it says that a restart is needed. Files that are broken change nothing. Contents of registry files, credentials,
+certificates and signature policies are read at every use and need no reload. A handler of type "shim" that is changed
+or removed needs a restart, and so does a change of \`runtime.handlers.NAME.type\`.
 
 This page is made from the table that the parser uses.
 `;
@@ -30,7 +36,9 @@ function sectionsOf(table: SettingTable, keyPath: readonly string[]): readonly s
   for (const [key, node] of Object.entries(table)) {
     const name = tomlKey(key);
     if (isSetting(node)) {
-      rows.push(`| \`${name}\` | \`${JSON.stringify(node.default)}\` | ${escaped(node.doc)} |\n`);
+      const reload = node.reloads ? "yes" : "";
+      const shown = JSON.stringify(node.default);
+      rows.push(`| \`${name}\` | \`${shown}\` | ${escaped(node.doc)} | ${reload} |\n`);
     } else if (isNamed(node)) {
       below.push(...sectionsOf(node.entry, [...keyPath, name, "NAME"]));
     } else {
@@ -39,7 +47,11 @@ function sectionsOf(table: SettingTable, keyPath: readonly string[]): readonly s
   }
   if (rows.length === 0) return below;
   const title = keyPath.length === 0 ? "At the top of the file" : `\`[${keyPath.join(".")}]\``;
-  return [`\n## ${title}\n\n| setting | default | |\n|---|---|---|\n`, ...rows, ...below];
+  return [
+    `\n## ${title}\n\n| setting | default | | reload |\n|---|---|---|---|\n`,
+    ...rows,
+    ...below,
+  ];
 }
 
 function escaped(text: string): string {

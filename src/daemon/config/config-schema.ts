@@ -11,6 +11,7 @@ import {
   paths,
   programName,
   registries,
+  reloaded,
   type SettingTable,
   socketAddress,
   text,
@@ -32,7 +33,7 @@ export const schema = {
     "What Status reports as the sandbox image. Nothing is pulled: crib needs no such image.",
   ),
   log: {
-    level: logLevel,
+    level: reloaded(logLevel),
     format: choice(
       "auto",
       ["auto", "json", "text"],
@@ -47,9 +48,8 @@ export const schema = {
     ),
   },
   runtime: {
-    defaultHandler: text(
-      "runc",
-      "The handler of pods that name none (RuntimeClass picks another).",
+    defaultHandler: reloaded(
+      text("runc", "The handler of pods that name none (RuntimeClass picks another)."),
     ),
     create: choice(
       "auto",
@@ -71,30 +71,39 @@ export const schema = {
       doc: "A runtime handler: an OCI command line, or a containerd shim. More can be added, each with a table of its own.",
       builtin: ["runc", "crun"],
       entry: {
-        type: choice(
-          "oci",
-          ["oci", "shim"],
-          "How it is spoken to: oci is a program with runc's command line, shim is containerd's shim API (v2).",
+        type: reloaded(
+          choice(
+            "oci",
+            ["oci", "shim"],
+            "How it is spoken to: oci is a program with runc's command line, shim is containerd's shim API (v2).",
+          ),
         ),
-        path: programName(
-          "The program. Empty: the embedded one of that name. A shim may also be given by containerd's name, io.containerd.runsc.v1.",
+        path: reloaded(
+          programName(
+            "The program. Empty: the embedded one of that name. A shim may also be given by containerd's name, io.containerd.runsc.v1.",
+          ),
         ),
-        args: texts([], "Flags of the program, before those that crib gives it."),
-        configPath: path(
-          "",
-          "A file for the runtime behind a shim, in its own format (Kata's configuration.toml, gVisor's runsc.toml).",
+        args: reloaded(texts([], "Flags of the program, before those that crib gives it.")),
+        configPath: reloaded(
+          path(
+            "",
+            "A file for the runtime behind a shim, in its own format (Kata's configuration.toml, gVisor's runsc.toml).",
+          ),
         ),
-        config: lines(
-          "The same as text. Of runc's shim: containerd's options (BinaryName, Root, SystemdCgroup, ...).",
+        config: reloaded(
+          lines(
+            "The same as text. Of runc's shim: containerd's options (BinaryName, Root, SystemdCgroup, ...).",
+          ),
         ),
-        configType: text(
-          "",
-          "The type URL that goes with it. Empty: what the shim is known to want.",
+        configType: reloaded(
+          text("", "The type URL that goes with it. Empty: what the shim is known to want."),
         ),
-        podAnnotations: keyPatterns(
-          'Annotations of pods that are put into the OCI configuration, where the program may obey them: keys, with * for any characters but / ("run.oci.*").',
+        podAnnotations: reloaded(
+          keyPatterns(
+            'Annotations of pods that are put into the OCI configuration, where the program may obey them: keys, with * for any characters but / ("run.oci.*").',
+          ),
         ),
-        containerAnnotations: keyPatterns("The same of containers' own annotations."),
+        containerAnnotations: reloaded(keyPatterns("The same of containers' own annotations.")),
       },
     } satisfies NamedTable<SettingTable>,
   },
@@ -131,21 +140,29 @@ export const schema = {
     ),
   },
   images: {
-    registryConfigDirs: paths(
-      ["/etc/crib/certs.d", "/etc/containerd/certs.d"],
-      "Mirrors and certificates by registry, in containerd's format: <dir>/<host>/hosts.toml.",
+    registryConfigDirs: reloaded(
+      paths(
+        ["/etc/crib/certs.d", "/etc/containerd/certs.d"],
+        "Mirrors and certificates by registry, in containerd's format: <dir>/<host>/hosts.toml.",
+      ),
     ),
-    registriesFiles: paths(
-      ["/etc/crib/registries.yaml", "/etc/rancher/k3s/registries.yaml"],
-      "Mirrors, certificates and credentials in k3s's format; the first that is there.",
+    registriesFiles: reloaded(
+      paths(
+        ["/etc/crib/registries.yaml", "/etc/rancher/k3s/registries.yaml"],
+        "Mirrors, certificates and credentials in k3s's format; the first that is there.",
+      ),
     ),
-    dockerConfigFiles: paths(
-      ["/etc/crib/docker.json", "/var/lib/kubelet/config.json", "/root/.docker/config.json"],
-      "Credentials in the format of Docker's config.json, for pulls that bring none; first found first.",
+    dockerConfigFiles: reloaded(
+      paths(
+        ["/etc/crib/docker.json", "/var/lib/kubelet/config.json", "/root/.docker/config.json"],
+        "Credentials in the format of Docker's config.json, for pulls that bring none; first found first.",
+      ),
     ),
-    signaturePolicyFile: path(
-      "",
-      "Which images may come in, in the format of containers' policy.json; read at every pull and import. A file that is named here has to be there. Empty: /etc/crib/policy.json or else /etc/containers/policy.json, and where neither is, every image.",
+    signaturePolicyFile: reloaded(
+      path(
+        "",
+        "Which images may come in, in the format of containers' policy.json; read at every pull and import. A file that is named here has to be there. Empty: /etc/crib/policy.json or else /etc/containers/policy.json, and where neither is, every image.",
+      ),
     ),
     pinned: texts(
       [],
@@ -168,30 +185,32 @@ export const schema = {
       [0, 32],
       "Layers unpacked at the same time, of all images; 0 is a number that fits the machine.",
     ),
-    maxBytesPerSecond: integer(
-      0,
-      [0, 100_000_000_000],
-      "Bandwidth of all downloads together; 0 is no limit.",
+    maxBytesPerSecond: reloaded(
+      integer(0, [0, 100_000_000_000], "Bandwidth of all downloads together; 0 is no limit."),
     ),
-    keepFreePercent: integer(
-      1,
-      [0, 99],
-      "A pull that would leave less than this share of the layers' disk free fails: it is not images that fill it.",
+    keepFreePercent: reloaded(
+      integer(
+        1,
+        [0, 99],
+        "A pull that would leave less than this share of the layers' disk free fails: it is not images that fill it.",
+      ),
     ),
-    maxLayerBytes: integer(
-      2 ** 40,
-      [1 << 20, 2 ** 50],
-      "Size of a layer, uncompressed, and of each file in it with its holes. What bounds a pull is the disk; how well a layer is compressed is no matter.",
+    maxLayerBytes: reloaded(
+      integer(
+        2 ** 40,
+        [1 << 20, 2 ** 50],
+        "Size of a layer, uncompressed, and of each file in it with its holes. What bounds a pull is the disk; how well a layer is compressed is no matter.",
+      ),
     ),
-    maxLayerEntries: integer(
-      2_000_000,
-      [1000, 100_000_000],
-      "Files, links and directories in a layer.",
+    maxLayerEntries: reloaded(
+      integer(2_000_000, [1000, 100_000_000], "Files, links and directories in a layer."),
     ),
-    stallSeconds: integer(
-      60,
-      [1, 3600],
-      "A download in which nothing comes for so long is tried elsewhere. There is no limit of its whole time.",
+    stallSeconds: reloaded(
+      integer(
+        60,
+        [1, 3600],
+        "A download in which nothing comes for so long is tried elsewhere. There is no limit of its whole time.",
+      ),
     ),
   },
   mirror: {
@@ -200,23 +219,31 @@ export const schema = {
     ),
     tlsCertFile: path("", "Certificate of that server, PEM. Empty: plain HTTP."),
     tlsKeyFile: path("", "Its key."),
-    peers: texts(
-      [],
-      'Other nodes that serve theirs, asked before any registry: URLs ("http://192.0.2.7:5005").',
+    peers: reloaded(
+      texts(
+        [],
+        'Other nodes that serve theirs, asked before any registry: URLs ("http://192.0.2.7:5005").',
+      ),
     ),
-    peersCaFile: path("", "Authorities for peers with https, besides the node's own, PEM."),
-    peersResolveTags: choice(
-      "yes",
-      ["yes", "no"],
-      "Whether a tag is what the first peer says that has it; if not, registries are asked what it is.",
+    peersCaFile: reloaded(
+      path("", "Authorities for peers with https, besides the node's own, PEM."),
+    ),
+    peersResolveTags: reloaded(
+      choice(
+        "yes",
+        ["yes", "no"],
+        "Whether a tag is what the first peer says that has it; if not, registries are asked what it is.",
+      ),
     ),
   },
   proxy: {
-    http: text("", "Proxy for http registries. Empty: the environment's HTTP_PROXY."),
-    https: text("", "Proxy for https registries. Empty: the environment's HTTPS_PROXY."),
-    none: texts(
-      [],
-      "Hosts that are reached directly: names and all below them, addresses, ranges. Empty: the environment's NO_PROXY.",
+    http: reloaded(text("", "Proxy for http registries. Empty: the environment's HTTP_PROXY.")),
+    https: reloaded(text("", "Proxy for https registries. Empty: the environment's HTTPS_PROXY.")),
+    none: reloaded(
+      texts(
+        [],
+        "Hosts that are reached directly: names and all below them, addresses, ranges. Empty: the environment's NO_PROXY.",
+      ),
     ),
   },
   streaming: {

@@ -11,6 +11,8 @@ export interface DescribedSetting {
   readonly value: unknown;
   /** `FILE:LINE`, `command line`, `environment NAME` or `default`. */
   readonly origin: string;
+  /** Whether a change takes effect without a restart. */
+  readonly reloads: boolean;
 }
 
 /** Every setting in the order of `crib config default`, with what was given for it; secrets are hidden. */
@@ -21,6 +23,7 @@ export function describeConfig(given: GivenSettings): readonly DescribedSetting[
       key: dotted(keyPath),
       value: hideSecrets(entry === undefined ? node.default : entry.value),
       origin: entry?.origin ?? "default",
+      reloads: node.reloads ?? false,
     };
   });
 }

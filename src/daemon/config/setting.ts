@@ -10,6 +10,12 @@ export interface Setting<T> {
   /** The value, or a message that says what is expected. */
   readonly read: (value: unknown) => T | Refusal;
   readonly doc: string;
+  /** A changed value takes effect when the configuration is read again; unless told, with a restart. */
+  readonly reloads?: true;
+}
+
+export function reloaded<T>(live: Setting<T>): Setting<T> {
+  return { ...live, reloads: true };
 }
 
 /** A table whose keys the user chooses: each is a name with these settings. */

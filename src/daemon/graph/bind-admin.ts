@@ -20,7 +20,9 @@ export function bindAdmin({
   profiles,
   deps,
   standalone,
+  live,
 }: Pick<Domain, "config" | "images" | "profiles" | "standalone"> & {
+  readonly live: AdminDeps["config"];
   readonly deps: Pick<Domain["deps"], "containers" | "sandboxes">;
 }): AdminDeps {
   const known = (id: string) => {
@@ -30,6 +32,7 @@ export function bindAdmin({
   };
   const registries = config.images.importRegistries;
   return {
+    config: live,
     importPath: (ctx, path) => importArchive(ctx, images, path, { registries }),
     importStream: (ctx, source) => importStream(ctx, images, source, { registries }),
     exportImages: (ctx, keys, options) => exportImages(ctx, images, keys, options),

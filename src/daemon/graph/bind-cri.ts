@@ -125,12 +125,17 @@ export function bindCri({
       version,
       parts,
       cgroupDriver: deps.cgroupDriver,
-      handlers: [...runtimes].map(([name, { features }]) => ({
-        ...features,
-        name,
-        userNamespaces: features.userNamespaces && deps.userNamespaces === undefined,
-      })),
-      defaultHandler: config.runtime.defaultHandler,
+      // Handlers come and go with a reload of the configuration.
+      get handlers() {
+        return [...runtimes].map(([name, { features }]) => ({
+          ...features,
+          name,
+          userNamespaces: features.userNamespaces && deps.userNamespaces === undefined,
+        }));
+      },
+      get defaultHandler() {
+        return runtimes.get("")?.name ?? config.runtime.defaultHandler;
+      },
       whyNoUserNamespaces: deps.userNamespaces,
       sandboxImage: config.sandboxImage,
       rootDir: config.root,

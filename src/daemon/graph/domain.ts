@@ -49,8 +49,9 @@ import {
   openPrograms,
   openRuntimes,
   openShims,
+  prepareRuntimes,
 } from "./handlers.ts";
-import { openNodeImages } from "./images.ts";
+import { imageSettingsOf, openNodeImages } from "./images.ts";
 import { type LoadNri, openPlugins } from "./plugins.ts";
 
 /** Loaded when there is something to do for them. */
@@ -65,6 +66,8 @@ export interface DomainParts {
 export type OpenedDomain = Omit<Domain, "streaming"> & {
   readonly monitors: Monitors;
   readonly startPlugins: () => Promise<void>;
+  /** Puts the settings in force that need no restart; throws, and changes nothing, where they do not work. */
+  readonly reconfigure: (next: Config) => Promise<void>;
 };
 
 /** Only root looks into them. Containers in user namespaces pass through `<state>`, hence 0711 there. */
@@ -157,6 +160,7 @@ export async function openDomain(
     resources,
     loadShims,
   );
+  const annotationPatterns = annotationPatternsOf(config);
   const runtimes = openRuntimes(config, await opening, shims, ociNode);
   const plugins = openPlugins(ctx, config, resources, { loadNri, deps: () => deps });
   const deps: DomainDeps = {
@@ -178,7 +182,7 @@ export async function openDomain(
     images: images.images,
     snapshots: images.snapshots,
     ...runtimes,
-    annotationPatterns: annotationPatternsOf(config),
+    annotationPatterns,
     processes: new ContainerProcesses(config.state),
     cgroup,
     cgroupDriver,
@@ -226,5 +230,17 @@ export async function openDomain(
   built.resolve(deps);
   const watch = resources.use(new SandboxWatch(ctx, deps));
   const { start: startPlugins } = plugins;
-  return { config, deps, images, profiles, monitors, standalone, watch, startPlugins };
+  let inForce = config;
+  const reconfigure = async (next: Config) => {
+    const isSystemd = cgroupDriver === "systemd";
+    const apply = await prepareRuntimes(ctx, inForce, next, isSystemd, {
+      node: ociNode,
+      ...{ runtimes: runtimes.runtimes, annotationPatterns },
+    });
+    images.reconfigure(imageSettingsOf(next, loadVerifier));
+    apply();
+    inForce = next;
+  };
+  const parts = { config, deps, images, profiles, monitors, standalone, watch };
+  return { ...parts, startPlugins, reconfigure };
 }

@@ -51,9 +51,77 @@ export async function openPrograms(
   return programs;
 }
 
+/** The handlers of a configuration that differ from another's, by name, of type "oci". */
+function changedHandlers(now: Config["runtime"], next: Config["runtime"]): readonly string[] {
+  const text = (settings: Config["runtime"], name: string) => {
+    const entry = settings.handlers[name];
+    return JSON.stringify(entry && [entry.type, entry.path, entry.args]);
+  };
+  return Object.entries(next.handlers)
+    .filter(([name, { type }]) => type === "oci" && now.handlers[name]?.type !== "shim")
+    .map(([name]) => name)
+    .filter((name) => text(now, name) !== text(next, name));
+}
+
+/** Why a handler's change takes effect with a restart only: what a shim runs is in its hands. */
+export function handlersThatNeedRestart(
+  now: Config["runtime"],
+  next: Config["runtime"],
+): readonly string[] {
+  const names = new Set([...Object.keys(now.handlers), ...Object.keys(next.handlers)]);
+  return [...names].filter((name) => {
+    const [before, after] = [now.handlers[name], next.handlers[name]];
+    const isShim = before?.type === "shim" || after?.type === "shim";
+    return isShim && JSON.stringify(before) !== JSON.stringify(after);
+  });
+}
+
+/**
+ * Opens the handlers of `next` that are new or changed, and returns what puts them in force: containers whose handler has
+ * gone can still be stopped and removed. Throws when the default handler does not work.
+ */
+export async function prepareRuntimes(
+  ctx: Context,
+  now: Config,
+  next: Config,
+  systemdCgroup: boolean,
+  { node, runtimes, annotationPatterns }: LiveRuntimes & { readonly node: OciNode },
+): Promise<() => void> {
+  const changed = new Set(changedHandlers(now.runtime, next.runtime));
+  const handlers = Object.fromEntries(
+    Object.entries(next.runtime.handlers).filter(([name]) => changed.has(name)),
+  );
+  const runtime = { ...next.runtime, handlers };
+  const programs = await openPrograms(ctx, { ...next, runtime }, systemdCgroup);
+  const { defaultHandler } = next.runtime;
+  if (!programs.has(defaultHandler) && !runtimes.has(defaultHandler)) {
+    throw invalidArgument(
+      `runtime.default_handler: ${defaultHandler} is of type "shim" and new: needs a restart`,
+    );
+  }
+  return () => {
+    for (const [name, { type }] of Object.entries(now.runtime.handlers)) {
+      const isGone = !Object.hasOwn(next.runtime.handlers, name) || changed.has(name);
+      if (type === "oci" && isGone) runtimes.delete(name);
+    }
+    for (const [name, program] of programs) runtimes.set(name, new OciRuntime(program, node));
+    const usual = runtimes.get(defaultHandler);
+    if (usual !== undefined) runtimes.set("", usual);
+    annotationPatterns.clear();
+    for (const [name, patterns] of annotationPatternsOf(next))
+      annotationPatterns.set(name, patterns);
+  };
+}
+
+/** What operations look handlers up in. */
+export interface LiveRuntimes {
+  readonly runtimes: Map<string, Runtime>;
+  readonly annotationPatterns: Map<string, AnnotationPatterns>;
+}
+
 export interface Runtimes {
   /** By the name of their handler; the default one also under "". */
-  readonly runtimes: ReadonlyMap<string, Runtime>;
+  readonly runtimes: Map<string, Runtime>;
   /** Of containers whose handler is not configured any more. */
   readonly leftRuntime: Runtime;
 }
@@ -119,7 +187,7 @@ export async function openShims(
 /** The annotations that each handler is shown, by its name, of the default one also under "". */
 export function annotationPatternsOf({
   runtime: { defaultHandler, handlers },
-}: Pick<Config, "runtime">): ReadonlyMap<string, AnnotationPatterns> {
+}: Pick<Config, "runtime">): Map<string, AnnotationPatterns> {
   const patterns = new Map<string, AnnotationPatterns>();
   for (const [name, { podAnnotations, containerAnnotations }] of Object.entries(handlers)) {
     const ofHandler = { pod: podAnnotations, container: containerAnnotations };

@@ -1,4 +1,9 @@
-import { type ImagesOptions, type OpenImages, openImages } from "../../image/open.ts";
+import {
+  type ImagesOptions,
+  type OpenImages,
+  openImages,
+  type ReloadedSettings,
+} from "../../image/open.ts";
 import type { LoadVerifier } from "../../image/signatures/admit.ts";
 import type { Context } from "../../lib/context.ts";
 import { bootId } from "../../os/clock.ts";
@@ -20,38 +25,52 @@ export async function openNodeImages(
   }: Pick<ImagesOptions, "records"> &
     Pick<RegistryOptions, "loadRegistries"> & { readonly loadVerifier: LoadVerifier },
 ): Promise<OpenImages> {
-  const { images, mirror } = config;
-  const policyFiles = policyFilesOf(config);
-  ctx.log.info("signature policy", { file: findPolicyFile(policyFiles) ?? "none" });
+  const { images } = config;
+  const { registry, transfer, ...reloaded } = imageSettingsOf(config, loadVerifier);
+  ctx.log.info("signature policy", { file: findPolicyFile(policyFilesOf(config)) ?? "none" });
   return await openImages(ctx, {
     root: config.root,
     nearby: await openNearby(ctx, config, resources),
+    records,
+    bootId: bootId(),
+    registry: { ...registry, loadRegistries },
+    keepsBlobs: images.keepBlobs,
+    transfer: {
+      ...transfer,
+      parallelLayers: images.maxParallelDownloads,
+      parallelUnpacks: images.maxParallelUnpacks,
+    },
+    ...reloaded,
+  });
+}
+
+/** The settings that an open store may be given anew. */
+export function imageSettingsOf(
+  config: Pick<Config, "images" | "mirror" | "proxy">,
+  loadVerifier: LoadVerifier,
+): ReloadedSettings {
+  const { images, mirror, proxy } = config;
+  return {
     peers: {
       urls: mirror.peers,
       ca: mirror.peersCaFile,
       resolveTags: mirror.peersResolveTags === "yes",
     },
-    signatures: { policyFiles, loadVerifier },
-    records,
-    bootId: bootId(),
+    signatures: { policyFiles: policyFilesOf(config), loadVerifier },
     registry: {
       configDirs: images.registryConfigDirs,
       registriesFiles: images.registriesFiles,
-      loadRegistries,
       dockerConfigFiles: images.dockerConfigFiles,
-      proxy: config.proxy,
+      proxy,
     },
-    keepsBlobs: images.keepBlobs,
     limits: {
       entries: images.maxLayerEntries,
       expandedBytes: images.maxLayerBytes,
       keepFreePercent: images.keepFreePercent,
     },
     transfer: {
-      parallelLayers: images.maxParallelDownloads,
-      parallelUnpacks: images.maxParallelUnpacks,
       bytesPerSecond: images.maxBytesPerSecond,
       stallMs: images.stallSeconds * 1000,
     },
-  });
+  };
 }

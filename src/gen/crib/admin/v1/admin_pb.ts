@@ -14,7 +14,112 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file crib/admin/v1/admin.proto.
  */
 export const file_crib_admin_v1_admin: GenFile = /*@__PURE__*/
-  fileDesc("ChljcmliL2FkbWluL3YxL2FkbWluLnByb3RvEg1jcmliLmFkbWluLnYxIkAKE0ltcG9ydEltYWdlc1JlcXVlc3QSDgoEcGF0aBgBIAEoCUgAEg8KBWNodW5rGAIgASgMSABCCAoGc291cmNlIkQKFEltcG9ydEltYWdlc1Jlc3BvbnNlEiwKBmltYWdlcxgBIAMoCzIcLmNyaWIuYWRtaW4udjEuSW1wb3J0ZWRJbWFnZSIqCg1JbXBvcnRlZEltYWdlEgoKAmlkGAEgASgJEg0KBW5hbWVzGAIgAygJImwKE0V4cG9ydEltYWdlc1JlcXVlc3QSDgoGaW1hZ2VzGAEgAygJEiwKBmZvcm1hdBgCIAEoDjIcLmNyaWIuYWRtaW4udjEuQXJjaGl2ZUZvcm1hdBIXCg9jb21wcmVzc19sYXllcnMYAyABKAgiJQoURXhwb3J0SW1hZ2VzUmVzcG9uc2USDQoFY2h1bmsYASABKAwiWgoQUHVsbEltYWdlUmVxdWVzdBINCgVpbWFnZRgBIAEoCRI3CgtjcmVkZW50aWFscxgCIAEoCzIiLmNyaWIuYWRtaW4udjEuUmVnaXN0cnlDcmVkZW50aWFscyI5ChNSZWdpc3RyeUNyZWRlbnRpYWxzEhAKCHVzZXJuYW1lGAEgASgJEhAKCHBhc3N3b3JkGAIgASgJIlQKEVB1bGxJbWFnZVJlc3BvbnNlEiwKBmxheWVycxgBIAMoCzIcLmNyaWIuYWRtaW4udjEuTGF5ZXJQcm9ncmVzcxIRCglpbWFnZV9yZWYYAiABKAkiSwoNTGF5ZXJQcm9ncmVzcxIOCgZkaWdlc3QYASABKAkSFQoNZmV0Y2hlZF9ieXRlcxgCIAEoBBITCgt0b3RhbF9ieXRlcxgDIAEoBCInChZMaXN0SW1hZ2VMYXllcnNSZXF1ZXN0Eg0KBWltYWdlGAEgASgJIkUKF0xpc3RJbWFnZUxheWVyc1Jlc3BvbnNlEioKBmltYWdlcxgBIAMoCzIaLmNyaWIuYWRtaW4udjEuSW1hZ2VMYXllcnMimwEKC0ltYWdlTGF5ZXJzEgoKAmlkGAEgASgJEhEKCXJlcG9fdGFncxgCIAMoCRIUCgxyZXBvX2RpZ2VzdHMYAyADKAkSDgoGcGlubmVkGAQgASgIEiQKBmxheWVycxgFIAMoCzIULmNyaWIuYWRtaW4udjEuTGF5ZXISDgoGY29uZmlnGAYgASgMEhEKCW1hbmlmZXN0cxgHIAMoDCJxCgVMYXllchIQCghjaGFpbl9pZBgBIAEoCRIPCgdkaWZmX2lkGAIgASgJEhIKCnVzZWRfYnl0ZXMYAyABKAQSDgoGaW5vZGVzGAQgASgEEhEKCXRhcl9ieXRlcxgFIAEoBBIOCgZpbWFnZXMYBiABKA0iNQoTVmVyaWZ5SW1hZ2VzUmVxdWVzdBIOCgZpbWFnZXMYASADKAkSDgoGcmVwYWlyGAIgASgIInEKFFZlcmlmeUltYWdlc1Jlc3BvbnNlEg4KBmRpZ2VzdBgBIAEoCRIOCgZpbWFnZXMYAiADKAkSDwoHcHJvYmxlbRgDIAEoCRIQCghyZXBhaXJlZBgEIAEoCBIWCg5yZXBhaXJfcHJvYmxlbRgFIAEoCSIVChNHZXREaXNrVXNhZ2VSZXF1ZXN0IqwCChRHZXREaXNrVXNhZ2VSZXNwb25zZRIoCgZpbWFnZXMYASABKAsyGC5jcmliLmFkbWluLnYxLkRpc2tVc2FnZRIsCgpjb250YWluZXJzGAIgASgLMhguY3JpYi5hZG1pbi52MS5EaXNrVXNhZ2USGQoRcmVjbGFpbWFibGVfYnl0ZXMYAyABKAQSEwoLaW1hZ2VfY291bnQYBCABKA0SFwoPY29udGFpbmVyX2NvdW50GAUgASgNEhgKEGZpbGVzeXN0ZW1fYnl0ZXMYBiABKAQSHQoVZmlsZXN5c3RlbV9mcmVlX2J5dGVzGAcgASgEEhIKCm1vdW50cG9pbnQYCCABKAkSJgoEbG9ncxgJIAEoCzIYLmNyaWIuYWRtaW4udjEuRGlza1VzYWdlIi8KCURpc2tVc2FnZRISCgp1c2VkX2J5dGVzGAEgASgEEg4KBmlub2RlcxgCIAEoBCJUCg1SZXN0YXJ0UG9saWN5Ei4KBG5hbWUYASABKA4yIC5jcmliLmFkbWluLnYxLlJlc3RhcnRQb2xpY3lOYW1lEhMKC21heF9yZXRyaWVzGAIgASgNIjYKCUxvZ0xpbWl0cxIWCg5tYXhfc2l6ZV9ieXRlcxgBIAEoBBIRCgltYXhfZmlsZXMYAiABKA0iqgIKDVJ1blBvZFJlcXVlc3QSNAoOc2FuZGJveF9jb25maWcYASABKAsyHC5ydW50aW1lLnYxLlBvZFNhbmRib3hDb25maWcSNQoQY29udGFpbmVyX2NvbmZpZxgCIAEoCzIbLnJ1bnRpbWUudjEuQ29udGFpbmVyQ29uZmlnEhcKD3J1bnRpbWVfaGFuZGxlchgDIAEoCRI0Cg5yZXN0YXJ0X3BvbGljeRgEIAEoCzIcLmNyaWIuYWRtaW4udjEuUmVzdGFydFBvbGljeRIsCgpsb2dfbGltaXRzGAUgASgLMhguY3JpYi5hZG1pbi52MS5Mb2dMaW1pdHMSDgoGcmVtb3ZlGAYgASgIEhAKCGF0dGVuZGVkGAcgASgIEg0KBXN0YXJ0GAggASgIIj4KDlJ1blBvZFJlc3BvbnNlEhYKDnBvZF9zYW5kYm94X2lkGAEgASgJEhQKDGNvbnRhaW5lcl9pZBgCIAEoCSIqChBBdHRlbmRQb2RSZXF1ZXN0EhYKDnBvZF9zYW5kYm94X2lkGAEgASgJIhMKEUF0dGVuZFBvZFJlc3BvbnNlIikKD0xlYXZlUG9kUmVxdWVzdBIWCg5wb2Rfc2FuZGJveF9pZBgBIAEoCSISChBMZWF2ZVBvZFJlc3BvbnNlIj8KD1N0YXJ0UG9kUmVxdWVzdBIWCg5wb2Rfc2FuZGJveF9pZBgBIAEoCRIUCgxhZnRlcl9hdHRhY2gYAiABKAgiEgoQU3RhcnRQb2RSZXNwb25zZSI8ChFSZXN0YXJ0UG9kUmVxdWVzdBIWCg5wb2Rfc2FuZGJveF9pZBgBIAEoCRIPCgd0aW1lb3V0GAIgASgNIhQKElJlc3RhcnRQb2RSZXNwb25zZSpiCg1BcmNoaXZlRm9ybWF0Eh4KGkFSQ0hJVkVfRk9STUFUX1VOU1BFQ0lGSUVEEAASFgoSQVJDSElWRV9GT1JNQVRfT0NJEAESGQoVQVJDSElWRV9GT1JNQVRfRE9DS0VSEAIqwAEKEVJlc3RhcnRQb2xpY3lOYW1lEiMKH1JFU1RBUlRfUE9MSUNZX05BTUVfVU5TUEVDSUZJRUQQABIaChZSRVNUQVJUX1BPTElDWV9OQU1FX05PEAESIgoeUkVTVEFSVF9QT0xJQ1lfTkFNRV9PTl9GQUlMVVJFEAISHgoaUkVTVEFSVF9QT0xJQ1lfTkFNRV9BTFdBWVMQAxImCiJSRVNUQVJUX1BPTElDWV9OQU1FX1VOTEVTU19TVE9QUEVEEAQytAcKDEFkbWluU2VydmljZRJZCgxJbXBvcnRJbWFnZXMSIi5jcmliLmFkbWluLnYxLkltcG9ydEltYWdlc1JlcXVlc3QaIy5jcmliLmFkbWluLnYxLkltcG9ydEltYWdlc1Jlc3BvbnNlKAESWQoMRXhwb3J0SW1hZ2VzEiIuY3JpYi5hZG1pbi52MS5FeHBvcnRJbWFnZXNSZXF1ZXN0GiMuY3JpYi5hZG1pbi52MS5FeHBvcnRJbWFnZXNSZXNwb25zZTABElAKCVB1bGxJbWFnZRIfLmNyaWIuYWRtaW4udjEuUHVsbEltYWdlUmVxdWVzdBogLmNyaWIuYWRtaW4udjEuUHVsbEltYWdlUmVzcG9uc2UwARJgCg9MaXN0SW1hZ2VMYXllcnMSJS5jcmliLmFkbWluLnYxLkxpc3RJbWFnZUxheWVyc1JlcXVlc3QaJi5jcmliLmFkbWluLnYxLkxpc3RJbWFnZUxheWVyc1Jlc3BvbnNlElkKDFZlcmlmeUltYWdlcxIiLmNyaWIuYWRtaW4udjEuVmVyaWZ5SW1hZ2VzUmVxdWVzdBojLmNyaWIuYWRtaW4udjEuVmVyaWZ5SW1hZ2VzUmVzcG9uc2UwARJXCgxHZXREaXNrVXNhZ2USIi5jcmliLmFkbWluLnYxLkdldERpc2tVc2FnZVJlcXVlc3QaIy5jcmliLmFkbWluLnYxLkdldERpc2tVc2FnZVJlc3BvbnNlEkcKBlJ1blBvZBIcLmNyaWIuYWRtaW4udjEuUnVuUG9kUmVxdWVzdBodLmNyaWIuYWRtaW4udjEuUnVuUG9kUmVzcG9uc2UwARJQCglBdHRlbmRQb2QSHy5jcmliLmFkbWluLnYxLkF0dGVuZFBvZFJlcXVlc3QaIC5jcmliLmFkbWluLnYxLkF0dGVuZFBvZFJlc3BvbnNlMAESSwoITGVhdmVQb2QSHi5jcmliLmFkbWluLnYxLkxlYXZlUG9kUmVxdWVzdBofLmNyaWIuYWRtaW4udjEuTGVhdmVQb2RSZXNwb25zZRJLCghTdGFydFBvZBIeLmNyaWIuYWRtaW4udjEuU3RhcnRQb2RSZXF1ZXN0Gh8uY3JpYi5hZG1pbi52MS5TdGFydFBvZFJlc3BvbnNlElEKClJlc3RhcnRQb2QSIC5jcmliLmFkbWluLnYxLlJlc3RhcnRQb2RSZXF1ZXN0GiEuY3JpYi5hZG1pbi52MS5SZXN0YXJ0UG9kUmVzcG9uc2ViBnByb3RvMw", [file_runtime_v1_api]);
+  fileDesc("ChljcmliL2FkbWluL3YxL2FkbWluLnByb3RvEg1jcmliLmFkbWluLnYxIhIKEEdldENvbmZpZ1JlcXVlc3QiUgoRR2V0Q29uZmlnUmVzcG9uc2USDQoFZmlsZXMYASADKAkSLgoIc2V0dGluZ3MYAiADKAsyHC5jcmliLmFkbWluLnYxLkNvbmZpZ1NldHRpbmciOwoNQ29uZmlnU2V0dGluZxILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAkSDgoGb3JpZ2luGAMgASgJIhUKE1JlbG9hZENvbmZpZ1JlcXVlc3QiPQoUUmVsb2FkQ29uZmlnUmVzcG9uc2USDwoHY2hhbmdlZBgBIAMoCRIUCgxuZWVkX3Jlc3RhcnQYAiADKAkiQAoTSW1wb3J0SW1hZ2VzUmVxdWVzdBIOCgRwYXRoGAEgASgJSAASDwoFY2h1bmsYAiABKAxIAEIICgZzb3VyY2UiRAoUSW1wb3J0SW1hZ2VzUmVzcG9uc2USLAoGaW1hZ2VzGAEgAygLMhwuY3JpYi5hZG1pbi52MS5JbXBvcnRlZEltYWdlIioKDUltcG9ydGVkSW1hZ2USCgoCaWQYASABKAkSDQoFbmFtZXMYAiADKAkibAoTRXhwb3J0SW1hZ2VzUmVxdWVzdBIOCgZpbWFnZXMYASADKAkSLAoGZm9ybWF0GAIgASgOMhwuY3JpYi5hZG1pbi52MS5BcmNoaXZlRm9ybWF0EhcKD2NvbXByZXNzX2xheWVycxgDIAEoCCIlChRFeHBvcnRJbWFnZXNSZXNwb25zZRINCgVjaHVuaxgBIAEoDCJaChBQdWxsSW1hZ2VSZXF1ZXN0Eg0KBWltYWdlGAEgASgJEjcKC2NyZWRlbnRpYWxzGAIgASgLMiIuY3JpYi5hZG1pbi52MS5SZWdpc3RyeUNyZWRlbnRpYWxzIjkKE1JlZ2lzdHJ5Q3JlZGVudGlhbHMSEAoIdXNlcm5hbWUYASABKAkSEAoIcGFzc3dvcmQYAiABKAkiVAoRUHVsbEltYWdlUmVzcG9uc2USLAoGbGF5ZXJzGAEgAygLMhwuY3JpYi5hZG1pbi52MS5MYXllclByb2dyZXNzEhEKCWltYWdlX3JlZhgCIAEoCSJLCg1MYXllclByb2dyZXNzEg4KBmRpZ2VzdBgBIAEoCRIVCg1mZXRjaGVkX2J5dGVzGAIgASgEEhMKC3RvdGFsX2J5dGVzGAMgASgEIicKFkxpc3RJbWFnZUxheWVyc1JlcXVlc3QSDQoFaW1hZ2UYASABKAkiRQoXTGlzdEltYWdlTGF5ZXJzUmVzcG9uc2USKgoGaW1hZ2VzGAEgAygLMhouY3JpYi5hZG1pbi52MS5JbWFnZUxheWVycyKbAQoLSW1hZ2VMYXllcnMSCgoCaWQYASABKAkSEQoJcmVwb190YWdzGAIgAygJEhQKDHJlcG9fZGlnZXN0cxgDIAMoCRIOCgZwaW5uZWQYBCABKAgSJAoGbGF5ZXJzGAUgAygLMhQuY3JpYi5hZG1pbi52MS5MYXllchIOCgZjb25maWcYBiABKAwSEQoJbWFuaWZlc3RzGAcgAygMInEKBUxheWVyEhAKCGNoYWluX2lkGAEgASgJEg8KB2RpZmZfaWQYAiABKAkSEgoKdXNlZF9ieXRlcxgDIAEoBBIOCgZpbm9kZXMYBCABKAQSEQoJdGFyX2J5dGVzGAUgASgEEg4KBmltYWdlcxgGIAEoDSI1ChNWZXJpZnlJbWFnZXNSZXF1ZXN0Eg4KBmltYWdlcxgBIAMoCRIOCgZyZXBhaXIYAiABKAgicQoUVmVyaWZ5SW1hZ2VzUmVzcG9uc2USDgoGZGlnZXN0GAEgASgJEg4KBmltYWdlcxgCIAMoCRIPCgdwcm9ibGVtGAMgASgJEhAKCHJlcGFpcmVkGAQgASgIEhYKDnJlcGFpcl9wcm9ibGVtGAUgASgJIhUKE0dldERpc2tVc2FnZVJlcXVlc3QirAIKFEdldERpc2tVc2FnZVJlc3BvbnNlEigKBmltYWdlcxgBIAEoCzIYLmNyaWIuYWRtaW4udjEuRGlza1VzYWdlEiwKCmNvbnRhaW5lcnMYAiABKAsyGC5jcmliLmFkbWluLnYxLkRpc2tVc2FnZRIZChFyZWNsYWltYWJsZV9ieXRlcxgDIAEoBBITCgtpbWFnZV9jb3VudBgEIAEoDRIXCg9jb250YWluZXJfY291bnQYBSABKA0SGAoQZmlsZXN5c3RlbV9ieXRlcxgGIAEoBBIdChVmaWxlc3lzdGVtX2ZyZWVfYnl0ZXMYByABKAQSEgoKbW91bnRwb2ludBgIIAEoCRImCgRsb2dzGAkgASgLMhguY3JpYi5hZG1pbi52MS5EaXNrVXNhZ2UiLwoJRGlza1VzYWdlEhIKCnVzZWRfYnl0ZXMYASABKAQSDgoGaW5vZGVzGAIgASgEIlQKDVJlc3RhcnRQb2xpY3kSLgoEbmFtZRgBIAEoDjIgLmNyaWIuYWRtaW4udjEuUmVzdGFydFBvbGljeU5hbWUSEwoLbWF4X3JldHJpZXMYAiABKA0iNgoJTG9nTGltaXRzEhYKDm1heF9zaXplX2J5dGVzGAEgASgEEhEKCW1heF9maWxlcxgCIAEoDSKqAgoNUnVuUG9kUmVxdWVzdBI0Cg5zYW5kYm94X2NvbmZpZxgBIAEoCzIcLnJ1bnRpbWUudjEuUG9kU2FuZGJveENvbmZpZxI1ChBjb250YWluZXJfY29uZmlnGAIgASgLMhsucnVudGltZS52MS5Db250YWluZXJDb25maWcSFwoPcnVudGltZV9oYW5kbGVyGAMgASgJEjQKDnJlc3RhcnRfcG9saWN5GAQgASgLMhwuY3JpYi5hZG1pbi52MS5SZXN0YXJ0UG9saWN5EiwKCmxvZ19saW1pdHMYBSABKAsyGC5jcmliLmFkbWluLnYxLkxvZ0xpbWl0cxIOCgZyZW1vdmUYBiABKAgSEAoIYXR0ZW5kZWQYByABKAgSDQoFc3RhcnQYCCABKAgiPgoOUnVuUG9kUmVzcG9uc2USFgoOcG9kX3NhbmRib3hfaWQYASABKAkSFAoMY29udGFpbmVyX2lkGAIgASgJIioKEEF0dGVuZFBvZFJlcXVlc3QSFgoOcG9kX3NhbmRib3hfaWQYASABKAkiEwoRQXR0ZW5kUG9kUmVzcG9uc2UiKQoPTGVhdmVQb2RSZXF1ZXN0EhYKDnBvZF9zYW5kYm94X2lkGAEgASgJIhIKEExlYXZlUG9kUmVzcG9uc2UiPwoPU3RhcnRQb2RSZXF1ZXN0EhYKDnBvZF9zYW5kYm94X2lkGAEgASgJEhQKDGFmdGVyX2F0dGFjaBgCIAEoCCISChBTdGFydFBvZFJlc3BvbnNlIjwKEVJlc3RhcnRQb2RSZXF1ZXN0EhYKDnBvZF9zYW5kYm94X2lkGAEgASgJEg8KB3RpbWVvdXQYAiABKA0iFAoSUmVzdGFydFBvZFJlc3BvbnNlKmIKDUFyY2hpdmVGb3JtYXQSHgoaQVJDSElWRV9GT1JNQVRfVU5TUEVDSUZJRUQQABIWChJBUkNISVZFX0ZPUk1BVF9PQ0kQARIZChVBUkNISVZFX0ZPUk1BVF9ET0NLRVIQAirAAQoRUmVzdGFydFBvbGljeU5hbWUSIwofUkVTVEFSVF9QT0xJQ1lfTkFNRV9VTlNQRUNJRklFRBAAEhoKFlJFU1RBUlRfUE9MSUNZX05BTUVfTk8QARIiCh5SRVNUQVJUX1BPTElDWV9OQU1FX09OX0ZBSUxVUkUQAhIeChpSRVNUQVJUX1BPTElDWV9OQU1FX0FMV0FZUxADEiYKIlJFU1RBUlRfUE9MSUNZX05BTUVfVU5MRVNTX1NUT1BQRUQQBDLdCAoMQWRtaW5TZXJ2aWNlElkKDEltcG9ydEltYWdlcxIiLmNyaWIuYWRtaW4udjEuSW1wb3J0SW1hZ2VzUmVxdWVzdBojLmNyaWIuYWRtaW4udjEuSW1wb3J0SW1hZ2VzUmVzcG9uc2UoARJZCgxFeHBvcnRJbWFnZXMSIi5jcmliLmFkbWluLnYxLkV4cG9ydEltYWdlc1JlcXVlc3QaIy5jcmliLmFkbWluLnYxLkV4cG9ydEltYWdlc1Jlc3BvbnNlMAESUAoJUHVsbEltYWdlEh8uY3JpYi5hZG1pbi52MS5QdWxsSW1hZ2VSZXF1ZXN0GiAuY3JpYi5hZG1pbi52MS5QdWxsSW1hZ2VSZXNwb25zZTABEmAKD0xpc3RJbWFnZUxheWVycxIlLmNyaWIuYWRtaW4udjEuTGlzdEltYWdlTGF5ZXJzUmVxdWVzdBomLmNyaWIuYWRtaW4udjEuTGlzdEltYWdlTGF5ZXJzUmVzcG9uc2USWQoMVmVyaWZ5SW1hZ2VzEiIuY3JpYi5hZG1pbi52MS5WZXJpZnlJbWFnZXNSZXF1ZXN0GiMuY3JpYi5hZG1pbi52MS5WZXJpZnlJbWFnZXNSZXNwb25zZTABElcKDEdldERpc2tVc2FnZRIiLmNyaWIuYWRtaW4udjEuR2V0RGlza1VzYWdlUmVxdWVzdBojLmNyaWIuYWRtaW4udjEuR2V0RGlza1VzYWdlUmVzcG9uc2USRwoGUnVuUG9kEhwuY3JpYi5hZG1pbi52MS5SdW5Qb2RSZXF1ZXN0Gh0uY3JpYi5hZG1pbi52MS5SdW5Qb2RSZXNwb25zZTABElAKCUF0dGVuZFBvZBIfLmNyaWIuYWRtaW4udjEuQXR0ZW5kUG9kUmVxdWVzdBogLmNyaWIuYWRtaW4udjEuQXR0ZW5kUG9kUmVzcG9uc2UwARJLCghMZWF2ZVBvZBIeLmNyaWIuYWRtaW4udjEuTGVhdmVQb2RSZXF1ZXN0Gh8uY3JpYi5hZG1pbi52MS5MZWF2ZVBvZFJlc3BvbnNlEksKCFN0YXJ0UG9kEh4uY3JpYi5hZG1pbi52MS5TdGFydFBvZFJlcXVlc3QaHy5jcmliLmFkbWluLnYxLlN0YXJ0UG9kUmVzcG9uc2USUQoKUmVzdGFydFBvZBIgLmNyaWIuYWRtaW4udjEuUmVzdGFydFBvZFJlcXVlc3QaIS5jcmliLmFkbWluLnYxLlJlc3RhcnRQb2RSZXNwb25zZRJOCglHZXRDb25maWcSHy5jcmliLmFkbWluLnYxLkdldENvbmZpZ1JlcXVlc3QaIC5jcmliLmFkbWluLnYxLkdldENvbmZpZ1Jlc3BvbnNlElcKDFJlbG9hZENvbmZpZxIiLmNyaWIuYWRtaW4udjEuUmVsb2FkQ29uZmlnUmVxdWVzdBojLmNyaWIuYWRtaW4udjEuUmVsb2FkQ29uZmlnUmVzcG9uc2ViBnByb3RvMw", [file_runtime_v1_api]);
+
+/**
+ * @generated from message crib.admin.v1.GetConfigRequest
+ */
+export type GetConfigRequest = Message<"crib.admin.v1.GetConfigRequest"> & {
+};
+
+/**
+ * Describes the message crib.admin.v1.GetConfigRequest.
+ * Use `create(GetConfigRequestSchema)` to create a new message.
+ */
+export const GetConfigRequestSchema: GenMessage<GetConfigRequest> = /*@__PURE__*/
+  messageDesc(file_crib_admin_v1_admin, 0);
+
+/**
+ * @generated from message crib.admin.v1.GetConfigResponse
+ */
+export type GetConfigResponse = Message<"crib.admin.v1.GetConfigResponse"> & {
+  /**
+   * @generated from field: repeated string files = 1;
+   */
+  files: string[];
+
+  /**
+   * @generated from field: repeated crib.admin.v1.ConfigSetting settings = 2;
+   */
+  settings: ConfigSetting[];
+};
+
+/**
+ * Describes the message crib.admin.v1.GetConfigResponse.
+ * Use `create(GetConfigResponseSchema)` to create a new message.
+ */
+export const GetConfigResponseSchema: GenMessage<GetConfigResponse> = /*@__PURE__*/
+  messageDesc(file_crib_admin_v1_admin, 1);
+
+/**
+ * @generated from message crib.admin.v1.ConfigSetting
+ */
+export type ConfigSetting = Message<"crib.admin.v1.ConfigSetting"> & {
+  /**
+   * @generated from field: string key = 1;
+   */
+  key: string;
+
+  /**
+   * JSON.
+   *
+   * @generated from field: string value = 2;
+   */
+  value: string;
+
+  /**
+   * FILE:LINE, or words for flags, the environment and defaults.
+   *
+   * @generated from field: string origin = 3;
+   */
+  origin: string;
+};
+
+/**
+ * Describes the message crib.admin.v1.ConfigSetting.
+ * Use `create(ConfigSettingSchema)` to create a new message.
+ */
+export const ConfigSettingSchema: GenMessage<ConfigSetting> = /*@__PURE__*/
+  messageDesc(file_crib_admin_v1_admin, 2);
+
+/**
+ * @generated from message crib.admin.v1.ReloadConfigRequest
+ */
+export type ReloadConfigRequest = Message<"crib.admin.v1.ReloadConfigRequest"> & {
+};
+
+/**
+ * Describes the message crib.admin.v1.ReloadConfigRequest.
+ * Use `create(ReloadConfigRequestSchema)` to create a new message.
+ */
+export const ReloadConfigRequestSchema: GenMessage<ReloadConfigRequest> = /*@__PURE__*/
+  messageDesc(file_crib_admin_v1_admin, 3);
+
+/**
+ * @generated from message crib.admin.v1.ReloadConfigResponse
+ */
+export type ReloadConfigResponse = Message<"crib.admin.v1.ReloadConfigResponse"> & {
+  /**
+   * Settings that have changed and are in force now.
+   *
+   * @generated from field: repeated string changed = 1;
+   */
+  changed: string[];
+
+  /**
+   * Settings that differ from what the daemon was started with and need a restart.
+   *
+   * @generated from field: repeated string need_restart = 2;
+   */
+  needRestart: string[];
+};
+
+/**
+ * Describes the message crib.admin.v1.ReloadConfigResponse.
+ * Use `create(ReloadConfigResponseSchema)` to create a new message.
+ */
+export const ReloadConfigResponseSchema: GenMessage<ReloadConfigResponse> = /*@__PURE__*/
+  messageDesc(file_crib_admin_v1_admin, 4);
 
 /**
  * @generated from message crib.admin.v1.ImportImagesRequest
@@ -47,7 +152,7 @@ export type ImportImagesRequest = Message<"crib.admin.v1.ImportImagesRequest"> &
  * Use `create(ImportImagesRequestSchema)` to create a new message.
  */
 export const ImportImagesRequestSchema: GenMessage<ImportImagesRequest> = /*@__PURE__*/
-  messageDesc(file_crib_admin_v1_admin, 0);
+  messageDesc(file_crib_admin_v1_admin, 5);
 
 /**
  * @generated from message crib.admin.v1.ImportImagesResponse
@@ -64,7 +169,7 @@ export type ImportImagesResponse = Message<"crib.admin.v1.ImportImagesResponse">
  * Use `create(ImportImagesResponseSchema)` to create a new message.
  */
 export const ImportImagesResponseSchema: GenMessage<ImportImagesResponse> = /*@__PURE__*/
-  messageDesc(file_crib_admin_v1_admin, 1);
+  messageDesc(file_crib_admin_v1_admin, 6);
 
 /**
  * @generated from message crib.admin.v1.ImportedImage
@@ -86,7 +191,7 @@ export type ImportedImage = Message<"crib.admin.v1.ImportedImage"> & {
  * Use `create(ImportedImageSchema)` to create a new message.
  */
 export const ImportedImageSchema: GenMessage<ImportedImage> = /*@__PURE__*/
-  messageDesc(file_crib_admin_v1_admin, 2);
+  messageDesc(file_crib_admin_v1_admin, 7);
 
 /**
  * @generated from message crib.admin.v1.ExportImagesRequest
@@ -117,7 +222,7 @@ export type ExportImagesRequest = Message<"crib.admin.v1.ExportImagesRequest"> &
  * Use `create(ExportImagesRequestSchema)` to create a new message.
  */
 export const ExportImagesRequestSchema: GenMessage<ExportImagesRequest> = /*@__PURE__*/
-  messageDesc(file_crib_admin_v1_admin, 3);
+  messageDesc(file_crib_admin_v1_admin, 8);
 
 /**
  * @generated from message crib.admin.v1.ExportImagesResponse
@@ -134,7 +239,7 @@ export type ExportImagesResponse = Message<"crib.admin.v1.ExportImagesResponse">
  * Use `create(ExportImagesResponseSchema)` to create a new message.
  */
 export const ExportImagesResponseSchema: GenMessage<ExportImagesResponse> = /*@__PURE__*/
-  messageDesc(file_crib_admin_v1_admin, 4);
+  messageDesc(file_crib_admin_v1_admin, 9);
 
 /**
  * @generated from message crib.admin.v1.PullImageRequest
@@ -156,7 +261,7 @@ export type PullImageRequest = Message<"crib.admin.v1.PullImageRequest"> & {
  * Use `create(PullImageRequestSchema)` to create a new message.
  */
 export const PullImageRequestSchema: GenMessage<PullImageRequest> = /*@__PURE__*/
-  messageDesc(file_crib_admin_v1_admin, 5);
+  messageDesc(file_crib_admin_v1_admin, 10);
 
 /**
  * For the image's registry.
@@ -180,7 +285,7 @@ export type RegistryCredentials = Message<"crib.admin.v1.RegistryCredentials"> &
  * Use `create(RegistryCredentialsSchema)` to create a new message.
  */
 export const RegistryCredentialsSchema: GenMessage<RegistryCredentials> = /*@__PURE__*/
-  messageDesc(file_crib_admin_v1_admin, 6);
+  messageDesc(file_crib_admin_v1_admin, 11);
 
 /**
  * Some in a row while layers come, at most a few a second; the last one has the image.
@@ -206,7 +311,7 @@ export type PullImageResponse = Message<"crib.admin.v1.PullImageResponse"> & {
  * Use `create(PullImageResponseSchema)` to create a new message.
  */
 export const PullImageResponseSchema: GenMessage<PullImageResponse> = /*@__PURE__*/
-  messageDesc(file_crib_admin_v1_admin, 7);
+  messageDesc(file_crib_admin_v1_admin, 12);
 
 /**
  * @generated from message crib.admin.v1.LayerProgress
@@ -235,7 +340,7 @@ export type LayerProgress = Message<"crib.admin.v1.LayerProgress"> & {
  * Use `create(LayerProgressSchema)` to create a new message.
  */
 export const LayerProgressSchema: GenMessage<LayerProgress> = /*@__PURE__*/
-  messageDesc(file_crib_admin_v1_admin, 8);
+  messageDesc(file_crib_admin_v1_admin, 13);
 
 /**
  * @generated from message crib.admin.v1.ListImageLayersRequest
@@ -254,7 +359,7 @@ export type ListImageLayersRequest = Message<"crib.admin.v1.ListImageLayersReque
  * Use `create(ListImageLayersRequestSchema)` to create a new message.
  */
 export const ListImageLayersRequestSchema: GenMessage<ListImageLayersRequest> = /*@__PURE__*/
-  messageDesc(file_crib_admin_v1_admin, 9);
+  messageDesc(file_crib_admin_v1_admin, 14);
 
 /**
  * @generated from message crib.admin.v1.ListImageLayersResponse
@@ -271,7 +376,7 @@ export type ListImageLayersResponse = Message<"crib.admin.v1.ListImageLayersResp
  * Use `create(ListImageLayersResponseSchema)` to create a new message.
  */
 export const ListImageLayersResponseSchema: GenMessage<ListImageLayersResponse> = /*@__PURE__*/
-  messageDesc(file_crib_admin_v1_admin, 10);
+  messageDesc(file_crib_admin_v1_admin, 15);
 
 /**
  * @generated from message crib.admin.v1.ImageLayers
@@ -324,7 +429,7 @@ export type ImageLayers = Message<"crib.admin.v1.ImageLayers"> & {
  * Use `create(ImageLayersSchema)` to create a new message.
  */
 export const ImageLayersSchema: GenMessage<ImageLayers> = /*@__PURE__*/
-  messageDesc(file_crib_admin_v1_admin, 11);
+  messageDesc(file_crib_admin_v1_admin, 16);
 
 /**
  * @generated from message crib.admin.v1.Layer
@@ -372,7 +477,7 @@ export type Layer = Message<"crib.admin.v1.Layer"> & {
  * Use `create(LayerSchema)` to create a new message.
  */
 export const LayerSchema: GenMessage<Layer> = /*@__PURE__*/
-  messageDesc(file_crib_admin_v1_admin, 12);
+  messageDesc(file_crib_admin_v1_admin, 17);
 
 /**
  * @generated from message crib.admin.v1.VerifyImagesRequest
@@ -398,7 +503,7 @@ export type VerifyImagesRequest = Message<"crib.admin.v1.VerifyImagesRequest"> &
  * Use `create(VerifyImagesRequestSchema)` to create a new message.
  */
 export const VerifyImagesRequestSchema: GenMessage<VerifyImagesRequest> = /*@__PURE__*/
-  messageDesc(file_crib_admin_v1_admin, 13);
+  messageDesc(file_crib_admin_v1_admin, 18);
 
 /**
  * One for each layer, manifest and config that was looked at.
@@ -445,7 +550,7 @@ export type VerifyImagesResponse = Message<"crib.admin.v1.VerifyImagesResponse">
  * Use `create(VerifyImagesResponseSchema)` to create a new message.
  */
 export const VerifyImagesResponseSchema: GenMessage<VerifyImagesResponse> = /*@__PURE__*/
-  messageDesc(file_crib_admin_v1_admin, 14);
+  messageDesc(file_crib_admin_v1_admin, 19);
 
 /**
  * @generated from message crib.admin.v1.GetDiskUsageRequest
@@ -458,7 +563,7 @@ export type GetDiskUsageRequest = Message<"crib.admin.v1.GetDiskUsageRequest"> &
  * Use `create(GetDiskUsageRequestSchema)` to create a new message.
  */
 export const GetDiskUsageRequestSchema: GenMessage<GetDiskUsageRequest> = /*@__PURE__*/
-  messageDesc(file_crib_admin_v1_admin, 15);
+  messageDesc(file_crib_admin_v1_admin, 20);
 
 /**
  * @generated from message crib.admin.v1.GetDiskUsageResponse
@@ -521,7 +626,7 @@ export type GetDiskUsageResponse = Message<"crib.admin.v1.GetDiskUsageResponse">
  * Use `create(GetDiskUsageResponseSchema)` to create a new message.
  */
 export const GetDiskUsageResponseSchema: GenMessage<GetDiskUsageResponse> = /*@__PURE__*/
-  messageDesc(file_crib_admin_v1_admin, 16);
+  messageDesc(file_crib_admin_v1_admin, 21);
 
 /**
  * @generated from message crib.admin.v1.DiskUsage
@@ -543,7 +648,7 @@ export type DiskUsage = Message<"crib.admin.v1.DiskUsage"> & {
  * Use `create(DiskUsageSchema)` to create a new message.
  */
 export const DiskUsageSchema: GenMessage<DiskUsage> = /*@__PURE__*/
-  messageDesc(file_crib_admin_v1_admin, 17);
+  messageDesc(file_crib_admin_v1_admin, 22);
 
 /**
  * @generated from message crib.admin.v1.RestartPolicy
@@ -567,7 +672,7 @@ export type RestartPolicy = Message<"crib.admin.v1.RestartPolicy"> & {
  * Use `create(RestartPolicySchema)` to create a new message.
  */
 export const RestartPolicySchema: GenMessage<RestartPolicy> = /*@__PURE__*/
-  messageDesc(file_crib_admin_v1_admin, 18);
+  messageDesc(file_crib_admin_v1_admin, 23);
 
 /**
  * @generated from message crib.admin.v1.LogLimits
@@ -593,7 +698,7 @@ export type LogLimits = Message<"crib.admin.v1.LogLimits"> & {
  * Use `create(LogLimitsSchema)` to create a new message.
  */
 export const LogLimitsSchema: GenMessage<LogLimits> = /*@__PURE__*/
-  messageDesc(file_crib_admin_v1_admin, 19);
+  messageDesc(file_crib_admin_v1_admin, 24);
 
 /**
  * @generated from message crib.admin.v1.RunPodRequest
@@ -651,7 +756,7 @@ export type RunPodRequest = Message<"crib.admin.v1.RunPodRequest"> & {
  * Use `create(RunPodRequestSchema)` to create a new message.
  */
 export const RunPodRequestSchema: GenMessage<RunPodRequest> = /*@__PURE__*/
-  messageDesc(file_crib_admin_v1_admin, 20);
+  messageDesc(file_crib_admin_v1_admin, 25);
 
 /**
  * @generated from message crib.admin.v1.RunPodResponse
@@ -673,7 +778,7 @@ export type RunPodResponse = Message<"crib.admin.v1.RunPodResponse"> & {
  * Use `create(RunPodResponseSchema)` to create a new message.
  */
 export const RunPodResponseSchema: GenMessage<RunPodResponse> = /*@__PURE__*/
-  messageDesc(file_crib_admin_v1_admin, 21);
+  messageDesc(file_crib_admin_v1_admin, 26);
 
 /**
  * @generated from message crib.admin.v1.AttendPodRequest
@@ -690,7 +795,7 @@ export type AttendPodRequest = Message<"crib.admin.v1.AttendPodRequest"> & {
  * Use `create(AttendPodRequestSchema)` to create a new message.
  */
 export const AttendPodRequestSchema: GenMessage<AttendPodRequest> = /*@__PURE__*/
-  messageDesc(file_crib_admin_v1_admin, 22);
+  messageDesc(file_crib_admin_v1_admin, 27);
 
 /**
  * The first one comes when the attendance has begun.
@@ -705,7 +810,7 @@ export type AttendPodResponse = Message<"crib.admin.v1.AttendPodResponse"> & {
  * Use `create(AttendPodResponseSchema)` to create a new message.
  */
 export const AttendPodResponseSchema: GenMessage<AttendPodResponse> = /*@__PURE__*/
-  messageDesc(file_crib_admin_v1_admin, 23);
+  messageDesc(file_crib_admin_v1_admin, 28);
 
 /**
  * @generated from message crib.admin.v1.LeavePodRequest
@@ -722,7 +827,7 @@ export type LeavePodRequest = Message<"crib.admin.v1.LeavePodRequest"> & {
  * Use `create(LeavePodRequestSchema)` to create a new message.
  */
 export const LeavePodRequestSchema: GenMessage<LeavePodRequest> = /*@__PURE__*/
-  messageDesc(file_crib_admin_v1_admin, 24);
+  messageDesc(file_crib_admin_v1_admin, 29);
 
 /**
  * @generated from message crib.admin.v1.LeavePodResponse
@@ -735,7 +840,7 @@ export type LeavePodResponse = Message<"crib.admin.v1.LeavePodResponse"> & {
  * Use `create(LeavePodResponseSchema)` to create a new message.
  */
 export const LeavePodResponseSchema: GenMessage<LeavePodResponse> = /*@__PURE__*/
-  messageDesc(file_crib_admin_v1_admin, 25);
+  messageDesc(file_crib_admin_v1_admin, 30);
 
 /**
  * @generated from message crib.admin.v1.StartPodRequest
@@ -759,7 +864,7 @@ export type StartPodRequest = Message<"crib.admin.v1.StartPodRequest"> & {
  * Use `create(StartPodRequestSchema)` to create a new message.
  */
 export const StartPodRequestSchema: GenMessage<StartPodRequest> = /*@__PURE__*/
-  messageDesc(file_crib_admin_v1_admin, 26);
+  messageDesc(file_crib_admin_v1_admin, 31);
 
 /**
  * @generated from message crib.admin.v1.StartPodResponse
@@ -772,7 +877,7 @@ export type StartPodResponse = Message<"crib.admin.v1.StartPodResponse"> & {
  * Use `create(StartPodResponseSchema)` to create a new message.
  */
 export const StartPodResponseSchema: GenMessage<StartPodResponse> = /*@__PURE__*/
-  messageDesc(file_crib_admin_v1_admin, 27);
+  messageDesc(file_crib_admin_v1_admin, 32);
 
 /**
  * @generated from message crib.admin.v1.RestartPodRequest
@@ -796,7 +901,7 @@ export type RestartPodRequest = Message<"crib.admin.v1.RestartPodRequest"> & {
  * Use `create(RestartPodRequestSchema)` to create a new message.
  */
 export const RestartPodRequestSchema: GenMessage<RestartPodRequest> = /*@__PURE__*/
-  messageDesc(file_crib_admin_v1_admin, 28);
+  messageDesc(file_crib_admin_v1_admin, 33);
 
 /**
  * @generated from message crib.admin.v1.RestartPodResponse
@@ -809,7 +914,7 @@ export type RestartPodResponse = Message<"crib.admin.v1.RestartPodResponse"> & {
  * Use `create(RestartPodResponseSchema)` to create a new message.
  */
 export const RestartPodResponseSchema: GenMessage<RestartPodResponse> = /*@__PURE__*/
-  messageDesc(file_crib_admin_v1_admin, 29);
+  messageDesc(file_crib_admin_v1_admin, 34);
 
 /**
  * @generated from enum crib.admin.v1.ArchiveFormat
@@ -1007,6 +1112,26 @@ export const AdminService: GenService<{
     methodKind: "unary";
     input: typeof RestartPodRequestSchema;
     output: typeof RestartPodResponseSchema;
+  },
+  /**
+   * Every setting as it is in force, and where it was given; without secrets.
+   *
+   * @generated from rpc crib.admin.v1.AdminService.GetConfig
+   */
+  getConfig: {
+    methodKind: "unary";
+    input: typeof GetConfigRequestSchema;
+    output: typeof GetConfigResponseSchema;
+  },
+  /**
+   * Reads the configuration files again. Of broken files it says what is wrong, and what was in force stays.
+   *
+   * @generated from rpc crib.admin.v1.AdminService.ReloadConfig
+   */
+  reloadConfig: {
+    methodKind: "unary";
+    input: typeof ReloadConfigRequestSchema;
+    output: typeof ReloadConfigResponseSchema;
   },
 }> = /*@__PURE__*/
   serviceDesc(file_crib_admin_v1_admin, 0);
