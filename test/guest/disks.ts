@@ -13,10 +13,10 @@ import { chooseUserland, guestCache, type Kernel, listing, modulesFor } from "./
 const ownFiles = join(import.meta.dir, "root");
 /** Only a guest like this machine has them; on others the registry is Debian's package. */
 const ownPrograms = [parts.crictl, parts.critest["1.36.0"].critest, parts.dockerRegistry];
-const registryHost = "127.0.0.1:5000";
+export const registryHost = "127.0.0.1:5000";
 const mib = 2 ** 20;
 
-const settings: Readonly<Record<string, string>> = {
+export const settings: Readonly<Record<string, string>> = {
   "etc/hosts": "127.0.0.1 localhost guest\n",
   "etc/resolv.conf": "nameserver 127.0.0.1\n",
   "etc/passwd": "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534::/:/bin/false\n",
@@ -158,7 +158,11 @@ export async function makeRawDisk(path: string): Promise<void> {
   await truncate(path, 256 * mib);
 }
 
-async function makeExt4(path: string, size: number, options: readonly string[]): Promise<void> {
+export async function makeExt4(
+  path: string,
+  size: number,
+  options: readonly string[],
+): Promise<void> {
   await Bun.write(`${path}.new`, "");
   await truncate(`${path}.new`, size);
   const mke2fs =
@@ -168,12 +172,12 @@ async function makeExt4(path: string, size: number, options: readonly string[]):
 }
 
 /** With room for what a file system needs beside its files. */
-async function sizeOf(tree: string): Promise<number> {
+export async function sizeOf(tree: string): Promise<number> {
   const kib = Number((await run(["du", "-sk", tree])).split("\t")[0]);
   return Math.ceil((kib * 1024 * 1.1 + 32 * mib) / mib) * mib;
 }
 
-async function identity(path: string): Promise<string> {
+export async function identity(path: string): Promise<string> {
   const { size, mtimeMs } = await stat(path);
   return `${path} ${size} ${mtimeMs}`;
 }

@@ -109,7 +109,8 @@ export async function runGuest(options: GuestOptions): Promise<GuestResult> {
   };
 }
 
-async function followConsole(
+/** Keeps what the machine says in a file. */
+export async function followConsole(
   stream: ReadableStream<Uint8Array>,
   file: string,
   onLine: (line: string) => void,

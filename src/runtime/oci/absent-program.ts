@@ -12,6 +12,7 @@ export const absentProgram: OciProgram = {
   features: unknownFeatures,
   env: {},
   isEmbeddedRunc: false,
+  losesZeroSwap: false,
   joinsNamespaces: true,
   directRoot: undefined,
   createArgv: refuse,

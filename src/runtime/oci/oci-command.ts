@@ -56,6 +56,7 @@ class OciCommand implements OciProgram {
   readonly features: RuntimeFeatures;
   readonly env: Readonly<Record<string, string>>;
   readonly isEmbeddedRunc: boolean;
+  readonly losesZeroSwap: boolean;
   readonly joinsNamespaces: boolean;
   readonly directRoot: string | undefined;
   readonly #root: string;
@@ -72,6 +73,7 @@ class OciCommand implements OciProgram {
     this.features = features;
     this.env = isNamed(options.path, "runc") ? runcEnv : childEnv;
     this.isEmbeddedRunc = options.isEmbeddedRunc ?? false;
+    this.losesZeroSwap = options.systemdCgroup && isNamed(options.path, "runc");
     this.#keepsDirectories = isNamed(options.path, "runc") || isNamed(options.path, "crun");
     this.joinsNamespaces = this.#keepsDirectories;
     this.#deletesDirectly = this.isEmbeddedRunc && !options.systemdCgroup;

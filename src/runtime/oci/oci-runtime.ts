@@ -24,6 +24,7 @@ import { OciTask } from "./oci-task.ts";
 import { ensureOomScore } from "./oom-score.ts";
 import type { OciProgram } from "./program.ts";
 import { requireSharedNamespaces } from "./shared-namespaces.ts";
+import { keepSwapLimit } from "./swap-limit.ts";
 
 /**
  * Runs containers by a program with runc's command line. Monitors are the parents of the first processes, own their
@@ -54,7 +55,7 @@ export class OciRuntime implements Runtime {
   async create(ctx: Context, request: CreateRequest): Promise<CreatedTask> {
     const { id, bundleDir, cgroupPath, stdio, spec } = request;
     const bundle = bundleFiles(bundleDir);
-    const written = writeConfig(bundle, spec);
+    const written = writeConfig(bundle, this.#withSwapLimit(spec));
     const { owner, ...streams } = stdio;
     const { monitors, cgroup } = this.#node;
     const reference = { id, bundleDir, cgroupPath };
@@ -96,6 +97,13 @@ export class OciRuntime implements Runtime {
     const task = new OciTask(this.#program, this.#node, { ...reference, record });
     await task.delete(ctx);
     return task;
+  }
+
+  #withSwapLimit(spec: RuntimeSpec): RuntimeSpec {
+    const { resources, ...linux } = spec.linux;
+    if (resources === undefined) return spec;
+    const kept = keepSwapLimit(resources, this.#program, this.#node.cgroup);
+    return kept === resources ? spec : { ...spec, linux: { ...linux, resources: kept } };
   }
 
   #prepareDirect(

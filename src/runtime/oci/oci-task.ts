@@ -39,6 +39,7 @@ import type { OciNode } from "./node.ts";
 import { readProcessFigures } from "./process-figures.ts";
 import type { OciProgram } from "./program.ts";
 import { signalContainer } from "./signal-container.ts";
+import { keepSwapLimit } from "./swap-limit.ts";
 
 /** The first process of the node that the task is, named so that nobody else can be meant. */
 interface FirstProcess {
@@ -139,7 +140,8 @@ export class OciTask<Record extends TaskRecord | undefined = TaskRecord | undefi
   }
 
   async update(ctx: Context, resources: SpecResources): Promise<void> {
-    await this.#program.update(ctx, this.id, resources);
+    const limits = keepSwapLimit(resources, this.#program, this.#node.cgroup);
+    await this.#program.update(ctx, this.id, limits);
   }
 
   async statistics(_ctx: Context): Promise<CgroupReading> {

@@ -43,6 +43,8 @@ export interface OciProgram {
   readonly env: Readonly<Record<string, string>>;
   /** It is the runc that is known so well that some of its work may be done without it (direct/). */
   readonly isEmbeddedRunc: boolean;
+  /** It does not tell systemd of a swap limit of 0: see keepSwapLimit. */
+  readonly losesZeroSwap: boolean;
   /** It is known to let containers join namespaces by their paths; of others that is found out. */
   readonly joinsNamespaces: boolean;
   /** Where it keeps its state; `undefined` where containers are not to be made without it. */
