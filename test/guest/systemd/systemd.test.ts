@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { afterAll, afterEach, beforeAll, describe, expect, test } from "bun:test";
 import { join } from "node:path";
 import { guestCache } from "../packages.ts";
 import { systemdFiles } from "./files.ts";
@@ -25,6 +25,11 @@ describe.skipIf(!enabled)("a node with systemd and cgroup version 2", () => {
       systemctl start crib
       crictl pull registry.k8s.io/e2e-test-images/busybox:1.29-2`);
   }, 30 * minute);
+
+  // What a test that failed has left would fail the next one.
+  afterEach(async () => {
+    await node.run("crictl rmp -a -f");
+  }, 5 * minute);
 
   afterAll(async () => {
     await node?.[Symbol.asyncDispose]();
@@ -84,6 +89,7 @@ describe.skipIf(!enabled)("a node with systemd and cgroup version 2", () => {
         for name in child-too-big too-big child-too-big too-big; do
           id=$(start $name own $p); ended $id
           crictl inspect $id | sed -n 's/^ *"\\(reason\\|exitCode\\)": \\(.*\\),$/\\2/p' | paste -sd ' '
+          crictl rm $id > /dev/null
         done
         crictl rmp -f $p > /dev/null`);
       const [child, first] = ['3 "OOMKilled"', '137 "OOMKilled"'];
