@@ -40,6 +40,7 @@ async function runServe(args: readonly string[]): Promise<number> {
       loadVerifier: async () => (await import("./signature/verifier.ts")).openVerifier,
       loadRegistries: async () =>
         (await import("./registry/hosts/registries-yaml.ts")).readRegistries,
+      loadMetrics: async () => (await import("./daemon/metrics/open-metrics.ts")).openMetrics,
       loadShims: async () => await import("./runtime/shim/open-shim.ts"),
       loadContainerdApi: async () => (await import("./compat/containerd-api.ts")).containerdRoutes,
     });

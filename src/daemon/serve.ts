@@ -9,7 +9,8 @@ import { watchImports } from "../image/imports/watch-imports.ts";
 import type { OpenImages } from "../image/open.ts";
 import { abortable } from "../lib/abortable.ts";
 import type { Context } from "../lib/context.ts";
-import { failedPrecondition } from "../lib/errors.ts";
+import { describe, failedPrecondition } from "../lib/errors.ts";
+import type { Log } from "../lib/log.ts";
 import { bootId } from "../os/clock.ts";
 import { setChildSubreaper } from "../os/process/prctl.ts";
 import type { SandboxDeps } from "../sandbox/deps.ts";
@@ -30,10 +31,11 @@ import { type DomainParts, makeDirectories, openDomain } from "./graph/domain.ts
 import { handlersThatNeedRestart } from "./graph/handlers.ts";
 import { type LoadContainerdApi, serveContainerdSocket } from "./listen/containerd-socket.ts";
 import { listen } from "./listen/listen.ts";
-import { serveMirror } from "./listen/mirror.ts";
+import { serveMirror, splitAddress } from "./listen/mirror.ts";
 import { socketLost, watchSocket } from "./listen/watch-socket.ts";
 import { lockDirectory } from "./lock.ts";
 import { openDaemonLog } from "./log-sink.ts";
+import type { LoadMetrics } from "./metrics/open-metrics.ts";
 import { notify } from "./notify.ts";
 import { recover } from "./recover.ts";
 import { dumpOnSignal, reloadOnSignal, stopSignal } from "./signals.ts";
@@ -43,6 +45,7 @@ import { clearStaleState } from "./stale-state.ts";
 export interface ServeParts extends DomainParts {
   readonly loadContainerdApi: LoadContainerdApi;
   readonly loadConfigFile: LoadConfigFile;
+  readonly loadMetrics: LoadMetrics;
 }
 
 /**
@@ -78,7 +81,15 @@ export async function serve(args: readonly string[], parts: ServeParts): Promise
   const readiness = new Readiness();
   const calls = new CallsInProgress();
   dumpOnSignal(log, { ...domain, calls });
-  const interceptors = [createInterceptor({ readiness, log, calls })];
+  const { address } = config.metrics;
+  const metrics =
+    address === "" ? undefined : (await parts.loadMetrics())(domain, { calls, readiness });
+  const interceptors = [
+    // Outside of the other, so that it sees statuses.
+    ...(metrics === undefined ? [] : [metrics.interceptor]),
+    createInterceptor({ readiness, log, calls }),
+  ];
+  resources.use(await startMetrics(log, metrics, address));
   const live = new LiveConfig(loaded, {
     ...{ log, load },
     async apply(next) {
@@ -125,6 +136,24 @@ export async function serve(args: readonly string[], parts: ServeParts): Promise
     throw failedPrecondition(
       `serve: ${config.socket} is not there any more: was ${config.state} emptied? A new start makes it again`,
     );
+  }
+}
+
+/** A node without metrics is better than none. */
+async function startMetrics(
+  log: Log,
+  metrics: ReturnType<Awaited<ReturnType<LoadMetrics>>> | undefined,
+  address: string,
+): Promise<AsyncDisposable | undefined> {
+  if (metrics === undefined) return undefined;
+  try {
+    const [host, port] = splitAddress(address);
+    const server = await metrics.serve({ host, port });
+    log.info("serving metrics", { address: host, port: server.port });
+    return server;
+  } catch (err) {
+    log.error("metrics are not served", { err: describe(err) });
+    return undefined;
   }
 }
 

@@ -254,6 +254,11 @@ export const schema = {
     tlsCertFile: path("", "Certificate of the streaming server, PEM. Empty: plain HTTP."),
     tlsKeyFile: path("", "Its key. Both are read again when they change."),
   },
+  metrics: {
+    address: listenAddress(
+      'Where /metrics, /healthz and /readyz are served by HTTP ("127.0.0.1:9753"). Empty: nowhere. Who can connect can read them.',
+    ),
+  },
   nri: {
     enable: flag(
       true,

@@ -35,9 +35,9 @@ export async function serveMirror(
   return server;
 }
 
-function splitAddress(address: string): readonly [host: string, port: number] {
+export function splitAddress(address: string): readonly [host: string, port: number] {
   const [, bracketed, plain, port] = /^(?:\[(.+)\]|([^:]*)):(\d+)$/.exec(address) ?? [];
   const host = bracketed ?? plain;
-  if (host === undefined) throw invalidArgument(`mirror.listen: ${address}`);
+  if (host === undefined) throw invalidArgument(`address ${address}`);
   return [host, Number(port)];
 }

@@ -34,6 +34,10 @@ export class EventHub implements LifecycleEvents {
     this.#options = options;
   }
 
+  get subscribers(): number {
+    return this.#subscriptions.size;
+  }
+
   publish(event: LifecycleEvent): void {
     for (const listener of this.#listeners) listener(event);
     if (this.#subscriptions.size === 0) return;
