@@ -34,7 +34,7 @@ const allowed: Readonly<Record<string, readonly string[]>> = {
     ...["os", "lib", "version.ts"],
   ],
   "version.ts": [],
-  cli: ["executable", "spdy", "oci", "os", "lib", "gen", "version.ts"],
+  cli: ["install", "executable", "spdy", "oci", "os", "lib", "gen", "version.ts"],
   daemon: [
     "admin",
     "distribution",
@@ -81,6 +81,7 @@ const allowed: Readonly<Record<string, readonly string[]>> = {
   ttrpc: ["lib", "gen"],
   oci: ["lib"],
   os: ["lib"],
+  install: ["executable", "lib"],
   executable: ["lib"],
   spdy: ["lib"],
   lib: [],

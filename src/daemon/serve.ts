@@ -4,6 +4,7 @@ import { CallsInProgress } from "../cri/call/calls-in-progress.ts";
 import { createInterceptor } from "../cri/call/interceptor.ts";
 import { Readiness } from "../cri/call/readiness.ts";
 import { criRoutes } from "../cri/services.ts";
+import { upgradeMarkOf } from "../executable/upgrade-mark.ts";
 import { importDirectory } from "../image/imports/import-directory.ts";
 import { watchImports } from "../image/imports/watch-imports.ts";
 import type { OpenImages } from "../image/open.ts";
@@ -120,6 +121,8 @@ export async function serve(args: readonly string[], parts: ServeParts): Promise
   await domain.startPlugins();
   readiness.set("ready");
   notify(config.notifySocket, "READY=1");
+  // An upgrade has come to its end: the service does not go back to the version before.
+  rmSync(upgradeMarkOf(config.executable), { force: true });
   domain.standalone.recover();
   log.info("serving", { version, socket: config.socket, root: config.root, state: config.state });
   resources.use(await serveMirror(ctx, config, domain.images));

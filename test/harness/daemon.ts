@@ -266,7 +266,8 @@ function withPrograms(directory: string | undefined): readonly string[] {
 }
 
 /** Puts the embedded image where the daemon imports archives from when it starts. */
-function importDemoImage(root: string): void {
+/** `crib serve` imports what lies there. */
+export function importDemoImage(root: string): void {
   mkdirSync(`${root}/images`, { recursive: true, mode: 0o700 });
   symlinkSync(`${payloadDir()}/demo.tar`, `${root}/images/demo.tar`);
 }

@@ -10,6 +10,7 @@ import { image } from "./image.ts";
 import { images } from "./images.ts";
 import { info } from "./info.ts";
 import { inspect } from "./inspect.ts";
+import { install } from "./install.ts";
 import { logs } from "./logs.ts";
 import { pack } from "./pack.ts";
 import { pods } from "./pods.ts";
@@ -25,6 +26,8 @@ import { run } from "./run.ts";
 import { start } from "./start.ts";
 import { stats } from "./stats.ts";
 import { stop } from "./stop.ts";
+import { killall, uninstall } from "./uninstall.ts";
+import { rollback, upgrade } from "./upgrade.ts";
 import { version } from "./version.ts";
 
 /** In the order in which help shows them. */
@@ -55,5 +58,10 @@ export const commands: readonly Command[] = [
   registry,
   version,
   config,
+  install,
+  upgrade,
+  rollback,
   reset,
+  killall,
+  uninstall,
 ];

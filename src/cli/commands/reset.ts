@@ -77,7 +77,11 @@ async function resetRunning(env: CommandEnv, cri: CriClient): Promise<number> {
   });
 }
 
-async function resetStopped(env: CommandEnv, tools: NodeTools, all: boolean): Promise<number> {
+export async function resetStopped(
+  env: CommandEnv,
+  tools: NodeTools,
+  all: boolean,
+): Promise<number> {
   const report = await tools.reset(env.ctx, { wipe: all });
   for (const pod of report.pods) await removeRunLogs(pod);
   return tell(env, {

@@ -1,0 +1,247 @@
+import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import {
+  chmodSync,
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
+import { importDemoImage } from "../harness/daemon.ts";
+import { eventually } from "../harness/eventually.ts";
+
+import { hasOwnNetwork, inOwnNetwork } from "../harness/own-network.ts";
+import { executable } from "../harness/payload.ts";
+import { demoImage as image } from "../harness/pod.ts";
+import { tempDir } from "../harness/temp-dir.ts";
+
+if (!hasOwnNetwork) inOwnNetwork(import.meta.path);
+const describeInside = hasOwnNetwork ? describe : () => {};
+
+const installed = "/usr/local/bin/crib";
+const mark = `${installed}.upgrading`;
+const patienceMs = 300_000;
+
+interface Outcome {
+  readonly code: number | null;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+async function run(...argv: readonly string[]): Promise<Outcome> {
+  // A file, since a supervisor that is started keeps what it is given.
+  using dir = tempDir();
+  const child = Bun.spawn([...argv], {
+    env: { PATH: process.env["PATH"] ?? "" },
+    stdio: ["ignore", Bun.file(`${dir.path}/out`), Bun.file(`${dir.path}/err`)],
+    timeout: patienceMs,
+    killSignal: "SIGKILL",
+  });
+  const code = await child.exited;
+  const [stdout, stderr] = [
+    readFileSync(`${dir.path}/out`, "utf8"),
+    readFileSync(`${dir.path}/err`, "utf8"),
+  ];
+  return { code, stdout, stderr };
+}
+
+async function ok(...argv: readonly string[]): Promise<string> {
+  const { code, stdout, stderr } = await run(...argv);
+  if (code !== 0) throw new Error(`${argv.join(" ")}: exit code ${code}: ${stderr}`);
+  return stdout;
+}
+
+/** The daemon that the supervisor has started. */
+async function daemonPid(): Promise<number> {
+  const supervisor = readFileSync("/run/crib-supervise.pid", "utf8").trim();
+  const children = readFileSync(`/proc/${supervisor}/task/${supervisor}/children`, "utf8");
+  return Number(children.trim().split(" ")[0]);
+}
+
+async function untilServing(): Promise<void> {
+  await eventually(async () => {
+    await ok(installed, "ps");
+  });
+}
+
+/** The same program with other bytes: what follows the launcher is found from the end. */
+function otherBuild(path: string): void {
+  copyFileSync(executable, path);
+  const bytes = readFileSync(path);
+  // In the ELF header's padding (elf(5), EI_PAD), which nobody reads.
+  bytes[15] = 1;
+  writeFileSync(path, bytes);
+  chmodSync(path, 0o755);
+}
+
+describeInside("a node without systemd and OpenRC", () => {
+  const dir = tempDir("/var/tmp");
+
+  beforeAll(async () => {
+    // This mount namespace is the node: what is installed here meets nothing of the machine's.
+    for (const place of ["/etc", "/usr/local", "/var/log", "/var/lib"]) {
+      const name = place.replaceAll("/", "_");
+      mkdirSync(`${dir.path}/${name}/upper`, { recursive: true });
+      mkdirSync(`${dir.path}/${name}/work`);
+      const layers = `lowerdir=${place},upperdir=${dir.path}/${name}/upper,workdir=${dir.path}/${name}/work`;
+      await ok("mount", "-t", "overlay", "overlay", "-o", layers, place);
+    }
+    await ok("mount", "-t", "tmpfs", "tmpfs", "/run");
+    mkdirSync("/var/lib/crib", { recursive: true });
+    mkdirSync(`${dir.path}/data`);
+    await ok("mount", "--bind", `${dir.path}/data`, "/var/lib/crib");
+    importDemoImage("/var/lib/crib");
+  });
+
+  afterAll(async () => {
+    if (existsSync(installed)) await run(installed, "uninstall", "--purge", "--yes");
+    for (const place of ["/var/lib/crib", "/run", "/var/lib", "/var/log", "/usr/local", "/etc"]) {
+      await run("umount", "-l", place);
+    }
+    dir[Symbol.dispose]();
+  });
+
+  test("--dry-run shows every file and writes none", async () => {
+    const plan = await ok(executable, "install", "--dry-run", "--init", "systemd");
+    for (const part of ["KillMode=process", "Delegate=yes", "/etc/crictl.yaml", "br_netfilter"]) {
+      expect(plan).toContain(part);
+    }
+    expect(existsSync(installed)).toBe(false);
+    expect(existsSync("/etc/crib")).toBe(false);
+  });
+
+  test("an image of a node is prepared, and nothing is started", async () => {
+    const root = `${dir.path}/image`;
+    for (const init of ["systemd", "openrc", "none"]) {
+      await ok(executable, "install", "--root", root, "--init", init);
+    }
+    for (const path of [
+      "etc/systemd/system/crib.service",
+      "etc/init.d/crib",
+      "usr/local/lib/crib/supervise",
+    ]) {
+      expect(existsSync(`${root}/${path}`)).toBe(true);
+    }
+    expect(statSync(`${root}/usr/local/bin/crib`).mode & 0o777).toBe(0o755);
+    rmSync(root, { recursive: true });
+  });
+
+  test("the scripts are sh", async () => {
+    const root = `${dir.path}/image`;
+    await ok(executable, "install", "--root", root, "--init", "none");
+    for (const name of readdirSync(`${root}/usr/local/lib/crib`)) {
+      await ok("sh", "-n", `${root}/usr/local/lib/crib/${name}`);
+    }
+    rmSync(root, { recursive: true });
+  });
+
+  test("it serves when install comes back, and a second time changes nothing", async () => {
+    const first = await ok(executable, "install", "--init", "none", "--kubelet");
+    expect(existsSync("/run/containerd/containerd.sock")).toBe(true);
+    expect(first).toContain("crib serves on unix:///run/crib/crib.sock");
+    const pid = await daemonPid();
+    writeFileSync("/etc/crib/config.toml", "# mine\n");
+    writeFileSync("/etc/sysctl.d/60-crib.conf", "net.ipv4.ip_forward = 1\n");
+    const second = await ok(installed, "install");
+    expect(second).toContain("containerRuntimeEndpoint: unix:///run/crib/crib.sock");
+    expect(second).not.toMatch(/: (written|replaced)$/m);
+    expect(second).toContain("/etc/crib/config.toml: kept");
+    expect(second).toContain("60-crib.conf: kept: changed by somebody");
+    expect(readFileSync("/etc/crib/config.toml", "utf8")).toBe("# mine\n");
+    expect(await daemonPid()).toBe(pid);
+  });
+
+  test("an upgrade starts the daemon anew and no container; rollback takes it back", async () => {
+    await ok(installed, "run", "-d", "--name", "stays", "--host-network", image, "sleep", "3600");
+    const started = (): Promise<string> => ok(installed, "inspect", "stays");
+    const pidOf = async () => /"pid": ?(\d+)/.exec(await started())?.[1];
+    const [container, daemon] = [await pidOf(), await daemonPid()];
+    expect(container).toBeDefined();
+    otherBuild(`${dir.path}/other`);
+    expect(await ok(installed, "upgrade", `${dir.path}/other`)).toContain("serves");
+    expect(readFileSync(installed).equals(readFileSync(`${dir.path}/other`))).toBe(true);
+    expect(existsSync(mark)).toBe(false);
+    expect(await daemonPid()).not.toBe(daemon);
+    expect(await pidOf()).toBe(container);
+    await ok(installed, "rollback");
+    expect(readFileSync(installed).equals(readFileSync(executable))).toBe(true);
+    expect(await pidOf()).toBe(container);
+  });
+
+  test("what is no crib for this node is refused before anything is changed", async () => {
+    const daemon = await daemonPid();
+    const bad = `${dir.path}/bad`;
+    for (const [content, message] of [
+      ["no program", "no Linux executable"],
+      [Buffer.concat([readFileSync("/bin/true")]), "/bad: "],
+      [otherMachine(), "for "],
+    ] as const) {
+      writeFileSync(bad, content);
+      chmodSync(bad, 0o755);
+      const { code, stderr } = await run(installed, "upgrade", bad);
+      expect(stderr).toContain(message);
+      expect(code).toBe(1);
+    }
+    const wrong = `sha256:${"0".repeat(64)}`;
+    const { stderr } = await run(installed, "upgrade", executable, "--digest", wrong);
+    expect(stderr).toContain("is sha256:");
+    expect(await daemonPid()).toBe(daemon);
+    expect(existsSync(mark)).toBe(false);
+  });
+
+  test("a version that does not serve is taken back: by the command, or by the service when that is gone", async () => {
+    // It says its version and serves nobody: its configuration is what the new daemon cannot read.
+    const good = readFileSync("/etc/crib/config.toml", "utf8");
+    otherBuild(`${dir.path}/other`);
+    writeFileSync("/etc/crib/config.toml", "[nonsense\n");
+    const outcome = run(installed, "upgrade", `${dir.path}/other`, "--timeout", "3600");
+    // The service counts its starts; then it goes back.
+    await eventually(() => {
+      expect(existsSync(mark)).toBe(true);
+    });
+    await eventually(() => {
+      expect(existsSync(mark)).toBe(false);
+    });
+    writeFileSync("/etc/crib/config.toml", good);
+    const { code, stderr } = await outcome;
+    expect(code).toBe(1);
+    expect(stderr).toContain("the previous version is back");
+    expect(readFileSync(installed).equals(readFileSync(executable))).toBe(true);
+    await untilServing();
+    expect(await ok(installed, "ps", "-o", "json")).toContain("stays");
+  });
+
+  test("killall ends all pods and keeps images; uninstall leaves nothing of its own", async () => {
+    await ok(installed, "killall", "--yes");
+    expect(existsSync("/run/crib-supervise.pid")).toBe(false);
+    expect(readFileSync("/proc/self/mountinfo", "utf8")).not.toContain("/run/crib/");
+    await ok(installed, "install");
+    expect(await ok(installed, "images")).toContain("demo");
+    expect(await ok(installed, "ps", "--all", "-o", "json")).not.toContain("stays");
+    const said = await ok(installed, "uninstall", "--purge", "--yes");
+    expect(said).toContain("are gone");
+    const left = await ok(
+      "find",
+      "/etc",
+      "/usr/local",
+      "/run",
+      "-name",
+      "*crib*",
+      "-newer",
+      "/proc/1",
+    );
+    expect(
+      left.split("\n").filter((path) => !/crib-(test|network)/.test(path) && path !== ""),
+    ).toEqual([]);
+  });
+});
+
+/** An executable of a processor that this node is none of. */
+function otherMachine(): Buffer {
+  const bytes = Buffer.from(readFileSync("/bin/true"));
+  bytes.writeUInt16LE(bytes.readUInt16LE(18) === 62 ? 183 : 62, 18);
+  return bytes;
+}
