@@ -28,7 +28,7 @@ export interface Output {
 }
 
 const memoryMib = 2560;
-const defaultSeconds = 300;
+const defaultSeconds = 900;
 
 /** A virtual machine that runs Debian with systemd. What it writes is gone when it ends, and outlives its reboots. */
 export class SystemdNode implements AsyncDisposable {
