@@ -100,6 +100,27 @@ function createAdminService(deps: AdminDeps): ServiceImpl<typeof pb.AdminService
       return { changed: [...changed], needRestart: [...needRestart] };
     },
 
+    getActivity() {
+      const { counts, calls, creations } = deps.activity();
+      return {
+        counts: Object.fromEntries(
+          Object.entries(counts).map(([name, count]) => [name, BigInt(count)]),
+        ),
+        calls: calls
+          .filter(({ rpc }) => rpc !== "GetActivity")
+          .map(({ rpc, subject, ageMs }) => ({
+            rpc,
+            subject: Object.fromEntries(
+              Object.entries(subject).map(([name, value]) => [name, String(value)]),
+            ),
+            ageMs: BigInt(ageMs),
+          })),
+        creations: creations.map(({ container, sandbox }) => {
+          return { containerId: container, podSandboxId: sandbox };
+        }),
+      };
+    },
+
     async getDiskUsage(_request, handler) {
       const usage = await deps.diskUsage(contextOf(handler));
       const part = ({ usedBytes, inodes }: { usedBytes: number; inodes: number }) => {

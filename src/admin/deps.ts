@@ -1,3 +1,4 @@
+import type { CallInProgress } from "../cri/call/calls-in-progress.ts";
 import type { DiskUsage } from "../cri/deps.ts";
 import type { ExportOptions } from "../image/archive/export.ts";
 import type { Image } from "../image/image.ts";
@@ -26,8 +27,16 @@ export interface ConfigDeps {
   }>;
 }
 
+/** What the daemon is doing. */
+export interface Activity {
+  readonly counts: Readonly<Record<string, number>>;
+  readonly calls: readonly CallInProgress[];
+  readonly creations: readonly { readonly container: string; readonly sandbox: string }[];
+}
+
 export interface AdminDeps {
   readonly config: ConfigDeps;
+  activity(): Activity;
   /** A file or a directory, by its absolute path. */
   importPath(ctx: Context, path: string): Promise<readonly Image[]>;
   importStream(ctx: Context, source: AsyncIterable<Uint8Array>): Promise<readonly Image[]>;

@@ -39,7 +39,7 @@ import { openDaemonLog } from "./log-sink.ts";
 import type { LoadMetrics } from "./metrics/open-metrics.ts";
 import { notify } from "./notify.ts";
 import { recover } from "./recover.ts";
-import { dumpOnSignal, reloadOnSignal, stopSignal } from "./signals.ts";
+import { activityOf, dumpOnSignal, reloadOnSignal, stopSignal } from "./signals.ts";
 import { clearStaleState } from "./stale-state.ts";
 
 /** What is loaded where the node needs it. */
@@ -82,6 +82,7 @@ export async function serve(args: readonly string[], parts: ServeParts): Promise
   const readiness = new Readiness();
   const calls = new CallsInProgress();
   dumpOnSignal(log, { ...domain, calls });
+  const activity = () => activityOf({ ...domain, calls });
   const { address } = config.metrics;
   const metrics =
     address === "" ? undefined : (await parts.loadMetrics())(domain, { calls, readiness });
@@ -105,7 +106,7 @@ export async function serve(args: readonly string[], parts: ServeParts): Promise
       socket: config.socket,
       routes: (router) => {
         criRoutes(bindCri({ ...domain, streaming }), readiness)(router);
-        adminRoutes(bindAdmin({ ...domain, live }))(router);
+        adminRoutes(bindAdmin({ ...domain, live, activity }))(router);
       },
       interceptors,
       streamsPerConnection: config.limits.streamsPerConnection,

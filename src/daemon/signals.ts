@@ -1,3 +1,4 @@
+import type { Activity } from "../admin/deps.ts";
 import type { CallsInProgress } from "../cri/call/calls-in-progress.ts";
 import type { Log } from "../lib/log.ts";
 import type { OpenedDomain } from "./graph/domain.ts";
@@ -26,11 +27,16 @@ export function dumpOnSignal(
   for (const signal of dumpSignals) process.on(signal, () => dump(log.with({ signal }), parts));
 }
 
-function dump(log: Log, { calls, deps, monitors }: Parameters<typeof dumpOnSignal>[1]): void {
+/** What the daemon is doing, and how much of it. */
+export function activityOf({
+  calls,
+  deps,
+  monitors,
+}: Parameters<typeof dumpOnSignal>[1]): Activity {
   const inProgress = calls.list();
   const intents = deps.intents.list();
   const { rss, heapUsed } = process.memoryUsage();
-  log.info("state of the daemon", {
+  const counts = {
     calls: inProgress.length,
     creations: intents.length,
     sandboxes: deps.sandboxes.list().length,
@@ -38,14 +44,20 @@ function dump(log: Log, { calls, deps, monitors }: Parameters<typeof dumpOnSigna
     monitored: monitors.list().size,
     sandbox_locks: deps.sandboxLocks.size,
     container_locks: deps.locks.size,
+    event_subscribers: deps.events.subscribers,
     rss_bytes: rss,
     heap_bytes: heapUsed,
     uptime_s: Math.round(process.uptime()),
-  });
-  for (const { rpc, subject, ageMs } of inProgress) {
+  };
+  const creations = intents.map(({ id, sandboxId }) => ({ container: id, sandbox: sandboxId }));
+  return { counts, calls: inProgress, creations };
+}
+
+function dump(log: Log, parts: Parameters<typeof dumpOnSignal>[1]): void {
+  const { counts, calls, creations } = activityOf(parts);
+  log.info("state of the daemon", counts);
+  for (const { rpc, subject, ageMs } of calls) {
     log.info("call in progress", { ...subject, rpc, age_ms: ageMs });
   }
-  for (const { id, sandboxId } of intents) {
-    log.info("creation in progress", { container: id, sandbox: sandboxId });
-  }
+  for (const creation of creations) log.info("creation in progress", creation);
 }

@@ -1,9 +1,10 @@
 import { expect, test } from "bun:test";
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { CribCommand } from "../harness/crib-command.ts";
 import { Daemon } from "../harness/daemon.ts";
 import { eventually } from "../harness/eventually.ts";
 
-test("[metrics] serves metrics and health at its address", async () => {
+test("[metrics] serves metrics and health at its address; crib debug shows what is in progress", async () => {
   const root = mkdtempSync("/var/tmp/crib-test-");
   await using cleanUp = new AsyncDisposableStack();
   cleanUp.defer(() => rmSync(root, { recursive: true, force: true }));
@@ -33,6 +34,11 @@ test("[metrics] serves metrics and health at its address", async () => {
     expect(text).toContain("\ncrib_event_subscribers 1\n");
     expect(text).toContain('crib_rpcs_in_progress{rpc="GetContainerEvents"} 1\n');
   }, 60_000);
+  const command = new CribCommand(daemon);
+  expect(await command.ok("debug")).toContain("event_subscribers 1\n");
+  const { calls, counts } = JSON.parse(await command.ok("debug", "-o", "json"));
+  expect(calls).toMatchObject([{ rpc: "GetContainerEvents" }]);
+  expect(Number(counts.rss_bytes)).toBeGreaterThan(0);
   events.abort();
   await reading;
   await eventually(async () => {

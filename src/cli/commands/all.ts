@@ -2,6 +2,7 @@ import type { Command } from "../command.ts";
 import { attach } from "./attach.ts";
 import { check } from "./check.ts";
 import { config } from "./config.ts";
+import { debug } from "./debug.ts";
 import { demo } from "./demo.ts";
 import { df } from "./df.ts";
 import { events } from "./events.ts";
@@ -51,6 +52,7 @@ export const commands: readonly Command[] = [
   stats,
   events,
   inspect,
+  debug,
   demo,
   df,
   info,

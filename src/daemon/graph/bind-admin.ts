@@ -21,8 +21,10 @@ export function bindAdmin({
   deps,
   standalone,
   live,
+  activity,
 }: Pick<Domain, "config" | "images" | "profiles" | "standalone"> & {
   readonly live: AdminDeps["config"];
+  readonly activity: AdminDeps["activity"];
   readonly deps: Pick<Domain["deps"], "containers" | "sandboxes">;
 }): AdminDeps {
   const known = (id: string) => {
@@ -33,6 +35,7 @@ export function bindAdmin({
   const registries = config.images.importRegistries;
   return {
     config: live,
+    activity,
     importPath: (ctx, path) => importArchive(ctx, images, path, { registries }),
     importStream: (ctx, source) => importStream(ctx, images, source, { registries }),
     exportImages: (ctx, keys, options) => exportImages(ctx, images, keys, options),
