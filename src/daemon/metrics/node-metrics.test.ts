@@ -29,6 +29,16 @@ test("render() reads the node when it is asked", async () => {
   }
 });
 
+test("render() keeps the names in both formats, whichever was asked for before", async () => {
+  const before = (await metrics.render("")).body;
+  const open = (await metrics.render("application/openmetrics-text")).body;
+  expect(open).toContain("# TYPE process_cpu_seconds counter\nprocess_cpu_seconds_total ");
+  expect(open).toEndWith("# EOF\n");
+  const names = (text: string) => text.match(/^# TYPE .*$/gm);
+  expect(names((await metrics.render("")).body)).toEqual(names(before));
+  expect(before).toContain("# TYPE process_cpu_seconds_total counter\n");
+});
+
 test("names follow Prometheus' conventions", async () => {
   const { body } = await metrics.render("");
   for (const [, name = "", type] of body.matchAll(/^# TYPE (\S+) (\S+)$/gm)) {

@@ -31,6 +31,7 @@ export class NodeMetrics {
   readonly #registry = new Registry();
   readonly #duration: Histogram<"rpc">;
   readonly #failures: Counter<"rpc" | "code">;
+  readonly #names: ReadonlyMap<object, string>;
   #turn: Promise<unknown> = Promise.resolve();
 
   constructor(node: NodeState) {
@@ -142,6 +143,9 @@ export class NodeMetrics {
     );
     const startedAt = Date.now() / 1000 - process.uptime();
     gauge("process_start_time_seconds", "When the daemon was started.", () => startedAt);
+    this.#names = new Map(
+      this.#registry.getMetricsAsArray().map((metric) => [metric, metric.name]),
+    );
   }
 
   /** Counts and times every call. */
@@ -186,6 +190,8 @@ export class NodeMetrics {
     const isOpen = accept.includes("application/openmetrics-text");
     // The registry has one format at a time.
     const turn = this.#turn.then(async () => {
+      // prom-client takes `_total` off the names of counters for OpenMetrics, for good.
+      for (const [metric, name] of this.#names) Object.assign(metric, { name });
       const { OPENMETRICS_CONTENT_TYPE, PROMETHEUS_CONTENT_TYPE } = Registry;
       const type = isOpen ? OPENMETRICS_CONTENT_TYPE : PROMETHEUS_CONTENT_TYPE;
       (this.#registry as Registry<RegistryContentType>).setContentType(type);
