@@ -1,3 +1,4 @@
+import { createPublicKey, verify } from "node:crypto";
 import {
   chmodSync,
   closeSync,
@@ -8,9 +9,11 @@ import {
   linkSync,
   mkdirSync,
   openSync,
+  readFileSync,
   readSync,
   renameSync,
   rmSync,
+  statSync,
 } from "node:fs";
 import { arch } from "node:os";
 import { dirname } from "node:path";
@@ -19,13 +22,30 @@ import { asObject, asString, parseJson } from "../lib/json.ts";
 
 /** `e_machine` of an ELF header (elf(5)). */
 const machines: Readonly<Partial<Record<string, number>>> = { x64: 62, arm64: 183 };
+const elfClass64 = 2;
 const versionTimeoutMs = 60_000;
+const maxSignatureBytes = 1 << 16;
 const maxVersionBytes = 1 << 20;
 
 /** The version of the crib in `file`, which is asked. Throws failed-precondition when it is no crib for this node. */
 export async function versionOfExecutable(file: string): Promise<string> {
   requireElf(file);
-  const child = Bun.spawn([file, "version", "--output=json"], {
+  const stdout = await ask(file, "version", "--output=json");
+  try {
+    const answer = asObject(parseJson(stdout, file, { maxBytes: maxVersionBytes }), file);
+    return asString(answer["crib"], `${file}: crib`);
+  } catch (cause) {
+    throw failedPrecondition(`${file}: says no version: not crib`, cause);
+  }
+}
+
+/** Throws failed-precondition when the crib in `file` would not start with this node's configuration. */
+export async function requireConfigAccepted(file: string): Promise<void> {
+  await ask(file, "config", "check");
+}
+
+async function ask(file: string, ...args: readonly string[]): Promise<Uint8Array> {
+  const child = Bun.spawn([file, ...args], {
     // Nobody's socket: only what the file says of itself.
     env: { PATH: "/usr/sbin:/usr/bin:/sbin:/bin", CRIB_SOCKET: "unix:///nonexistent" },
     stdio: ["ignore", "pipe", "pipe"],
@@ -38,9 +58,8 @@ export async function versionOfExecutable(file: string): Promise<string> {
     new Response(child.stderr).text(),
   ]);
   const said = stderr.trim().slice(0, 500) || `exit code ${code ?? child.signalCode}`;
-  if (code !== 0) throw failedPrecondition(`${file}: version: ${said}`);
-  const answer = asObject(parseJson(stdout, file, { maxBytes: maxVersionBytes }), file);
-  return asString(answer["crib"], `${file}: crib`);
+  if (code !== 0) throw failedPrecondition(`${file}: ${args.join(" ")}: ${said}`);
+  return stdout;
 }
 
 function requireElf(file: string): void {
@@ -51,7 +70,7 @@ function requireElf(file: string): void {
   } finally {
     closeSync(fd);
   }
-  if (head.toString("latin1", 0, 4) !== "\x7fELF") {
+  if (head.toString("latin1", 0, 4) !== "\x7fELF" || head[4] !== elfClass64) {
     throw failedPrecondition(`${file}: no Linux executable`);
   }
   const machine = head.readUInt16LE(18);
@@ -70,6 +89,28 @@ export async function requireDigest(file: string, digest: string): Promise<void>
   }
   const found = await digestOf(file);
   if (found !== digest) throw new AppError(`${file}: is ${found}`, { kind: "data-loss" });
+}
+
+/**
+ * Throws permission-denied when `signature` (base64 or binary) is not one of the file by the public key (PEM): what
+ * `cosign sign-blob` and `openssl dgst -sha256 -sign` write.
+ */
+export function requireSignature(file: string, signature: string, key: string): void {
+  if (statSync(signature).size > maxSignatureBytes) {
+    throw invalidArgument(`signature ${signature}: too large to be one`);
+  }
+  const bytes = readFileSync(signature);
+  const text = bytes.toString("latin1").trim();
+  const isBase64 = /^[A-Za-z0-9+/=\s]+$/.test(text);
+  const publicKey = createPublicKey(readFileSync(key));
+  // Ed25519 takes its digest itself.
+  const algorithm = publicKey.asymmetricKeyType === "ed25519" ? null : "sha256";
+  const signed = isBase64 ? Buffer.from(text, "base64") : bytes;
+  if (!verify(algorithm, readFileSync(file), publicKey, signed)) {
+    throw new AppError(`signature ${signature}: not one of ${file} by ${key}`, {
+      kind: "permission-denied",
+    });
+  }
 }
 
 export async function isSameFile(one: string, other: string): Promise<boolean> {

@@ -15,6 +15,8 @@ export interface NodeFile {
   readonly purpose: string;
   /** Written where there is none, and never again: it is the operator's. */
   readonly isOperators?: boolean;
+  /** Another program's, with our line in it: written whatever is there, with a copy of that; an uninstall leaves it. */
+  readonly isOthers?: boolean;
 }
 
 const executable = "/usr/local/bin/crib";
@@ -26,6 +28,7 @@ export const paths = {
   upgradeMark: upgradeMarkOf(executable),
   libexec: "/usr/local/lib/crib",
   settle: "/usr/local/lib/crib/settle-upgrade",
+  start: "/usr/local/lib/crib/start",
   supervise: "/usr/local/lib/crib/supervise",
   supervisorPid: "/run/crib-supervise.pid",
   config: "/etc/crib/config.toml",
@@ -36,7 +39,8 @@ export const paths = {
   openrcScript: "/etc/init.d/crib",
 } as const;
 
-const socket = "unix:///run/crib/crib.sock";
+/** Where the installed daemon serves. */
+export const socket = "unix:///run/crib/crib.sock";
 
 /** Starts of an upgraded daemon that did not come to serve before the previous one is put back. */
 const maxFailedStarts = 3;
@@ -96,10 +100,12 @@ function serviceFiles(init: InitSystem): readonly NodeFile[] {
       ];
     case "openrc":
       return [
+        startFile,
         { path: paths.openrcScript, content: openrcScript, mode: 0o755, purpose: "the service" },
       ];
     case "none":
       return [
+        startFile,
         { path: paths.supervise, content: superviseScript, mode: 0o755, purpose: "the service" },
       ];
   }
@@ -107,8 +113,8 @@ function serviceFiles(init: InitSystem): readonly NodeFile[] {
 
 const systemdUnit = `[Unit]
 Description=crib, a Kubernetes container runtime
-After=network.target local-fs.target dbus.service
-Before=kubelet.service
+After=network.target local-fs.target dbus.service systemd-modules-load.service systemd-sysctl.service
+Before=kubelet.service k3s.service k3s-agent.service rke2-server.service rke2-agent.service k0scontroller.service k0sworker.service
 StartLimitIntervalSec=0
 
 [Service]
@@ -116,6 +122,7 @@ Type=notify
 ExecStartPre=-/sbin/modprobe overlay
 ExecStartPre=-${paths.settle}
 ExecStart=${paths.executable} serve
+ExecReload=/bin/kill -HUP $MAINPID
 Restart=always
 RestartSec=1
 # Containers and their monitors outlive the daemon.
@@ -136,8 +143,8 @@ WantedBy=multi-user.target
 const openrcScript = `#!/sbin/openrc-run
 description="crib, a Kubernetes container runtime"
 supervisor=supervise-daemon
-command=${paths.executable}
-command_args="serve"
+command=${paths.start}
+extra_started_commands="reload"
 output_log=${paths.log}
 error_log=${paths.log}
 respawn_delay=1
@@ -151,12 +158,48 @@ depend() {
 	before kubelet k3s
 }
 
-start_pre() {
-	modprobe -q overlay
-	${paths.settle}
-	return 0
+reload() {
+	ebegin "Reloading the configuration of crib"
+	${paths.executable} config reload
+	eend $?
 }
 `;
+
+/** How long a version that has just been put in place may take to serve, where no service manager limits it. */
+const startSeconds = 180;
+
+/** supervise-daemon runs no start_pre when it starts a daemon again; so the daemon's command is this. */
+const startScript = `#!/bin/sh
+# Becomes the daemon.
+modprobe -q overlay 2>/dev/null
+${paths.settle}
+mark=${paths.upgradeMark}
+if [ -e "$mark" ]; then
+	# The executable is new and has not served yet. If it hangs it is killed, and settle-upgrade counts one more start.
+	starts=$(cat "$mark" 2>/dev/null)
+	daemon=$$
+	(
+		waited=0
+		while kill -0 "$daemon" 2>/dev/null && [ "$(cat "$mark" 2>/dev/null)" = "$starts" ]; do
+			[ "$waited" -ge ${startSeconds} ] && kill -KILL "$daemon"
+			sleep 1
+			waited=$((waited + 1))
+		done
+	) </dev/null >/dev/null 2>&1 &
+fi
+exec ${paths.executable} serve
+`;
+
+const startFile: NodeFile = {
+  path: paths.start,
+  content: startScript,
+  mode: 0o755,
+  purpose: "what the service starts",
+};
+
+/** How long the supervisor lets a daemon that is to end take; and one that has never served. */
+const stopSeconds = 60;
+const stopUnprovenSeconds = 5;
 
 /** Plain sh: it has to work when the executable does not. */
 const settleScript = `#!/bin/sh
@@ -200,14 +243,29 @@ status)
 run)
 	echo $$ >$pidfile
 	child=
-	trap 'ending=1; [ -n "$child" ] && kill -TERM $child' TERM INT
-	trap '[ -n "$child" ] && kill -TERM $child' HUP
+	# Ends the daemon, one that hangs by force. A pid is the daemon's as long as it is a child of this shell.
+	end() {
+		[ -n "$1" ] || return
+		kill -TERM "$1"
+		limit=${stopSeconds}
+		case $(cat ${paths.upgradeMark} 2>/dev/null) in [1-9]*) limit=${stopUnprovenSeconds} ;; esac
+		(
+			waited=0
+			while grep -q "^PPid:[[:space:]]*$$\\$" "/proc/$1/status" 2>/dev/null; do
+				[ "$waited" -ge "$limit" ] && kill -KILL "$1"
+				sleep 1
+				waited=$((waited + 1))
+			done
+		) </dev/null >/dev/null 2>&1 &
+	}
+	ending=
+	trap 'ending=1; end "$child"' TERM INT
+	trap 'end "$child"' HUP
 	ulimit -n 1048576 2>/dev/null
 	while [ -z "$ending" ]; do
-		modprobe -q overlay 2>/dev/null
-		${paths.settle}
-		${paths.executable} serve &
+		${paths.start} &
 		child=$!
+		[ -n "$ending" ] && end "$child"
 		# A signal ends wait, not the child.
 		while kill -0 $child 2>/dev/null; do wait $child; done
 		child=
@@ -221,45 +279,3 @@ run)
 	;;
 esac
 `;
-
-/** What other programs of the node have to be told, ready to be pasted. */
-export function kubeletHints(): readonly (readonly [who: string, what: string])[] {
-  return [
-    ["kubelet (configuration file)", `containerRuntimeEndpoint: ${socket}`],
-    ["kubelet (flag)", `--container-runtime-endpoint=${socket}`],
-    ["kubeadm", `kubeadm init --cri-socket=${socket}    # and join`],
-    ["k3s", `k3s agent --container-runtime-endpoint=${socket}    # and server`],
-    ["k0s", `k0s worker --cri-socket=remote:${socket}`],
-  ];
-}
-
-/** The files that tell the kubelets that are on this node of crib, and crib of them, for `--kubelet`. */
-export function kubeletFiles(has: (path: string) => boolean): readonly NodeFile[] {
-  const files: NodeFile[] = [];
-  if (!has("/usr/bin/containerd") && !has("/usr/local/bin/containerd")) {
-    files.push({
-      path: "/etc/crib/config.toml.d/50-kubelet.toml",
-      content: '[compat]\ncontainerd_socket = "/run/containerd/containerd.sock"\n',
-      mode: 0o644,
-      purpose: "containers and pod networks in the kubelet's /metrics/cadvisor",
-    });
-  }
-  if (has("/usr/bin/kubelet") || has("/usr/local/bin/kubelet")) {
-    files.push({
-      // kubeadm's unit reads it, on Debian's relatives and on Red Hat's.
-      path: has("/etc/sysconfig") ? "/etc/sysconfig/kubelet" : "/etc/default/kubelet",
-      content: `KUBELET_EXTRA_ARGS=--container-runtime-endpoint=${socket}\n`,
-      mode: 0o644,
-      purpose: "tells the kubelet",
-    });
-  }
-  if (has("/usr/local/bin/k3s") || has("/usr/bin/k3s") || has("/etc/rancher/k3s")) {
-    files.push({
-      path: "/etc/rancher/k3s/config.yaml.d/50-crib.yaml",
-      content: `container-runtime-endpoint: ${socket}\n`,
-      mode: 0o644,
-      purpose: "tells k3s",
-    });
-  }
-  return files;
-}

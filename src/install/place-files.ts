@@ -41,6 +41,7 @@ export function placementOf(root: string, file: NodeFile, record: InstallRecord)
   const there = lstatSync(path).isFile() ? readFileSync(path) : undefined;
   if (there?.equals(Buffer.from(file.content))) return "same";
   if (file.isOperators) return "kept";
+  if (file.isOthers) return "changed";
   return there !== undefined && record[file.path] === digestOf(there) ? "changed" : "beside";
 }
 
@@ -52,11 +53,14 @@ export function placeFiles(
   const record = readRecord(root);
   const placed = files.map((file) => {
     const placement = placementOf(root, file, record);
+    if (file.isOthers && placement === "changed") keepOriginal(root, file);
     if (placement === "new" || placement === "changed") write(root, file.path, file);
     if (placement === "beside") write(root, `${file.path}.crib-new`, file);
     return { file, placement };
   });
-  const ours = placed.filter(({ placement }) => placement !== "kept" && placement !== "beside");
+  const ours = placed.filter(
+    ({ file, placement }) => placement !== "kept" && placement !== "beside" && !file.isOthers,
+  );
   const digests = ours.map(({ file }) => [file.path, digestOf(Buffer.from(file.content))]);
   const text = `${JSON.stringify({ ...record, ...Object.fromEntries(digests) }, null, 2)}\n`;
   const recordFile = { path: paths.record, content: text, mode: 0o644, purpose: "" };
@@ -82,7 +86,18 @@ export function removeFiles(root: string, options: { readonly all: boolean }): r
   return left;
 }
 
-function write(root: string, path: string, { content, mode }: NodeFile): void {
+/** As it was before the first change. */
+function keepOriginal(root: string, { path, mode }: NodeFile): void {
+  const original = `${path}.before-crib`;
+  if (existsSync(`${root}${original}`)) return;
+  write(root, original, { content: readFileSync(`${root}${path}`, "utf8"), mode });
+}
+
+function write(
+  root: string,
+  path: string,
+  { content, mode }: Pick<NodeFile, "content" | "mode">,
+): void {
   mkdirSync(dirname(`${root}${path}`), { recursive: true });
   writeFileAtomically(`${root}${path}`, content, { mode });
   // Whatever the umask.

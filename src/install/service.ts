@@ -1,4 +1,5 @@
-import { existsSync } from "node:fs";
+import { existsSync, lstatSync, mkdirSync, symlinkSync } from "node:fs";
+import { dirname } from "node:path";
 import { AppError } from "../lib/errors.ts";
 import { type InitSystem, paths } from "./node-files.ts";
 
@@ -20,6 +21,24 @@ export function detectInit(root: string): InitSystem {
   // An image that is prepared has nothing running.
   if (root !== "" && existsSync(`${root}/lib/systemd/systemd`)) return "systemd";
   return "none";
+}
+
+/** What `enable` leaves of an image's service: it is started when the image boots. */
+export function enableInImage(root: string, init: InitSystem): void {
+  const links = {
+    systemd: {
+      link: "/etc/systemd/system/multi-user.target.wants/crib.service",
+      target: paths.systemdUnit,
+    },
+    openrc: { link: "/etc/runlevels/default/crib", target: paths.openrcScript },
+    none: undefined,
+  };
+  const at = links[init];
+  if (at === undefined) return;
+  const link = `${root}${at.link}`;
+  if (lstatSync(link, { throwIfNoEntry: false }) !== undefined) return;
+  mkdirSync(dirname(link), { recursive: true });
+  symlinkSync(at.target, link);
 }
 
 export function openService(init: InitSystem): Service {

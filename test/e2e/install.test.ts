@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { generateKeyPairSync, sign } from "node:crypto";
 import {
   chmodSync,
   copyFileSync,
@@ -6,6 +7,7 @@ import {
   mkdirSync,
   readdirSync,
   readFileSync,
+  readlinkSync,
   rmSync,
   statSync,
   writeFileSync,
@@ -119,6 +121,12 @@ describeInside("a node without systemd and OpenRC", () => {
       await ok(executable, "install", "--root", root, "--init", init);
     }
     for (const path of [
+      "etc/systemd/system/multi-user.target.wants/crib.service",
+      "etc/runlevels/default/crib",
+    ]) {
+      expect(existsSync(`${root}${readlinkSync(`${root}/${path}`)}`)).toBe(true);
+    }
+    for (const path of [
       "etc/systemd/system/crib.service",
       "etc/init.d/crib",
       "usr/local/lib/crib/supervise",
@@ -192,26 +200,117 @@ describeInside("a node without systemd and OpenRC", () => {
     expect(existsSync(mark)).toBe(false);
   });
 
-  test("a version that does not serve is taken back: by the command, or by the service when that is gone", async () => {
-    // It says its version and serves nobody: its configuration is what the new daemon cannot read.
+  test("a configuration that the other version does not accept is no downtime", async () => {
     const good = readFileSync("/etc/crib/config.toml", "utf8");
+    const daemon = await daemonPid();
     otherBuild(`${dir.path}/other`);
     writeFileSync("/etc/crib/config.toml", "[nonsense\n");
-    const outcome = run(installed, "upgrade", `${dir.path}/other`, "--timeout", "3600");
-    // The service counts its starts; then it goes back.
-    await eventually(() => {
-      expect(existsSync(mark)).toBe(true);
+    const { code, stderr } = await run(installed, "upgrade", `${dir.path}/other`);
+    writeFileSync("/etc/crib/config.toml", good);
+    expect(stderr).toContain("config check: ");
+    expect(code).toBe(1);
+    expect(await daemonPid()).toBe(daemon);
+    expect(existsSync(mark)).toBe(false);
+  });
+
+  test("the version that is there already is no upgrade: what a rollback leads to stays", async () => {
+    const before = readFileSync(`${installed}.previous`);
+    const daemon = await daemonPid();
+    expect(await ok(installed, "upgrade", installed)).toContain("serves already");
+    expect(await daemonPid()).toBe(daemon);
+    expect(readFileSync(`${installed}.previous`).equals(before)).toBe(true);
+  });
+
+  test("a signature has to be one of the file by the key", async () => {
+    const { privateKey, publicKey } = generateKeyPairSync("ec", { namedCurve: "P-256" });
+    const [key, signature] = [`${dir.path}/key.pem`, `${dir.path}/signature`];
+    writeFileSync(key, publicKey.export({ type: "spki", format: "pem" }));
+    const signed = sign("sha256", readFileSync(executable), privateKey);
+    writeFileSync(signature, `${signed.toString("base64")}\n`);
+    const options = ["--signature", signature, "--key", key];
+    expect(await ok(installed, "upgrade", executable, ...options)).toContain("serves already");
+    otherBuild(`${dir.path}/other`);
+    const { code, stderr } = await run(installed, "upgrade", `${dir.path}/other`, ...options);
+    expect(stderr).toContain("not one of");
+    expect(code).toBe(1);
+    const half = await run(installed, "upgrade", executable, "--key", key);
+    expect(half).toMatchObject({ code: 2, stderr: expect.stringContaining("go together") });
+  });
+
+  test("a version that exits is taken back by the service, though the command was killed", async () => {
+    const bad = await makeImpostor(`${dir.path}/exits`, "return 1;");
+    const child = Bun.spawn([installed, "upgrade", bad, "--timeout", "3600"], {
+      stdio: ["ignore", "ignore", "ignore"],
     });
+    await eventually(() => {
+      expect(readFileSync(installed).equals(readFileSync(bad))).toBe(true);
+    });
+    child.kill("SIGKILL");
+    await child.exited;
+    // Killed before it asked for a restart, it has left that to whoever is next.
+    await ok("/usr/local/lib/crib/supervise", "restart");
+    await eventually(() => {
+      expect(existsSync(mark)).toBe(false);
+      expect(readFileSync(installed).equals(readFileSync(executable))).toBe(true);
+    }, patienceMs);
+    await untilServing();
+    expect(await ok(installed, "ps", "-o", "json")).toContain("stays");
+  });
+
+  test("a version that hangs is taken back by the command, also when another one is tried before", async () => {
+    const bad = await makeImpostor(
+      `${dir.path}/hangs`,
+      "signal(SIGTERM, SIG_IGN); for (;;) pause();",
+    );
+    // What an upgrade that was killed leaves: the executable has not shown yet that it serves.
+    otherBuild(`${dir.path}/other`);
+    await ok("cp", `${dir.path}/other`, `${installed}.copy`);
+    await ok("ln", "-f", installed, `${installed}.previous`);
+    writeFileSync(mark, "0\n");
+    await ok("mv", `${installed}.copy`, installed);
+    const { code, stderr } = await run(installed, "upgrade", bad, "--timeout", "2");
+    expect(stderr).toContain("did not serve within 2 s: the previous version is back");
+    expect(code).toBe(1);
+    expect(readFileSync(installed).equals(readFileSync(executable))).toBe(true);
+    expect(existsSync(mark)).toBe(false);
+    expect(await ok(installed, "ps", "-o", "json")).toContain("stays");
+  });
+
+  test("killed anywhere, an install is made good by the next one, and an upgrade leaves one of two versions", async () => {
+    const root = `${dir.path}/image`;
+    otherBuild(`${dir.path}/other`);
+    const versions = [readFileSync(executable), readFileSync(`${dir.path}/other`)];
+    const killAfter = async (ms: number, ...argv: readonly string[]) => {
+      const child = Bun.spawn([...argv], { stdio: ["ignore", "ignore", "ignore"] });
+      await Bun.sleep(ms);
+      child.kill("SIGKILL");
+      await child.exited;
+    };
+    for (const ms of [20, 60, 100, 150, 200, 300]) {
+      await killAfter(ms, executable, "install", "--root", root, "--init", "systemd");
+      const there = `${root}${installed}`;
+      if (existsSync(there)) expect(readFileSync(there).equals(versions[0] as Buffer)).toBe(true);
+    }
+    await ok(executable, "install", "--root", root, "--init", "systemd");
+    expect(await ok(executable, "install", "--root", root, "--init", "systemd")).not.toMatch(
+      /: (written|replaced)$/m,
+    );
+    rmSync(root, { recursive: true });
+
+    for (const ms of [50, 150, 250, 350, 450, 600, 800, 1200]) {
+      const isOther = readFileSync(installed).equals(versions[1] as Buffer);
+      const file = isOther ? executable : `${dir.path}/other`;
+      await killAfter(ms, installed, "upgrade", file);
+      const now = readFileSync(installed);
+      expect(versions.some((version) => version.equals(now))).toBe(true);
+    }
+    await ok("/usr/local/lib/crib/supervise", "restart");
     await eventually(() => {
       expect(existsSync(mark)).toBe(false);
     });
-    writeFileSync("/etc/crib/config.toml", good);
-    const { code, stderr } = await outcome;
-    expect(code).toBe(1);
-    expect(stderr).toContain("the previous version is back");
-    expect(readFileSync(installed).equals(readFileSync(executable))).toBe(true);
     await untilServing();
     expect(await ok(installed, "ps", "-o", "json")).toContain("stays");
+    await ok(installed, "upgrade", executable);
   });
 
   test("killall ends all pods and keeps images; uninstall leaves nothing of its own", async () => {
@@ -238,6 +337,23 @@ describeInside("a node without systemd and OpenRC", () => {
     ).toEqual([]);
   });
 });
+
+/** A program that says what crib says when it is asked, and as a daemon does what `serve` says. */
+async function makeImpostor(path: string, serve: string): Promise<string> {
+  const source = `#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+int main(int argc, char **argv) {
+  if (argc > 1 && strcmp(argv[1], "serve") == 0) { ${serve} }
+  puts("{\\"crib\\": \\"9.9.9\\"}");
+  return 0;
+}
+`;
+  writeFileSync(`${path}.c`, source);
+  await ok("gcc", "-o", path, `${path}.c`);
+  return path;
+}
 
 /** An executable of a processor that this node is none of. */
 function otherMachine(): Buffer {

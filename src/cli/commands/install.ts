@@ -1,18 +1,17 @@
-import { existsSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { resolve } from "node:path";
 import { copyExecutable, isSameFile } from "../../install/executable-file.ts";
 import { loadModules, setSysctls } from "../../install/kernel-settings.ts";
+import { kubeletFiles, kubeletHints, type NodeView } from "../../install/kubelet-files.ts";
 import {
   type InitSystem,
   initSystems,
-  kubeletFiles,
-  kubeletHints,
   type NodeFile,
   nodeFiles,
   paths,
 } from "../../install/node-files.ts";
 import { type Placement, placeFiles, placementOf, readRecord } from "../../install/place-files.ts";
-import { detectInit, openService } from "../../install/service.ts";
+import { detectInit, enableInImage, openService } from "../../install/service.ts";
 import { untilServing } from "../../install/upgrade.ts";
 import { failedPrecondition } from "../../lib/errors.ts";
 import { type CommandEnv, defineCommand } from "../command.ts";
@@ -60,7 +59,7 @@ export const install = defineCommand({
     const config = (await env.loadConfigTools()).defaultText();
     const files = [
       ...nodeFiles(init, config),
-      ...(options.kubelet ? kubeletFiles((path) => existsSync(`${root}${path}`)) : []),
+      ...(options.kubelet ? kubeletFiles(nodeBelow(root)) : []),
     ];
     if (options["dry-run"]) {
       writePlan(env, root, files);
@@ -71,6 +70,7 @@ export const install = defineCommand({
     for (const { file, placement } of placeFiles(root, files)) {
       env.out.write(`${file.path}: ${words[placement]}\n`);
     }
+    if (root !== "") enableInImage(root, init);
     if (root === "" && !options["no-start"]) {
       for (const warning of [...(await loadModules()), ...setSysctls()]) {
         env.out.writeError(`crib: ${plain(warning)}\n`);
@@ -86,6 +86,11 @@ export const install = defineCommand({
     return exitCodes.ok;
   },
 });
+
+function nodeBelow(root: string): NodeView {
+  const has = (path: string) => existsSync(`${root}${path}`);
+  return { has, read: (path) => (has(path) ? readFileSync(`${root}${path}`, "utf8") : undefined) };
+}
 
 function parseInit(name: string | undefined): InitSystem | undefined {
   const init = initSystems.find((known) => known === name);

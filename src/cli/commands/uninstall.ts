@@ -1,4 +1,5 @@
-import { rmSync } from "node:fs";
+import { readdirSync, rmSync } from "node:fs";
+import { dirname } from "node:path";
 import { paths } from "../../install/node-files.ts";
 import { removeFiles } from "../../install/place-files.ts";
 import { detectInit, openService } from "../../install/service.ts";
@@ -30,6 +31,17 @@ export const killall = defineCommand({
   },
 });
 
+/** The executables, and what an upgrade that was killed has left of its own. */
+const names =
+  /^crib(\.previous|\.staged)?(\.next)?$|^crib\.back$|^crib\.upgrading(\.new|\.[0-9a-f]{12}\.tmp)?$/;
+
+function removeExecutables(): void {
+  const directory = dirname(paths.executable);
+  for (const name of readdirSync(directory)) {
+    if (names.test(name)) rmSync(`${directory}/${name}`);
+  }
+}
+
 export const uninstall = defineCommand({
   name: "uninstall",
   group: "node",
@@ -55,9 +67,7 @@ export const uninstall = defineCommand({
     for (const path of removeFiles("", { all: options.purge })) {
       env.out.write(`${path} stays: it was changed\n`);
     }
-    for (const path of [paths.executable, paths.previous, paths.upgradeMark]) {
-      rmSync(path, { force: true });
-    }
+    removeExecutables();
     rmSync(paths.libexec, { recursive: true, force: true });
     return code;
   },
