@@ -99,6 +99,35 @@ test("large requests in progress are bounded in sum", async () => {
   expect(peak()).toBeLessThan(600);
 });
 
+test("hundreds of lists, also of clients that leave, are answered, and others in between", async () => {
+  const clients = Array.from({ length: 20 }, () => connectCri(daemon.socket));
+  const leaving = new AbortController();
+  const left = clients.map(({ runtime }) =>
+    failure(
+      Promise.all(
+        Array.from({ length: 20 }, () => runtime.listContainers({}, { signal: leaving.signal })),
+      ),
+    ),
+  );
+  let answered = 0;
+  const stay = clients.flatMap(({ runtime }) =>
+    Array.from({ length: 30 }, async () => {
+      const { containers } = await runtime.listContainers({});
+      answered++;
+      return containers.length;
+    }),
+  );
+  leaving.abort();
+  const { exitCode } = await daemon.cri.runtime.execSync({
+    containerId: container,
+    cmd: ["/bin/true"],
+  });
+  expect(exitCode).toBe(0);
+  expect(new Set(await Promise.all(stay)).size).toBe(1);
+  expect(answered).toBe(600);
+  for (const { code } of await Promise.all(left)) expect(code).toBe(Code.Canceled);
+});
+
 test("a request of millions of empty messages is refused before they are made", async () => {
   const peak = peakMegabytes();
   // PodSandboxConfig.port_mappings (6) of RunPodSandboxRequest.config (1), each of no bytes.

@@ -15,11 +15,14 @@ import { ByteBudget } from "../../lib/byte-budget.ts";
 import { describe } from "../../lib/errors.ts";
 import type { Log } from "../../lib/log.ts";
 import { limitedBody, smallBytes } from "./request-body.ts";
+import { Turns } from "./turns.ts";
 
 // What containerd takes; the kubelet's own limit for answers.
 const maxMessageBytes = 16 << 20;
 /** Of large requests in progress, all together: one of the largest. Decoded they take a few times as much. */
 const maxRequestsBytes = maxMessageBytes;
+/** An answer that its client does not take holds up the next list no longer than this. */
+const maxTurnMs = 500;
 
 export interface GrpcHandlerOptions {
   readonly routes: (router: ConnectRouter) => void;
@@ -48,6 +51,7 @@ export function createGrpcHandler(options: GrpcHandlerOptions): RequestHandler {
   options.routes(router);
   const methods = new Map(router.handlers.map((handler) => [handler.requestPath, handler]));
   const budget = new ByteBudget(maxRequestsBytes);
+  const listing = new Turns({ places: 4, maxHoldMs: maxTurnMs });
 
   async function answer(request: Http2ServerRequest, response: Http2ServerResponse): Promise<void> {
     const path = request.url.split("?", 1)[0] ?? "";
@@ -56,6 +60,7 @@ export function createGrpcHandler(options: GrpcHandlerOptions): RequestHandler {
       refuse(response, Code.Unimplemented, `unknown method ${path.slice(0, 200)}`);
       return;
     }
+    if (isList(method.method) && !(await hasTurn(response))) return;
     const universal = universalRequestFromNodeRequest(
       normalized(request, path),
       response,
@@ -64,6 +69,21 @@ export function createGrpcHandler(options: GrpcHandlerOptions): RequestHandler {
     );
     const limited = limitedRequest(universal, method.method, { budget, response });
     await universalResponseToNodeResponse(await method(limited), response);
+  }
+
+  /** Waits for the turn of a list; false when its client has gone meanwhile. The turn ends with the response. */
+  async function hasTurn(response: Http2ServerResponse): Promise<boolean> {
+    const gone = Promise.withResolvers<void>();
+    let isGone = false;
+    // Not when the adapter is done: it waits for ever for some ends of a stream.
+    response.once("close", () => {
+      isGone = true;
+      gone.resolve();
+    });
+    const turn = await listing.enter(gone.promise);
+    if (isGone) turn[Symbol.dispose]();
+    else void gone.promise.then(() => turn[Symbol.dispose]());
+    return !isGone;
   }
 
   return (request, response) => {
@@ -75,6 +95,11 @@ export function createGrpcHandler(options: GrpcHandlerOptions): RequestHandler {
       }
     });
   };
+}
+
+/** Of all there is, in one answer: what keeps the thread busy. */
+function isList({ name, methodKind }: DescMethod): boolean {
+  return methodKind === "unary" && name.startsWith("List");
 }
 
 /** Streams last, and are asked for in few bytes: they hold no room. */
