@@ -418,3 +418,33 @@ describe("inspect", () => {
     });
   });
 });
+
+test("every command line of crib in README and docs names a command and options that there are", async () => {
+  const wrong: string[] = [];
+  const files = [
+    "README.md",
+    "CONTRIBUTING.md",
+    "SECURITY.md",
+    ...new Bun.Glob("docs/*.md").scanSync("."),
+  ];
+  expect(files.length).toBeGreaterThan(8);
+  for (const file of files) {
+    const text = await Bun.file(file).text();
+    const code = [...text.matchAll(/^```sh\n(.*?)^```|`([^`\n]+)`/gms)].map(
+      ([, block, span]) => block ?? span ?? "",
+    );
+    const lines = code.flatMap((part) => part.split(/[\n;|#]|&&/));
+    for (const line of lines) {
+      const [, name, rest = ""] =
+        /^\s*(?:\.\/(?:dist\/)?)?crib ([a-z][a-z-]*)(.*)$/.exec(line) ?? [];
+      // Those that main.ts itself knows, and prose about child processes.
+      if (name === undefined || ["serve", "monitor", "help"].includes(name)) continue;
+      const command = commands.find((known) => known.name === name);
+      // What follows an image or a container is its own command.
+      const options = command?.usage.includes("[COMMAND") ? [] : (rest.match(/--[a-z-]+/g) ?? []);
+      const unknown = options.filter((option) => !(option.slice(2) in (command?.options ?? {})));
+      if (command === undefined || unknown.length > 0) wrong.push(`${file}: ${line.trim()}`);
+    }
+  }
+  expect(wrong).toEqual([]);
+});
