@@ -95,7 +95,7 @@ test("large requests in progress are bounded in sum", async () => {
   for (const { code } of await Promise.all(flood)) {
     expect([Code.InvalidArgument, Code.ResourceExhausted]).toContain(code);
   }
-  // The bytes of the requests alone would be 840.
+  // The bytes of the requests alone would be 840, and decoded they are there twice.
   expect(peak()).toBeLessThan(600);
 });
 

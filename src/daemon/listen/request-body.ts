@@ -6,6 +6,8 @@ import type { ByteBudget } from "../../lib/byte-budget.ts";
 
 /** Requests up to this size are not counted: nearly all are smaller, and an exec probe waits for nobody. */
 export const smallBytes = 64 << 10;
+/** What is left of a request of this size is collected before there is room for the next one. No kubelet sends such. */
+const collectBytes = 1 << 20;
 /** For room, and then for the bytes. Clients are on this node. */
 const patienceMs = 30_000;
 /** Fields and elements in one large request; each becomes an object of some hundred bytes. */
@@ -75,6 +77,8 @@ async function readWhole(
       throw exhausted("the call has ended");
     }
     options.held.use(room);
+    // The room is free when the memory is, and the collector does not hurry on a node with much of it.
+    if (end > collectBytes) options.held.defer(() => Bun.gc(true));
     step = "the request did not arrive whole";
     const whole = Buffer.allocUnsafeSlow(end);
     let got = 0;
