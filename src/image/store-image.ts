@@ -1,5 +1,5 @@
 import type { Context } from "../lib/context.ts";
-import { kindOf } from "../lib/errors.ts";
+import { describe, kindOf } from "../lib/errors.ts";
 import type { Artifact } from "../oci/artifact.ts";
 import { type ChainId, chainIdsOf } from "../oci/chain-id.ts";
 import type { Descriptor } from "../oci/descriptor.ts";
@@ -69,18 +69,31 @@ export async function storeImage(
     forgetBlobs(found.source, found.layers);
     return image;
   } catch (err) {
-    if (kindOf(err) === "resource-exhausted") {
-      deps.leases.end(chain);
-      forgetBlobs(found.source, found.layers);
-    } else deps.leases.grant(chain.filter((id) => deps.layers.find(id) !== undefined));
-    releaseLayers(
-      deps,
-      found.layers.map(({ digest }) => digest),
-      deps.images.listRecords(),
+    await giveUp(ctx, deps, found, { chain, isFull: kindOf(err) === "resource-exhausted" }).catch(
+      // On a full disk this may fail as well; what is told is why the image is not there.
+      (cause: unknown) => ctx.log.warn("clean up after a pull", { err: describe(cause) }),
     );
-    await deps.layers.removeUnused(ctx, chain, usedLayers(deps));
     throw err;
   }
+}
+
+/** Layers that are complete are kept for the next attempt, unless they take the room that it needs. */
+async function giveUp(
+  ctx: Context,
+  deps: ImageDeps,
+  found: AdmittedImage,
+  { chain, isFull }: { readonly chain: readonly ChainId[]; readonly isFull: boolean },
+): Promise<void> {
+  if (isFull) {
+    deps.leases.end(chain);
+    forgetBlobs(found.source, found.layers);
+  } else deps.leases.grant(chain.filter((id) => deps.layers.find(id) !== undefined));
+  releaseLayers(
+    deps,
+    found.layers.map(({ digest }) => digest),
+    deps.images.listRecords(),
+  );
+  await deps.layers.removeUnused(ctx, chain, usedLayers(deps));
 }
 
 function record(
