@@ -5,7 +5,6 @@ import {
   constants,
   copyFileSync,
   existsSync,
-  fsyncSync,
   linkSync,
   mkdirSync,
   openSync,
@@ -17,6 +16,7 @@ import {
 } from "node:fs";
 import { arch } from "node:os";
 import { dirname } from "node:path";
+import { syncPath } from "../lib/atomic-file.ts";
 import { AppError, failedPrecondition, invalidArgument } from "../lib/errors.ts";
 import { asObject, asString, parseJson } from "../lib/json.ts";
 
@@ -145,13 +145,4 @@ export function linkInPlace(from: string, to: string): void {
   // rename(2) does nothing when both are the same file already.
   rmSync(next, { force: true });
   syncPath(dirname(to));
-}
-
-export function syncPath(path: string): void {
-  const fd = openSync(path, "r");
-  try {
-    fsyncSync(fd);
-  } finally {
-    closeSync(fd);
-  }
 }

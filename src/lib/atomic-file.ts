@@ -33,7 +33,7 @@ export function writeFileAtomically(
     rmSync(temporary, { force: true });
     throw err;
   }
-  if (options.brief !== true) syncDirectory(dirname(path));
+  if (options.brief !== true) syncPath(dirname(path));
 }
 
 /** Removes what writers of `directory` left that were killed in the middle. There must be no other writer now. */
@@ -48,8 +48,8 @@ function randomName(): string {
   return crypto.getRandomValues(new Uint8Array(6)).toHex();
 }
 
-/** Makes renames and new entries in `path` durable. */
-function syncDirectory(path: string): void {
+/** Makes a file durable, or, of a directory, renames and new entries in it. */
+export function syncPath(path: string): void {
   const fd = openSync(path, "r");
   try {
     fsyncSync(fd);

@@ -3,6 +3,7 @@ import { type CriClient, openCriClient, parseEndpoint } from "../client.ts";
 import { type CommandEnv, defineCommand, type NodeTools } from "../command.ts";
 import { confirm } from "../confirm.ts";
 import { describeFailure, exitCodes, failureKind } from "../failure.ts";
+import { requireRoot } from "../node-service.ts";
 import { plain } from "../output/output.ts";
 import { removePod, removeRunLogs } from "../run/remove-pod.ts";
 
@@ -31,7 +32,7 @@ export const reset = defineCommand({
   },
   positionals: { min: 0, max: 0 },
   async run(env, options) {
-    if (process.getuid?.() !== 0) throw failedPrecondition("reset needs root");
+    requireRoot("reset");
     const { all, config, root, state } = options;
     // Whoever says where a daemon's files are means that one, and not the environment's.
     const isPlaced = [config, root, state].some((place) => place !== undefined);

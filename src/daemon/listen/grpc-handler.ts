@@ -73,17 +73,17 @@ export function createGrpcHandler(options: GrpcHandlerOptions): RequestHandler {
 
   /** Waits for the turn of a list; false when its client has gone meanwhile. The turn ends with the response. */
   async function hasTurn(response: Http2ServerResponse): Promise<boolean> {
-    const gone = Promise.withResolvers<void>();
-    let isGone = false;
+    const gone = new AbortController();
     // Not when the adapter is done: it waits for ever for some ends of a stream.
-    response.once("close", () => {
-      isGone = true;
-      gone.resolve();
-    });
-    const turn = await listing.enter(gone.promise);
-    if (isGone) turn[Symbol.dispose]();
-    else void gone.promise.then(() => turn[Symbol.dispose]());
-    return !isGone;
+    response.once("close", () => gone.abort());
+    try {
+      const turn = await listing.enter(gone.signal);
+      if (gone.signal.aborted) turn[Symbol.dispose]();
+      else gone.signal.addEventListener("abort", () => turn[Symbol.dispose]());
+    } catch (err) {
+      if (!gone.signal.aborted) throw err;
+    }
+    return !gone.signal.aborted;
   }
 
   return (request, response) => {

@@ -2,7 +2,7 @@ import { expect, test } from "bun:test";
 import { setImmediate as immediately } from "node:timers/promises";
 import { Turns } from "./turns.ts";
 
-const never = new Promise<void>(() => {});
+const never = new AbortController().signal;
 
 test("Turns.enter() lets as many in as there are places, and the others in the order in which they came", async () => {
   const turns = new Turns({ places: 2, maxHoldMs: 60_000 });
@@ -39,10 +39,10 @@ test("Turns: something else runs between two turns", async () => {
 test("Turns.enter() of who has gone holds up nobody, and who never gives a turn back keeps nobody out", async () => {
   const turns = new Turns({ places: 1, maxHoldMs: 20 });
   await turns.enter(never);
-  const leaving = Promise.withResolvers<void>();
-  const gone = turns.enter(leaving.promise);
+  const leaving = new AbortController();
+  const gone = turns.enter(leaving.signal);
   const last = turns.enter(never);
-  leaving.resolve();
-  using _gone = await gone;
+  leaving.abort(new Error("left"));
+  await expect(gone).rejects.toThrow("left");
   using _last = await last;
 });

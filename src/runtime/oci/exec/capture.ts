@@ -3,8 +3,8 @@ import type { OwnedFd } from "../../../os/file/owned-fd.ts";
 import type { OutputBudget } from "../../output-pool.ts";
 
 /**
- * In the output itself, since ExecSyncResponse has no field for it and nobody reads a log of probes. containerd and CRI-O
- * cut at 16 MiB as well, and say nothing.
+ * In the output itself, since ExecSyncResponse has no field for it and nobody reads a log of probes. CRI-O's limit is
+ * 16 MiB as well.
  */
 const mark = Buffer.from("\n[crib: output truncated]\n");
 
