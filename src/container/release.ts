@@ -1,19 +1,8 @@
 import { bundleOf } from "../bundle/bundle.ts";
 import type { Context } from "../lib/context.ts";
-import type { ContainerId } from "../lib/id.ts";
-import type { TaskRecord } from "../runtime/runtime.ts";
 import type { ContainerDeps } from "./deps.ts";
-import { type TaskDeps, taskOf } from "./runtimes.ts";
+import { type ProcessHolder, type TaskDeps, taskOf } from "./runtimes.ts";
 import { unmountImageVolumes } from "./source/image-volumes.ts";
-
-/** What a container holds while it has, or may have, a process. */
-export interface ProcessHolder {
-  readonly id: ContainerId;
-  readonly handler: string;
-  /** Unknown where the record is lost; then the runtime alone removes it. */
-  readonly cgroupPath: string | undefined;
-  readonly task?: TaskRecord | undefined;
-}
 
 /** Enough for an OCI runtime that hangs in `delete`, and for the kernel to let go of a cgroup after it. */
 export const releaseMs = 45_000;

@@ -4,8 +4,8 @@ import type { ContainerId } from "../lib/id.ts";
 import type { CreateIntent } from "../state/intents.ts";
 import type { ContainerDeps } from "./deps.ts";
 import { removeEmptyLog } from "./log-path.ts";
-import { type ProcessHolder, releaseMs, releaseProcess } from "./release.ts";
-import { type TaskDeps, taskOf } from "./runtimes.ts";
+import { releaseMs, releaseProcess } from "./release.ts";
+import { type ProcessHolder, type TaskDeps, taskOf } from "./runtimes.ts";
 import { removeImageVolumes } from "./source/image-volumes.ts";
 import { killContainer } from "./stop.ts";
 

@@ -1,11 +1,11 @@
 import { bundleOf } from "../bundle/bundle.ts";
 import { notFound } from "../lib/errors.ts";
+import type { ContainerId } from "../lib/id.ts";
 import { hostUser } from "../oci/pod-ids.ts";
-import type { Runtime, StreamOwner, Task, TaskStdio } from "../runtime/runtime.ts";
+import type { Runtime, StreamOwner, Task, TaskRecord, TaskStdio } from "../runtime/runtime.ts";
 import type { Container } from "./container.ts";
 import type { ContainerDeps } from "./deps.ts";
 import { podLogDirectoryOf } from "./log-path.ts";
-import type { ProcessHolder } from "./release.ts";
 import { type AnnotationPatterns, noPatterns } from "./spec/annotations.ts";
 
 /** The runtime of the handler that a RuntimeClass names; "" is the default one. */
@@ -13,6 +13,15 @@ export function getRuntime(runtimes: ReadonlyMap<string, Runtime>, handler: stri
   const runtime = runtimes.get(handler);
   if (runtime !== undefined) return runtime;
   throw notFound(`runtime handler ${JSON.stringify(handler)} is not configured`);
+}
+
+/** What a container holds while it has, or may have, a process. */
+export interface ProcessHolder {
+  readonly id: ContainerId;
+  readonly handler: string;
+  /** Unknown where the record is lost; then the runtime alone removes it. */
+  readonly cgroupPath: string | undefined;
+  readonly task?: TaskRecord | undefined;
 }
 
 /** What finding the task of a container needs. */

@@ -5,10 +5,10 @@ import type { Digest } from "../oci/digest.ts";
 import { type Manifest, parseManifest } from "../oci/manifest.ts";
 import type { ImageDeps } from "./deps.ts";
 import type { ReadyBlobs } from "./fetch/blob-source.ts";
+import type { FoundImage } from "./found-image.ts";
 import type { ImageRecord } from "./image-record.ts";
 import type { LayerBlob } from "./layer-blob.ts";
 import { originalsOf } from "./originals.ts";
-import type { FoundImage } from "./store-image.ts";
 
 /** An image as its registry has it: nothing made anew, every digest the original one. */
 export interface KeptImage {

@@ -1,37 +1,18 @@
 import type { Context } from "../lib/context.ts";
 import { describe, kindOf } from "../lib/errors.ts";
-import type { Artifact } from "../oci/artifact.ts";
 import { type ChainId, chainIdsOf } from "../oci/chain-id.ts";
-import type { Descriptor } from "../oci/descriptor.ts";
-import type { Digest } from "../oci/digest.ts";
 import { type ImageConfig, parseImageConfig } from "../oci/image-config.ts";
 import { formatPlatform, isRunnable, normalizePlatform, type Platform } from "../oci/platform.ts";
 import type { Layer } from "../snapshot/snapshotter.ts";
 import { storeArtifact } from "./artifact/store-artifact.ts";
 import type { ImageDeps } from "./deps.ts";
-import { type BlobSource, forgetBlobs } from "./fetch/blob-source.ts";
+import { forgetBlobs } from "./fetch/blob-source.ts";
 import { fetchLayers } from "./fetch/fetch-layers.ts";
 import { foundImageId, type Image } from "./image.ts";
 import { keepLayers, releaseLayers } from "./kept-layers.ts";
 import type { AdmittedImage } from "./signatures/admit.ts";
 import { storeSignatures } from "./signatures/stored-signatures.ts";
 import { usedLayers } from "./used-layers.ts";
-
-/** An image whose manifest is known: what is left is its layers. */
-export interface FoundImage {
-  readonly repoTags: readonly string[];
-  readonly repoDigests: readonly string[];
-  /** Verified bytes of the index, if there was one, and of the manifest. */
-  readonly manifests: readonly Uint8Array[];
-  readonly configDigest: Digest;
-  readonly config: Uint8Array;
-  readonly layers: readonly Descriptor[];
-  /** Undefined for a container image. Its config is kept, and means nothing here. */
-  readonly artifact: Artifact | undefined;
-  readonly source: BlobSource;
-  readonly pinned: boolean;
-  readonly onBytes: (bytes: number, blob: Descriptor) => void;
-}
 
 /**
  * Fetches the layers and makes it an image of the store: known to nobody until all of it is on disk for sure, for good

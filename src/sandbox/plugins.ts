@@ -1,7 +1,6 @@
 import type { Adjustment, Agreement, ContainerPlugins } from "../container/plugins.ts";
 import type { Context } from "../lib/context.ts";
-import type { Sandbox } from "./sandbox.ts";
-import type { SandboxResources } from "./update-resources.ts";
+import type { Sandbox, SandboxResources } from "./sandbox.ts";
 
 /** As for containers: what is asked throws where a plugin refuses, what is told never throws. */
 export interface SandboxPlugins extends ContainerPlugins {

@@ -37,3 +37,10 @@ export interface Sandbox {
   /** Which namespaces were made for it, by kind; absent where an earlier crib has made it. */
   readonly namespaces?: Readonly<Record<string, string>>;
 }
+
+/** What a pod is resized to. */
+export interface SandboxResources {
+  /** Absent leaves what is recorded. */
+  readonly overhead: pb.LinuxContainerResources | undefined;
+  readonly resources: pb.LinuxContainerResources | undefined;
+}

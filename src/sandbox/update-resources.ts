@@ -4,12 +4,7 @@ import type { Context } from "../lib/context.ts";
 import { failedPrecondition } from "../lib/errors.ts";
 import type { SandboxId } from "../lib/id.ts";
 import type { SandboxDeps } from "./deps.ts";
-
-export interface SandboxResources {
-  /** Absent leaves what is recorded. */
-  readonly overhead: pb.LinuxContainerResources | undefined;
-  readonly resources: pb.LinuxContainerResources | undefined;
-}
+import type { SandboxResources } from "./sandbox.ts";
 
 const noLinux: pb.LinuxPodSandboxConfig = {
   $typeName: "runtime.v1.LinuxPodSandboxConfig",

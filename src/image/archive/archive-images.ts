@@ -20,10 +20,10 @@ import {
 } from "../../oci/reference.ts";
 import { readAttached } from "../../signature/attached.ts";
 import { compressionOf } from "../../snapshot/layer/decompress.ts";
+import type { FoundImage } from "../found-image.ts";
 import { foundImageId } from "../image.ts";
 import { checkChain, originalsIn } from "../portable-manifest.ts";
 import { type DocumentSource, resolveManifest } from "../resolve-manifest.ts";
-import type { FoundImage } from "../store-image.ts";
 import { blobName, type ImageArchive, readBlob } from "./archive.ts";
 import { isAttachment } from "./archive-signatures.ts";
 

@@ -5,9 +5,9 @@ import type { Digest } from "../../oci/digest.ts";
 import { maxManifestBytes } from "../../oci/manifest.ts";
 import { maxSignatureBytes, referrersTag, signatureTag } from "../../signature/attached.ts";
 import type { ImageDeps } from "../deps.ts";
+import type { FoundImage } from "../found-image.ts";
 import { type AdmittedImage, admitImage } from "../signatures/admit.ts";
 import { readDocuments, type SignatureSource } from "../signatures/source.ts";
-import type { FoundImage } from "../store-image.ts";
 import { blobName, type ImageArchive, readBlob } from "./archive.ts";
 
 /** Asks the policy about an image of an archive; the archive is all there is to find signatures in. */

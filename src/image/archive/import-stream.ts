@@ -11,12 +11,18 @@ import { storeImage } from "../store-image.ts";
 import { usedLayers } from "../used-layers.ts";
 import { type ArchivedImage, checkForeign, readArchivedImages } from "./archive-images.ts";
 import { admitArchived } from "./archive-signatures.ts";
-import type { ImportOptions } from "./import.ts";
 import { withRegistries } from "./import-names.ts";
 import { type PassedArchive, readPassing } from "./passing-archive.ts";
 
+export interface ImportOptions {
+  /** Image garbage collection leaves them alone. */
+  readonly pinned?: boolean;
+  /** Where the images seem to come from as well (import-names.ts). */
+  readonly registries?: readonly string[];
+}
+
 /**
- * The same for an archive that passes once (a pipe, a compressed file): each layer is unpacked as it comes by, before
+ * What importArchive does, for an archive that passes once (a pipe, a compressed file): each layer is unpacked as it comes by, before
  * it is known what it belongs to, and made part of its image when the manifest has been seen. Nothing is copied aside.
  */
 export async function importStream(

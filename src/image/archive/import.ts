@@ -13,14 +13,7 @@ import { openArchive } from "./archive-file.ts";
 import { checkForeign, readArchivedImages } from "./archive-images.ts";
 import { admitArchived } from "./archive-signatures.ts";
 import { withRegistries } from "./import-names.ts";
-import { importStream } from "./import-stream.ts";
-
-export interface ImportOptions {
-  /** Image garbage collection leaves them alone. */
-  readonly pinned?: boolean;
-  /** Where the images seem to come from as well (import-names.ts). */
-  readonly registries?: readonly string[];
-}
+import { type ImportOptions, importStream } from "./import-stream.ts";
 
 const readBytes = 1 << 18;
 

@@ -12,12 +12,12 @@ import { allOrNone } from "../fetch/all-or-none.ts";
 import { forgetBlobs } from "../fetch/blob-source.ts";
 import { unpackBlob } from "../fetch/fetch-layers.ts";
 import { LayerSlots } from "../fetch/layer-slots.ts";
+import type { FoundImage } from "../found-image.ts";
 import { foundImageId, type Image } from "../image.ts";
 import type { ImageRecord } from "../image-record.ts";
 import { keepLayers, releaseLayers } from "../kept-layers.ts";
 import type { AdmittedImage } from "../signatures/admit.ts";
 import { storeSignatures } from "../signatures/stored-signatures.ts";
-import type { FoundImage } from "../store-image.ts";
 import { usedLayers } from "../used-layers.ts";
 import { asLayer } from "./artifact-layer.ts";
 

@@ -1,8 +1,8 @@
 import type { Context } from "../../lib/context.ts";
 import { describe } from "../../lib/errors.ts";
 import { formatReference, type Reference } from "../../oci/reference.ts";
+import type { FoundImage } from "../found-image.ts";
 import type { SignatureSource } from "../signatures/source.ts";
-import type { FoundImage } from "../store-image.ts";
 
 export interface NearbyImage extends Omit<FoundImage, "pinned" | "onBytes"> {
   /** Those that are there with it; its registry is asked for others. */

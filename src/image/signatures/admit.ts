@@ -7,7 +7,7 @@ import { maxSignatures } from "../../signature/attached.ts";
 import { findRule, type PolicyFiles, type Rule } from "../../signature/policy.ts";
 import type { Requirement, SigstoreSigned } from "../../signature/requirement.ts";
 import type { OpenVerifier, VerifySignature } from "../../signature/verifier.ts";
-import type { FoundImage } from "../store-image.ts";
+import type { FoundImage } from "../found-image.ts";
 import { type SignatureDocument, type SignatureSource, signaturesIn } from "./source.ts";
 
 /** An image that the node's policy lets in by the names it has. Only this file makes one, and only such a one is stored. */
