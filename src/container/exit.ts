@@ -24,7 +24,7 @@ export function watchExit(deps: ExitDeps, container: Container): void {
     .then((exit) => recordExit(ctx, deps, id, exit))
     .catch((err) => {
       const isNews = !ctx.signal.aborted && deps.containers.find(id) !== undefined;
-      if (isNews) ctx.log.error("record an exit", { container: id, err: describe(err) });
+      if (isNews) ctx.log.error("exit not recorded", { container: id, err: describe(err) });
     });
 }
 
@@ -58,7 +58,7 @@ export async function recordExit(
     await releaseProcess(withFields(ctx, { container: id }), deps, ended);
   } catch (err) {
     // A restart and RemoveContainer do it again; the latter reports what still fails.
-    ctx.log.warn("release what the container held", { container: id, cleanup_err: describe(err) });
+    ctx.log.warn("container resources not released", { container: id, cleanup_err: describe(err) });
   }
 }
 
@@ -67,7 +67,10 @@ async function killRest(ctx: Context, deps: TaskDeps, container: Container): Pro
     await taskOf(deps, container).kill(detached(ctx));
   } catch (err) {
     // Whatever is left is killed again when it is released; that the container has ended is to be recorded.
-    ctx.log.warn("kill what a container left", { container: container.id, err: describe(err) });
+    ctx.log.warn("processes of an exited container not killed", {
+      container: container.id,
+      err: describe(err),
+    });
   }
 }
 

@@ -19,15 +19,11 @@ export async function recoverContainers(ctx: Context, deps: RecoverDeps): Promis
   await Promise.all([
     ...deps.intents.list().map((intent) => {
       const subject = subjectOf(ctx, intent.id, intent.sandboxId);
-      return attempt(subject, "undo a container that was cut off", () =>
-        undoCreation(subject, deps, intent),
-      );
+      return attempt(subject, "roll back", () => undoCreation(subject, deps, intent));
     }),
     ...deps.containers.list().map((container) => {
       const subject = subjectOf(ctx, container.id, container.sandboxId);
-      return attempt(subject, "recover a container", () =>
-        recoverContainer(subject, deps, container),
-      );
+      return attempt(subject, "recover", () => recoverContainer(subject, deps, container));
     }),
   ]);
 }
@@ -93,10 +89,10 @@ function subjectOf(ctx: Context, container: string, sandbox: string): Context {
 }
 
 /** A failure of one is logged, and does not keep the daemon from serving the others. */
-async function attempt(ctx: Context, what: string, work: () => Promise<void>): Promise<void> {
+async function attempt(ctx: Context, step: string, work: () => Promise<void>): Promise<void> {
   try {
     await work();
   } catch (err) {
-    ctx.log.warn(what, { cleanup_err: describe(err) });
+    ctx.log.warn("container recovery failed", { step, cleanup_err: describe(err) });
   }
 }

@@ -79,7 +79,7 @@ async function endFailed(
     await releaseProcess(detached(ctx, releaseMs), deps, failed);
   } catch (err) {
     // RemoveContainer does it again and reports what still fails.
-    ctx.log.warn("release what the container held", { cleanup_err: describe(err) });
+    ctx.log.warn("container resources not released", { cleanup_err: describe(err) });
   }
 }
 

@@ -69,7 +69,7 @@ async function readTask(
   try {
     return await taskOf(deps, container).statistics(ctx);
   } catch (err) {
-    ctx.log.warn("read statistics", { container: container.id, err: describe(err) });
+    ctx.log.warn("container statistics not read", { container: container.id, err: describe(err) });
     return undefined;
   }
 }

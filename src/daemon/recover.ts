@@ -19,7 +19,7 @@ export async function recover(ctx: Context, deps: SandboxDeps): Promise<void> {
       attached.map(({ id }) => id),
     );
   } catch (err) {
-    ctx.log.warn("collect what is left of networks", { cleanup_err: describe(err) });
+    ctx.log.warn("network garbage collection failed", { cleanup_err: describe(err) });
   }
 }
 

@@ -156,7 +156,7 @@ async function startMetrics(
     log.info("serving metrics", { address: host, port: server.port });
     return server;
   } catch (err) {
-    log.error("metrics are not served", { err: describe(err) });
+    log.error("metrics listener failed", { err: describe(err) });
     return undefined;
   }
 }

@@ -55,7 +55,7 @@ export function activityOf({
 
 function dump(log: Log, parts: Parameters<typeof dumpOnSignal>[1]): void {
   const { counts, calls, creations } = activityOf(parts);
-  log.info("state of the daemon", counts);
+  log.info("daemon state", counts);
   for (const { rpc, subject, ageMs } of calls) {
     log.info("call in progress", { ...subject, rpc, age_ms: ageMs });
   }

@@ -21,12 +21,12 @@ export function clearStaleState(state: string, bootId: string, log: Log): void {
     if (bootIdPattern.test(before)) {
       throw failedPrecondition(`${state} is of another boot, but ${mounted[0]} is mounted`);
     }
-    log.warn("the mark of the boot is damaged; what is mounted shows that it is this one", {
+    log.warn("boot record damaged, mounts show the current boot", {
       state,
     });
   } else if (before !== undefined) {
     for (const part of parts) rmSync(`${state}/${part}`, { recursive: true, force: true });
-    log.info("removed what another boot left", { state });
+    log.info("leftovers of an earlier boot removed", { state });
   }
   mkdirSync(state, { recursive: true, mode: 0o711 });
   writeFileAtomically(mark, bootId);

@@ -56,7 +56,7 @@ export async function serveDistribution(
   server.once("error", listening.reject);
   server.listen(options.port, options.host, listening.resolve);
   await listening.promise;
-  server.on("error", (err) => ctx.log.error("serve images", { err: describe(err) }));
+  server.on("error", (err) => ctx.log.error("peer listener failed", { err: describe(err) }));
   return {
     port: (server.address() as AddressInfo).port,
     async [Symbol.asyncDispose]() {
@@ -90,7 +90,10 @@ async function serveOne(
     await answer(own, deps, request, response);
   } catch (err) {
     const level = kindOf(err) === "cancelled" || gone.signal.aborted ? "debug" : "warn";
-    ctx.log[level]("serve image", { path: request.url?.slice(0, 300) ?? "", err: describe(err) });
+    ctx.log[level]("peer request failed", {
+      path: request.url?.slice(0, 300) ?? "",
+      err: describe(err),
+    });
     // What was sent so far is not what was asked for: only a broken connection says so.
     if (response.headersSent) response.destroy();
     else response.writeHead(500).end();

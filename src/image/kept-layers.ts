@@ -65,7 +65,7 @@ export async function keepLayers(
       if (lease.ingest.gaps().length === 0) await kept.add(ctx, blob.digest, lease.ingest);
     } catch (err) {
       ctx.signal.throwIfAborted();
-      ctx.log.warn("layer is not kept as it came", { digest: blob.digest, err: describe(err) });
+      ctx.log.warn("compressed layer not retained", { digest: blob.digest, err: describe(err) });
     }
   }
 }

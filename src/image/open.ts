@@ -96,7 +96,7 @@ export async function openImages(ctx: Context, options: ImagesOptions): Promise<
   releaseLayers({ content, kept }, keptDigests, records);
   const images = new ImageStore({ ...options.records, list: () => records }, (record) => {
     const isIntact = chainOf(record).every((chainId) => layers.find(chainId) !== undefined);
-    if (!isIntact) ctx.log.warn("image has lost layers and is forgotten", { image: record.id });
+    if (!isIntact) ctx.log.warn("image without its layers removed", { image: record.id });
     return isIntact;
   });
   const leases = new LayerLeases();

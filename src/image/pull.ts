@@ -78,7 +78,7 @@ async function storeNearby(
   { image, from }: { readonly image: NearbyImage; readonly from: string },
   options: PullOptions,
 ): Promise<Image> {
-  ctx.log.info("image is nearby", { image: image.configDigest, from });
+  ctx.log.info("image found without its registry", { image: image.configDigest, from });
   const onBytes = countBytes(image.layers, options.onProgress);
   const { signatures, ...found } = image;
   const own = signatures === undefined ? [] : [signatures];

@@ -56,7 +56,7 @@ function dropLostSignatures(ctx: Context, deps: ImageDeps, { documents }: Damage
   const losers = deps.images.dropSignatures(({ manifest, blobs }) =>
     [manifest, ...blobs].some((digest) => lost.has(digest)),
   );
-  for (const image of losers) ctx.log.warn("a damaged signature is given up", { image });
+  for (const image of losers) ctx.log.warn("damaged signature dropped", { image });
 }
 
 async function pullAgain(ctx: Context, deps: ImageDeps, record: ImageRecord): Promise<void> {
@@ -97,7 +97,7 @@ async function unpackKept(ctx: Context, deps: ImageDeps, record: ImageRecord): P
       return true;
     } catch (err) {
       ctx.signal.throwIfAborted();
-      ctx.log.warn("kept layers are of no use", { image: record.id, err: describe(err) });
+      ctx.log.warn("retained layers unusable", { image: record.id, err: describe(err) });
     }
   }
   return false;

@@ -52,7 +52,8 @@ export async function storeImage(
   } catch (err) {
     await giveUp(ctx, deps, found, { chain, isFull: kindOf(err) === "resource-exhausted" }).catch(
       // On a full disk this may fail as well; what is told is why the image is not there.
-      (cause: unknown) => ctx.log.warn("clean up after a pull", { err: describe(cause) }),
+      (cause: unknown) =>
+        ctx.log.warn("clean-up after a failed pull failed", { err: describe(cause) }),
     );
     throw err;
   }
@@ -123,5 +124,5 @@ function warnOfAttributes(
 ): void {
   const names = [...new Set(layers.flatMap((layer) => layer?.leftOut ?? []))];
   if (names.length === 0) return;
-  ctx.log.warn("image attributes left out", { image: image.id, attributes: names.join(" ") });
+  ctx.log.warn("image attributes skipped", { image: image.id, attributes: names.join(" ") });
 }

@@ -47,7 +47,8 @@ export async function* verifyImages(
   for (const part of partsOf(deps, options.keys)) {
     const problem = await problemOf(ctx, deps, part);
     ctx.signal.throwIfAborted();
-    if (problem !== undefined) ctx.log.warn("damaged", { digest: part.digest, err: problem });
+    if (problem !== undefined)
+      ctx.log.warn("damaged image content found", { digest: part.digest, err: problem });
     if (problem !== undefined && options.repair) damaged.set(part, problem);
     else yield verdict(part, problem, "not tried");
   }

@@ -66,7 +66,7 @@ test("SingleFlight.run() logs a failure that nobody was left to hear of, once", 
     await ended;
     await flight.idle();
     expect(later.lines).toEqual([]);
-    const line = 'WARN  failed after its callers had left err="make it: no space"';
+    const line = 'WARN  abandoned operation failed err="make it: no space"';
     expect(late.lines).toEqual(heard ? [] : [expect.stringContaining(line)]);
   }
 });

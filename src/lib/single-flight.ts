@@ -50,7 +50,7 @@ export class SingleFlight<Value> {
           return value;
         },
         (err: unknown) => {
-          if (isUnheard()) log.warn("failed after its callers had left", { err: describe(err) });
+          if (isUnheard()) log.warn("abandoned operation failed", { err: describe(err) });
           throw err;
         },
       )

@@ -170,7 +170,7 @@ export class CniNetwork implements Network {
       try {
         return await this.#takeDown(detached(ctx, undoMs), record, boot, "first");
       } catch (err) {
-        ctx.log.warn("network not removed", { cleanup_err: describe(err) });
+        ctx.log.warn("network removal failed", { cleanup_err: describe(err) });
         if (pauseMs > maxPauseMs) return;
         await Bun.sleep(pauseMs);
       }
@@ -210,7 +210,7 @@ export class CniNetwork implements Network {
         if (!kept.has(id)) await this.#takeDown(ctx, record, thisBoot);
       } catch (err) {
         // It stays on record, so that the next collection finds it.
-        ctx.log.warn("network of a lost sandbox not taken down", {
+        ctx.log.warn("network removal of a lost sandbox failed", {
           sandbox: id,
           err: describe(err),
         });
@@ -255,7 +255,7 @@ export class CniNetwork implements Network {
       const renewed = this.#renew(id, attachment);
       if (renewed !== undefined) return renewed;
       // Neither the record nor a configuration says what there is to take down: the pod must not stay because of it.
-      ctx.log.warn("network record damaged, and no network configured", { err: describe(err) });
+      ctx.log.warn("network record damaged and no network configured", { err: describe(err) });
       this.#records.delete(id);
       return undefined;
     }

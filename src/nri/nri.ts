@@ -66,14 +66,14 @@ export class Nri implements Disposable {
       launched.connection.gone.addEventListener("abort", () => launched[Symbol.dispose]());
       await this.#connect(launched.connection, { identity, config });
     } catch (err) {
-      this.#ctx.log.warn("start NRI plugin", { path, err: describe(err) });
+      this.#ctx.log.warn("NRI plugin start failed", { path, err: describe(err) });
     }
   }
 
   /** Takes a connection that somebody has made. */
   accept(connection: SocketStream): void {
     this.#connect(connection, {}).catch((err) =>
-      this.#ctx.log.warn("NRI plugin refused", { err: describe(err) }),
+      this.#ctx.log.warn("NRI plugin connection refused", { err: describe(err) }),
     );
   }
 

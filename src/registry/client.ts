@@ -191,7 +191,7 @@ export async function openRepository(
   const hosts = await openHosts(options, reference, {
     request,
     timeoutMs,
-    warn: (problem) => ctx.log.warn("registry configuration is wrong", { err: problem }),
+    warn: (problem) => ctx.log.warn("registry configuration invalid", { err: problem }),
   });
   const clients = hosts.map(({ client }) => client);
   return new Repository(reference.registry, clients, options.transfer);

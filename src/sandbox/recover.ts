@@ -34,7 +34,7 @@ async function attempt(ctx: Context, work: () => Promise<void>): Promise<void> {
   try {
     await work();
   } catch (err) {
-    ctx.log.warn("recover the task of a sandbox", { err: describe(err) });
+    ctx.log.warn("sandbox task recovery failed", { err: describe(err) });
   }
 }
 
@@ -52,6 +52,6 @@ async function undoInfra(ctx: Context, deps: SandboxDeps, sandbox: Sandbox): Pro
     await discardInfra(ctx, deps, sandbox);
     deps.sandboxes.put({ ...deps.sandboxes.get(sandbox.id), infra: undefined });
   } catch (err) {
-    ctx.log.warn("undo the start of an infra container", { cleanup_err: describe(err) });
+    ctx.log.warn("infra container rollback failed", { cleanup_err: describe(err) });
   }
 }

@@ -67,8 +67,8 @@ async function logged(
   const subject = detached(ctx, releaseMs);
   try {
     await remove(subject);
-    ctx.log.warn(`removed a ${what} that nothing is recorded of`);
+    ctx.log.warn(`unrecorded ${what} removed`);
   } catch (err) {
-    ctx.log.warn(`remove a ${what} that nothing is recorded of`, { cleanup_err: describe(err) });
+    ctx.log.warn(`unrecorded ${what} not removed`, { cleanup_err: describe(err) });
   }
 }

@@ -28,6 +28,6 @@ export async function undoSetUp(ctx: Context, deps: SandboxDeps, id: SandboxId):
     deps.sandboxes.delete(id);
   } catch (err) {
     deps.sandboxes.put({ ...sandbox, state: "not-ready" });
-    ctx.log.warn("undo the set-up of a sandbox", { cleanup_err: describe(err) });
+    ctx.log.warn("sandbox rollback failed", { cleanup_err: describe(err) });
   }
 }

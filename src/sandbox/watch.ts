@@ -48,7 +48,9 @@ export class SandboxWatch implements Disposable {
     this.#deps.events.publish({ type: "stopped", sandbox: lost });
     this.#deps.plugins
       .stopSandbox(detached(this.#ctx), lost)
-      .catch((err) => log.warn("tell plugins of a lost sandbox", { err: describe(err) }));
+      .catch((err) =>
+        log.warn("NRI notification of a lost sandbox failed", { err: describe(err) }),
+      );
     return lost;
   }
 

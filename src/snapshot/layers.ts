@@ -75,7 +75,7 @@ export class Layers implements LayerStore {
         const layer = readLayerRecord(this.#path("layers", name));
         this.#layers.set(layer.chainId, layer);
       } catch (err) {
-        ctx.log.warn("removing an unreadable layer", { layer: name, err: describe(err) });
+        ctx.log.warn("unreadable layer removed", { layer: name, err: describe(err) });
         await this.#discard(this.#path("layers", name));
       }
     }

@@ -143,7 +143,7 @@ export class OverlaySnapshotter implements Snapshotter {
       });
       return true;
     } catch (err) {
-      ctx.log.info("no user namespaces for pods on this node", { err: describe(err) });
+      ctx.log.info("user namespaces unavailable", { err: describe(err) });
       return false;
     } finally {
       await sweep(target);

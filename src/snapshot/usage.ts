@@ -49,7 +49,7 @@ export class UsageCache {
     if (running !== undefined) return running;
     const walk = this.#queue.then(() => this.#walk(id));
     this.#queue = walk.catch((err) =>
-      ctx.log.warn("measure snapshot", { container: id, err: String(err) }),
+      ctx.log.warn("snapshot not measured", { container: id, err: String(err) }),
     );
     this.#walking.set(id, walk);
     return walk;

@@ -278,7 +278,7 @@ export class StandalonePods implements Disposable {
       await this.#bringUp(detached(this.#ctx, startMs), id);
     } catch (err) {
       // A port that is taken, a registry of devices that is not there yet: it is tried again, more and more rarely.
-      this.#ctx.log.warn("restart of a standalone pod failed", { sandbox: id, err: describe(err) });
+      this.#ctx.log.warn("standalone pod restart failed", { sandbox: id, err: describe(err) });
       const last = this.#deps.standalone.find(id);
       const container = last && this.#containerOf(last);
       if (last === undefined || last.isStopped || container?.state.name === "running") return;
@@ -330,7 +330,7 @@ export class StandalonePods implements Disposable {
   async #removeDeserted(id: SandboxId): Promise<void> {
     const pod = this.#deps.standalone.find(id);
     if (pod === undefined || !pod.isAttended || this.#attended.has(id)) return;
-    this.#ctx.log.info("client of a pod has gone", { sandbox: id });
+    this.#ctx.log.info("client of a standalone pod gone", { sandbox: id });
     if (!pod.remove) return this.leave(id);
     if (pod.containerId !== undefined) {
       await stopContainer(
@@ -363,7 +363,7 @@ export class StandalonePods implements Disposable {
       this.#deps.standalone.delete(id);
       removeLogs(config);
     } catch (err) {
-      this.#ctx.log.warn("remove what is left of a standalone pod", {
+      this.#ctx.log.warn("standalone pod leftovers not removed", {
         sandbox: id,
         cleanup_err: describe(err),
       });
@@ -372,7 +372,7 @@ export class StandalonePods implements Disposable {
 
   #background(id: SandboxId, work: () => Promise<void>): void {
     work().catch((err) => {
-      this.#ctx.log.error("standalone pod", { sandbox: id, err: describe(err) });
+      this.#ctx.log.error("standalone pod failed", { sandbox: id, err: describe(err) });
     });
   }
 }

@@ -48,7 +48,7 @@ export class Copies {
         renameSync(temporary, path);
       }
     } catch (err) {
-      this.#log.debug("copy a record", { id: row.id, err: describe(err) });
+      this.#log.debug("record copy failed", { id: row.id, err: describe(err) });
       this.delete(row.id); // rather none than an old one
     }
   }
@@ -57,7 +57,7 @@ export class Copies {
     try {
       rmSync(this.#path(id), { force: true });
     } catch (err) {
-      this.#log.debug("remove the copy of a record", { id, err: describe(err) });
+      this.#log.debug("record copy not removed", { id, err: describe(err) });
     }
   }
 
@@ -78,7 +78,7 @@ export class Copies {
         values.set(row.id, decode(row));
         if (this.#text(row.id) !== format(row)) this.put(row);
       } catch (err) {
-        this.#log.error("a record is damaged", { id: row.id, err: describe(err) });
+        this.#log.error("damaged record found", { id: row.id, err: describe(err) });
         unread.add(row.id);
       }
     }
@@ -92,13 +92,13 @@ export class Copies {
         row = parse<R>(this.#text(id) ?? "");
         values.set(id, decode(row));
       } catch (err) {
-        this.#log.error("the copy of a record is damaged", { id, err: describe(err) });
+        this.#log.error("damaged record copy found", { id, err: describe(err) });
         this.delete(id);
         continue;
       }
       repair.write(row); // where that fails the copy stays, for the next start
       unread.delete(id);
-      this.#log.warn("a record comes from its copy", { id });
+      this.#log.warn("record restored from its copy", { id });
     }
     for (const id of unread) repair.erase(id);
     return [...values.values()];

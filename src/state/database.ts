@@ -46,7 +46,7 @@ export class Database implements Disposable {
     } catch (err) {
       if (!isDamage(err)) throw classified("open the state database", err);
       const kept = `${path}.corrupt-${Date.now()}`;
-      log.error("state database is damaged, starting with an empty one", {
+      log.error("state database damaged, starting with an empty one", {
         err: String(err),
         kept,
       });
@@ -121,7 +121,7 @@ function tryReserve(sqlite: Sqlite, log: Log): void {
   try {
     reserveSpace(sqlite);
   } catch (err) {
-    log.warn("reserve space for the state database", { err: String(err) });
+    log.warn("state database space not reserved", { err: String(err) });
   }
 }
 

@@ -27,7 +27,7 @@ export function openStandalone(directory: string, log: Log): StandaloneTable {
     try {
       pods.push(decode(id as SandboxId, readFileSync(path(id), "utf8")));
     } catch (err) {
-      log.error("record of a standalone pod", { sandbox: id, err: describe(err) });
+      log.error("standalone pod record damaged", { sandbox: id, err: describe(err) });
     }
   }
   return new Table(

@@ -51,7 +51,7 @@ export class Listener implements Disposable {
       this.#certificate = next;
       this.#ctx.log.info("streaming certificate renewed", { file: this.#options.tlsCertFile });
     } catch (err) {
-      this.#ctx.log.warn("renew the streaming certificate", { err: describe(err) });
+      this.#ctx.log.warn("streaming certificate not renewed", { err: describe(err) });
     }
   }
 

@@ -126,7 +126,7 @@ async function forward(ctx: Context, ports: PodPorts, { port, data, error }: Pai
     await abortable(Promise.race([Promise.all([input, output]), closed]), signal);
     await settledWithin(aborted(target.gone), lingerMs);
   } catch (err) {
-    ctx.log.debug("forward a connection", { port, err: describe(err) });
+    ctx.log.debug("port-forward connection failed", { port, err: describe(err) });
     if (!data.broken.aborted) await report(error, port, err);
   }
   data.reset();

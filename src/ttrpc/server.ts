@@ -76,7 +76,7 @@ export async function serveTtrpc<Service extends DescService>(
     // The peer does not even read that it is refused.
     if (calls > 2 * maxCalls) throw invalidArgument(`ttrpc: ${calls} calls at once`);
     void serve(frame)
-      .catch((err) => ctx.log.debug("answer a ttrpc call", { err: describe(err) }))
+      .catch((err) => ctx.log.debug("ttrpc call failed", { err: describe(err) }))
       .finally(() => {
         calls -= 1;
       });

@@ -468,7 +468,7 @@ function expectSame(own: Buffer, runtimes: Buffer): void {
 
 test("a container that crib makes itself is like one that runc makes, of every kind", async () => {
   const [seen, filters] = [await seeAll(), await allFilters()];
-  const left = [...daemon.log.matchAll(/left to the runtime".*"reason":"([^"]*)"/gu)].map(
+  const left = [...daemon.log.matchAll(/delegated to the runtime".*"reason":"([^"]*)"/gu)].map(
     (it) => it[1],
   );
   expect(left).toEqual([]);

@@ -138,7 +138,7 @@ test("subscriptions end with the daemon, which does not wait for them", async ()
   await daemon.end("SIGTERM");
   await watcher?.ended;
   expect(daemon.exitCode).toBe(0);
-  expect(daemon.log).not.toContain("aborting calls under way");
+  expect(daemon.log).not.toContain("calls in progress aborted");
 });
 
 test("a subscriber that does not read is cut off and costs the daemon nothing", async () => {

@@ -161,7 +161,7 @@ test("a client's mistakes are no errors, and do not fill the log", async () => {
     ]);
   }
   const sum = () => {
-    const failed = lines().filter(({ msg }) => msg === "failed");
+    const failed = lines().filter(({ msg }) => msg === "call failed");
     return failed.reduce((total, { left_out }) => total + 1 + Number(left_out ?? 0), 0);
   };
   let extra = 0;
@@ -171,7 +171,7 @@ test("a client's mistakes are no errors, and do not fill the log", async () => {
     await failure(daemon.cri.runtime.startContainer({ containerId: "0".repeat(64) }));
     expect(sum()).toBe(calls + extra);
   });
-  const failed = lines().filter(({ msg }) => msg === "failed");
+  const failed = lines().filter(({ msg }) => msg === "call failed");
   expect(failed.some(({ left_out }) => Number(left_out) > 0)).toBe(true);
   expect(new Set(failed.map(({ level }) => level))).toEqual(new Set(["info"]));
 });
@@ -185,7 +185,7 @@ for (const signal of ["SIGUSR1", "SIGUSR2"] as const) {
     await eventually(() => {
       process.kill(daemon.pid, signal);
       const all = lines();
-      const state = all.filter(({ msg }) => msg === "state of the daemon").at(-1);
+      const state = all.filter(({ msg }) => msg === "daemon state").at(-1);
       expect(state).toMatchObject({ signal, calls: 1, sandboxes: 1, monitored: 1 });
       expect(all.filter(({ msg }) => msg === "call in progress").at(-1)).toMatchObject({
         ...{ signal, rpc: "ExecSync", container },
@@ -196,7 +196,7 @@ for (const signal of ["SIGUSR1", "SIGUSR2"] as const) {
     expect((await long).code).toBe(Code.Canceled);
     await eventually(() => {
       process.kill(daemon.pid, signal);
-      const state = lines().filter(({ msg }) => msg === "state of the daemon");
+      const state = lines().filter(({ msg }) => msg === "daemon state");
       expect(state.at(-1)).toMatchObject({ calls: 0 });
     });
   });

@@ -335,7 +335,7 @@ test("a plugin that does not answer, or is gone, is in nobody's way", async () =
   await using killed = await NriPlugin.connect(daemon.nriSocket, { index: "20", name: "killed" });
   const pod = await runPod(daemon.cri, logs.path);
   await slow.next("RunPodSandbox", pod.id);
-  expect(daemon.log).toContain("NRI plugin did not answer");
+  expect(daemon.log).toContain("NRI plugin timed out");
   await killed.next("RunPodSandbox", pod.id);
   process.kill(killed.pid, "SIGKILL");
   const id = await startScript(daemon.cri, pod, "echo runs");

@@ -98,7 +98,7 @@ test("Health.Watch tells each change and ends when the daemon stops", async () =
     if (seen.length === 2) readiness.set("stopping");
   }
   expect(seen).toEqual([2, 1, 2]);
-  expect(lines.at(-1)).toMatchObject({ msg: "answered", rpc: "Watch" });
+  expect(lines.at(-1)).toMatchObject({ msg: "call finished", rpc: "Watch" });
 });
 
 test("an error within a stream has its code too", async () => {

@@ -76,7 +76,10 @@ export function createInterceptor(deps: {
     const call = deps.calls.begin(rpc, subject, request.signal);
     const end = (fields: Parameters<Log["info"]>[1]) => {
       call[Symbol.dispose]();
-      log[level]("answered", { ...fields, duration_ms: Math.round(performance.now() - began) });
+      log[level]("call finished", {
+        ...fields,
+        duration_ms: Math.round(performance.now() - began),
+      });
     };
     const fail = (err: unknown) => {
       call[Symbol.dispose]();
@@ -86,7 +89,7 @@ export function createInterceptor(deps: {
       const isDebug = isQuiet && level === "debug";
       const leftOut = isDebug ? 0 : limits[isQuiet ? "mistakes" : "errors"].admit();
       if (leftOut === undefined) return status;
-      log[isQuiet ? level : "error"]("failed", {
+      log[isQuiet ? level : "error"]("call failed", {
         ...(leftOut === 0 ? {} : { left_out: leftOut }),
         code: Code[status.code],
         err: status.rawMessage,

@@ -71,11 +71,11 @@ export class LiveConfig {
         changed: report.changed.join(" "),
       });
       for (const key of report.needRestart) {
-        log.warn("setting needs a restart to take effect", { setting: key });
+        log.warn("setting needs a restart", { setting: key });
       }
       return report;
     } catch (err) {
-      log.error("configuration not reloaded; the running one stays", { err: describe(err) });
+      log.error("configuration reload failed", { err: describe(err) });
       throw err;
     }
   }

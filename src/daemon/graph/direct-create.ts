@@ -26,7 +26,7 @@ export function openDirectCreate(
       log: ctx.log,
     });
   } catch (err) {
-    ctx.log.warn("containers are left to the runtime", { err: describe(err) });
+    ctx.log.warn("direct creation disabled", { err: describe(err) });
     return undefined;
   }
 }

@@ -21,7 +21,7 @@ export function openDirectExec(
       }),
     );
   } catch (err) {
-    ctx.log.warn("commands in containers are left to the runtime", { err: describe(err) });
+    ctx.log.warn("direct exec disabled", { err: describe(err) });
     return undefined;
   }
 }

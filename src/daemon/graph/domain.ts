@@ -120,7 +120,9 @@ export async function openDomain(
         exits.report(container, record);
         built.promise
           .then((domain) => forgetUnrecorded(ctx, domain, monitors, container))
-          .catch((err) => ctx.log.warn("forget an exit", { container, err: describe(err) }));
+          .catch((err) =>
+            ctx.log.warn("exit record not removed", { container, err: describe(err) }),
+          );
       },
     }),
   );

@@ -37,7 +37,7 @@ export async function openPrograms(
       });
     } catch (err) {
       if (name === defaultHandler) throw new Error(`runtime handler ${name}`, { cause: err });
-      ctx.log.warn("runtime handler left out", { handler: name, err: describe(err) });
+      ctx.log.warn("runtime handler skipped", { handler: name, err: describe(err) });
       return undefined;
     }
   };
@@ -177,7 +177,7 @@ export async function openShims(
       return [resources.use(await openShimRuntime(ctx, name, entry, host, runc))];
     } catch (err) {
       if (name === defaultHandler) throw new Error(`runtime handler ${name}`, { cause: err });
-      ctx.log.warn("runtime handler left out", { handler: name, err: describe(err) });
+      ctx.log.warn("runtime handler skipped", { handler: name, err: describe(err) });
       return [];
     }
   };

@@ -15,10 +15,10 @@ export async function openNearby(
   try {
     const packed = await openPackedImages(ctx, config.executable, platformOf(process.arch));
     if (packed === undefined) return [];
-    ctx.log.info("images in the executable", { images: packed.names.join(" ") });
+    ctx.log.info("packed images found", { images: packed.names.join(" ") });
     return [resources.use(packed)];
   } catch (err) {
-    ctx.log.error("images in the executable", { err: describe(err) });
+    ctx.log.error("packed images not read", { err: describe(err) });
     return [];
   }
 }

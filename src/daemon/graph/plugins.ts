@@ -59,7 +59,7 @@ export function openPlugins(
       .then((nri) => nri.accept(connection))
       .catch((err) => {
         connection[Symbol.dispose]();
-        ctx.log.warn("NRI plugin refused", { err: describe(err) });
+        ctx.log.warn("NRI plugin connection refused", { err: describe(err) });
       });
   }
 
@@ -76,7 +76,7 @@ export function openPlugins(
         resources.use(listenForPlugins(socketPath, accept));
       } catch (err) {
         // Another runtime of this node has it. Pods do without plugins, as far as the validator allows.
-        ctx.log.warn("no NRI plugin can connect", { err: describe(err) });
+        ctx.log.warn("NRI socket failed", { err: describe(err) });
       }
     },
   };

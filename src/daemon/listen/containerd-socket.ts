@@ -34,10 +34,10 @@ export async function serveContainerdSocket(
       streamsPerConnection: limits.streamsPerConnection,
       shutdownMs: 1000,
     });
-    log.info("serving cAdvisor", { socket });
+    log.info("serving containerd calls", { socket });
     return server;
   } catch (err) {
-    log.error("cAdvisor's socket failed", { socket, err: describe(err) });
+    log.error("containerd socket failed", { socket, err: describe(err) });
     return undefined;
   }
 }

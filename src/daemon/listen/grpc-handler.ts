@@ -89,7 +89,7 @@ export function createGrpcHandler(options: GrpcHandlerOptions): RequestHandler {
   return (request, response) => {
     response.stream.once("finish", () => endUnread(request, response));
     answer(request, response).catch((err: unknown) => {
-      options.log.debug("answer a request", { err: describe(err) });
+      options.log.debug("request failed", { err: describe(err) });
       if (!response.headersSent && !response.destroyed) {
         refuse(response, Code.InvalidArgument, "request headers are not valid");
       }

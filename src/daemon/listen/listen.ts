@@ -50,7 +50,9 @@ export async function listen(options: ListenOptions): Promise<AsyncDisposable> {
     },
   });
   server.on("session", (session) => {
-    session.on("error", (err) => log.debug("connection broken", { err: describe(err) }));
+    session.on("error", (err) =>
+      log.debug("connection ended by the client", { err: describe(err) }),
+    );
     if (sessions.size >= maxConnections) {
       session.destroy();
       return;
@@ -60,7 +62,7 @@ export async function listen(options: ListenOptions): Promise<AsyncDisposable> {
   });
   server.on("sessionError", () => {}); // said by the session itself
   server.on("stream", (stream) => {
-    stream.on("error", (err) => log.debug("call broken", { err: describe(err) }));
+    stream.on("error", (err) => log.debug("call ended by the client", { err: describe(err) }));
   });
   server.on("request", (request: Http2ServerRequest, response: Http2ServerResponse) => {
     request.on("error", () => {}); // said by the stream
@@ -69,17 +71,17 @@ export async function listen(options: ListenOptions): Promise<AsyncDisposable> {
     answer(request, response);
   });
   await listening(server, options.socket);
-  server.on("error", (err) => log.error("listen", { err: describe(err) }));
+  server.on("error", (err) => log.error("listener failed", { err: describe(err) }));
   chmodSync(options.socket, 0o660);
 
   return {
     async [Symbol.asyncDispose]() {
       rmSync(options.socket, { force: true });
       server.close();
-      if (calls.size > 0) log.info("waiting for calls under way", { calls: calls.size });
+      if (calls.size > 0) log.info("waiting for calls in progress", { calls: calls.size });
       for (const session of sessions) session.close();
       if (!(await calls.ended(options.shutdownMs))) {
-        log.warn("aborting calls under way", { calls: calls.size });
+        log.warn("calls in progress aborted", { calls: calls.size });
         shutdown.abort(new ConnectError("crib is shutting down", Code.Unavailable));
         await calls.ended(lastWordsMs);
       }

@@ -66,7 +66,7 @@ export function checkForeign(
   { images, foreign }: ArchiveContents,
 ): void {
   if (images.length > 0) {
-    for (const image of foreign) ctx.log.warn("image left out of an import", { err: image });
+    for (const image of foreign) ctx.log.warn("image for another platform skipped", { err: image });
     return;
   }
   const others = foreign.length === 0 ? "" : `: ${foreign.slice(0, 20).join("; ")}`;

@@ -104,7 +104,7 @@ export async function unpackBlob(
       if (!isSuspect || !(await open.isWrong(ctx))) {
         throw new Error(`layer ${blob.digest}`, { cause });
       }
-      ctx.log.warn("wrong bytes", { digest: blob.digest, err: describe(cause) });
+      ctx.log.warn("blob verification failed", { digest: blob.digest, err: describe(cause) });
       fetching.onBytes(-readBytes, blob);
     }
   }

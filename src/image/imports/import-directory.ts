@@ -66,7 +66,7 @@ export async function importDirectory(
     } catch (err) {
       ctx.signal.throwIfAborted();
       isUnsettled = true;
-      ctx.log.error("import images", { file: path, err: describe(err) });
+      ctx.log.error("image import failed", { file: path, err: describe(err) });
     }
   }
   return { isUnsettled };

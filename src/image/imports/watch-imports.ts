@@ -29,7 +29,7 @@ export async function watchImports(
     const isUnsettled = await scan({ isFirst }).then(
       (found) => found.isUnsettled,
       (err) => {
-        if (!ctx.signal.aborted) ctx.log.error("look for images", { err: describe(err) });
+        if (!ctx.signal.aborted) ctx.log.error("import directory not read", { err: describe(err) });
         return true;
       },
     );
@@ -45,9 +45,11 @@ function watchDirectory(ctx: Context, directory: string, onChange: () => void): 
     watcher = watch(directory, { persistent: false }, (_event, name) => {
       if (name?.startsWith(".") !== true) onChange();
     });
-    watcher.on("error", (err) => ctx.log.warn("watch images", { err: describe(err) }));
+    watcher.on("error", (err) =>
+      ctx.log.warn("import directory not watched", { err: describe(err) }),
+    );
   } catch (err) {
-    ctx.log.warn("watch images", { err: describe(err) });
+    ctx.log.warn("import directory not watched", { err: describe(err) });
   }
   return { [Symbol.dispose]: () => watcher?.close() };
 }

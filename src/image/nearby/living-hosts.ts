@@ -27,7 +27,7 @@ export class LivingHosts {
     const answers = await Promise.all(this.#hosts.map(isLiving));
     const living = this.#hosts.filter((_, i) => answers[i]);
     if (living.length < this.#hosts.length) {
-      ctx.log.debug("peers", { living: living.length, of: this.#hosts.length });
+      ctx.log.debug("peers unreachable", { living: living.length, of: this.#hosts.length });
     }
     return living;
   }

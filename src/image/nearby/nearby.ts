@@ -30,7 +30,7 @@ export async function findNearby(
     } catch (err) {
       ctx.signal.throwIfAborted();
       const image = formatReference(reference);
-      ctx.log.warn("look for image nearby", { image, from: provider.name, err: describe(err) });
+      ctx.log.warn("image provider failed", { image, from: provider.name, err: describe(err) });
     }
   }
   return undefined;

@@ -193,7 +193,7 @@ class Signatures {
     } catch (cause) {
       ctx.signal.throwIfAborted();
       if (i < this.#sources.length - 1) {
-        ctx.log.warn("look for signatures", { digest, err: describe(cause) });
+        ctx.log.warn("signature lookup failed", { digest, err: describe(cause) });
         return [];
       }
       throw lookupFailure(digest, cause);

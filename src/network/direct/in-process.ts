@@ -63,7 +63,9 @@ export class InProcessPlugins {
       return await addBridged(ctx, this.#options.program, plan, record);
     } catch (err) {
       ctx.signal.throwIfAborted();
-      ctx.log.warn("network not made in process, starting its plugins", { err: describe(err) });
+      ctx.log.warn("network set-up in process failed, starting its plugins", {
+        err: describe(err),
+      });
       return undefined;
     }
   }
@@ -88,7 +90,9 @@ export class InProcessPlugins {
       return true;
     } catch (err) {
       ctx.signal.throwIfAborted();
-      ctx.log.warn("network not removed in process, starting its plugins", { err: describe(err) });
+      ctx.log.warn("network removal in process failed, starting its plugins", {
+        err: describe(err),
+      });
       return false;
     }
   }

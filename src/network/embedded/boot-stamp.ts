@@ -30,7 +30,7 @@ export async function forgetOtherBoots(
     // Without a mark an earlier crib has made the directory, perhaps in this boot.
     if (before !== undefined) {
       for (const name of readdirSync(dir).filter(isAddressFile)) rmSync(`${dir}/${name}`);
-      ctx.log.info("addresses of another boot given back", { dir });
+      ctx.log.info("addresses of an earlier boot released", { dir });
     }
     writeFileAtomically(mark, bootId);
   } finally {

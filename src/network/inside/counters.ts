@@ -57,7 +57,7 @@ export class NetworkCounters implements Disposable {
         for (const [i, [id]] of batch.entries()) {
           const found = answers[i];
           if (typeof found === "number") this.#open.set(id, descriptor(found));
-          else ctx.log.debug("open network counters", { sandbox: id, err: String(found) });
+          else ctx.log.debug("network counters not opened", { sandbox: id, err: String(found) });
         }
       });
     } catch (cause) {

@@ -35,7 +35,7 @@ export async function tryUpdates(
     } catch (err) {
       if (!update.ignoreFailure) failed.push(update);
       const container = update.containerId.slice(0, 64);
-      ctx.log.warn("NRI update", { container, err: describe(err) });
+      ctx.log.warn("NRI update failed", { container, err: describe(err) });
     }
   }
   evict(ctx, domain, updates);
@@ -68,6 +68,6 @@ function evict(ctx: Context, domain: NriDomain, updates: Updates): void {
     ctx.log.info("container evicted", { container, reason: reason.slice(0, 1000) });
     domain
       .stopContainer(detached(ctx, evictMs), container)
-      .catch((err) => ctx.log.warn("evict", { container, err: describe(err) }));
+      .catch((err) => ctx.log.warn("container eviction failed", { container, err: describe(err) }));
   }
 }

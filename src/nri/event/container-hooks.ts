@@ -56,7 +56,7 @@ export function containerHooks(
       });
       await applyUpdates(ctx, domain, updates);
     } catch (err) {
-      ctx.log.warn("tell NRI plugins", { event: "StopContainer", err: describe(err) });
+      ctx.log.warn("NRI notification failed", { event: "StopContainer", err: describe(err) });
     }
   }
 

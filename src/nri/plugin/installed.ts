@@ -45,7 +45,7 @@ export function listInstalled(ctx: Context, config: NriConfig): readonly Install
       }
       plugins.push({ identity, path, config: readConfig(config.pluginConfigPath, identity) });
     } catch (err) {
-      ctx.log.warn("NRI plugin left out", { path, err: describe(err) });
+      ctx.log.warn("NRI plugin skipped", { path, err: describe(err) });
     }
   }
   return plugins;

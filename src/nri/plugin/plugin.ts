@@ -82,7 +82,7 @@ export class Plugin implements Disposable {
       }
       const stays = kind === "deadline-exceeded" && keepConnected;
       if (!stays) this[Symbol.dispose]();
-      ctx.log.warn("NRI plugin did not answer", {
+      ctx.log.warn("NRI plugin timed out", {
         plugin: this.title,
         event: method.name,
         disconnected: !stays,

@@ -55,7 +55,7 @@ export async function registerPlugin(
       return { failed: [...(await options.onUpdate(call, plugin, request))] };
     },
   });
-  serving.catch((err) => ctx.log.warn("NRI connection", { err: describe(err) }));
+  serving.catch((err) => ctx.log.warn("NRI connection failed", { err: describe(err) }));
 
   const own = withTimeout(ctx, registrationTimeoutMs);
   const end = AbortSignal.any([own.signal, connection.gone]);

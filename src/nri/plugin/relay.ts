@@ -32,6 +32,6 @@ export async function tell<Input extends DescMessage>(
   try {
     await ask(ctx, plugins, method, message);
   } catch (err) {
-    ctx.log.warn("tell NRI plugins", { event: method.name, err: describe(err) });
+    ctx.log.warn("NRI notification failed", { event: method.name, err: describe(err) });
   }
 }

@@ -112,7 +112,7 @@ export class MonitorLink implements Disposable {
     try {
       return await this.resume(ctx);
     } catch (err) {
-      ctx.log.error("take over a monitor", { monitor: this.id, err: describe(err) });
+      ctx.log.error("monitor takeover failed", { monitor: this.id, err: describe(err) });
       for (const container of recordsIn(this.dir)) this.containers.add(container);
       this.#connecting = this.#replace();
       this.#inBackground(() => this.#connecting);
@@ -260,7 +260,7 @@ export class MonitorLink implements Disposable {
   /** Whoever waits for it is told now: a process in an uninterruptible call may take its time to die. */
   #stuck(monitor: ConnectedMonitor): void {
     if (this.#closing.signal.aborted) return;
-    this.#options.ctx.log.error("a monitor does not answer, killing it", { monitor: this.id });
+    this.#options.ctx.log.error("unresponsive monitor killed", { monitor: this.id });
     monitor.client.kill();
     monitor.client[Symbol.dispose]();
     if (this.#monitor === monitor) this.#lost();
@@ -287,7 +287,7 @@ export class MonitorLink implements Disposable {
         } else onGone();
         return;
       } catch (err) {
-        ctx.log.error("replace a monitor", { monitor: this.id, err: describe(err) });
+        ctx.log.error("monitor replacement failed", { monitor: this.id, err: describe(err) });
         await abortable(Bun.sleep(waitMs), this.#closing.signal).catch(() => {});
       }
     }
@@ -297,7 +297,7 @@ export class MonitorLink implements Disposable {
   #inBackground(work: () => Promise<void>): void {
     const done = work().catch((err) => {
       if (this.#closing.signal.aborted) return;
-      this.#options.ctx.log.warn("help a monitor", { monitor: this.id, err: describe(err) });
+      this.#options.ctx.log.warn("monitor repair failed", { monitor: this.id, err: describe(err) });
     });
     this.#background = Promise.all([this.#background, done]);
   }

@@ -165,7 +165,7 @@ export class Monitors implements AsyncDisposable {
     });
     if (created.leftToRuntime !== undefined) {
       const { leftToRuntime: reason } = created;
-      ctx.log.debug("a container is left to the runtime", { container: id, reason });
+      ctx.log.debug("container creation delegated to the runtime", { container: id, reason });
     }
     ctx.signal.throwIfAborted();
     return { pid: created.pid, pidStartTime: created.startTime, monitorId: link.id };
@@ -288,7 +288,7 @@ export class Monitors implements AsyncDisposable {
     try {
       rmSync(`${this.#options.stateDir}/monitors/${id}`, { recursive: true, force: true });
     } catch (err) {
-      this.#ctx.log.warn("remove a monitor's directory", {
+      this.#ctx.log.warn("monitor directory not removed", {
         monitor: id,
         cleanup_err: describe(err),
       });

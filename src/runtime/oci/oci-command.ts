@@ -125,13 +125,13 @@ class OciCommand implements OciProgram {
         if (!(await this.#stillKnows(ctx, id, exitCode === 0))) break;
       } catch (err) {
         ctx.signal.throwIfAborted();
-        ctx.log.warn("delete the runtime's state", { handler: this.name, err: describe(err) });
+        ctx.log.warn("runtime state not deleted", { handler: this.name, err: describe(err) });
       }
     }
     // Also of a program that says it has deleted it, and has not.
     if (!this.#hasState(id)) return;
     rmSync(this.#stateOf(id), { recursive: true, force: true });
-    ctx.log.warn("removed state that the runtime does not delete", { handler: this.name });
+    ctx.log.warn("runtime state removed without the runtime", { handler: this.name });
   }
 
   async interrupt(id: string, steps: readonly ("create" | "start")[]): Promise<void> {
@@ -259,7 +259,7 @@ async function readFeatures(ctx: Context, options: OciCommandOptions): Promise<R
   try {
     return parseFeatures(result.stdout, `${path} features`);
   } catch (err) {
-    ctx.log.warn("read what the runtime can do", { handler: options.name, err: describe(err) });
+    ctx.log.warn("runtime features not read", { handler: options.name, err: describe(err) });
     return unknownFeatures;
   }
 }

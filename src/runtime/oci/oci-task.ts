@@ -207,10 +207,10 @@ export class OciTask<Record extends TaskRecord | undefined = TaskRecord | undefi
         process: { pid: process.pid, startTime: process.pidStartTime },
       });
     } catch (err) {
-      ctx.log.error("a container that nobody watches cannot go on", { err: describe(err) });
+      ctx.log.error("unwatched container not killed", { err: describe(err) });
       return false;
     }
-    ctx.log.warn("a container had no monitor");
+    ctx.log.warn("container without monitor found");
     return true;
   }
 

@@ -121,7 +121,7 @@ function watchInfra(deps: InfraDeps, sandbox: Sandbox): void {
     .then(() => recordInfraExit(ctx, deps, infra.id))
     .catch((err) => {
       const isNews = !ctx.signal.aborted && deps.sandboxes.find(sandbox.id)?.infra?.id === infra.id;
-      if (isNews) ctx.log.error("record an exit", { sandbox: sandbox.id, err: describe(err) });
+      if (isNews) ctx.log.error("exit not recorded", { sandbox: sandbox.id, err: describe(err) });
     });
 }
 
@@ -168,5 +168,5 @@ export async function recordInfraExit(
   deps.sandboxes.put(stopped);
   deps.events.publish({ type: "stopped", sandbox: stopped });
   await deps.plugins.stopSandbox(detached(ctx), stopped);
-  ctx.log.warn("the process that holds the pod's PID namespace has ended", { sandbox: sandbox.id });
+  ctx.log.warn("infra container exited", { sandbox: sandbox.id });
 }

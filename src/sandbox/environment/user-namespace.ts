@@ -40,7 +40,7 @@ export async function whyNoUserNamespaces(
   deps: Pick<SandboxDeps, "stateDir" | "snapshots" | "namespacesPath">,
 ): Promise<string | undefined> {
   const reason = await probe(ctx, deps);
-  if (reason !== undefined) ctx.log.info("no user namespaces for pods on this node", { reason });
+  if (reason !== undefined) ctx.log.info("user namespaces unavailable", { reason });
   return reason;
 }
 

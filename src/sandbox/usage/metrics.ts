@@ -56,7 +56,7 @@ async function readMetricsOf(
   } catch (err) {
     ctx.signal.throwIfAborted();
     const { id } = stats.container;
-    ctx.log.warn("metrics of a container not read", { container: id, err: describe(err) });
+    ctx.log.warn("container metrics not read", { container: id, err: describe(err) });
     return undefined;
   }
 }

@@ -83,7 +83,7 @@ async function readPod(...pod: Parameters<typeof readLivePod>): Promise<PodReadi
     return await readLivePod(...pod);
   } catch (err) {
     ctx.signal.throwIfAborted();
-    ctx.log.warn("statistics of a pod not read", { sandbox: sandbox.id, err: describe(err) });
+    ctx.log.warn("pod statistics not read", { sandbox: sandbox.id, err: describe(err) });
     return nothing;
   }
 }
@@ -127,7 +127,7 @@ async function openNetworkCounters(
     await deps.networkCounters.open(ctx, new Map(namespaces));
   } catch (err) {
     ctx.signal.throwIfAborted();
-    ctx.log.warn("open network counters", { err: describe(err) });
+    ctx.log.warn("network counters not opened", { err: describe(err) });
   }
 }
 

@@ -54,7 +54,7 @@ async function* walk(
     const name = bytes.toString();
     const path = prefix + name;
     if (!Buffer.from(name).equals(bytes)) {
-      state.ctx.log.warn("a name that is no text is left out", { path });
+      state.ctx.log.warn("file name that is not UTF-8 skipped", { path });
       continue;
     }
     try {

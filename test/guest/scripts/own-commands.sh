@@ -22,7 +22,7 @@ crib exec -t web tty > $results/tty || exit 1
 crib stats --no-stream -o json web > $results/stats.json || exit 1
 wget -q -O $results/page http://127.0.0.1:18080/ || exit 1
 find /sys/fs/cgroup -name memory.max -exec cat {} + | grep -v max > $results/limits
-grep -c "left to the runtime" $results/daemon.log > $results/left-to-runtime
+grep -cE "delegated to the runtime|direct exec disabled" $results/daemon.log > $results/left-to-runtime
 
 # The daemon dies, and nothing else does.
 httpd=$(pidof httpd)

@@ -67,7 +67,7 @@ export class DirectExec implements Disposable {
     const plan = planExec(spec, container);
     const filter = plan?.seccomp && this.#filterOf(plan.seccomp);
     if (plan === undefined || (plan.seccomp !== undefined && filter === undefined)) {
-      this.#log.debug("commands are left to the runtime", { container: container.id });
+      this.#log.debug("direct exec disabled", { container: container.id });
       return undefined;
     }
     return { plan: { ...plan, seccomp: undefined }, filter };
@@ -82,7 +82,7 @@ export class DirectExec implements Disposable {
     try {
       return this.#filters.get(profile);
     } catch (err) {
-      this.#log.warn("a seccomp filter is left to the runtime", { err: describe(err) });
+      this.#log.warn("seccomp filter delegated to the runtime", { err: describe(err) });
       return undefined;
     }
   }
@@ -144,7 +144,7 @@ export class DirectExec implements Disposable {
       if (!(err instanceof ErrnoError)) throw err;
       // Somebody has it open for writing, which is of no use to him but to keep us from executing it.
       if (err.errno === errno.ETXTBSY) this.#renewProgram();
-      this.#log.debug("a command is left to the runtime", { err: describe(err) });
+      this.#log.debug("exec delegated to the runtime", { err: describe(err) });
       return undefined;
     }
   }
@@ -167,10 +167,10 @@ export class DirectExec implements Disposable {
       await child.endedOrKilled(signal);
     }
     const { step, errno: code } = failure ?? { step: "enter", errno: 0 };
-    this.#log.debug("a command is left to the runtime", { step, errno: code });
+    this.#log.debug("exec delegated to the runtime", { step, errno: code });
     if (step === newestStep && code === errno.ENOSYS) {
       this.#isUseful = false;
-      this.#log.warn("before Linux 5.9 all commands are left to the runtime");
+      this.#log.warn("direct exec disabled: Linux 5.9 is needed");
     }
     return undefined;
   }

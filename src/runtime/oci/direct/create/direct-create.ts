@@ -49,7 +49,7 @@ export class DirectCreate {
       return { program: this.#options.createPath, planFile };
     } catch (err) {
       const reason = err instanceof LeftToRuntime ? err.message : describe(err);
-      this.#options.log.debug("a container is left to the runtime", {
+      this.#options.log.debug("container creation delegated to the runtime", {
         container: container.id,
         reason,
       });
