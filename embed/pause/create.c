@@ -319,10 +319,20 @@ static void set_cgroup_files(void)
 	}
 }
 
+/* That of version 2: a process is started in it; an old kernel lets it only be moved there. */
+static const char *unified_cgroup;
+static int starts_in_cgroup;
+
+/*
+ * In version 1 by "tasks" and not by "cgroup.procs": for a process of one thread it is the same, but the kernel need not keep
+ * all processes of the node from being started and ended meanwhile, for which it would wait some ten milliseconds.
+ */
 static void join_cgroups(void)
 {
 	for (unsigned long count = number(); count > 0; count--)
-		MUST("join the cgroup", write_file(text(), "cgroup.procs", "0"));
+		MUST("join the cgroup", write_file(text(), "tasks", "0"));
+	if (*unified_cgroup != 0 && !starts_in_cgroup)
+		MUST("join the cgroup", write_file(unified_cgroup, "cgroup.procs", "0"));
 }
 
 /* What runc keeps of the container */
@@ -922,6 +932,23 @@ static void read_plan(const char *path)
 	plan_end = plan + filter_offset;
 }
 
+/* In that cgroup, which only this way costs no wait for all processes of the node; not where the kernel cannot. */
+static long clone_into_cgroup(struct clone_args arguments)
+{
+	long fd = system_call(__NR_openat, AT_FDCWD, (long)unified_cgroup, O_PATH | O_DIRECTORY | O_CLOEXEC, 0);
+	long made;
+
+	MUST("open the cgroup", fd);
+	arguments.flags |= CLONE_INTO_CGROUP;
+	arguments.cgroup = (unsigned long)fd;
+	starts_in_cgroup = 1;
+	made = system_call(__NR_clone3, (long)&arguments, sizeof(arguments), 0, 0);
+	system_call(__NR_close, fd, 0, 0, 0);
+	if (made < 0)
+		starts_in_cgroup = 0;
+	return made;
+}
+
 static void start_child(unsigned long flags)
 {
 	int pidfd = -1;
@@ -930,7 +957,9 @@ static void start_child(unsigned long flags)
 		.pidfd = (unsigned long)&pidfd,
 	};
 
-	child = system_call(__NR_clone3, (long)&arguments, sizeof(arguments), 0, 0);
+	child = *unified_cgroup == 0 ? -EINVAL : clone_into_cgroup(arguments);
+	if (child < 0)
+		child = system_call(__NR_clone3, (long)&arguments, sizeof(arguments), 0, 0);
 	MUST("start the first process", child);
 	if (child > 0)
 		child_fd = pidfd;
@@ -979,6 +1008,7 @@ __attribute__((used)) void start(long *stack)
 		MUST("join the PID namespace", system_call(__NR_setns, fd, CLONE_NEWPID, 0, 0));
 		system_call(__NR_close, fd, 0, 0, 0);
 	}
+	unified_cgroup = text();
 	start_child(own_processes ? CLONE_NEWPID : 0);
 	if (child == 0) {
 		is_child = 1;

@@ -6,8 +6,12 @@ import { leave, requireOnly } from "./facts.ts";
 
 /** A container's cgroups of version 1, and of the unified hierarchy beside them. */
 export interface CgroupPlan {
-  /** Its directories by the names that runc has for them, in the order in which it joins them. */
+  /** Its directories by the names that runc has for them. */
   readonly paths: ReadonlyMap<string, string>;
+  /** Those of version 1, in the order in which runc joins them. */
+  readonly joined: readonly string[];
+  /** That of version 2; empty without one. */
+  readonly unified: string;
   /** Those to be made. `rootLength` is that of the mount point where a new one needs what is above it. */
   readonly directories: readonly { readonly path: string; readonly rootLength: number }[];
   readonly cpus: string;
@@ -48,7 +52,9 @@ export function planCgroup(
     const path = directoryFor(host, name, relative);
     if (path !== undefined) paths.set(name, path);
   }
-  if (host.unified !== undefined) paths.set("", host.unified + relative);
+  const joined = [...new Set(paths.values())];
+  const unified = host.unified === undefined ? "" : host.unified + relative;
+  if (unified !== "") paths.set("", unified);
   if (!paths.has("devices")) leave("no devices controller");
   const cpuset = paths.get("cpuset");
   const { cpus = "", mems = "" } = resources.cpu ?? {};
@@ -59,6 +65,8 @@ export function planCgroup(
   }));
   return {
     paths,
+    joined,
+    unified,
     directories,
     cpus,
     mems,

@@ -26,11 +26,12 @@ export function encodePlan(
     ...[plan.state, container.pidFile],
     ...cgroupWords(plan),
     ...[plan.pidNamespace.isNew, plan.pidNamespace.path],
+    plan.cgroup.unified,
     plan.cgroup.files.length,
     ...plan.cgroup.files.flatMap(({ kind, directory, name, value }) => [
       ...[kind === "write" ? "w" : "c", directory, name, value],
     ]),
-    ...list([...new Set(plan.cgroup.paths.values())]),
+    ...list(plan.cgroup.joined),
     container.consoleSocket ?? "",
     plan.givenNamespaces.length,
     ...plan.givenNamespaces.flatMap(({ flag, path }) => [flag, path]),
