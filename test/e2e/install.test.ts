@@ -4,7 +4,6 @@ import {
   chmodSync,
   copyFileSync,
   existsSync,
-  mkdirSync,
   readdirSync,
   readFileSync,
   readlinkSync,
@@ -16,6 +15,7 @@ import { importDemoImage } from "../harness/daemon.ts";
 import { eventually } from "../harness/eventually.ts";
 
 import { hasOwnNetwork, inOwnNetwork } from "../harness/own-network.ts";
+import { ownNode } from "../harness/own-node.ts";
 import { executable } from "../harness/payload.ts";
 import { demoImage as image } from "../harness/pod.ts";
 import { tempDir } from "../harness/temp-dir.ts";
@@ -80,30 +80,17 @@ function otherBuild(path: string): void {
 }
 
 describeInside("a node without systemd and OpenRC", () => {
-  const dir = tempDir("/var/tmp");
+  const node = ownNode();
+  const { dir } = node;
 
-  beforeAll(async () => {
-    // This mount namespace is the node: what is installed here meets nothing of the machine's.
-    for (const place of ["/etc", "/usr/local", "/var/log", "/var/lib"]) {
-      const name = place.replaceAll("/", "_");
-      mkdirSync(`${dir.path}/${name}/upper`, { recursive: true });
-      mkdirSync(`${dir.path}/${name}/work`);
-      const layers = `lowerdir=${place},upperdir=${dir.path}/${name}/upper,workdir=${dir.path}/${name}/work`;
-      await ok("mount", "-t", "overlay", "overlay", "-o", layers, place);
-    }
-    await ok("mount", "-t", "tmpfs", "tmpfs", "/run");
-    mkdirSync("/var/lib/crib", { recursive: true });
-    mkdirSync(`${dir.path}/data`);
-    await ok("mount", "--bind", `${dir.path}/data`, "/var/lib/crib");
+  beforeAll(() => {
+    node.enter();
     importDemoImage("/var/lib/crib");
   });
 
   afterAll(async () => {
     if (existsSync(installed)) await run(installed, "uninstall", "--purge", "--yes");
-    for (const place of ["/var/lib/crib", "/run", "/var/lib", "/var/log", "/usr/local", "/etc"]) {
-      await run("umount", "-l", place);
-    }
-    dir[Symbol.dispose]();
+    node[Symbol.dispose]();
   });
 
   test("--dry-run shows every file and writes none", async () => {

@@ -1,4 +1,4 @@
-import { copyFileSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import { AppError } from "../../lib/errors.ts";
 import { childEnv, roleArgv } from "../../os/process/role.ts";
@@ -21,9 +21,6 @@ export interface DaemonProcess {
 const stopMs = 20_000;
 
 export function startDaemon({ dir, confDir, payload }: DaemonPlaces): DaemonProcess {
-  // What lies in <root>/images is imported before the daemon is ready.
-  mkdirSync(`${dir}/root/images`, { recursive: true, mode: 0o700 });
-  copyFileSync(`${payload}/demo.tar`, `${dir}/root/images/demo.tar`);
   writeFileSync(
     `${dir}/config.toml`,
     `[network]\nconf_dirs = [${JSON.stringify(confDir)}]\n[nri]\nenable = false\n`,

@@ -70,12 +70,11 @@ async function runPod(env: CommandEnv, narrator: Narrator, run: PodRun): Promise
     );
     return { detail: conditions.map(({ type }) => type).join(", ") };
   });
-  await narrator.step("find the image", async () => {
-    const image = await eventually(
-      async () => (await cri.images.imageStatus({ image: { image: demoImage } })).image,
-      { what: "importing the image", ...wait },
-    );
-    return { detail: `${demoImage}, ${formatSize(image.size)}, from this executable` };
+  await narrator.step("pull the image", async () => {
+    const spec = { image: demoImage };
+    await cri.images.pullImage({ image: spec }, { signal });
+    const { image } = await cri.images.imageStatus({ image: spec }, { signal });
+    return { detail: `${demoImage}, ${formatSize(image?.size ?? 0n)}, from this executable` };
   });
   const logDirectory = `${dir}/logs`;
   mkdirSync(`${logDirectory}/hello`, { recursive: true });

@@ -32,12 +32,37 @@ export async function openPackedImages(
   return {
     name: "executable",
     names: images.flatMap(({ repoTags }) => repoTags),
-    async find(_, reference) {
-      const found = images.find((image) => isNamed(image, reference));
-      return found && toNearby(archive, found, reference);
-    },
+    find: async (_, reference) => findArchived(archive, images, reference),
     [Symbol.asyncDispose]: () => resources.disposeAsync(),
   };
+}
+
+const demoRepository = "crib.local/demo";
+
+/** The image that each crib has with it to be tried with, in an archive that nobody opens before it is pulled. */
+export function demoImage(
+  path: string,
+  platform: Platform,
+  resources: AsyncDisposableStack,
+): ImageProvider {
+  let archive: ArchiveFile | undefined;
+  return {
+    name: "demo",
+    async find(ctx, reference) {
+      if (referenceName(reference) !== demoRepository) return undefined;
+      archive ??= resources.use(await openArchive(ctx, path));
+      return findArchived(archive, (await readArchivedImages(archive, platform)).images, reference);
+    },
+  };
+}
+
+function findArchived(
+  archive: ArchiveFile,
+  images: readonly ArchivedImage[],
+  reference: Reference,
+): NearbyImage | undefined {
+  const found = images.find((image) => isNamed(image, reference));
+  return found && toNearby(archive, found, reference);
 }
 
 /** By tag, or by the digest of any of the documents that lead to the image in that repository. */
