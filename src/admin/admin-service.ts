@@ -1,4 +1,5 @@
 import type { ConnectRouter, ServiceImpl } from "@connectrpc/connect";
+import type { StepInProgress } from "../cri/call/calls-in-progress.ts";
 import { contextOf } from "../cri/call/interceptor.ts";
 import * as pb from "../gen/crib/admin/v1/admin_pb.ts";
 import { invalidArgument } from "../lib/errors.ts";
@@ -101,20 +102,20 @@ function createAdminService(deps: AdminDeps): ServiceImpl<typeof pb.AdminService
     },
 
     getActivity() {
-      const { counts, calls, creations } = deps.activity();
+      const { counts, calls, background, creations } = deps.activity();
       return {
         counts: Object.fromEntries(
           Object.entries(counts).map(([name, count]) => [name, BigInt(count)]),
         ),
         calls: calls
           .filter(({ rpc }) => rpc !== "GetActivity")
-          .map(({ rpc, subject, ageMs }) => ({
+          .map(({ rpc, subject, ageMs, steps }) => ({
             rpc,
-            subject: Object.fromEntries(
-              Object.entries(subject).map(([name, value]) => [name, String(value)]),
-            ),
+            subject: asStrings(subject),
             ageMs: BigInt(ageMs),
+            steps: steps.map(stepMessage),
           })),
+        background: background.map(stepMessage),
         creations: creations.map(({ container, sandbox }) => {
           return { containerId: container, podSandboxId: sandbox };
         }),
@@ -151,4 +152,12 @@ async function aborted(signal: AbortSignal): Promise<void> {
 function checkName(name: string): string {
   if (name.length <= maxNameLength && /^[\x21-\x7e]+$/.test(name)) return name;
   throw invalidArgument(`image ${JSON.stringify(name.slice(0, 100))}: not a name`);
+}
+
+function stepMessage({ name, attributes, ageMs }: StepInProgress) {
+  return { name, attributes: asStrings(attributes), ageMs: BigInt(ageMs) };
+}
+
+function asStrings(fields: Readonly<Record<string, unknown>>): Record<string, string> {
+  return Object.fromEntries(Object.entries(fields).map(([name, value]) => [name, String(value)]));
 }

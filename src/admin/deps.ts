@@ -1,4 +1,4 @@
-import type { CallInProgress } from "../cri/call/calls-in-progress.ts";
+import type { CallInProgress, StepInProgress } from "../cri/call/calls-in-progress.ts";
 import type { DiskUsage } from "../cri/deps.ts";
 import type { ExportOptions } from "../image/archive/export.ts";
 import type { Image } from "../image/image.ts";
@@ -31,6 +31,8 @@ export interface ConfigDeps {
 export interface Activity {
   readonly counts: Readonly<Record<string, number>>;
   readonly calls: readonly CallInProgress[];
+  /** Of no call, or of one that is over. */
+  readonly background: readonly StepInProgress[];
   readonly creations: readonly { readonly container: string; readonly sandbox: string }[];
 }
 

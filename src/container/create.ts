@@ -5,6 +5,8 @@ import type { Image, ImageId } from "../image/image.ts";
 import { type Context, detached, withFields } from "../lib/context.ts";
 import { AppError, failedPrecondition, invalidArgument, notFound } from "../lib/errors.ts";
 import { type ContainerId, generateContainerId, type SandboxId } from "../lib/id.ts";
+import { inStep } from "../lib/step.ts";
+import type { CreateRequest } from "../runtime/runtime.ts";
 import type { CreateIntent } from "../state/intents.ts";
 import { agreeOnSpec } from "./agree-on-spec.ts";
 import type { Container } from "./container.ts";
@@ -119,28 +121,35 @@ async function setUp(
   await using undo = new AsyncDisposableStack();
 
   // The intent comes first: whatever is cut off after it, recovery finds and undoes.
-  deps.intents.put(intent);
+  inStep(ctx, "records.write", () => deps.intents.put(intent));
   undo.defer(() => undoCreation(detached(ctx, releaseMs), deps, intent));
   createBundle(bundle);
   const { userNamespace } = environment;
   if (ended === undefined) {
-    await deps.snapshots.prepare(ctx, id, image.diffIds, { ids: userNamespace?.ids });
+    await inStep(ctx, "snapshot.prepare", () =>
+      deps.snapshots.prepare(ctx, id, image.diffIds, { ids: userNamespace?.ids }),
+    );
   }
-  await deps.snapshots.mount(ctx, id, bundle.rootfs, { userNamespace });
-  const volumes = await mountImageVolumes(ctx, deps, { id, bundle }, config.mounts, userNamespace);
-
   const { rootfs } = bundle;
-  const defined = await makeVolumes(ctx, deps, { id, rootfs }, image, config.mounts, userNamespace);
-  using agreed = await agreeOnSpec(ctx, deps, undo, id, {
-    config,
-    environment,
-    image,
-    rootfs: bundle.rootfs,
-    cgroupPath: cgroup.ociPath,
-    runtime,
-    volumes,
-    definedVolumes: defined,
-  });
+  await inStep(ctx, "snapshot.mount", () =>
+    deps.snapshots.mount(ctx, id, rootfs, { userNamespace }),
+  );
+  const { volumes, defined } = await inStep(ctx, "container.volumes", async () => ({
+    volumes: await mountImageVolumes(ctx, deps, { id, bundle }, config.mounts, userNamespace),
+    defined: await makeVolumes(ctx, deps, { id, rootfs }, image, config.mounts, userNamespace),
+  }));
+  using agreed = await inStep(ctx, "container.spec", () =>
+    agreeOnSpec(ctx, deps, undo, id, {
+      config,
+      environment,
+      image,
+      rootfs,
+      cgroupPath: cgroup.ociPath,
+      runtime,
+      volumes,
+      definedVolumes: defined,
+    }),
+  );
   const { user } = agreed;
   const spec = placeNetDevices(agreed.spec, environment, runtime);
   const cgroupPath = agreed.cgroup?.relative ?? cgroup.relative;
@@ -149,7 +158,7 @@ async function setUp(
     deps.intents.put(intent);
   }
   const ids = userNamespace?.ids;
-  const { record } = await runtime.create(ctx, {
+  const request: CreateRequest = {
     id,
     bundleDir: bundle.dir,
     cgroupPath,
@@ -158,7 +167,8 @@ async function setUp(
     sandboxId: environment.sandboxId,
     role: "container",
     hasSiblings: hasSiblings(deps, environment.sandboxId),
-  });
+  };
+  const { record } = await inStep(ctx, "runtime.create", () => runtime.create(ctx, request));
   const container: Container = {
     id,
     sandboxId: environment.sandboxId,
@@ -178,10 +188,12 @@ async function setUp(
   };
   // From the check to the record nothing else runs: a stopped sandbox never has a container that nobody kills.
   if (!environment.isReady()) throw failedPrecondition("sandbox was stopped meanwhile");
-  deps.commit(() => {
-    deps.containers.put(container);
-    deps.intents.delete(id);
-  });
+  inStep(ctx, "records.write", () =>
+    deps.commit(() => {
+      deps.containers.put(container);
+      deps.intents.delete(id);
+    }),
+  );
   undo.move();
   deps.events.publish({ type: "created", container });
   watchExit(deps, container);

@@ -1,6 +1,7 @@
 import { bundleOf, removeBundle } from "../bundle/bundle.ts";
 import { type Context, detached } from "../lib/context.ts";
 import type { ContainerId } from "../lib/id.ts";
+import { inStep } from "../lib/step.ts";
 import type { CreateIntent } from "../state/intents.ts";
 import type { ContainerDeps } from "./deps.ts";
 import { removeEmptyLog } from "./log-path.ts";
@@ -21,13 +22,15 @@ export async function removeContainer(
   const container = deps.containers.find(id);
   if (container === undefined) return;
   if (container.state.name !== "exited") await killContainer(ctx, deps, container);
-  using _lock = await deps.locks.lock(id, ctx.signal);
+  using _lock = await inStep(ctx, "lock.wait", () => deps.locks.lock(id, ctx.signal));
   const last = deps.containers.find(id);
   if (last === undefined) return;
   // While it can still be told what it was.
-  using _told = await deps.plugins.removeContainer(detached(ctx), last);
+  using _told = await inStep(ctx, "plugins.call", () =>
+    deps.plugins.removeContainer(detached(ctx), last),
+  );
   await discardContainer(detached(ctx, releaseMs), deps, container);
-  deps.containers.delete(id);
+  inStep(ctx, "records.write", () => deps.containers.delete(id));
   deps.events.publish({ type: "deleted", container: last });
   ctx.log.info("container removed", { container: id, sandbox: container.sandboxId });
 }
@@ -61,7 +64,7 @@ export async function discardContainer(
   container: ProcessHolder,
 ): Promise<void> {
   await discardProcess(ctx, deps, container);
-  await deps.snapshots.remove(ctx, container.id);
+  await inStep(ctx, "snapshot.remove", () => deps.snapshots.remove(ctx, container.id));
 }
 
 /** Removes everything but the row and the writable layer. Idempotent. */
@@ -70,8 +73,10 @@ export async function discardProcess(
   deps: Parameters<typeof discardContainer>[1],
   container: ProcessHolder,
 ): Promise<void> {
-  await releaseProcess(ctx, deps, container);
-  await taskOf(deps, container).forget(ctx);
+  await inStep(ctx, "runtime.delete", async () => {
+    await releaseProcess(ctx, deps, container);
+    await taskOf(deps, container).forget(ctx);
+  });
   removeBundle(bundleOf(deps.stateDir, container.id));
   await removeImageVolumes(ctx, deps, container.id);
 }

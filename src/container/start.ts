@@ -2,6 +2,7 @@ import { constants } from "node:os";
 import { type Context, detached } from "../lib/context.ts";
 import { describe, failedPrecondition, kindOf } from "../lib/errors.ts";
 import type { ContainerId } from "../lib/id.ts";
+import { inStep } from "../lib/step.ts";
 import type { Container } from "./container.ts";
 import type { ContainerDeps } from "./deps.ts";
 import { releaseMs, releaseProcess } from "./release.ts";
@@ -22,20 +23,20 @@ export async function startContainer(
   deps: StartDeps,
   id: ContainerId,
 ): Promise<void> {
-  using _lock = await deps.locks.lock(id, ctx.signal);
+  using _lock = await inStep(ctx, "lock.wait", () => deps.locks.lock(id, ctx.signal));
   const container = deps.containers.get(id);
   if (container.state.name !== "created") {
     throw failedPrecondition(`start container ${id}: it is ${container.state.name}, not created`);
   }
   const { pid } = container.state;
   try {
-    await deps.plugins.startContainer(ctx, container);
-    await letRun(ctx, deps, container);
+    await inStep(ctx, "plugins.call", () => deps.plugins.startContainer(ctx, container));
+    await inStep(ctx, "runtime.start", () => letRun(ctx, deps, container));
     const started: Container = {
       ...container,
       state: { name: "running", pid, startedAtNs: deps.clock() },
     };
-    deps.containers.put(started);
+    inStep(ctx, "records.write", () => deps.containers.put(started));
     deps.events.publish({ type: "started", container: started });
     await deps.plugins.postStartContainer(ctx, started);
   } catch (cause) {

@@ -1,6 +1,7 @@
 import { type Context, detached } from "../lib/context.ts";
 import { AppError } from "../lib/errors.ts";
 import type { ContainerId } from "../lib/id.ts";
+import { inStep } from "../lib/step.ts";
 import type { Container } from "./container.ts";
 import type { ContainerDeps } from "./deps.ts";
 import { type TaskDeps, taskOf } from "./runtimes.ts";
@@ -23,8 +24,11 @@ export async function stopContainer(
   const container = deps.containers.find(id);
   if (container === undefined || container.state.name === "exited") return;
   if (graceMs > 0 && container.state.name === "running") {
-    await taskOf(deps, container).signal(ctx, container.stopSignal);
-    if (await ended(deps, id, AbortSignal.any([ctx.signal, AbortSignal.timeout(graceMs)]))) return;
+    const hasEnded = await inStep(ctx, "runtime.stop", async () => {
+      await taskOf(deps, container).signal(ctx, container.stopSignal);
+      return await ended(deps, id, AbortSignal.any([ctx.signal, AbortSignal.timeout(graceMs)]));
+    });
+    if (hasEnded) return;
     ctx.signal.throwIfAborted();
   }
   await killContainer(ctx, deps, container);
@@ -36,9 +40,10 @@ export async function killContainer(
   deps: StopDeps,
   container: Container,
 ): Promise<void> {
+  using kill = ctx.step?.("runtime.kill", { container: container.id });
   // All of it: with the pod's or the node's PID namespace its other processes outlive the first.
   await taskOf(deps, container).kill(detached(ctx));
-  if (await ended(deps, container.id, detached(ctx, killMs).signal)) return;
+  if (await ended(deps, container.id, detached(ctx, killMs).signal)) return kill?.end();
   throw new AppError(`container ${container.id} still runs ${killMs} ms after SIGKILL`, {
     kind: "deadline-exceeded",
   });

@@ -2,6 +2,7 @@ import { recoverContainers } from "../container/recover.ts";
 import { type Context, detached } from "../lib/context.ts";
 import { describe } from "../lib/errors.ts";
 import type { ContainerId } from "../lib/id.ts";
+import { inStep } from "../lib/step.ts";
 import type { Monitors } from "../runtime/monitor/monitors.ts";
 import type { SandboxDeps } from "../sandbox/deps.ts";
 import { recoverSandboxes } from "../sandbox/recover.ts";
@@ -9,14 +10,16 @@ import { sweepUnknown } from "../sandbox/sweep.ts";
 
 /** Makes what is recorded agree with what is there, before the first call is answered. */
 export async function recover(ctx: Context, deps: SandboxDeps): Promise<void> {
-  await recoverContainers(ctx, deps);
-  await recoverSandboxes(ctx, deps);
-  await sweepUnknown(ctx, deps);
+  await inStep(ctx, "recovery.containers", () => recoverContainers(ctx, deps));
+  await inStep(ctx, "recovery.sandboxes", () => recoverSandboxes(ctx, deps));
+  await inStep(ctx, "recovery.leftovers", () => sweepUnknown(ctx, deps));
   try {
     const attached = deps.sandboxes.list().filter(({ networkAttached }) => networkAttached);
-    await deps.network.gc(
-      detached(ctx, networkMs),
-      attached.map(({ id }) => id),
+    await inStep(ctx, "recovery.network", () =>
+      deps.network.gc(
+        detached(ctx, networkMs),
+        attached.map(({ id }) => id),
+      ),
     );
   } catch (err) {
     ctx.log.warn("network garbage collection failed", { cleanup_err: describe(err) });

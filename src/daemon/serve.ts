@@ -12,6 +12,7 @@ import { abortable } from "../lib/abortable.ts";
 import type { Context } from "../lib/context.ts";
 import { describe, failedPrecondition } from "../lib/errors.ts";
 import type { Log } from "../lib/log.ts";
+import { openSteps } from "../lib/step.ts";
 import { bootId } from "../os/clock.ts";
 import { setChildSubreaper } from "../os/process/prctl.ts";
 import type { SandboxDeps } from "../sandbox/deps.ts";
@@ -61,7 +62,9 @@ export async function serve(args: readonly string[], parts: ServeParts): Promise
   const leveled = { level: config.log.level };
   const log = openDaemonLog(config.log, leveled);
   const stopping = new AbortController();
-  const ctx: Context = { signal: stopping.signal, log };
+  const calls = new CallsInProgress();
+  const step = openSteps([calls.stepListener()]);
+  const ctx: Context = { signal: stopping.signal, log, step };
   const stopped = stopSignal();
   await using resources = new AsyncDisposableStack();
 
@@ -80,7 +83,6 @@ export async function serve(args: readonly string[], parts: ServeParts): Promise
   );
   resources.defer(() => settled(deps, config.limits.shutdownSeconds * 1000));
   const readiness = new Readiness();
-  const calls = new CallsInProgress();
   dumpOnSignal(log, { ...domain, calls });
   const activity = () => activityOf({ ...domain, calls });
   const { address } = config.metrics;

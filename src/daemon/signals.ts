@@ -50,14 +50,26 @@ export function activityOf({
     uptime_s: Math.round(process.uptime()),
   };
   const creations = intents.map(({ id, sandboxId }) => ({ container: id, sandbox: sandboxId }));
-  return { counts, calls: inProgress, creations };
+  return { counts, calls: inProgress, background: calls.listBackground(), creations };
 }
 
 function dump(log: Log, parts: Parameters<typeof dumpOnSignal>[1]): void {
-  const { counts, calls, creations } = activityOf(parts);
+  const { counts, calls, background, creations } = activityOf(parts);
   log.info("daemon state", counts);
-  for (const { rpc, subject, ageMs } of calls) {
+  for (const { rpc, subject, ageMs, steps } of calls) {
     log.info("call in progress", { ...subject, rpc, age_ms: ageMs });
+    for (const { name, attributes, ...step } of steps) {
+      log.info("step in progress", {
+        ...subject,
+        ...attributes,
+        rpc,
+        step: name,
+        age_ms: step.ageMs,
+      });
+    }
+  }
+  for (const { name, attributes, ageMs } of background) {
+    log.info("step in progress", { ...attributes, step: name, age_ms: ageMs });
   }
   for (const creation of creations) log.info("creation in progress", creation);
 }

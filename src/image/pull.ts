@@ -1,4 +1,5 @@
 import type { Context } from "../lib/context.ts";
+import { inStep } from "../lib/step.ts";
 import type { Descriptor } from "../oci/descriptor.ts";
 import type { Digest } from "../oci/digest.ts";
 import { maxImageConfigBytes } from "../oci/image-config.ts";
@@ -55,7 +56,7 @@ export async function pullImage(
   try {
     await sweep(ctx, deps);
     const open = () => openRepository(ctx, deps.registry, reference, options.auth);
-    const nearby = await findNearby(ctx, deps.nearby, reference);
+    const nearby = await inStep(ctx, "image.nearby", () => findNearby(ctx, deps.nearby, reference));
     if (nearby !== undefined) return await storeNearby(ctx, deps, open, nearby, options);
     return await pullFrom(ctx, deps, await open(), reference, options);
   } catch (cause) {
@@ -84,7 +85,9 @@ async function storeNearby(
   const own = signatures === undefined ? [] : [signatures];
   const sources = [...own, registrySignatures(openRegistry)];
   const complete = { ...found, pinned: options.pinned ?? false, onBytes };
-  const admitted = await admitImage(ctx, deps.signatures, complete, sources);
+  const admitted = await inStep(ctx, "image.admit", () =>
+    admitImage(ctx, deps.signatures, complete, sources),
+  );
   return await storeImage(ctx, deps, admitted);
 }
 
@@ -118,7 +121,9 @@ async function pullFrom(
     onBytes: countBytes(manifest.layers, options.onProgress),
   };
   const sources = [registrySignatures(() => repository)];
-  const admitted = await admitImage(ctx, deps.signatures, found, sources);
+  const admitted = await inStep(ctx, "image.admit", () =>
+    admitImage(ctx, deps.signatures, found, sources),
+  );
   return await storeImage(ctx, deps, admitted);
 }
 

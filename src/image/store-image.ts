@@ -1,5 +1,6 @@
 import type { Context } from "../lib/context.ts";
 import { describe, kindOf } from "../lib/errors.ts";
+import { inStep } from "../lib/step.ts";
 import { type ChainId, chainIdsOf } from "../oci/chain-id.ts";
 import { type ImageConfig, parseImageConfig } from "../oci/image-config.ts";
 import { formatPlatform, isRunnable, normalizePlatform, type Platform } from "../oci/platform.ts";
@@ -38,7 +39,7 @@ export async function storeImage(
     });
     await keepLayers(ctx, deps, found);
     const isNew = deps.images.findRecord(found.configDigest) === undefined;
-    if (isNew) await deps.layers.sync(ctx);
+    if (isNew) await inStep(ctx, "image.sync", () => deps.layers.sync(ctx));
     const image = record(deps, found, config, chain);
     if (isNew)
       warnOfAttributes(

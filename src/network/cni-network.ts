@@ -1,6 +1,7 @@
 import { type Context, detached } from "../lib/context.ts";
 import { describe, failedPrecondition, invalidArgument, kindOf, notFound } from "../lib/errors.ts";
 import type { SandboxId } from "../lib/id.ts";
+import { inStep } from "../lib/step.ts";
 import {
   type Attachment,
   checkAttachment,
@@ -168,7 +169,9 @@ export class CniNetwork implements Network {
   async #finish(ctx: Context, record: CniRecord, boot: Boot): Promise<void> {
     for (let pauseMs = 1_000; ; pauseMs *= 2) {
       try {
-        return await this.#takeDown(detached(ctx, undoMs), record, boot, "first");
+        return await inStep(ctx, "network.finish", () =>
+          this.#takeDown(detached(ctx, undoMs), record, boot, "first"),
+        );
       } catch (err) {
         ctx.log.warn("network removal failed", { cleanup_err: describe(err) });
         if (pauseMs > maxPauseMs) return;

@@ -2,6 +2,7 @@ import { existsSync } from "node:fs";
 import { readLimited } from "../lib/collect.ts";
 import type { Context } from "../lib/context.ts";
 import { AppError, type ErrorKind, kindOf } from "../lib/errors.ts";
+import { inStep } from "../lib/step.ts";
 import type { Descriptor } from "../oci/descriptor.ts";
 import { type Digest, digestOf } from "../oci/digest.ts";
 import { acceptedManifestTypes, maxManifestBytes } from "../oci/manifest.ts";
@@ -156,7 +157,8 @@ export class Repository {
     for (;;) {
       const turn = await hosts.next(ctx);
       try {
-        return await ask(turn.client);
+        const { host } = turn.client.host.base;
+        return await inStep(ctx, "image.resolve", () => ask(turn.client), { host });
       } catch (err) {
         ctx.signal.throwIfAborted();
         hosts.failed(ctx, turn, err);

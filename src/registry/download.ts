@@ -1,5 +1,6 @@
 import type { Context } from "../lib/context.ts";
 import { kindOf } from "../lib/errors.ts";
+import { inStep } from "../lib/step.ts";
 import type { Descriptor } from "../oci/descriptor.ts";
 import type { Bandwidth } from "./bandwidth.ts";
 import { type ByteRange, openRange } from "./blob-range.ts";
@@ -123,7 +124,7 @@ class Download {
       const turn = await this.#hosts.next(this.#ctx);
       const { client } = turn;
       const from = start;
-      try {
+      const transfer = async () => {
         const answer = await openRange(
           this.#ctx,
           client,
@@ -144,6 +145,10 @@ class Download {
           if (start === end) break;
           await this.#options.bandwidth.take(wanted.byteLength, this.#ctx.signal);
         }
+      };
+      try {
+        const { host } = client.host.base;
+        await inStep(this.#ctx, "image.blob", transfer, { host, digest: this.#blob.digest });
       } catch (err) {
         this.#ctx.signal.throwIfAborted();
         // The disk is full, whoever sends.

@@ -2,6 +2,7 @@ import { releaseMs } from "../container/release.ts";
 import { removeContainer, undoCreation } from "../container/remove.ts";
 import { type Context, detached, withFields } from "../lib/context.ts";
 import type { SandboxId } from "../lib/id.ts";
+import { inStep } from "../lib/step.ts";
 import type { SandboxDeps } from "./deps.ts";
 import { removeSandboxDirectory, sandboxDirectoryOf } from "./environment/directory.ts";
 import { lockToStop, tearDown } from "./stop.ts";
@@ -23,10 +24,12 @@ export async function removeSandbox(ctx: Context, deps: SandboxDeps, id: Sandbox
   for (const intent of deps.intents.list().filter((one) => one.sandboxId === id)) {
     await undoCreation(detached(subject, releaseMs), deps, intent);
   }
-  removeSandboxDirectory(sandboxDirectoryOf(deps.stateDir, id));
+  inStep(ctx, "sandbox.files", () => removeSandboxDirectory(sandboxDirectoryOf(deps.stateDir, id)));
   const last = deps.sandboxes.get(id);
-  using _told = await deps.plugins.removeSandbox(detached(ctx), last);
-  deps.sandboxes.delete(id);
+  using _told = await inStep(ctx, "plugins.call", () =>
+    deps.plugins.removeSandbox(detached(ctx), last),
+  );
+  inStep(ctx, "records.write", () => deps.sandboxes.delete(id));
   deps.events.publish({ type: "deleted", sandbox: last });
   ctx.log.info("sandbox removed", { sandbox: id });
 }

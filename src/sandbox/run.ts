@@ -5,6 +5,7 @@ import type * as pb from "../gen/runtime/v1/api_pb.ts";
 import { type Context, detached, withFields } from "../lib/context.ts";
 import { AppError } from "../lib/errors.ts";
 import { generateSandboxId, type SandboxId } from "../lib/id.ts";
+import { inStep } from "../lib/step.ts";
 import { pinNamespaces, setInterfaceSysctls } from "../network/namespace/netns.ts";
 import type { SandboxDeps } from "./deps.ts";
 import { attachmentOf } from "./environment/attachment.ts";
@@ -75,7 +76,7 @@ const setUpMs = 240_000;
 /** The row comes first and says what was begun: a failure here and a restart undo the same from it. */
 async function setUp(ctx: Context, deps: SandboxDeps, intent: Sandbox): Promise<void> {
   await using undo = new AsyncDisposableStack();
-  deps.sandboxes.put(intent);
+  inStep(ctx, "records.write", () => deps.sandboxes.put(intent));
   undo.defer(() => undoSetUp(detached(ctx, undoMs), deps, intent.id));
   await bringUp(ctx, deps, intent, undo);
   undo.move();
@@ -115,32 +116,35 @@ async function bringUp(
   const { id, config } = intent;
   const namespaces = podNamespaces(config);
   const paths = sandboxDirectoryOf(deps.stateDir, id);
-  createSandboxDirectory(paths, config);
-  await pinNamespaces(ctx, deps.namespacesPath, {
+  inStep(ctx, "sandbox.files", () => createSandboxDirectory(paths, config));
+  const pinning = {
     dir: paths.namespaces,
     netPath: paths.netns,
     kinds: pinnedKinds(namespaces),
     hostname: hostnameOf(config),
     sysctls: config.linux?.sysctls ?? {},
     ...userNamespaceOf(deps, intent),
-  });
+  };
+  await inStep(ctx, "network.namespaces", () => pinNamespaces(ctx, deps.namespacesPath, pinning));
   const made: Sandbox = { ...intent, namespaces: namespaceIdentitiesOf(deps, intent) };
   let ready: Sandbox = { ...made, state: "ready" };
   if (namespaces.net) {
     const attaching = { ...made, networkAttached: true };
     deps.sandboxes.put(attaching);
-    const { ips } = await deps.network.attach(ctx, attachmentOf(deps.stateDir, attaching, true));
+    const { ips } = await inStep(ctx, "network.attach", () =>
+      deps.network.attach(ctx, attachmentOf(deps.stateDir, attaching, true)),
+    );
     const sysctls = config.linux?.sysctls ?? {};
     await setInterfaceSysctls(ctx, deps.namespacesPath, paths.netns, sysctls);
     ready = { ...attaching, ips, state: "ready" };
   }
   const isMachine = getRuntime(deps.runtimes, intent.handler).sandboxTask === "always";
   if (isMachine || (deps.processPerNetwork && namespaces.net)) {
-    await startInfra(ctx, deps, deps.sandboxes.get(id));
+    await inStep(ctx, "sandbox.task", () => startInfra(ctx, deps, deps.sandboxes.get(id)));
     ready = { ...deps.sandboxes.get(id), ips: ready.ips, state: "ready" };
   }
   using _agreed = await askPlugins(ctx, deps, ready, undo);
-  deps.sandboxes.put(ready);
+  inStep(ctx, "records.write", () => deps.sandboxes.put(ready));
   ctx.log.info("sandbox ready", { sandbox: id });
   for (const type of ["created", "started"] as const) {
     deps.events.publish({ type, sandbox: ready });
@@ -159,7 +163,7 @@ async function askPlugins(
     await deps.plugins.stopSandbox(detached(ctx), stopped);
     (await deps.plugins.removeSandbox(detached(ctx), stopped))[Symbol.dispose]();
   });
-  return await deps.plugins.runSandbox(ctx, ready);
+  return await inStep(ctx, "plugins.call", () => deps.plugins.runSandbox(ctx, ready));
 }
 
 function isSame(

@@ -2,6 +2,7 @@ import { taskOf } from "../container/runtimes.ts";
 import { killContainer } from "../container/stop.ts";
 import { type Context, detached, withFields, withTimeout } from "../lib/context.ts";
 import type { SandboxId } from "../lib/id.ts";
+import { inStep } from "../lib/step.ts";
 import { unpinNamespaces } from "../network/namespace/netns.ts";
 import type { SandboxDeps } from "./deps.ts";
 import { attachmentOf } from "./environment/attachment.ts";
@@ -41,7 +42,7 @@ export async function lockToStop(
   deps.stopping.add(id);
   undo.defer(() => deps.stopping.delete(id));
   await interruptCreations(deps, id);
-  undo.use(await deps.sandboxLocks.lock(id, ctx.signal));
+  undo.use(await inStep(ctx, "lock.wait", () => deps.sandboxLocks.lock(id, ctx.signal)));
   return undo.move();
 }
 
@@ -67,21 +68,24 @@ export async function tearDown(
         .filter((container) => container.sandboxId === id && container.state.name !== "exited")
         .map((container) => killContainer(ctx, deps, container)),
     );
-    await stopInfra(ctx, deps, id);
+    await inStep(ctx, "sandbox.task", () => stopInfra(ctx, deps, id));
   } finally {
     // After the ends of its containers. Said only once: a repeated call finds it not ready.
     if (wasReady) {
       const stopped = deps.sandboxes.get(id);
       deps.events.publish({ type: "stopped", sandbox: stopped });
-      await deps.plugins.stopSandbox(detached(ctx), stopped);
+      await inStep(ctx, "plugins.call", () => deps.plugins.stopSandbox(detached(ctx), stopped));
     }
   }
   const { networkAttached, bootId } = deps.sandboxes.get(id);
   if (networkAttached) {
-    await deps.network.detach(ctx, attachmentOf(deps.stateDir, sandbox, bootId === deps.bootId));
+    const attachment = attachmentOf(deps.stateDir, sandbox, bootId === deps.bootId);
+    await inStep(ctx, "network.detach", () => deps.network.detach(ctx, attachment));
     deps.sandboxes.put({ ...deps.sandboxes.get(id), networkAttached: false });
   }
-  await unpinNamespaces(ctx, paths.namespaces, paths.netns);
-  unmountSandbox(paths);
+  await inStep(ctx, "network.namespaces", () =>
+    unpinNamespaces(ctx, paths.namespaces, paths.netns),
+  );
+  inStep(ctx, "sandbox.files", () => unmountSandbox(paths));
   if (wasReady) ctx.log.info("sandbox stopped", { sandbox: id });
 }

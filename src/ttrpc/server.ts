@@ -49,7 +49,7 @@ export async function serveTtrpc<Service extends DescService>(
 ): Promise<void> {
   const { maxCalls = defaultMaxCalls } = options;
   const reader = new ByteReader(channel);
-  const own: Context = { signal: AbortSignal.any([ctx.signal, channel.gone]), log: ctx.log };
+  const own: Context = { ...ctx, signal: AbortSignal.any([ctx.signal, channel.gone]) };
   let calls = 0;
   using _closed = channel;
 
@@ -108,7 +108,7 @@ async function dispatch<Service extends DescService>(
   const signal =
     timeoutMs > 0 ? AbortSignal.any([ctx.signal, AbortSignal.timeout(timeoutMs)]) : ctx.signal;
   const input = parse(method.input, request.payload);
-  const output = await run({ signal, log: ctx.log }, input as never);
+  const output = await run({ ...ctx, signal }, input as never);
   return toBinary(method.output, create(method.output, output));
 }
 

@@ -1,4 +1,7 @@
-import { GetActivityResponseSchema } from "../../gen/crib/admin/v1/admin_pb.ts";
+import {
+  GetActivityResponseSchema,
+  type StepInProgress,
+} from "../../gen/crib/admin/v1/admin_pb.ts";
 import { defineCommand, outputOptions } from "../command.ts";
 import { exitCodes } from "../failure.ts";
 import { wantsJson, writeJson } from "../output/list-output.ts";
@@ -8,10 +11,10 @@ import { writeTable } from "../output/table.ts";
 export const debug = defineCommand({
   name: "debug",
   group: "node",
-  summary: "show what the daemon is doing: calls in progress, locks, memory",
+  summary: "show what the daemon is doing: calls in progress and their steps, locks, memory",
   usage: "",
   details:
-    "What SIGUSR1 writes to the daemon's log: counts of what it has and holds, and each call and creation in progress with its age, the oldest first.",
+    "What SIGUSR1 writes to the daemon's log: counts of what it has and holds, and each call and creation in progress with its age and the steps that it is in, the oldest first.",
   examples: ["crib debug", "crib debug -o json | jq .calls"],
   options: outputOptions,
   positionals: { min: 0, max: 0 },
@@ -22,16 +25,14 @@ export const debug = defineCommand({
       writeJson(env.out, GetActivityResponseSchema, activity);
       return exitCodes.ok;
     }
-    const { counts, calls, creations } = activity;
+    const { counts, calls, background, creations } = activity;
     for (const [name, count] of Object.entries(counts)) env.out.write(`${plain(name)} ${count}\n`);
     const rows = [
-      ...calls.map(({ rpc, subject, ageMs }) => [
-        rpc,
-        `${Number(ageMs) / 1000} s`,
-        Object.entries(subject)
-          .map(([name, value]) => `${name}=${value}`)
-          .join(" "),
+      ...calls.flatMap(({ rpc, subject, ageMs, steps }) => [
+        [rpc, seconds(ageMs), fields(subject)],
+        ...steps.map((step) => stepRow(step)),
       ]),
+      ...background.map((step) => stepRow(step)),
       ...creations.map(({ containerId, podSandboxId }) => [
         "creation",
         "",
@@ -42,3 +43,17 @@ export const debug = defineCommand({
     return exitCodes.ok;
   },
 });
+
+function stepRow({ name, attributes, ageMs }: StepInProgress): string[] {
+  return [`  ${name}`, seconds(ageMs), fields(attributes)];
+}
+
+function seconds(ageMs: bigint): string {
+  return `${Number(ageMs) / 1000} s`;
+}
+
+function fields(values: Readonly<Record<string, string>>): string {
+  return Object.entries(values)
+    .map(([name, value]) => `${name}=${value}`)
+    .join(" ");
+}

@@ -6,6 +6,7 @@ import { eventually } from "../../../test/harness/eventually.ts";
 import { HealthCheckResponse_ServingStatus } from "../../gen/grpc/health/v1/health_pb.ts";
 import type { Context } from "../../lib/context.ts";
 import { AppError, type ErrorKind, type ErrorReason } from "../../lib/errors.ts";
+import { inStep } from "../../lib/step.ts";
 import { statusCode } from "./status-code.ts";
 
 const byName = { image: "registry.example/nginx:1" };
@@ -174,6 +175,32 @@ test("the context of a call ends with the client's deadline, which is then the s
     sandbox: pod.id,
     code: "DeadlineExceeded",
   });
+});
+
+test("the steps of a call are seen with it, and without it once it is over", async () => {
+  const domain = openDomain();
+  const pod = sandbox();
+  domain.pods.set(pod.id, pod);
+  const finish = Promise.withResolvers<void>();
+  const detach = Promise.withResolvers<void>();
+  domain.sandboxes.stop = async (ctx) => {
+    void inStep(ctx, "network.finish", () => finish.promise);
+    await inStep(ctx, "network.detach", () => detach.promise, { network: "a" });
+  };
+  const { runtime, calls } = openClients(domain);
+  const call = runtime.stopPodSandbox({ podSandboxId: pod.id });
+  await eventually(() =>
+    expect(calls.list()[0]?.steps).toMatchObject([
+      { name: "network.finish", attributes: {} },
+      { name: "network.detach", attributes: { network: "a" } },
+    ]),
+  );
+  expect(calls.listBackground()).toEqual([]);
+  detach.resolve();
+  await call;
+  expect(calls.listBackground()).toMatchObject([{ name: "network.finish" }]);
+  finish.resolve();
+  await eventually(() => expect(calls.listBackground()).toEqual([]));
 });
 
 test("what is not implemented says so, quietly", async () => {

@@ -1,5 +1,6 @@
 import {
   Code,
+  type ContextValues,
   createContextKey,
   type HandlerContext,
   type Interceptor,
@@ -10,16 +11,26 @@ import type { Context } from "../../lib/context.ts";
 import { AppError } from "../../lib/errors.ts";
 import { type Log, silentLog } from "../../lib/log.ts";
 import { LogLimit } from "../../lib/log-limit.ts";
+import { openSteps, type StepListener } from "../../lib/step.ts";
 import type { CallsInProgress } from "./calls-in-progress.ts";
 import { subjectOf } from "./log-subject.ts";
 import type { Readiness } from "./readiness.ts";
 import { isBug, toStatusError } from "./status-error.ts";
 
 const logKey = createContextKey<Log>(silentLog, { description: "log bound to the call" });
+const stepListenersKey = createContextKey<readonly StepListener[]>([], {
+  description: "who listens to the steps of the call",
+});
+
+/** For interceptors: `listener` gets the steps of this call. */
+export function listenToSteps(values: ContextValues, listener: StepListener): void {
+  values.set(stepListenersKey, [...values.get(stepListenersKey), listener]);
+}
 
 /** The context of a call: it ends when the client leaves, the client's deadline passes, or the call has been answered. */
 export function contextOf(handler: HandlerContext): Context {
-  return { signal: handler.signal, log: handler.values.get(logKey) };
+  const { signal, values } = handler;
+  return { signal, log: values.get(logKey), step: openSteps(values.get(stepListenersKey)) };
 }
 
 /** Calls that change something are worth a line each; the others come many times a second. */
@@ -74,6 +85,7 @@ export function createInterceptor(deps: {
     request.contextValues.set(logKey, log);
 
     const call = deps.calls.begin(rpc, subject, request.signal);
+    listenToSteps(request.contextValues, call.stepListener);
     const end = (fields: Parameters<Log["info"]>[1]) => {
       call[Symbol.dispose]();
       log[level]("call finished", {

@@ -12,6 +12,7 @@ import type { Context } from "../../lib/context.ts";
 import { describe } from "../../lib/errors.ts";
 import { KeyedMutex } from "../../lib/keyed-mutex.ts";
 import { SingleFlight } from "../../lib/single-flight.ts";
+import { inStep } from "../../lib/step.ts";
 import { CniNetwork, embeddedAddressDir } from "../../network/cni-network.ts";
 import { forgetOtherBoots } from "../../network/embedded/boot-stamp.ts";
 import { NetworkCounters } from "../../network/inside/counters.ts";
@@ -98,11 +99,13 @@ export async function openDomain(
   opening.catch(() => {});
   const database = resources.use(Database.open(`${config.root}/state.db`, ctx.log));
   const copies = (dir: string, durable = false) => new Copies(dir, { durable, log: ctx.log });
-  const images = await openNodeImages(ctx, config, resources, {
-    records: openImageRecords(database, copies(`${config.root}/records/images`, true)),
-    loadVerifier,
-    loadRegistries,
-  });
+  const images = await inStep(ctx, "recovery.images", () =>
+    openNodeImages(ctx, config, resources, {
+      records: openImageRecords(database, copies(`${config.root}/records/images`, true)),
+      loadVerifier,
+      loadRegistries,
+    }),
+  );
   const profiles = new ProfileStore(`${config.root}/profiles`, ctx.log);
   const namespacesPath = `${config.payload}/namespaces`;
   const reaper = resources.use(new Reaper());

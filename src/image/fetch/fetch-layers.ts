@@ -1,6 +1,7 @@
 import { verifiedStream } from "../../content/verified-stream.ts";
 import type { Context } from "../../lib/context.ts";
 import { AppError, describe, invalidArgument, kindOf } from "../../lib/errors.ts";
+import { inStep } from "../../lib/step.ts";
 import { chainIdsOf } from "../../oci/chain-id.ts";
 import type { Descriptor } from "../../oci/descriptor.ts";
 import type { Digest } from "../../oci/digest.ts";
@@ -64,7 +65,7 @@ async function ensureLayer(
       const quiet = { ...fetching, onBytes: () => {} };
       await ensureLayer(flight, deps, quiet, height - 1, { retries: false });
     }
-    await deps.layers.commit(flight, unpacked, diffIds);
+    await inStep(ctx, "image.commit", () => deps.layers.commit(flight, unpacked, diffIds));
   };
   const origin = "origin" in fetching.source ? fetching.source.origin : "";
   await deps.flights.run(`${chainId} ${origin}`, ctx.signal, attempt, options);
@@ -96,7 +97,12 @@ export async function unpackBlob(
     try {
       using _place = await deps.unpacking.enter(ctx.signal, open.fetched);
       const bytes = asTar(verifiedStream(open.bytes, blob, onBytes));
-      const unpacked = await deps.layers.unpack(ctx, bytes, fetching.source);
+      const unpacked = await inStep(
+        ctx,
+        "image.unpack",
+        () => deps.layers.unpack(ctx, bytes, fetching.source),
+        { digest: blob.digest },
+      );
       return diffId === undefined ? unpacked : await checkDiffId(unpacked, diffId);
     } catch (cause) {
       ctx.signal.throwIfAborted();

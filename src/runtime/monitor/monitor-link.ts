@@ -2,6 +2,7 @@ import { existsSync, readdirSync } from "node:fs";
 import { abortable } from "../../lib/abortable.ts";
 import { type Context, detached } from "../../lib/context.ts";
 import { AppError, describe, kindOf } from "../../lib/errors.ts";
+import { inStep } from "../../lib/step.ts";
 import type { Reaper } from "../reaper.ts";
 import { type AttachBudget, AttachSession, type AttachSessionEvents } from "./attach-session.ts";
 import type { ExitRecord } from "./exit-record.ts";
@@ -87,8 +88,10 @@ export class MonitorLink implements Disposable {
 
   async start(ctx: Context): Promise<void> {
     const { argv, dir, cgroupProcs } = this.#options;
-    const started = startMonitor(argv, dir, cgroupProcs);
-    const monitor = await awaitMonitor(ctx, started, dir, this.#events());
+    const monitor = await inStep(ctx, "monitor.start", () => {
+      const started = startMonitor(argv, dir, cgroupProcs);
+      return awaitMonitor(ctx, started, dir, this.#events());
+    });
     await this.#attach({ ...monitor, isCurrent: true });
   }
 
@@ -282,7 +285,7 @@ export class MonitorLink implements Disposable {
       waitMs = Math.min(2 * waitMs, maxRetryMs)
     ) {
       try {
-        if (await this.resume(detached(ctx))) {
+        if (await inStep(ctx, "monitor.replace", () => this.resume(detached(ctx)))) {
           ctx.log.warn("monitor replaced", { monitor: this.id, containers: this.containers.size });
         } else onGone();
         return;

@@ -14,7 +14,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file crib/admin/v1/admin.proto.
  */
 export const file_crib_admin_v1_admin: GenFile = /*@__PURE__*/
-  fileDesc("ChljcmliL2FkbWluL3YxL2FkbWluLnByb3RvEg1jcmliLmFkbWluLnYxIhQKEkdldEFjdGl2aXR5UmVxdWVzdCLoAQoTR2V0QWN0aXZpdHlSZXNwb25zZRI+CgZjb3VudHMYASADKAsyLi5jcmliLmFkbWluLnYxLkdldEFjdGl2aXR5UmVzcG9uc2UuQ291bnRzRW50cnkSLAoFY2FsbHMYAiADKAsyHS5jcmliLmFkbWluLnYxLkNhbGxJblByb2dyZXNzEjQKCWNyZWF0aW9ucxgDIAMoCzIhLmNyaWIuYWRtaW4udjEuQ3JlYXRpb25JblByb2dyZXNzGi0KC0NvdW50c0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoAzoCOAEimgEKDkNhbGxJblByb2dyZXNzEgsKA3JwYxgBIAEoCRI7CgdzdWJqZWN0GAIgAygLMiouY3JpYi5hZG1pbi52MS5DYWxsSW5Qcm9ncmVzcy5TdWJqZWN0RW50cnkSDgoGYWdlX21zGAMgASgDGi4KDFN1YmplY3RFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIkIKEkNyZWF0aW9uSW5Qcm9ncmVzcxIUCgxjb250YWluZXJfaWQYASABKAkSFgoOcG9kX3NhbmRib3hfaWQYAiABKAkiEgoQR2V0Q29uZmlnUmVxdWVzdCJSChFHZXRDb25maWdSZXNwb25zZRINCgVmaWxlcxgBIAMoCRIuCghzZXR0aW5ncxgCIAMoCzIcLmNyaWIuYWRtaW4udjEuQ29uZmlnU2V0dGluZyI7Cg1Db25maWdTZXR0aW5nEgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCRIOCgZvcmlnaW4YAyABKAkiFQoTUmVsb2FkQ29uZmlnUmVxdWVzdCI9ChRSZWxvYWRDb25maWdSZXNwb25zZRIPCgdjaGFuZ2VkGAEgAygJEhQKDG5lZWRfcmVzdGFydBgCIAMoCSJAChNJbXBvcnRJbWFnZXNSZXF1ZXN0Eg4KBHBhdGgYASABKAlIABIPCgVjaHVuaxgCIAEoDEgAQggKBnNvdXJjZSJEChRJbXBvcnRJbWFnZXNSZXNwb25zZRIsCgZpbWFnZXMYASADKAsyHC5jcmliLmFkbWluLnYxLkltcG9ydGVkSW1hZ2UiKgoNSW1wb3J0ZWRJbWFnZRIKCgJpZBgBIAEoCRINCgVuYW1lcxgCIAMoCSJsChNFeHBvcnRJbWFnZXNSZXF1ZXN0Eg4KBmltYWdlcxgBIAMoCRIsCgZmb3JtYXQYAiABKA4yHC5jcmliLmFkbWluLnYxLkFyY2hpdmVGb3JtYXQSFwoPY29tcHJlc3NfbGF5ZXJzGAMgASgIIiUKFEV4cG9ydEltYWdlc1Jlc3BvbnNlEg0KBWNodW5rGAEgASgMIloKEFB1bGxJbWFnZVJlcXVlc3QSDQoFaW1hZ2UYASABKAkSNwoLY3JlZGVudGlhbHMYAiABKAsyIi5jcmliLmFkbWluLnYxLlJlZ2lzdHJ5Q3JlZGVudGlhbHMiOQoTUmVnaXN0cnlDcmVkZW50aWFscxIQCgh1c2VybmFtZRgBIAEoCRIQCghwYXNzd29yZBgCIAEoCSJUChFQdWxsSW1hZ2VSZXNwb25zZRIsCgZsYXllcnMYASADKAsyHC5jcmliLmFkbWluLnYxLkxheWVyUHJvZ3Jlc3MSEQoJaW1hZ2VfcmVmGAIgASgJIksKDUxheWVyUHJvZ3Jlc3MSDgoGZGlnZXN0GAEgASgJEhUKDWZldGNoZWRfYnl0ZXMYAiABKAQSEwoLdG90YWxfYnl0ZXMYAyABKAQiJwoWTGlzdEltYWdlTGF5ZXJzUmVxdWVzdBINCgVpbWFnZRgBIAEoCSJFChdMaXN0SW1hZ2VMYXllcnNSZXNwb25zZRIqCgZpbWFnZXMYASADKAsyGi5jcmliLmFkbWluLnYxLkltYWdlTGF5ZXJzIpsBCgtJbWFnZUxheWVycxIKCgJpZBgBIAEoCRIRCglyZXBvX3RhZ3MYAiADKAkSFAoMcmVwb19kaWdlc3RzGAMgAygJEg4KBnBpbm5lZBgEIAEoCBIkCgZsYXllcnMYBSADKAsyFC5jcmliLmFkbWluLnYxLkxheWVyEg4KBmNvbmZpZxgGIAEoDBIRCgltYW5pZmVzdHMYByADKAwicQoFTGF5ZXISEAoIY2hhaW5faWQYASABKAkSDwoHZGlmZl9pZBgCIAEoCRISCgp1c2VkX2J5dGVzGAMgASgEEg4KBmlub2RlcxgEIAEoBBIRCgl0YXJfYnl0ZXMYBSABKAQSDgoGaW1hZ2VzGAYgASgNIjUKE1ZlcmlmeUltYWdlc1JlcXVlc3QSDgoGaW1hZ2VzGAEgAygJEg4KBnJlcGFpchgCIAEoCCJxChRWZXJpZnlJbWFnZXNSZXNwb25zZRIOCgZkaWdlc3QYASABKAkSDgoGaW1hZ2VzGAIgAygJEg8KB3Byb2JsZW0YAyABKAkSEAoIcmVwYWlyZWQYBCABKAgSFgoOcmVwYWlyX3Byb2JsZW0YBSABKAkiFQoTR2V0RGlza1VzYWdlUmVxdWVzdCKsAgoUR2V0RGlza1VzYWdlUmVzcG9uc2USKAoGaW1hZ2VzGAEgASgLMhguY3JpYi5hZG1pbi52MS5EaXNrVXNhZ2USLAoKY29udGFpbmVycxgCIAEoCzIYLmNyaWIuYWRtaW4udjEuRGlza1VzYWdlEhkKEXJlY2xhaW1hYmxlX2J5dGVzGAMgASgEEhMKC2ltYWdlX2NvdW50GAQgASgNEhcKD2NvbnRhaW5lcl9jb3VudBgFIAEoDRIYChBmaWxlc3lzdGVtX2J5dGVzGAYgASgEEh0KFWZpbGVzeXN0ZW1fZnJlZV9ieXRlcxgHIAEoBBISCgptb3VudHBvaW50GAggASgJEiYKBGxvZ3MYCSABKAsyGC5jcmliLmFkbWluLnYxLkRpc2tVc2FnZSIvCglEaXNrVXNhZ2USEgoKdXNlZF9ieXRlcxgBIAEoBBIOCgZpbm9kZXMYAiABKAQiVAoNUmVzdGFydFBvbGljeRIuCgRuYW1lGAEgASgOMiAuY3JpYi5hZG1pbi52MS5SZXN0YXJ0UG9saWN5TmFtZRITCgttYXhfcmV0cmllcxgCIAEoDSI2CglMb2dMaW1pdHMSFgoObWF4X3NpemVfYnl0ZXMYASABKAQSEQoJbWF4X2ZpbGVzGAIgASgNIqoCCg1SdW5Qb2RSZXF1ZXN0EjQKDnNhbmRib3hfY29uZmlnGAEgASgLMhwucnVudGltZS52MS5Qb2RTYW5kYm94Q29uZmlnEjUKEGNvbnRhaW5lcl9jb25maWcYAiABKAsyGy5ydW50aW1lLnYxLkNvbnRhaW5lckNvbmZpZxIXCg9ydW50aW1lX2hhbmRsZXIYAyABKAkSNAoOcmVzdGFydF9wb2xpY3kYBCABKAsyHC5jcmliLmFkbWluLnYxLlJlc3RhcnRQb2xpY3kSLAoKbG9nX2xpbWl0cxgFIAEoCzIYLmNyaWIuYWRtaW4udjEuTG9nTGltaXRzEg4KBnJlbW92ZRgGIAEoCBIQCghhdHRlbmRlZBgHIAEoCBINCgVzdGFydBgIIAEoCCI+Cg5SdW5Qb2RSZXNwb25zZRIWCg5wb2Rfc2FuZGJveF9pZBgBIAEoCRIUCgxjb250YWluZXJfaWQYAiABKAkiKgoQQXR0ZW5kUG9kUmVxdWVzdBIWCg5wb2Rfc2FuZGJveF9pZBgBIAEoCSITChFBdHRlbmRQb2RSZXNwb25zZSIpCg9MZWF2ZVBvZFJlcXVlc3QSFgoOcG9kX3NhbmRib3hfaWQYASABKAkiEgoQTGVhdmVQb2RSZXNwb25zZSI/Cg9TdGFydFBvZFJlcXVlc3QSFgoOcG9kX3NhbmRib3hfaWQYASABKAkSFAoMYWZ0ZXJfYXR0YWNoGAIgASgIIhIKEFN0YXJ0UG9kUmVzcG9uc2UiPAoRUmVzdGFydFBvZFJlcXVlc3QSFgoOcG9kX3NhbmRib3hfaWQYASABKAkSDwoHdGltZW91dBgCIAEoDSIUChJSZXN0YXJ0UG9kUmVzcG9uc2UqYgoNQXJjaGl2ZUZvcm1hdBIeChpBUkNISVZFX0ZPUk1BVF9VTlNQRUNJRklFRBAAEhYKEkFSQ0hJVkVfRk9STUFUX09DSRABEhkKFUFSQ0hJVkVfRk9STUFUX0RPQ0tFUhACKsABChFSZXN0YXJ0UG9saWN5TmFtZRIjCh9SRVNUQVJUX1BPTElDWV9OQU1FX1VOU1BFQ0lGSUVEEAASGgoWUkVTVEFSVF9QT0xJQ1lfTkFNRV9OTxABEiIKHlJFU1RBUlRfUE9MSUNZX05BTUVfT05fRkFJTFVSRRACEh4KGlJFU1RBUlRfUE9MSUNZX05BTUVfQUxXQVlTEAMSJgoiUkVTVEFSVF9QT0xJQ1lfTkFNRV9VTkxFU1NfU1RPUFBFRBAEMrMJCgxBZG1pblNlcnZpY2USWQoMSW1wb3J0SW1hZ2VzEiIuY3JpYi5hZG1pbi52MS5JbXBvcnRJbWFnZXNSZXF1ZXN0GiMuY3JpYi5hZG1pbi52MS5JbXBvcnRJbWFnZXNSZXNwb25zZSgBElkKDEV4cG9ydEltYWdlcxIiLmNyaWIuYWRtaW4udjEuRXhwb3J0SW1hZ2VzUmVxdWVzdBojLmNyaWIuYWRtaW4udjEuRXhwb3J0SW1hZ2VzUmVzcG9uc2UwARJQCglQdWxsSW1hZ2USHy5jcmliLmFkbWluLnYxLlB1bGxJbWFnZVJlcXVlc3QaIC5jcmliLmFkbWluLnYxLlB1bGxJbWFnZVJlc3BvbnNlMAESYAoPTGlzdEltYWdlTGF5ZXJzEiUuY3JpYi5hZG1pbi52MS5MaXN0SW1hZ2VMYXllcnNSZXF1ZXN0GiYuY3JpYi5hZG1pbi52MS5MaXN0SW1hZ2VMYXllcnNSZXNwb25zZRJZCgxWZXJpZnlJbWFnZXMSIi5jcmliLmFkbWluLnYxLlZlcmlmeUltYWdlc1JlcXVlc3QaIy5jcmliLmFkbWluLnYxLlZlcmlmeUltYWdlc1Jlc3BvbnNlMAESVwoMR2V0RGlza1VzYWdlEiIuY3JpYi5hZG1pbi52MS5HZXREaXNrVXNhZ2VSZXF1ZXN0GiMuY3JpYi5hZG1pbi52MS5HZXREaXNrVXNhZ2VSZXNwb25zZRJHCgZSdW5Qb2QSHC5jcmliLmFkbWluLnYxLlJ1blBvZFJlcXVlc3QaHS5jcmliLmFkbWluLnYxLlJ1blBvZFJlc3BvbnNlMAESUAoJQXR0ZW5kUG9kEh8uY3JpYi5hZG1pbi52MS5BdHRlbmRQb2RSZXF1ZXN0GiAuY3JpYi5hZG1pbi52MS5BdHRlbmRQb2RSZXNwb25zZTABEksKCExlYXZlUG9kEh4uY3JpYi5hZG1pbi52MS5MZWF2ZVBvZFJlcXVlc3QaHy5jcmliLmFkbWluLnYxLkxlYXZlUG9kUmVzcG9uc2USSwoIU3RhcnRQb2QSHi5jcmliLmFkbWluLnYxLlN0YXJ0UG9kUmVxdWVzdBofLmNyaWIuYWRtaW4udjEuU3RhcnRQb2RSZXNwb25zZRJRCgpSZXN0YXJ0UG9kEiAuY3JpYi5hZG1pbi52MS5SZXN0YXJ0UG9kUmVxdWVzdBohLmNyaWIuYWRtaW4udjEuUmVzdGFydFBvZFJlc3BvbnNlEk4KCUdldENvbmZpZxIfLmNyaWIuYWRtaW4udjEuR2V0Q29uZmlnUmVxdWVzdBogLmNyaWIuYWRtaW4udjEuR2V0Q29uZmlnUmVzcG9uc2USVwoMUmVsb2FkQ29uZmlnEiIuY3JpYi5hZG1pbi52MS5SZWxvYWRDb25maWdSZXF1ZXN0GiMuY3JpYi5hZG1pbi52MS5SZWxvYWRDb25maWdSZXNwb25zZRJUCgtHZXRBY3Rpdml0eRIhLmNyaWIuYWRtaW4udjEuR2V0QWN0aXZpdHlSZXF1ZXN0GiIuY3JpYi5hZG1pbi52MS5HZXRBY3Rpdml0eVJlc3BvbnNlYgZwcm90bzM", [file_runtime_v1_api]);
+  fileDesc("ChljcmliL2FkbWluL3YxL2FkbWluLnByb3RvEg1jcmliLmFkbWluLnYxIhQKEkdldEFjdGl2aXR5UmVxdWVzdCKbAgoTR2V0QWN0aXZpdHlSZXNwb25zZRI+CgZjb3VudHMYASADKAsyLi5jcmliLmFkbWluLnYxLkdldEFjdGl2aXR5UmVzcG9uc2UuQ291bnRzRW50cnkSLAoFY2FsbHMYAiADKAsyHS5jcmliLmFkbWluLnYxLkNhbGxJblByb2dyZXNzEjQKCWNyZWF0aW9ucxgDIAMoCzIhLmNyaWIuYWRtaW4udjEuQ3JlYXRpb25JblByb2dyZXNzEjEKCmJhY2tncm91bmQYBCADKAsyHS5jcmliLmFkbWluLnYxLlN0ZXBJblByb2dyZXNzGi0KC0NvdW50c0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoAzoCOAEiyAEKDkNhbGxJblByb2dyZXNzEgsKA3JwYxgBIAEoCRI7CgdzdWJqZWN0GAIgAygLMiouY3JpYi5hZG1pbi52MS5DYWxsSW5Qcm9ncmVzcy5TdWJqZWN0RW50cnkSDgoGYWdlX21zGAMgASgDEiwKBXN0ZXBzGAQgAygLMh0uY3JpYi5hZG1pbi52MS5TdGVwSW5Qcm9ncmVzcxouCgxTdWJqZWN0RW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASKkAQoOU3RlcEluUHJvZ3Jlc3MSDAoEbmFtZRgBIAEoCRJBCgphdHRyaWJ1dGVzGAIgAygLMi0uY3JpYi5hZG1pbi52MS5TdGVwSW5Qcm9ncmVzcy5BdHRyaWJ1dGVzRW50cnkSDgoGYWdlX21zGAMgASgDGjEKD0F0dHJpYnV0ZXNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIkIKEkNyZWF0aW9uSW5Qcm9ncmVzcxIUCgxjb250YWluZXJfaWQYASABKAkSFgoOcG9kX3NhbmRib3hfaWQYAiABKAkiEgoQR2V0Q29uZmlnUmVxdWVzdCJSChFHZXRDb25maWdSZXNwb25zZRINCgVmaWxlcxgBIAMoCRIuCghzZXR0aW5ncxgCIAMoCzIcLmNyaWIuYWRtaW4udjEuQ29uZmlnU2V0dGluZyI7Cg1Db25maWdTZXR0aW5nEgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCRIOCgZvcmlnaW4YAyABKAkiFQoTUmVsb2FkQ29uZmlnUmVxdWVzdCI9ChRSZWxvYWRDb25maWdSZXNwb25zZRIPCgdjaGFuZ2VkGAEgAygJEhQKDG5lZWRfcmVzdGFydBgCIAMoCSJAChNJbXBvcnRJbWFnZXNSZXF1ZXN0Eg4KBHBhdGgYASABKAlIABIPCgVjaHVuaxgCIAEoDEgAQggKBnNvdXJjZSJEChRJbXBvcnRJbWFnZXNSZXNwb25zZRIsCgZpbWFnZXMYASADKAsyHC5jcmliLmFkbWluLnYxLkltcG9ydGVkSW1hZ2UiKgoNSW1wb3J0ZWRJbWFnZRIKCgJpZBgBIAEoCRINCgVuYW1lcxgCIAMoCSJsChNFeHBvcnRJbWFnZXNSZXF1ZXN0Eg4KBmltYWdlcxgBIAMoCRIsCgZmb3JtYXQYAiABKA4yHC5jcmliLmFkbWluLnYxLkFyY2hpdmVGb3JtYXQSFwoPY29tcHJlc3NfbGF5ZXJzGAMgASgIIiUKFEV4cG9ydEltYWdlc1Jlc3BvbnNlEg0KBWNodW5rGAEgASgMIloKEFB1bGxJbWFnZVJlcXVlc3QSDQoFaW1hZ2UYASABKAkSNwoLY3JlZGVudGlhbHMYAiABKAsyIi5jcmliLmFkbWluLnYxLlJlZ2lzdHJ5Q3JlZGVudGlhbHMiOQoTUmVnaXN0cnlDcmVkZW50aWFscxIQCgh1c2VybmFtZRgBIAEoCRIQCghwYXNzd29yZBgCIAEoCSJUChFQdWxsSW1hZ2VSZXNwb25zZRIsCgZsYXllcnMYASADKAsyHC5jcmliLmFkbWluLnYxLkxheWVyUHJvZ3Jlc3MSEQoJaW1hZ2VfcmVmGAIgASgJIksKDUxheWVyUHJvZ3Jlc3MSDgoGZGlnZXN0GAEgASgJEhUKDWZldGNoZWRfYnl0ZXMYAiABKAQSEwoLdG90YWxfYnl0ZXMYAyABKAQiJwoWTGlzdEltYWdlTGF5ZXJzUmVxdWVzdBINCgVpbWFnZRgBIAEoCSJFChdMaXN0SW1hZ2VMYXllcnNSZXNwb25zZRIqCgZpbWFnZXMYASADKAsyGi5jcmliLmFkbWluLnYxLkltYWdlTGF5ZXJzIpsBCgtJbWFnZUxheWVycxIKCgJpZBgBIAEoCRIRCglyZXBvX3RhZ3MYAiADKAkSFAoMcmVwb19kaWdlc3RzGAMgAygJEg4KBnBpbm5lZBgEIAEoCBIkCgZsYXllcnMYBSADKAsyFC5jcmliLmFkbWluLnYxLkxheWVyEg4KBmNvbmZpZxgGIAEoDBIRCgltYW5pZmVzdHMYByADKAwicQoFTGF5ZXISEAoIY2hhaW5faWQYASABKAkSDwoHZGlmZl9pZBgCIAEoCRISCgp1c2VkX2J5dGVzGAMgASgEEg4KBmlub2RlcxgEIAEoBBIRCgl0YXJfYnl0ZXMYBSABKAQSDgoGaW1hZ2VzGAYgASgNIjUKE1ZlcmlmeUltYWdlc1JlcXVlc3QSDgoGaW1hZ2VzGAEgAygJEg4KBnJlcGFpchgCIAEoCCJxChRWZXJpZnlJbWFnZXNSZXNwb25zZRIOCgZkaWdlc3QYASABKAkSDgoGaW1hZ2VzGAIgAygJEg8KB3Byb2JsZW0YAyABKAkSEAoIcmVwYWlyZWQYBCABKAgSFgoOcmVwYWlyX3Byb2JsZW0YBSABKAkiFQoTR2V0RGlza1VzYWdlUmVxdWVzdCKsAgoUR2V0RGlza1VzYWdlUmVzcG9uc2USKAoGaW1hZ2VzGAEgASgLMhguY3JpYi5hZG1pbi52MS5EaXNrVXNhZ2USLAoKY29udGFpbmVycxgCIAEoCzIYLmNyaWIuYWRtaW4udjEuRGlza1VzYWdlEhkKEXJlY2xhaW1hYmxlX2J5dGVzGAMgASgEEhMKC2ltYWdlX2NvdW50GAQgASgNEhcKD2NvbnRhaW5lcl9jb3VudBgFIAEoDRIYChBmaWxlc3lzdGVtX2J5dGVzGAYgASgEEh0KFWZpbGVzeXN0ZW1fZnJlZV9ieXRlcxgHIAEoBBISCgptb3VudHBvaW50GAggASgJEiYKBGxvZ3MYCSABKAsyGC5jcmliLmFkbWluLnYxLkRpc2tVc2FnZSIvCglEaXNrVXNhZ2USEgoKdXNlZF9ieXRlcxgBIAEoBBIOCgZpbm9kZXMYAiABKAQiVAoNUmVzdGFydFBvbGljeRIuCgRuYW1lGAEgASgOMiAuY3JpYi5hZG1pbi52MS5SZXN0YXJ0UG9saWN5TmFtZRITCgttYXhfcmV0cmllcxgCIAEoDSI2CglMb2dMaW1pdHMSFgoObWF4X3NpemVfYnl0ZXMYASABKAQSEQoJbWF4X2ZpbGVzGAIgASgNIqoCCg1SdW5Qb2RSZXF1ZXN0EjQKDnNhbmRib3hfY29uZmlnGAEgASgLMhwucnVudGltZS52MS5Qb2RTYW5kYm94Q29uZmlnEjUKEGNvbnRhaW5lcl9jb25maWcYAiABKAsyGy5ydW50aW1lLnYxLkNvbnRhaW5lckNvbmZpZxIXCg9ydW50aW1lX2hhbmRsZXIYAyABKAkSNAoOcmVzdGFydF9wb2xpY3kYBCABKAsyHC5jcmliLmFkbWluLnYxLlJlc3RhcnRQb2xpY3kSLAoKbG9nX2xpbWl0cxgFIAEoCzIYLmNyaWIuYWRtaW4udjEuTG9nTGltaXRzEg4KBnJlbW92ZRgGIAEoCBIQCghhdHRlbmRlZBgHIAEoCBINCgVzdGFydBgIIAEoCCI+Cg5SdW5Qb2RSZXNwb25zZRIWCg5wb2Rfc2FuZGJveF9pZBgBIAEoCRIUCgxjb250YWluZXJfaWQYAiABKAkiKgoQQXR0ZW5kUG9kUmVxdWVzdBIWCg5wb2Rfc2FuZGJveF9pZBgBIAEoCSITChFBdHRlbmRQb2RSZXNwb25zZSIpCg9MZWF2ZVBvZFJlcXVlc3QSFgoOcG9kX3NhbmRib3hfaWQYASABKAkiEgoQTGVhdmVQb2RSZXNwb25zZSI/Cg9TdGFydFBvZFJlcXVlc3QSFgoOcG9kX3NhbmRib3hfaWQYASABKAkSFAoMYWZ0ZXJfYXR0YWNoGAIgASgIIhIKEFN0YXJ0UG9kUmVzcG9uc2UiPAoRUmVzdGFydFBvZFJlcXVlc3QSFgoOcG9kX3NhbmRib3hfaWQYASABKAkSDwoHdGltZW91dBgCIAEoDSIUChJSZXN0YXJ0UG9kUmVzcG9uc2UqYgoNQXJjaGl2ZUZvcm1hdBIeChpBUkNISVZFX0ZPUk1BVF9VTlNQRUNJRklFRBAAEhYKEkFSQ0hJVkVfRk9STUFUX09DSRABEhkKFUFSQ0hJVkVfRk9STUFUX0RPQ0tFUhACKsABChFSZXN0YXJ0UG9saWN5TmFtZRIjCh9SRVNUQVJUX1BPTElDWV9OQU1FX1VOU1BFQ0lGSUVEEAASGgoWUkVTVEFSVF9QT0xJQ1lfTkFNRV9OTxABEiIKHlJFU1RBUlRfUE9MSUNZX05BTUVfT05fRkFJTFVSRRACEh4KGlJFU1RBUlRfUE9MSUNZX05BTUVfQUxXQVlTEAMSJgoiUkVTVEFSVF9QT0xJQ1lfTkFNRV9VTkxFU1NfU1RPUFBFRBAEMrMJCgxBZG1pblNlcnZpY2USWQoMSW1wb3J0SW1hZ2VzEiIuY3JpYi5hZG1pbi52MS5JbXBvcnRJbWFnZXNSZXF1ZXN0GiMuY3JpYi5hZG1pbi52MS5JbXBvcnRJbWFnZXNSZXNwb25zZSgBElkKDEV4cG9ydEltYWdlcxIiLmNyaWIuYWRtaW4udjEuRXhwb3J0SW1hZ2VzUmVxdWVzdBojLmNyaWIuYWRtaW4udjEuRXhwb3J0SW1hZ2VzUmVzcG9uc2UwARJQCglQdWxsSW1hZ2USHy5jcmliLmFkbWluLnYxLlB1bGxJbWFnZVJlcXVlc3QaIC5jcmliLmFkbWluLnYxLlB1bGxJbWFnZVJlc3BvbnNlMAESYAoPTGlzdEltYWdlTGF5ZXJzEiUuY3JpYi5hZG1pbi52MS5MaXN0SW1hZ2VMYXllcnNSZXF1ZXN0GiYuY3JpYi5hZG1pbi52MS5MaXN0SW1hZ2VMYXllcnNSZXNwb25zZRJZCgxWZXJpZnlJbWFnZXMSIi5jcmliLmFkbWluLnYxLlZlcmlmeUltYWdlc1JlcXVlc3QaIy5jcmliLmFkbWluLnYxLlZlcmlmeUltYWdlc1Jlc3BvbnNlMAESVwoMR2V0RGlza1VzYWdlEiIuY3JpYi5hZG1pbi52MS5HZXREaXNrVXNhZ2VSZXF1ZXN0GiMuY3JpYi5hZG1pbi52MS5HZXREaXNrVXNhZ2VSZXNwb25zZRJHCgZSdW5Qb2QSHC5jcmliLmFkbWluLnYxLlJ1blBvZFJlcXVlc3QaHS5jcmliLmFkbWluLnYxLlJ1blBvZFJlc3BvbnNlMAESUAoJQXR0ZW5kUG9kEh8uY3JpYi5hZG1pbi52MS5BdHRlbmRQb2RSZXF1ZXN0GiAuY3JpYi5hZG1pbi52MS5BdHRlbmRQb2RSZXNwb25zZTABEksKCExlYXZlUG9kEh4uY3JpYi5hZG1pbi52MS5MZWF2ZVBvZFJlcXVlc3QaHy5jcmliLmFkbWluLnYxLkxlYXZlUG9kUmVzcG9uc2USSwoIU3RhcnRQb2QSHi5jcmliLmFkbWluLnYxLlN0YXJ0UG9kUmVxdWVzdBofLmNyaWIuYWRtaW4udjEuU3RhcnRQb2RSZXNwb25zZRJRCgpSZXN0YXJ0UG9kEiAuY3JpYi5hZG1pbi52MS5SZXN0YXJ0UG9kUmVxdWVzdBohLmNyaWIuYWRtaW4udjEuUmVzdGFydFBvZFJlc3BvbnNlEk4KCUdldENvbmZpZxIfLmNyaWIuYWRtaW4udjEuR2V0Q29uZmlnUmVxdWVzdBogLmNyaWIuYWRtaW4udjEuR2V0Q29uZmlnUmVzcG9uc2USVwoMUmVsb2FkQ29uZmlnEiIuY3JpYi5hZG1pbi52MS5SZWxvYWRDb25maWdSZXF1ZXN0GiMuY3JpYi5hZG1pbi52MS5SZWxvYWRDb25maWdSZXNwb25zZRJUCgtHZXRBY3Rpdml0eRIhLmNyaWIuYWRtaW4udjEuR2V0QWN0aXZpdHlSZXF1ZXN0GiIuY3JpYi5hZG1pbi52MS5HZXRBY3Rpdml0eVJlc3BvbnNlYgZwcm90bzM", [file_runtime_v1_api]);
 
 /**
  * @generated from message crib.admin.v1.GetActivityRequest
@@ -51,6 +51,13 @@ export type GetActivityResponse = Message<"crib.admin.v1.GetActivityResponse"> &
    * @generated from field: repeated crib.admin.v1.CreationInProgress creations = 3;
    */
   creations: CreationInProgress[];
+
+  /**
+   * Steps of no call, or of one that is over.
+   *
+   * @generated from field: repeated crib.admin.v1.StepInProgress background = 4;
+   */
+  background: StepInProgress[];
 };
 
 /**
@@ -80,6 +87,13 @@ export type CallInProgress = Message<"crib.admin.v1.CallInProgress"> & {
    * @generated from field: int64 age_ms = 3;
    */
   ageMs: bigint;
+
+  /**
+   * The oldest first.
+   *
+   * @generated from field: repeated crib.admin.v1.StepInProgress steps = 4;
+   */
+  steps: StepInProgress[];
 };
 
 /**
@@ -88,6 +102,37 @@ export type CallInProgress = Message<"crib.admin.v1.CallInProgress"> & {
  */
 export const CallInProgressSchema: GenMessage<CallInProgress> = /*@__PURE__*/
   messageDesc(file_crib_admin_v1_admin, 2);
+
+/**
+ * @generated from message crib.admin.v1.StepInProgress
+ */
+export type StepInProgress = Message<"crib.admin.v1.StepInProgress"> & {
+  /**
+   * One of the names in docs/metrics.md.
+   *
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * Ids, names and hosts.
+   *
+   * @generated from field: map<string, string> attributes = 2;
+   */
+  attributes: { [key: string]: string };
+
+  /**
+   * @generated from field: int64 age_ms = 3;
+   */
+  ageMs: bigint;
+};
+
+/**
+ * Describes the message crib.admin.v1.StepInProgress.
+ * Use `create(StepInProgressSchema)` to create a new message.
+ */
+export const StepInProgressSchema: GenMessage<StepInProgress> = /*@__PURE__*/
+  messageDesc(file_crib_admin_v1_admin, 3);
 
 /**
  * @generated from message crib.admin.v1.CreationInProgress
@@ -109,7 +154,7 @@ export type CreationInProgress = Message<"crib.admin.v1.CreationInProgress"> & {
  * Use `create(CreationInProgressSchema)` to create a new message.
  */
 export const CreationInProgressSchema: GenMessage<CreationInProgress> = /*@__PURE__*/
-  messageDesc(file_crib_admin_v1_admin, 3);
+  messageDesc(file_crib_admin_v1_admin, 4);
 
 /**
  * @generated from message crib.admin.v1.GetConfigRequest
@@ -122,7 +167,7 @@ export type GetConfigRequest = Message<"crib.admin.v1.GetConfigRequest"> & {
  * Use `create(GetConfigRequestSchema)` to create a new message.
  */
 export const GetConfigRequestSchema: GenMessage<GetConfigRequest> = /*@__PURE__*/
-  messageDesc(file_crib_admin_v1_admin, 4);
+  messageDesc(file_crib_admin_v1_admin, 5);
 
 /**
  * @generated from message crib.admin.v1.GetConfigResponse
@@ -144,7 +189,7 @@ export type GetConfigResponse = Message<"crib.admin.v1.GetConfigResponse"> & {
  * Use `create(GetConfigResponseSchema)` to create a new message.
  */
 export const GetConfigResponseSchema: GenMessage<GetConfigResponse> = /*@__PURE__*/
-  messageDesc(file_crib_admin_v1_admin, 5);
+  messageDesc(file_crib_admin_v1_admin, 6);
 
 /**
  * @generated from message crib.admin.v1.ConfigSetting
@@ -175,7 +220,7 @@ export type ConfigSetting = Message<"crib.admin.v1.ConfigSetting"> & {
  * Use `create(ConfigSettingSchema)` to create a new message.
  */
 export const ConfigSettingSchema: GenMessage<ConfigSetting> = /*@__PURE__*/
-  messageDesc(file_crib_admin_v1_admin, 6);
+  messageDesc(file_crib_admin_v1_admin, 7);
 
 /**
  * @generated from message crib.admin.v1.ReloadConfigRequest
@@ -188,7 +233,7 @@ export type ReloadConfigRequest = Message<"crib.admin.v1.ReloadConfigRequest"> &
  * Use `create(ReloadConfigRequestSchema)` to create a new message.
  */
 export const ReloadConfigRequestSchema: GenMessage<ReloadConfigRequest> = /*@__PURE__*/
-  messageDesc(file_crib_admin_v1_admin, 7);
+  messageDesc(file_crib_admin_v1_admin, 8);
 
 /**
  * @generated from message crib.admin.v1.ReloadConfigResponse
@@ -214,7 +259,7 @@ export type ReloadConfigResponse = Message<"crib.admin.v1.ReloadConfigResponse">
  * Use `create(ReloadConfigResponseSchema)` to create a new message.
  */
 export const ReloadConfigResponseSchema: GenMessage<ReloadConfigResponse> = /*@__PURE__*/
-  messageDesc(file_crib_admin_v1_admin, 8);
+  messageDesc(file_crib_admin_v1_admin, 9);
 
 /**
  * @generated from message crib.admin.v1.ImportImagesRequest
@@ -247,7 +292,7 @@ export type ImportImagesRequest = Message<"crib.admin.v1.ImportImagesRequest"> &
  * Use `create(ImportImagesRequestSchema)` to create a new message.
  */
 export const ImportImagesRequestSchema: GenMessage<ImportImagesRequest> = /*@__PURE__*/
-  messageDesc(file_crib_admin_v1_admin, 9);
+  messageDesc(file_crib_admin_v1_admin, 10);
 
 /**
  * @generated from message crib.admin.v1.ImportImagesResponse
@@ -264,7 +309,7 @@ export type ImportImagesResponse = Message<"crib.admin.v1.ImportImagesResponse">
  * Use `create(ImportImagesResponseSchema)` to create a new message.
  */
 export const ImportImagesResponseSchema: GenMessage<ImportImagesResponse> = /*@__PURE__*/
-  messageDesc(file_crib_admin_v1_admin, 10);
+  messageDesc(file_crib_admin_v1_admin, 11);
 
 /**
  * @generated from message crib.admin.v1.ImportedImage
@@ -286,7 +331,7 @@ export type ImportedImage = Message<"crib.admin.v1.ImportedImage"> & {
  * Use `create(ImportedImageSchema)` to create a new message.
  */
 export const ImportedImageSchema: GenMessage<ImportedImage> = /*@__PURE__*/
-  messageDesc(file_crib_admin_v1_admin, 11);
+  messageDesc(file_crib_admin_v1_admin, 12);
 
 /**
  * @generated from message crib.admin.v1.ExportImagesRequest
@@ -317,7 +362,7 @@ export type ExportImagesRequest = Message<"crib.admin.v1.ExportImagesRequest"> &
  * Use `create(ExportImagesRequestSchema)` to create a new message.
  */
 export const ExportImagesRequestSchema: GenMessage<ExportImagesRequest> = /*@__PURE__*/
-  messageDesc(file_crib_admin_v1_admin, 12);
+  messageDesc(file_crib_admin_v1_admin, 13);
 
 /**
  * @generated from message crib.admin.v1.ExportImagesResponse
@@ -334,7 +379,7 @@ export type ExportImagesResponse = Message<"crib.admin.v1.ExportImagesResponse">
  * Use `create(ExportImagesResponseSchema)` to create a new message.
  */
 export const ExportImagesResponseSchema: GenMessage<ExportImagesResponse> = /*@__PURE__*/
-  messageDesc(file_crib_admin_v1_admin, 13);
+  messageDesc(file_crib_admin_v1_admin, 14);
 
 /**
  * @generated from message crib.admin.v1.PullImageRequest
@@ -356,7 +401,7 @@ export type PullImageRequest = Message<"crib.admin.v1.PullImageRequest"> & {
  * Use `create(PullImageRequestSchema)` to create a new message.
  */
 export const PullImageRequestSchema: GenMessage<PullImageRequest> = /*@__PURE__*/
-  messageDesc(file_crib_admin_v1_admin, 14);
+  messageDesc(file_crib_admin_v1_admin, 15);
 
 /**
  * For the image's registry.
@@ -380,7 +425,7 @@ export type RegistryCredentials = Message<"crib.admin.v1.RegistryCredentials"> &
  * Use `create(RegistryCredentialsSchema)` to create a new message.
  */
 export const RegistryCredentialsSchema: GenMessage<RegistryCredentials> = /*@__PURE__*/
-  messageDesc(file_crib_admin_v1_admin, 15);
+  messageDesc(file_crib_admin_v1_admin, 16);
 
 /**
  * Some in a row while layers come, at most a few a second; the last one has the image.
@@ -406,7 +451,7 @@ export type PullImageResponse = Message<"crib.admin.v1.PullImageResponse"> & {
  * Use `create(PullImageResponseSchema)` to create a new message.
  */
 export const PullImageResponseSchema: GenMessage<PullImageResponse> = /*@__PURE__*/
-  messageDesc(file_crib_admin_v1_admin, 16);
+  messageDesc(file_crib_admin_v1_admin, 17);
 
 /**
  * @generated from message crib.admin.v1.LayerProgress
@@ -435,7 +480,7 @@ export type LayerProgress = Message<"crib.admin.v1.LayerProgress"> & {
  * Use `create(LayerProgressSchema)` to create a new message.
  */
 export const LayerProgressSchema: GenMessage<LayerProgress> = /*@__PURE__*/
-  messageDesc(file_crib_admin_v1_admin, 17);
+  messageDesc(file_crib_admin_v1_admin, 18);
 
 /**
  * @generated from message crib.admin.v1.ListImageLayersRequest
@@ -454,7 +499,7 @@ export type ListImageLayersRequest = Message<"crib.admin.v1.ListImageLayersReque
  * Use `create(ListImageLayersRequestSchema)` to create a new message.
  */
 export const ListImageLayersRequestSchema: GenMessage<ListImageLayersRequest> = /*@__PURE__*/
-  messageDesc(file_crib_admin_v1_admin, 18);
+  messageDesc(file_crib_admin_v1_admin, 19);
 
 /**
  * @generated from message crib.admin.v1.ListImageLayersResponse
@@ -471,7 +516,7 @@ export type ListImageLayersResponse = Message<"crib.admin.v1.ListImageLayersResp
  * Use `create(ListImageLayersResponseSchema)` to create a new message.
  */
 export const ListImageLayersResponseSchema: GenMessage<ListImageLayersResponse> = /*@__PURE__*/
-  messageDesc(file_crib_admin_v1_admin, 19);
+  messageDesc(file_crib_admin_v1_admin, 20);
 
 /**
  * @generated from message crib.admin.v1.ImageLayers
@@ -524,7 +569,7 @@ export type ImageLayers = Message<"crib.admin.v1.ImageLayers"> & {
  * Use `create(ImageLayersSchema)` to create a new message.
  */
 export const ImageLayersSchema: GenMessage<ImageLayers> = /*@__PURE__*/
-  messageDesc(file_crib_admin_v1_admin, 20);
+  messageDesc(file_crib_admin_v1_admin, 21);
 
 /**
  * @generated from message crib.admin.v1.Layer
@@ -572,7 +617,7 @@ export type Layer = Message<"crib.admin.v1.Layer"> & {
  * Use `create(LayerSchema)` to create a new message.
  */
 export const LayerSchema: GenMessage<Layer> = /*@__PURE__*/
-  messageDesc(file_crib_admin_v1_admin, 21);
+  messageDesc(file_crib_admin_v1_admin, 22);
 
 /**
  * @generated from message crib.admin.v1.VerifyImagesRequest
@@ -598,7 +643,7 @@ export type VerifyImagesRequest = Message<"crib.admin.v1.VerifyImagesRequest"> &
  * Use `create(VerifyImagesRequestSchema)` to create a new message.
  */
 export const VerifyImagesRequestSchema: GenMessage<VerifyImagesRequest> = /*@__PURE__*/
-  messageDesc(file_crib_admin_v1_admin, 22);
+  messageDesc(file_crib_admin_v1_admin, 23);
 
 /**
  * One for each layer, manifest and config that was looked at.
@@ -645,7 +690,7 @@ export type VerifyImagesResponse = Message<"crib.admin.v1.VerifyImagesResponse">
  * Use `create(VerifyImagesResponseSchema)` to create a new message.
  */
 export const VerifyImagesResponseSchema: GenMessage<VerifyImagesResponse> = /*@__PURE__*/
-  messageDesc(file_crib_admin_v1_admin, 23);
+  messageDesc(file_crib_admin_v1_admin, 24);
 
 /**
  * @generated from message crib.admin.v1.GetDiskUsageRequest
@@ -658,7 +703,7 @@ export type GetDiskUsageRequest = Message<"crib.admin.v1.GetDiskUsageRequest"> &
  * Use `create(GetDiskUsageRequestSchema)` to create a new message.
  */
 export const GetDiskUsageRequestSchema: GenMessage<GetDiskUsageRequest> = /*@__PURE__*/
-  messageDesc(file_crib_admin_v1_admin, 24);
+  messageDesc(file_crib_admin_v1_admin, 25);
 
 /**
  * @generated from message crib.admin.v1.GetDiskUsageResponse
@@ -721,7 +766,7 @@ export type GetDiskUsageResponse = Message<"crib.admin.v1.GetDiskUsageResponse">
  * Use `create(GetDiskUsageResponseSchema)` to create a new message.
  */
 export const GetDiskUsageResponseSchema: GenMessage<GetDiskUsageResponse> = /*@__PURE__*/
-  messageDesc(file_crib_admin_v1_admin, 25);
+  messageDesc(file_crib_admin_v1_admin, 26);
 
 /**
  * @generated from message crib.admin.v1.DiskUsage
@@ -743,7 +788,7 @@ export type DiskUsage = Message<"crib.admin.v1.DiskUsage"> & {
  * Use `create(DiskUsageSchema)` to create a new message.
  */
 export const DiskUsageSchema: GenMessage<DiskUsage> = /*@__PURE__*/
-  messageDesc(file_crib_admin_v1_admin, 26);
+  messageDesc(file_crib_admin_v1_admin, 27);
 
 /**
  * @generated from message crib.admin.v1.RestartPolicy
@@ -767,7 +812,7 @@ export type RestartPolicy = Message<"crib.admin.v1.RestartPolicy"> & {
  * Use `create(RestartPolicySchema)` to create a new message.
  */
 export const RestartPolicySchema: GenMessage<RestartPolicy> = /*@__PURE__*/
-  messageDesc(file_crib_admin_v1_admin, 27);
+  messageDesc(file_crib_admin_v1_admin, 28);
 
 /**
  * @generated from message crib.admin.v1.LogLimits
@@ -793,7 +838,7 @@ export type LogLimits = Message<"crib.admin.v1.LogLimits"> & {
  * Use `create(LogLimitsSchema)` to create a new message.
  */
 export const LogLimitsSchema: GenMessage<LogLimits> = /*@__PURE__*/
-  messageDesc(file_crib_admin_v1_admin, 28);
+  messageDesc(file_crib_admin_v1_admin, 29);
 
 /**
  * @generated from message crib.admin.v1.RunPodRequest
@@ -851,7 +896,7 @@ export type RunPodRequest = Message<"crib.admin.v1.RunPodRequest"> & {
  * Use `create(RunPodRequestSchema)` to create a new message.
  */
 export const RunPodRequestSchema: GenMessage<RunPodRequest> = /*@__PURE__*/
-  messageDesc(file_crib_admin_v1_admin, 29);
+  messageDesc(file_crib_admin_v1_admin, 30);
 
 /**
  * @generated from message crib.admin.v1.RunPodResponse
@@ -873,7 +918,7 @@ export type RunPodResponse = Message<"crib.admin.v1.RunPodResponse"> & {
  * Use `create(RunPodResponseSchema)` to create a new message.
  */
 export const RunPodResponseSchema: GenMessage<RunPodResponse> = /*@__PURE__*/
-  messageDesc(file_crib_admin_v1_admin, 30);
+  messageDesc(file_crib_admin_v1_admin, 31);
 
 /**
  * @generated from message crib.admin.v1.AttendPodRequest
@@ -890,7 +935,7 @@ export type AttendPodRequest = Message<"crib.admin.v1.AttendPodRequest"> & {
  * Use `create(AttendPodRequestSchema)` to create a new message.
  */
 export const AttendPodRequestSchema: GenMessage<AttendPodRequest> = /*@__PURE__*/
-  messageDesc(file_crib_admin_v1_admin, 31);
+  messageDesc(file_crib_admin_v1_admin, 32);
 
 /**
  * The first one comes when the attendance has begun.
@@ -905,7 +950,7 @@ export type AttendPodResponse = Message<"crib.admin.v1.AttendPodResponse"> & {
  * Use `create(AttendPodResponseSchema)` to create a new message.
  */
 export const AttendPodResponseSchema: GenMessage<AttendPodResponse> = /*@__PURE__*/
-  messageDesc(file_crib_admin_v1_admin, 32);
+  messageDesc(file_crib_admin_v1_admin, 33);
 
 /**
  * @generated from message crib.admin.v1.LeavePodRequest
@@ -922,7 +967,7 @@ export type LeavePodRequest = Message<"crib.admin.v1.LeavePodRequest"> & {
  * Use `create(LeavePodRequestSchema)` to create a new message.
  */
 export const LeavePodRequestSchema: GenMessage<LeavePodRequest> = /*@__PURE__*/
-  messageDesc(file_crib_admin_v1_admin, 33);
+  messageDesc(file_crib_admin_v1_admin, 34);
 
 /**
  * @generated from message crib.admin.v1.LeavePodResponse
@@ -935,7 +980,7 @@ export type LeavePodResponse = Message<"crib.admin.v1.LeavePodResponse"> & {
  * Use `create(LeavePodResponseSchema)` to create a new message.
  */
 export const LeavePodResponseSchema: GenMessage<LeavePodResponse> = /*@__PURE__*/
-  messageDesc(file_crib_admin_v1_admin, 34);
+  messageDesc(file_crib_admin_v1_admin, 35);
 
 /**
  * @generated from message crib.admin.v1.StartPodRequest
@@ -959,7 +1004,7 @@ export type StartPodRequest = Message<"crib.admin.v1.StartPodRequest"> & {
  * Use `create(StartPodRequestSchema)` to create a new message.
  */
 export const StartPodRequestSchema: GenMessage<StartPodRequest> = /*@__PURE__*/
-  messageDesc(file_crib_admin_v1_admin, 35);
+  messageDesc(file_crib_admin_v1_admin, 36);
 
 /**
  * @generated from message crib.admin.v1.StartPodResponse
@@ -972,7 +1017,7 @@ export type StartPodResponse = Message<"crib.admin.v1.StartPodResponse"> & {
  * Use `create(StartPodResponseSchema)` to create a new message.
  */
 export const StartPodResponseSchema: GenMessage<StartPodResponse> = /*@__PURE__*/
-  messageDesc(file_crib_admin_v1_admin, 36);
+  messageDesc(file_crib_admin_v1_admin, 37);
 
 /**
  * @generated from message crib.admin.v1.RestartPodRequest
@@ -996,7 +1041,7 @@ export type RestartPodRequest = Message<"crib.admin.v1.RestartPodRequest"> & {
  * Use `create(RestartPodRequestSchema)` to create a new message.
  */
 export const RestartPodRequestSchema: GenMessage<RestartPodRequest> = /*@__PURE__*/
-  messageDesc(file_crib_admin_v1_admin, 37);
+  messageDesc(file_crib_admin_v1_admin, 38);
 
 /**
  * @generated from message crib.admin.v1.RestartPodResponse
@@ -1009,7 +1054,7 @@ export type RestartPodResponse = Message<"crib.admin.v1.RestartPodResponse"> & {
  * Use `create(RestartPodResponseSchema)` to create a new message.
  */
 export const RestartPodResponseSchema: GenMessage<RestartPodResponse> = /*@__PURE__*/
-  messageDesc(file_crib_admin_v1_admin, 38);
+  messageDesc(file_crib_admin_v1_admin, 39);
 
 /**
  * @generated from enum crib.admin.v1.ArchiveFormat
