@@ -161,6 +161,30 @@ function isOfSibling(file: string, target: string): boolean {
   return own !== undefined && parts[own]?.includes(other) === true;
 }
 
+test("sub-folders of a folder import one another in one direction only", async () => {
+  const imports = new Map<string, string>();
+  for await (const file of new Bun.Glob("*/*/**/*.ts").scan("src")) {
+    if (file.endsWith(".test.ts") || file.startsWith("gen/")) continue;
+    const own = file.split("/").slice(0, 2).join("/");
+    const text = await Bun.file(`src/${file}`).text();
+    for (const [, , , path = ""] of text.matchAll(importStatement)) {
+      const target = posix.join(posix.dirname(file), path);
+      const other = target.split("/").slice(0, 2).join("/");
+      const isSibling = target.split("/").length > 2 && posix.dirname(other) === posix.dirname(own);
+      if (isSibling && other !== own) imports.set(`${own} -> ${other}`, file);
+    }
+  }
+  const edges = [...imports.keys()].map((pair) => pair.split(" -> "));
+  const reaches = (from: string, to: string, seen = new Set<string>()): boolean =>
+    from === to ||
+    (!seen.has(from) && edges.some(([a, b = ""]) => a === from && reaches(b, to, seen.add(from))));
+  const circles = [...imports].filter(([pair]) => {
+    const [from = "", to = ""] = pair.split(" -> ");
+    return reaches(to, from);
+  });
+  expect(circles).toEqual([]);
+});
+
 test("only main.ts imports at run time, so that each role loads only what it is", async () => {
   const wrong: string[] = [];
   for await (const file of new Bun.Glob("**/*.ts").scan("src")) {

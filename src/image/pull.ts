@@ -11,7 +11,7 @@ import {
   repoTag,
 } from "../oci/reference.ts";
 import { openRepository, type Repository } from "../registry/client.ts";
-import type { Credentials } from "../registry/credentials/credentials.ts";
+import type { Credentials } from "../registry/credentials.ts";
 import type { ImageDeps } from "./deps.ts";
 import { documentsOn, registrySource } from "./fetch/registry-source.ts";
 import type { Image } from "./image.ts";

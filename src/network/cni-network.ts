@@ -11,19 +11,19 @@ import {
   runtimeConfigOf,
   salvage,
 } from "./cni/attachment.ts";
-import {
-  addToNetwork,
-  checkNetwork,
-  collectNetworkGarbage,
-  deleteFromNetwork,
-  networkStatus,
-} from "./cni/cni.ts";
 import { findPlugin } from "./cni/cni-plugin.ts";
 import { type CniRecord, type CniRecords, openCniRecords } from "./cni/cni-records.ts";
 import { type ConfDirs, openConfDirs } from "./cni/conf-dirs.ts";
 import type { Conflist } from "./cni/conflist.ts";
 import { type CniDirs, withEdgeDirs } from "./cni/edge-dirs.ts";
 import { endLeftPlugins } from "./cni/left-plugins.ts";
+import {
+  addToNetwork,
+  checkNetwork,
+  collectNetworkGarbage,
+  deleteFromNetwork,
+  networkStatus,
+} from "./cni-chain.ts";
 import { InProcessPlugins } from "./direct/in-process.ts";
 import { type EmbeddedNetwork, openEmbeddedNetwork } from "./embedded/embedded.ts";
 import { namespaceIdentity } from "./namespace/identity.ts";

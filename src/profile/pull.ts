@@ -6,7 +6,7 @@ import type { KeyedMutex } from "../lib/keyed-mutex.ts";
 import { type Digest, digestOf } from "../oci/digest.ts";
 import { parseReference, type Reference, referenceName, repoDigest } from "../oci/reference.ts";
 import { openRepository, type RegistryOptions } from "../registry/client.ts";
-import type { Credentials } from "../registry/credentials/credentials.ts";
+import type { Credentials } from "../registry/credentials.ts";
 import { checkProfileDocument, parseProfileManifest } from "../seccomp/artifact.ts";
 import { maxProfileBytes } from "../seccomp/profile.ts";
 import { findRule } from "../signature/policy.ts";

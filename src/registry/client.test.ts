@@ -6,7 +6,7 @@ import { digestOf } from "../oci/digest.ts";
 import { parseReference } from "../oci/reference.ts";
 import { Bandwidth } from "./bandwidth.ts";
 import { Repository } from "./client.ts";
-import type { Credentials } from "./credentials/credentials.ts";
+import type { Credentials } from "./credentials.ts";
 import { HostClient } from "./host-client.ts";
 import { noProxy } from "./hosts/proxy.ts";
 import { plainHost } from "./hosts/registry-host.ts";

@@ -1,7 +1,7 @@
 import type { Context } from "../lib/context.ts";
 import { parseChallenges } from "./auth/challenge.ts";
 import { fetchToken } from "./auth/token.ts";
-import { basicHeader, basicOf, type Credentials } from "./credentials/credentials.ts";
+import { basicHeader, basicOf, type Credentials } from "./credentials.ts";
 import type { ProxySettings } from "./hosts/proxy.ts";
 import { type RegistryHost, repositoryOn } from "./hosts/registry-host.ts";
 import { errorOfResponse, RegistryError, redactUrl, StalledError } from "./registry-error.ts";

@@ -1,7 +1,7 @@
 import { createContainer, recreateContainer } from "../container/create.ts";
+import { NamespaceMode } from "../container/cri.ts";
 import type { SandboxEnvironment } from "../container/environment.ts";
 import { taskOf } from "../container/runtimes.ts";
-import { NamespaceMode } from "../container/spec/cri.ts";
 import { pidModeOf } from "../container/spec/namespaces.ts";
 import type * as pb from "../gen/runtime/v1/api_pb.ts";
 import { type Context, withFields } from "../lib/context.ts";

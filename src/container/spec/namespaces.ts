@@ -1,8 +1,8 @@
 import type * as pb from "../../gen/runtime/v1/api_pb.ts";
 import { failedPrecondition, invalidArgument } from "../../lib/errors.ts";
 import type { SpecNamespace } from "../../oci/runtime-spec.ts";
+import { NamespaceMode } from "../cri.ts";
 import type { SandboxEnvironment } from "../environment.ts";
-import { NamespaceMode } from "./cri.ts";
 import type { SpecHost } from "./host.ts";
 
 type Joined = "netns" | "ipcns" | "utsns" | "userNamespace";

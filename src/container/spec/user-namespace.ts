@@ -1,7 +1,7 @@
 import type * as pb from "../../gen/runtime/v1/api_pb.ts";
 import { invalidArgument } from "../../lib/errors.ts";
 import type { IdRange, PodIds } from "../../oci/pod-ids.ts";
-import { NamespaceMode } from "./cri.ts";
+import { NamespaceMode } from "../cri.ts";
 
 /**
  * The ids of the user namespace that a pod asks for; undefined for the node's own. Kubernetes gives a pod one range of

@@ -1,7 +1,7 @@
 import type * as pb from "../../gen/runtime/v1/api_pb.ts";
 import { invalidArgument } from "../../lib/errors.ts";
 import type { ContainerUser } from "../container.ts";
-import { GroupsPolicy } from "../spec/cri.ts";
+import { GroupsPolicy } from "../cri.ts";
 import {
   type NameOrId,
   parseImageUser,

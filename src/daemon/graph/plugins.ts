@@ -16,7 +16,7 @@ import type { SandboxDeps } from "../../sandbox/deps.ts";
 import { idlePlugins, noPlugins, type SandboxPlugins } from "../../sandbox/plugins.ts";
 import { version } from "../../version.ts";
 import type { Config } from "../config/config.ts";
-import { claimSocketPath } from "../listen/socket-file.ts";
+import { claimSocketPath } from "../socket-file.ts";
 
 /** Answers the class; what it stands on is loaded with it. */
 export type LoadNri = () => Promise<typeof Nri>;

@@ -9,8 +9,8 @@ import {
 import { Code, ConnectError, type ConnectRouter, type Interceptor } from "@connectrpc/connect";
 import { describe } from "../../lib/errors.ts";
 import type { Log } from "../../lib/log.ts";
+import { claimSocketPath } from "../socket-file.ts";
 import { createGrpcHandler } from "./grpc-handler.ts";
-import { claimSocketPath } from "./socket-file.ts";
 
 const maxConnections = 1000;
 const maxHeaderBytes = 64 << 10;

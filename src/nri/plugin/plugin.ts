@@ -9,7 +9,7 @@ import type { Context } from "../../lib/context.ts";
 import { AppError, describe, kindOf } from "../../lib/errors.ts";
 import type { TtrpcClient } from "../../ttrpc/client.ts";
 import { RemoteError } from "../../ttrpc/status.ts";
-import { type EventName, eventOf, events, has, isStateChange } from "../event/events.ts";
+import { type EventName, eventOf, events, has, isStateChange } from "../events.ts";
 
 export interface PluginIdentity {
   /** Two digits: plugins are called in this order. */

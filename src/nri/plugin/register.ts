@@ -6,7 +6,7 @@ import type { Channel } from "../../ttrpc/channel.ts";
 import { TtrpcClient } from "../../ttrpc/client.ts";
 import { openMux } from "../../ttrpc/mux.ts";
 import { serveTtrpc } from "../../ttrpc/server.ts";
-import { allEvents } from "../event/events.ts";
+import { allEvents } from "../events.ts";
 import { Plugin, type PluginIdentity, type PluginSubscription } from "./plugin.ts";
 
 /** Numbers of the two connections in one: the plugin answers on the first, the runtime on the second. */

@@ -1,7 +1,7 @@
 import type { DescMessage, DescMethodUnary, MessageInitShape } from "@bufbuild/protobuf";
 import type { Context } from "../../lib/context.ts";
 import { describe } from "../../lib/errors.ts";
-import { eventOf } from "../event/events.ts";
+import { eventOf } from "../events.ts";
 import type { Plugins } from "./plugins.ts";
 
 type EventMethod<Input extends DescMessage> = DescMethodUnary<Input, DescMessage>;

@@ -1,7 +1,7 @@
 import { readLimited } from "../../lib/collect.ts";
 import type { Context } from "../../lib/context.ts";
 import { asObject, asString, optional, parseJson } from "../../lib/json.ts";
-import { basicHeader, basicOf, type Credentials } from "../credentials/credentials.ts";
+import { basicHeader, basicOf, type Credentials } from "../credentials.ts";
 import { Progress } from "../progress.ts";
 import { errorOfResponse, RegistryError, redactUrl } from "../registry-error.ts";
 import { type Route, request } from "../request.ts";

@@ -5,7 +5,7 @@ import { AppError, failedPrecondition } from "../../lib/errors.ts";
 import { asObject, asString, parseJson } from "../../lib/json.ts";
 import { runCommand } from "../../os/process/command.ts";
 import { childEnv } from "../../os/process/role.ts";
-import type { Credentials } from "./credentials.ts";
+import type { Credentials } from "../credentials.ts";
 
 const timeoutMs = 10_000;
 const maxOutputBytes = 64 << 10;

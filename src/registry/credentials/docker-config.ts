@@ -1,7 +1,7 @@
 import { describe, invalidArgument } from "../../lib/errors.ts";
 import { asObject, asString, type JsonObject, optional, parseJson } from "../../lib/json.ts";
-import { readIfThere, type Warn } from "../hosts/config-files.ts";
-import { type Credentials, canonicalHost, saysSomething } from "./credentials.ts";
+import { readIfThere, type Warn } from "../config-files.ts";
+import { type Credentials, canonicalHost, saysSomething } from "../credentials.ts";
 
 const maxConfigBytes = 1 << 20;
 

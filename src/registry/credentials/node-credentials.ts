@@ -1,9 +1,9 @@
 import type { Context } from "../../lib/context.ts";
 import { describe } from "../../lib/errors.ts";
-import type { Warn } from "../hosts/config-files.ts";
+import type { Warn } from "../config-files.ts";
+import { type Credentials, canonicalHost, credentialsFor, saysSomething } from "../credentials.ts";
 import type { RegistriesFile } from "../hosts/registries-yaml.ts";
 import { askHelper } from "./credential-helper.ts";
-import { type Credentials, canonicalHost, credentialsFor, saysSomething } from "./credentials.ts";
 import { findInDockerConfig } from "./docker-config.ts";
 
 /** Credentials and who gave them, in words. */

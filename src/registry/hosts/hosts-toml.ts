@@ -10,7 +10,7 @@ import {
   optional,
 } from "../../lib/json.ts";
 import { isErrno } from "../../os/errno-error.ts";
-import { readIfThere, readPem, type Warn } from "./config-files.ts";
+import { readIfThere, readPem, type Warn } from "../config-files.ts";
 import {
   apiUrl,
   type ClientCertificate,

@@ -1,6 +1,6 @@
 import { join } from "node:path";
 import { describe } from "../../lib/errors.ts";
-import type { Warn } from "./config-files.ts";
+import type { Warn } from "../config-files.ts";
 import { readHostsDirectory } from "./hosts-toml.ts";
 import type { RegistriesFile } from "./registries-yaml.ts";
 import { type RegistryHost, upstreamOf } from "./registry-host.ts";

@@ -1,8 +1,8 @@
 import { dirname } from "node:path";
 import { describe, failedPrecondition } from "../../lib/errors.ts";
 import { asArray, type JsonObject, optional } from "../../lib/json.ts";
-import type { Credentials } from "../credentials/credentials.ts";
-import { readIfThere, readPem, type Warn } from "./config-files.ts";
+import { readIfThere, readPem, type Warn } from "../config-files.ts";
+import type { Credentials } from "../credentials.ts";
 import { compileRewrite } from "./go-rewrite.ts";
 import {
   apiUrl,

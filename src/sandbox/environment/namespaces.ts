@@ -1,4 +1,4 @@
-import { NamespaceMode } from "../../container/spec/cri.ts";
+import { NamespaceMode } from "../../container/cri.ts";
 import { podIdsOf } from "../../container/spec/user-namespace.ts";
 import type * as pb from "../../gen/runtime/v1/api_pb.ts";
 import { invalidArgument } from "../../lib/errors.ts";

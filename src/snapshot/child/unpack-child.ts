@@ -6,7 +6,7 @@ import { setPipeSize } from "../../os/file/pipe-size.ts";
 import { roleArgv } from "../../os/process/role.ts";
 import type { CompletionOrder } from "../layer/complete-layer.ts";
 import type { LayerReport } from "../layer/layer-report.ts";
-import type { LayerFinding } from "../recipe/verify-layer.ts";
+import type { LayerFinding } from "../layer/verify-layer.ts";
 import { UnpackProcess } from "./unpack-process.ts";
 
 /** The command line of `crib unpack` with these arguments. Tests that run from source have one of their own. */

@@ -16,9 +16,9 @@ import {
   parseLimits,
   type UnpackFailure,
 } from "../layer/layer-report.ts";
+import { type LayerFinding, verifyLayer } from "../layer/verify-layer.ts";
 import { rebuildLayer } from "../recipe/rebuild-layer.ts";
 import { openNewRecipe, openRecipe } from "../recipe/recipe-files.ts";
-import { type LayerFinding, verifyLayer } from "../recipe/verify-layer.ts";
 import { confine, confineEntirely, confineTo } from "./confinement.ts";
 import { unpackSeries } from "./unpack-series.ts";
 

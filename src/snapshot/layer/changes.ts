@@ -13,8 +13,8 @@ import { AppError } from "../../lib/errors.ts";
 import { isErrno } from "../../os/errno-error.ts";
 import { isNameError, readAttributes } from "../../os/file/inode.ts";
 import { OwnedFd } from "../../os/file/owned-fd.ts";
+import { opaqueMarker, whiteoutPrefix } from "../tar/entry-name.ts";
 import { packTar, type TarHeader, type TarMember } from "../tar/pack-tar.ts";
-import { opaqueMarker, whiteoutPrefix } from "./entry-name.ts";
 
 /*
  * What a container has changed, as an image layer has it (image-spec, layer.md): a file that hides one below it becomes

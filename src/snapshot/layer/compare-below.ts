@@ -1,7 +1,7 @@
 import { open } from "node:fs/promises";
 import { findStatus, isDirectory, isRegularFile } from "../../os/file/inode.ts";
+import { pathOf, type Segments, showName } from "../tar/entry-name.ts";
 import { describeFile } from "./describe-file.ts";
-import { pathOf, type Segments, showName } from "./entry-name.ts";
 import { showingAt } from "./inherit-metadata.ts";
 
 const pieceBytes = 1 << 20;

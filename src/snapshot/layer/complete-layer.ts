@@ -3,7 +3,7 @@ import { isErrno } from "../../os/errno-error.ts";
 import { findStatus, isDirectory, makeHardLink, setTime } from "../../os/file/inode.ts";
 import { chroot } from "../../os/security/confine.ts";
 import { mountOverlay } from "../overlay-mount.ts";
-import { pathOf, type Segments, showName } from "./entry-name.ts";
+import { pathOf, type Segments, showName } from "../tar/entry-name.ts";
 import { inheritMetadata } from "./inherit-metadata.ts";
 import { makeDirectories, removeTree } from "./layer-tree.ts";
 

@@ -10,7 +10,7 @@ import {
   setTime,
   type Timestamp,
 } from "../../os/file/inode.ts";
-import { pathOf, type Segments } from "./entry-name.ts";
+import { pathOf, type Segments } from "../tar/entry-name.ts";
 import { isWhiteout, opaqueAttribute } from "./layer-tree.ts";
 
 /** What a directory passes on to its like in a layer above. */

@@ -14,7 +14,7 @@ import {
   setAttribute,
   unlink,
 } from "../../os/file/inode.ts";
-import { pathOf, type Segments, showName } from "./entry-name.ts";
+import { pathOf, type Segments, showName } from "../tar/entry-name.ts";
 
 const maxLinks = 40;
 export const opaqueAttribute = Buffer.from("trusted.overlay.opaque");

@@ -18,8 +18,6 @@ import {
 } from "../../os/file/inode.ts";
 import type { OwnedFd } from "../../os/file/owned-fd.ts";
 import type { RecordedSink } from "../recipe/recipe-recorder.ts";
-import type { TarEntry } from "../tar/tar-reader.ts";
-import { EntryMetadata } from "./entry-metadata.ts";
 import {
   opaqueMarker,
   pathOf,
@@ -27,7 +25,9 @@ import {
   segmentsOf,
   showName,
   whiteoutPrefix,
-} from "./entry-name.ts";
+} from "../tar/entry-name.ts";
+import type { TarEntry } from "../tar/tar-reader.ts";
+import { EntryMetadata } from "./entry-metadata.ts";
 import type { LayerLimits, TreeReport } from "./layer-report.ts";
 import { isWhiteout, makeDirectories, makeOpaque, removeTree } from "./layer-tree.ts";
 import { SparseFile } from "./sparse-file.ts";

@@ -1,7 +1,7 @@
 import { readdirSync, readSync } from "node:fs";
 import { writeAll } from "../../os/file/blocking-io.ts";
 import { findStatus, isDirectory, isRegularFile, openFile } from "../../os/file/inode.ts";
-import { pathOf, type Segments, segmentsOf, whiteoutPrefix } from "../layer/entry-name.ts";
+import { pathOf, type Segments, segmentsOf, whiteoutPrefix } from "../tar/entry-name.ts";
 import { type TarEntry, TarReader, type TarSink } from "../tar/tar-reader.ts";
 import { RecipeEncoder } from "./recipe-format.ts";
 

@@ -1,7 +1,7 @@
 import { expect, test } from "bun:test";
 import fc from "fast-check";
 import { AppError } from "../../lib/errors.ts";
-import { segmentsOf } from "../layer/entry-name.ts";
+import { segmentsOf } from "./entry-name.ts";
 import { parsePax } from "./pax.ts";
 import { type TarEntry, TarReader } from "./tar-reader.ts";
 

@@ -1,6 +1,6 @@
 import type * as pb from "../../../gen/runtime/v1/api_pb.ts";
 import { failedPrecondition, invalidArgument } from "../../../lib/errors.ts";
-import { CgroupMountMode } from "../cri.ts";
+import { CgroupMountMode } from "../../cri.ts";
 import type { SpecHost } from "../host.ts";
 import { ownsCgroupNamespace } from "../namespaces.ts";
 

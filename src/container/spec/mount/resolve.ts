@@ -1,7 +1,7 @@
 import { posix } from "node:path";
 import type * as pb from "../../../gen/runtime/v1/api_pb.ts";
 import { AppError, invalidArgument } from "../../../lib/errors.ts";
-import { MountPropagation } from "../cri.ts";
+import { MountPropagation } from "../../cri.ts";
 import { type IdMappings, idMappingsOf } from "./id-mappings.ts";
 import { checkSharing } from "./sharing.ts";
 

@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
 import type * as pb from "../../../gen/runtime/v1/api_pb.ts";
 import { failedPrecondition, invalidArgument } from "../../../lib/errors.ts";
-import { ProfileType } from "../cri.ts";
+import { ProfileType } from "../../cri.ts";
 import type { SpecHost } from "../host.ts";
 import { refuseOciApparmor } from "./oci-profile.ts";
 

@@ -1,6 +1,6 @@
 import type * as pb from "../../../gen/runtime/v1/api_pb.ts";
 import { invalidArgument } from "../../../lib/errors.ts";
-import { ProfileType } from "../cri.ts";
+import { ProfileType } from "../../cri.ts";
 
 /** Profiles from registries are for seccomp only (CRI SecurityProfile). */
 export function refuseOciApparmor(profile: pb.SecurityProfile | undefined): void {

@@ -12,7 +12,7 @@ import {
   parseRuntimeProfile,
   parseSeccompProfile,
 } from "../../../seccomp/profile.ts";
-import { BaseType, ProfileType } from "../cri.ts";
+import { BaseType, ProfileType } from "../../cri.ts";
 import type { SpecHost } from "../host.ts";
 import { resolveCapabilities } from "./capabilities.ts";
 import { defaultSeccomp } from "./default-seccomp.ts";

@@ -8,7 +8,6 @@ import {
   readAttributes,
 } from "../../os/file/inode.ts";
 import type { OwnedFd } from "../../os/file/owned-fd.ts";
-import { describeEntry, describeFile } from "../layer/describe-file.ts";
 import {
   opaqueMarker,
   pathOf,
@@ -16,10 +15,11 @@ import {
   segmentsOf,
   showName,
   whiteoutPrefix,
-} from "../layer/entry-name.ts";
-import { findDirectory, opaqueAttribute } from "../layer/layer-tree.ts";
-import { SparseFile } from "../layer/sparse-file.ts";
+} from "../tar/entry-name.ts";
 import type { TarEntry, TarSink } from "../tar/tar-reader.ts";
+import { describeEntry, describeFile } from "./describe-file.ts";
+import { findDirectory, opaqueAttribute } from "./layer-tree.ts";
+import { SparseFile } from "./sparse-file.ts";
 
 type Expected = { readonly description: string } | { readonly linkTo: Segments };
 

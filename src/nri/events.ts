@@ -1,5 +1,5 @@
 import type { DescMethod } from "@bufbuild/protobuf";
-import { Event } from "../../gen/nri/v1alpha1/api_pb.ts";
+import { Event } from "../gen/nri/v1alpha1/api_pb.ts";
 
 /** The methods of the service `Plugin` that a plugin subscribes to, with the event that each one is. */
 export const events = {

@@ -1,8 +1,8 @@
 import { AppError, describe, kindOf } from "../../lib/errors.ts";
 import { type Digest, Digester } from "../../oci/digest.ts";
+import { rebuildLayer } from "../recipe/rebuild-layer.ts";
+import type { RecipeFiles } from "../recipe/recipe-recorder.ts";
 import { TarReader } from "../tar/tar-reader.ts";
-import { rebuildLayer } from "./rebuild-layer.ts";
-import type { RecipeFiles } from "./recipe-recorder.ts";
 import { TreeChecker } from "./tree-checker.ts";
 
 /** What the verifying child found. */

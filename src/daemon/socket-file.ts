@@ -1,8 +1,8 @@
 import { lstatSync, mkdirSync, rmSync } from "node:fs";
 import { connect } from "node:net";
 import { dirname } from "node:path";
-import { failedPrecondition } from "../../lib/errors.ts";
-import { isErrno } from "../../os/errno-error.ts";
+import { failedPrecondition } from "../lib/errors.ts";
+import { isErrno } from "../os/errno-error.ts";
 
 /** Makes the way free for a socket at `path`: its directory is there, and what a dead daemon left is gone. */
 export async function claimSocketPath(path: string): Promise<void> {

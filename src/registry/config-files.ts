@@ -1,8 +1,8 @@
 import { readFileSync, statSync } from "node:fs";
 import { isAbsolute, join } from "node:path";
-import { failedPrecondition } from "../../lib/errors.ts";
-import { isErrno } from "../../os/errno-error.ts";
-import type { PemFile } from "./registry-host.ts";
+import { failedPrecondition } from "../lib/errors.ts";
+import { isErrno } from "../os/errno-error.ts";
+import type { PemFile } from "./hosts/registry-host.ts";
 
 const maxFileBytes = 1 << 20;
 

@@ -1,4 +1,4 @@
-import { invalidArgument } from "../../lib/errors.ts";
+import { invalidArgument } from "../lib/errors.ts";
 
 /** What a client gave for one registry (CRI AuthConfig). An empty field is absent. Never logged. */
 export interface Credentials {

@@ -1,4 +1,4 @@
-import type * as pb from "../../gen/runtime/v1/api_pb.ts";
+import type * as pb from "../gen/runtime/v1/api_pb.ts";
 
 /* The numbers of CRI enums that decide something here: this folder names generated types, it does not run them. */
 

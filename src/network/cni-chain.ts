@@ -1,13 +1,13 @@
-import type { Context } from "../../lib/context.ts";
-import { AppError } from "../../lib/errors.ts";
-import type { SandboxId } from "../../lib/id.ts";
-import type { JsonObject } from "../../lib/json.ts";
-import type { InProcessPlugins } from "../direct/in-process.ts";
-import { podInterface } from "./attachment.ts";
-import { type CniCommand, callPlugin } from "./cni-plugin.ts";
-import type { CniRecord } from "./cni-records.ts";
-import { type CniResult, parseResult } from "./cni-result.ts";
-import { type Conflist, type PluginConfig, speaks } from "./conflist.ts";
+import type { Context } from "../lib/context.ts";
+import { AppError } from "../lib/errors.ts";
+import type { SandboxId } from "../lib/id.ts";
+import type { JsonObject } from "../lib/json.ts";
+import { podInterface } from "./cni/attachment.ts";
+import { type CniCommand, callPlugin } from "./cni/cni-plugin.ts";
+import type { CniRecord } from "./cni/cni-records.ts";
+import { type CniResult, parseResult } from "./cni/cni-result.ts";
+import { type Conflist, type PluginConfig, speaks } from "./cni/conflist.ts";
+import type { InProcessPlugins } from "./direct/in-process.ts";
 
 /*
  * The verbs of the CNI specification (section 3) over a chain of plugins.
