@@ -1,4 +1,4 @@
-import { create } from "@bufbuild/protobuf";
+import { create, type MessageInitShape } from "@bufbuild/protobuf";
 import * as pb from "../src/gen/runtime/v1/api_pb.ts";
 import type { Cri } from "../test/harness/cri.ts";
 
@@ -7,6 +7,9 @@ export interface PodRequest {
   readonly handler: string;
   readonly image: string;
   readonly logDirectory: string;
+  /** It sleeps unless told. */
+  readonly command?: readonly string[];
+  readonly mounts?: readonly MessageInitShape<typeof pb.MountSchema>[];
 }
 
 export interface StartedPod {
@@ -18,12 +21,14 @@ export interface StartedPod {
   readonly startMs: number;
 }
 
-/** A pod with one sleeping container, asked for as a kubelet does: own PID namespace, RuntimeDefault, a memory limit. */
+/** A pod with one container, asked for as a kubelet does: own PID namespace, RuntimeDefault, a memory limit. */
 export async function startPod({
   cri,
   handler,
   image,
   logDirectory,
+  command = ["sleep", "10000"],
+  mounts = [],
 }: PodRequest): Promise<StartedPod> {
   const securityContext = {
     namespaceOptions: { pid: pb.NamespaceMode.CONTAINER },
@@ -39,7 +44,8 @@ export async function startPod({
   const container = create(pb.ContainerConfigSchema, {
     metadata: { name: "main" },
     image: { image },
-    command: ["sleep", "10000"],
+    command: [...command],
+    mounts: [...mounts],
     logPath: `${uid}.log`,
     linux: { resources: { memoryLimitInBytes: 256n << 20n, cpuShares: 100n }, securityContext },
   });

@@ -16,6 +16,7 @@ import { fetchCrun } from "./parts/crun.ts";
 import { buildDemoImage } from "./parts/demo-image.ts";
 import { goBuild, goInputs, goNotices } from "./parts/go.ts";
 import { fetchIsal } from "./parts/isal.ts";
+import { buildLogFormatter } from "./parts/log-formatter.ts";
 import type { PayloadFile } from "./parts/part.ts";
 import { buildPause } from "./parts/pause.ts";
 import { buildProgram, readPackage } from "./parts/program.ts";
@@ -37,6 +38,7 @@ async function build(target: Target, entry: string, output: string): Promise<voi
     await fetchIsal(target),
     await buildCniPlugins(target),
     await buildPause(target, version),
+    await buildLogFormatter(target),
     await buildDemoImage(target),
   ];
   const versions = Object.assign({ crib: version, bun }, ...parts.map((part) => part.versions));

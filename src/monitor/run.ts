@@ -1,9 +1,11 @@
 import { existsSync, mkdirSync, openSync, rmSync, writeFileSync, writeSync } from "node:fs";
+import { dirname, join } from "node:path";
 import { removeUnfinished } from "../lib/atomic-file.ts";
 import { describe, invalidArgument } from "../lib/errors.ts";
 import { EPOLLIN } from "../os/epoll.ts";
 import { isErrno } from "../os/errno-error.ts";
 import { flock, LOCK_EX, LOCK_NB } from "../os/file/flock.ts";
+import { openLogLibrary } from "../os/file/log-library.ts";
 import { OwnedFd } from "../os/file/owned-fd.ts";
 import { reap } from "../os/process/pidfd.ts";
 import { setChildSubreaper, setProcessName } from "../os/process/prctl.ts";
@@ -13,9 +15,12 @@ import { Connection } from "./connection.ts";
 import { Loop } from "./loop.ts";
 import { Monitor } from "./monitor.ts";
 import { readRecords } from "./record.ts";
+import { CriLogFormatter } from "./stdio/cri-log.ts";
 import { Journal } from "./stdio/journal.ts";
 import { Pump } from "./stdio/pump.ts";
 
+/** In the payload, beside this program. Without it (from source) log entries are made more slowly. */
+const logLibrary = join(dirname(process.execPath), "lib/libcrib-log.so");
 const maxConnections = 16;
 /** A monitor without containers that no daemon has spoken to for so long has been forgotten. */
 const idleMs = 60_000;
@@ -46,7 +51,7 @@ export function runMonitor(argv: readonly string[]): void {
     loop,
     recordDir,
     report,
-    pump: new Pump(loop, journal),
+    pump: new Pump(loop, journal, new CriLogFormatter(openLogLibrary(logLibrary))),
     broadcast: (message) => {
       for (const connection of connections) connection.send(message);
     },

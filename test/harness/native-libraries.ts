@@ -8,11 +8,12 @@ const libraries = [
   ["isal", "libisal.so.2"],
   ["crun", "libzstd.so.1"],
   ["crun", "libseccomp.so.2"],
+  ["log", "libcrib-log.so"],
 ] as const;
 
 /**
  * A directory with the libraries that the build embeds, for tests that run from source. It lacks what has never
- * been built here; then Bun's own decompressors are used, and tests of the native ones are skipped.
+ * been built here; then what is written in TypeScript is used, and tests of the native ones are skipped.
  */
 export function nativeLibraries(): string {
   mkdirSync(directory, { recursive: true });

@@ -1,4 +1,5 @@
 import { realtimeNs } from "../../os/clock.ts";
+import { type FormatLines, headerRoom } from "../../os/file/log-library.ts";
 
 /**
  * The CRI log format: `<RFC 3339 time> stdout|stderr P|F <content>\n`. F ends a line of the container, P does not;
@@ -9,7 +10,6 @@ export type LogStream = "stdout" | "stderr";
 /** A longer line is written in pieces: P, ..., P, F. */
 export const maxContentBytes = 16 * 1024;
 
-const maxHeaderBytes = 64;
 const newline = 0x0a;
 const space = 0x20;
 const partial = 0x50;
@@ -18,19 +18,42 @@ const full = 0x46;
 /** Where entries go: one call holds whole entries only. The bytes are valid until it returns. */
 export type EntrySink = (entries: Buffer, length: number) => void;
 
-/** Formats into one buffer that is used again and again, so that a burst of output leaves nothing for the collector. */
+/**
+ * Formats into one buffer that is used again and again, so that a burst of output leaves nothing for the collector. All
+ * entries of one call have the same time, that of the call.
+ */
 export class CriLogFormatter {
-  readonly #out = Buffer.allocUnsafeSlow(64 * 1024);
-  readonly #header = Buffer.allocUnsafeSlow(maxHeaderBytes);
+  /** Has room for what comes of 64 KiB in lines of 60 bytes and more, so that most reads become one write. */
+  readonly #out = Buffer.allocUnsafeSlow(128 * 1024);
+  readonly #header = Buffer.allocUnsafeSlow(headerRoom);
+  readonly #native: FormatLines | undefined;
   #headerLength = 0;
   #used = 0;
 
+  /** `native` does the same in native code; without it, work per byte is done here. */
+  constructor(native?: FormatLines) {
+    this.#native = native;
+  }
+
   /**
-   * Writes what `input[0, end)` holds of whole lines and of full pieces of longer ones, and answers how many bytes
+   * Writes what `input[0, end)` holds of whole lines and of full pieces of longer ones, and returns how many bytes
    * that was: the rest is the beginning of a line. With `isLast` the rest is written too, as a piece.
    */
   format(input: Buffer, end: number, stream: LogStream, isLast: boolean, sink: EntrySink): number {
     this.#headerLength = this.#header.write(`${formatTime(realtimeNs())} ${stream} `, 0, "latin1");
+    if (this.#native === undefined) return this.#format(input, end, isLast, sink);
+    let from = 0;
+    while (from < end) {
+      const [header, length, out] = [this.#header, this.#headerLength, this.#out];
+      const done = this.#native(input, from, end, header, length, out, isLast);
+      from += done.consumed;
+      if (done.produced > 0) sink(out, done.produced);
+      if (!done.isFull) break;
+    }
+    return from;
+  }
+
+  #format(input: Buffer, end: number, isLast: boolean, sink: EntrySink): number {
     let from = 0;
     while (from < end) {
       const limit = Math.min(end, from + maxContentBytes);

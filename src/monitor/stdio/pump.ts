@@ -42,13 +42,14 @@ const heldCheckMs = 1000;
 export class Pump {
   readonly #loop: Loop;
   readonly #journal: Journal;
-  readonly #formatter = new CriLogFormatter();
+  readonly #formatter: CriLogFormatter;
   readonly #holding = new Map<HeldLine, LoggedStream>();
   #isChecking = false;
 
-  constructor(loop: Loop, journal: Journal) {
+  constructor(loop: Loop, journal: Journal, formatter: CriLogFormatter = new CriLogFormatter()) {
     this.#loop = loop;
     this.#journal = journal;
+    this.#formatter = formatter;
   }
 
   /** Pumps from now on, until everybody has closed the other end. `onEnd` comes then, once. */

@@ -14,8 +14,8 @@ const startMs = 10_000;
 const retryMs = 5;
 
 /**
- * The optimising compilers of the engine would take more memory than all containers of a monitor, for a log pump
- * that is as fast as conmon's without them; and garbage is collected early, by the thread that makes it.
+ * The optimising compilers of the engine would take more memory than all containers of a monitor, and the work per byte
+ * of output is done in native code (embed/log/cri-log.c); garbage is collected early, by the thread that makes it.
  */
 const monitorEnv = {
   ...childEnv,
