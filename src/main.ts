@@ -1,4 +1,5 @@
-import type { NodePlaces } from "./cli/command.ts";
+import type { Command, NodePlaces } from "./cli/command.ts";
+import type { CommandName } from "./cli/table/table.ts";
 import type { Context } from "./lib/context.ts";
 import { describe } from "./lib/errors.ts";
 
@@ -23,6 +24,7 @@ async function runRole([role, ...args]: readonly string[]): Promise<number> {
       return (await import("./network/inside/sockets-role.ts")).runSockets(args);
     default:
       return await (await import("./cli/cli.ts")).runCli(process.argv.slice(2), {
+        loadCommand,
         loadConfigTools,
         loadNodeTools,
       });
@@ -31,7 +33,8 @@ async function runRole([role, ...args]: readonly string[]): Promise<number> {
 
 async function runServe(args: readonly string[]): Promise<number> {
   if (args.includes("--help") || args.includes("-h")) {
-    process.stdout.write((await import("./daemon/config/config.ts")).serveHelp);
+    const parts = { loadCommand, loadConfigTools, loadNodeTools };
+    return await (await import("./cli/cli.ts")).runCli(["help", "serve"], parts);
   } else {
     await (await import("./daemon/serve.ts")).serve(args, {
       loadConfigFile,
@@ -46,6 +49,49 @@ async function runServe(args: readonly string[]): Promise<number> {
     });
   }
   return 0;
+}
+
+/** What each command does; a process loads only its own. */
+const commands: Readonly<Record<CommandName, () => Promise<Command>>> = {
+  pull: async () => (await import("./cli/commands/pull.ts")).pull,
+  images: async () => (await import("./cli/commands/images.ts")).images,
+  image: async () => (await import("./cli/commands/image.ts")).image,
+  pack: async () => (await import("./cli/commands/pack.ts")).pack,
+  rmi: async () => (await import("./cli/commands/rmi.ts")).rmi,
+  df: async () => (await import("./cli/commands/df.ts")).df,
+  run: async () => (await import("./cli/commands/run.ts")).run,
+  ps: async () => (await import("./cli/commands/ps.ts")).ps,
+  pods: async () => (await import("./cli/commands/pods.ts")).pods,
+  logs: async () => (await import("./cli/commands/logs.ts")).logs,
+  exec: async () => (await import("./cli/commands/exec.ts")).exec,
+  attach: async () => (await import("./cli/commands/attach.ts")).attach,
+  "port-forward": async () => (await import("./cli/commands/port-forward.ts")).portForward,
+  start: async () => (await import("./cli/commands/start.ts")).start,
+  stop: async () => (await import("./cli/commands/stop.ts")).stop,
+  restart: async () => (await import("./cli/commands/restart.ts")).restart,
+  rm: async () => (await import("./cli/commands/rm.ts")).rm,
+  stats: async () => (await import("./cli/commands/stats.ts")).stats,
+  events: async () => (await import("./cli/commands/events.ts")).events,
+  inspect: async () => (await import("./cli/commands/inspect.ts")).inspect,
+  info: async () => (await import("./cli/commands/info.ts")).info,
+  check: async () => (await import("./cli/commands/check.ts")).check,
+  debug: async () => (await import("./cli/commands/debug.ts")).debug,
+  registry: async () => (await import("./cli/commands/registry.ts")).registry,
+  version: async () => (await import("./cli/commands/version.ts")).version,
+  config: async () => (await import("./cli/commands/config.ts")).config,
+  install: async () => (await import("./cli/commands/install.ts")).install,
+  upgrade: async () => (await import("./cli/commands/upgrade.ts")).upgrade,
+  rollback: async () => (await import("./cli/commands/upgrade.ts")).rollback,
+  reset: async () => (await import("./cli/commands/reset.ts")).reset,
+  killall: async () => (await import("./cli/commands/uninstall.ts")).killall,
+  uninstall: async () => (await import("./cli/commands/uninstall.ts")).uninstall,
+  demo: async () => (await import("./cli/commands/demo.ts")).demo,
+  completion: async () => (await import("./cli/commands/completion.ts")).completion,
+  man: async () => (await import("./cli/commands/man.ts")).man,
+};
+
+async function loadCommand(name: CommandName): Promise<Command> {
+  return await commands[name]();
 }
 
 /** The parser of configuration files, which only nodes that have one need. */

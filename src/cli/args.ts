@@ -1,15 +1,7 @@
+import { parseArgs as parseTokens } from "node:util";
 import { UsageError } from "./failure.ts";
-
-/** `flag` is there or not, `value` takes an argument, `list` takes one each time it is given. */
-export interface OptionSpec {
-  readonly kind: "flag" | "value" | "list";
-  readonly short?: string;
-  /** What the help calls the argument: `NAME`. */
-  readonly argument?: string;
-  readonly help: string;
-}
-
-export type OptionSpecs = Readonly<Record<string, OptionSpec>>;
+import { suggestion } from "./suggest.ts";
+import type { OptionSpec, OptionSpecs, PositionalSpec } from "./table/spec.ts";
 
 export type OptionValues<S extends OptionSpecs> = {
   readonly [Name in keyof S]: S[Name]["kind"] extends "flag"
@@ -19,21 +11,15 @@ export type OptionValues<S extends OptionSpecs> = {
       : string | undefined;
 };
 
-export interface PositionalSpec {
-  readonly min: number;
-  readonly max: number;
-  /** After this many positionals all the rest is the user's own command line, options included. */
-  readonly commandAfter?: number;
-}
-
 export interface ParsedArgs<S extends OptionSpecs> {
   readonly options: OptionValues<S>;
   readonly positionals: readonly string[];
 }
 
 /**
- * GNU style: `--name value`, `--name=value`, `-n value`, `-nvalue`, `-abc` for flags, `--` ends options.
- * Whatever is not known or does not fit is a `UsageError`.
+ * As docker's: `--name value`, `--name=value`, `-n value`, `-nvalue`, `-n=value`, `-abc` for flags, `--flag=false`, `--`
+ * ends options; of a value that is given twice the last one counts. Options may stand after positionals, except after
+ * those that begin the user's own command line. Whatever is not known or does not fit is a `UsageError`.
  */
 export function parseArgs<S extends OptionSpecs>(
   argv: readonly string[],
@@ -42,19 +28,16 @@ export function parseArgs<S extends OptionSpecs>(
 ): ParsedArgs<S> {
   const options = emptyValues(specs);
   const positionals: string[] = [];
-  const rest = [...argv];
-  for (let arg = rest.shift(); arg !== undefined; arg = rest.shift()) {
-    if (arg === "--") {
-      positionals.push(...rest.splice(0));
-    } else if (arg.startsWith("--")) {
-      takeLong(arg.slice(2), rest, specs, options);
-    } else if (arg.startsWith("-") && arg !== "-") {
-      takeShort(arg.slice(1), rest, specs, options);
-    } else {
-      positionals.push(arg);
-      if (positionals.length === positional.commandAfter) {
-        if (rest[0] === "--") rest.shift();
-        positionals.push(...rest.splice(0));
+  let isTerminated = false;
+  for (const token of tokensOf(argv, specs)) {
+    if (token.kind === "option-terminator") isTerminated = true;
+    else if (token.kind === "option") takeOption(token, specs, options);
+    else {
+      positionals.push(token.value);
+      if (positionals.length === positional.commandAfter && !isTerminated) {
+        const rest = argv.slice(token.index + 1);
+        positionals.push(...(rest[0] === "--" ? rest.slice(1) : rest));
+        break;
       }
     }
   }
@@ -72,42 +55,63 @@ function emptyValues(specs: OptionSpecs): Values {
   );
 }
 
-function takeLong(text: string, rest: string[], specs: OptionSpecs, values: Values): void {
-  const equals = text.indexOf("=");
-  const name = equals < 0 ? text : text.slice(0, equals);
-  const spec = Object.hasOwn(specs, name) ? specs[name] : undefined;
-  if (spec === undefined) throw new UsageError(`unknown option --${name}`);
-  if (spec.kind === "flag") {
-    if (equals >= 0) throw new UsageError(`option --${name} takes no value`);
-    values[name] = true;
-    return;
-  }
-  const value = equals < 0 ? rest.shift() : text.slice(equals + 1);
-  if (value === undefined) throw new UsageError(`option --${name} needs a value`);
-  store(name, spec, value, values);
+interface OptionToken {
+  readonly name: string;
+  readonly rawName: string;
+  readonly value?: string | undefined;
+  readonly inlineValue?: boolean | undefined;
 }
 
-function takeShort(letters: string, rest: string[], specs: OptionSpecs, values: Values): void {
-  for (let i = 0; i < letters.length; i++) {
-    const letter = letters[i];
-    const found = Object.entries(specs).find(([, { short }]) => short === letter);
-    if (found === undefined) throw new UsageError(`unknown option -${letter}`);
-    const [name, spec] = found;
-    if (spec.kind === "flag") {
-      values[name] = true;
-      continue;
-    }
-    const value = letters.slice(i + 1) || rest.shift();
-    if (value === undefined) throw new UsageError(`option -${letter} needs a value`);
-    store(name, spec, value, values);
-    return;
+/** Not strict: what is unknown, or lacks its value, is refused here, in words of our own. */
+function tokensOf(argv: readonly string[], specs: OptionSpecs) {
+  const options = Object.fromEntries(
+    Object.entries(specs).map(([name, { kind, short }]) => {
+      const type = kind === "flag" ? ("boolean" as const) : ("string" as const);
+      return [name, { type, multiple: true, ...(short === undefined ? {} : { short }) }];
+    }),
+  );
+  const given = { args: [...argv], options, strict: false, allowPositionals: true } as const;
+  return parseTokens({ ...given, tokens: true }).tokens;
+}
+
+function takeOption(token: OptionToken, specs: OptionSpecs, values: Values): void {
+  const { name, rawName } = token;
+  const spec = Object.hasOwn(specs, name) ? specs[name] : undefined;
+  const isLong = rawName.startsWith("--") && rawName.length > "--".length;
+  if (spec === undefined || (!isLong && spec.short !== rawName.slice(1))) {
+    const near = isLong ? suggestion(name, Object.keys(specs), "--") : "";
+    throw new UsageError(`unknown option ${rawName}${near}`);
   }
+  if (spec.kind === "flag") values[name] = flagValue(token);
+  else store(name, spec, givenValue(token), values);
+}
+
+const truths = ["true", "1", "t"] as const;
+const untruths = ["false", "0", "f"] as const;
+
+function flagValue({ rawName, value }: OptionToken): boolean {
+  if (value === undefined) return true;
+  const text = value.toLowerCase();
+  if (truths.some((word) => word === text)) return true;
+  if (untruths.some((word) => word === text)) return false;
+  throw new UsageError(`option ${rawName} takes no value but true or false, not "${value}"`);
+}
+
+function givenValue({ rawName, value, inlineValue }: OptionToken): string {
+  if (value === undefined) throw new UsageError(`option ${rawName} needs a value`);
+  // `-n=5`, as docker takes it.
+  const isShort = !rawName.startsWith("--");
+  return isShort && inlineValue === true && value.startsWith("=") ? value.slice(1) : value;
 }
 
 function store(name: string, spec: OptionSpec, value: string, values: Values): void {
+  const { choices } = spec;
+  if (choices !== undefined && !choices.includes(value)) {
+    const known = `${choices.slice(0, -1).join(", ")} or ${choices.at(-1)}`;
+    throw new UsageError(`--${name} ${value}: not ${known}${suggestion(value, choices)}`);
+  }
   const before = values[name];
   if (spec.kind === "list" && Array.isArray(before)) before.push(value);
-  else if (before !== undefined) throw new UsageError(`option --${name} is given twice`);
   else values[name] = value;
 }
 

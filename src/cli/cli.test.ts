@@ -1,11 +1,14 @@
 import { describe, expect, test } from "bun:test";
-import { mkdirSync, symlinkSync, writeFileSync } from "node:fs";
+import { mkdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
 import { create } from "@bufbuild/protobuf";
 import { Code, ConnectError } from "@connectrpc/connect";
 import { runCrib } from "../../test/harness/command-line.ts";
 import { serveFakeCri } from "../../test/harness/fake-cri.ts";
 import * as pb from "../gen/runtime/v1/api_pb.ts";
-import { commands } from "./commands/all.ts";
+import { formatCommandHelp, helpWidth } from "./help.ts";
+import { formatMarkdown } from "./pages/markdown.ts";
+import { commonOptions } from "./table/spec.ts";
+import { allCommands, commandTable } from "./table/table.ts";
 
 const { CONTAINER_RUNNING, CONTAINER_EXITED } = pb.ContainerState;
 const createdAt = BigInt(Date.parse("2026-01-01T00:00:00Z")) * 1_000_000n;
@@ -45,34 +48,52 @@ describe("usage", () => {
       "Usage: crib rm [OPTIONS] NAME|ID...\n       crib rm [OPTIONS] --all\n",
     );
     expect([code, stdout]).toEqual([0, expect.stringContaining("crib rm -f web")]);
-    for (const { name } of commands) {
-      const { stdout: help } = await runCrib([name, "--help"]);
-      expect(help.split("\n").filter((line) => line.length > 90)).toEqual([]);
+    for (const argv of [[], ...Object.keys(allCommands).map((name) => ["help", name])]) {
+      const { stdout: help } = await runCrib(argv);
+      expect(help.split("\n").filter((line) => line.length > 80)).toEqual([]);
     }
+    expect(helpWidth(30)).toBe(40);
+    const narrow = formatCommandHelp("run", commandTable.run, 40).split("Examples:")[0] ?? "";
+    const isProse = (line: string) => !line.includes("--") && !line.startsWith("Usage");
+    expect(narrow.split("\n").filter((line) => isProse(line) && line.length > 40)).toEqual([]);
     expect((await runCrib(["help", "ps"])).stdout).toBe((await runCrib(["ps", "-h"])).stdout);
   });
 
   test.each([
     [["frob"], 'unknown command "frob"'],
     [["help", "frob"], 'unknown command "frob"'],
+    [["imgaes"], 'unknown command "imgaes"; did you mean crib images?'],
+    [["load", "x.tar"], 'unknown command "load"; did you mean crib image import?'],
+    [["--frob", "ps"], "unknown option --frob: options follow the command"],
+    [["image", "imprt", "x"], "not import, export, save, inspect or verify; did you mean import?"],
+    [["config", "shwo"], "did you mean show?"],
+    [["ps", "--output", "yaml"], "--output yaml: not table or json"],
     [["ps", "--frob"], "unknown option --frob"],
     [["rm"], "either names or --all"],
     [["rm", "--all", "web"], "either names or --all"],
     [["rmi"], "either images or --prune"],
     [["stop"], "an argument is missing"],
-    [["run", "--device", "null", "x"], "not /HOST[:/CONTAINER[:rwm]]"],
     [["logs", "--since", "yesterday", "web"], "neither 10m nor a time"],
     [["ps", "--socket", "tcp://x"], "not unix:///path"],
-    [["exec", "-it", "web", "sh"], "stdin is no terminal"],
-    [["exec", "-i", "--timeout", "1", "web", "sh"], "--timeout excludes"],
-    [["inspect", "--type", "frob", "web"], "not container, pod or image"],
-    [["attach", "--detach-keys", "ctrl-1", "web"], "not keys as in ctrl-p,ctrl-q"],
+    [["inspect", "--type", "frob", "web"], "--type frob: not container, pod or image"],
     [["port-forward", "web", "0"], "not [LOCAL:]REMOTE"],
-    [["run", "--publish", "80", "x"], "not [IP:]HOST:CONTAINER[/udp]"],
   ])("crib %p is a usage error", async (argv, message) => {
     const { code, stderr } = await runCrib(argv);
     expect(stderr).toContain(message);
     expect(code).toBe(2);
+  });
+
+  test.each([
+    [["run", "--device", "null", "x"], "not /HOST[:/CONTAINER[:rwm]]"],
+    [["run", "--foo", "busybox"], "unknown option --foo"],
+    [["exec", "-it", "web", "sh"], "stdin is no terminal"],
+    [["exec", "-i", "--timeout", "1", "web", "sh"], "--timeout excludes"],
+    [["attach", "--detach-keys", "ctrl-1", "web"], "not keys as in ctrl-p,ctrl-q"],
+    [["run", "--publish", "80", "x"], "not [IP:]HOST:CONTAINER[/udp]"],
+  ])("crib %p fails as docker does, with 125: no code of the program's", async (argv, message) => {
+    const { code, stderr } = await runCrib(argv);
+    expect(stderr).toContain(message);
+    expect(code).toBe(125);
   });
 });
 
@@ -438,13 +459,22 @@ test("every command line of crib in README and docs names a command and options 
       const [, name, rest = ""] =
         /^\s*(?:\.\/(?:dist\/)?)?crib ([a-z][a-z-]*)(.*)$/.exec(line) ?? [];
       // Those that main.ts itself knows, and prose about child processes.
-      if (name === undefined || ["serve", "monitor", "help"].includes(name)) continue;
-      const command = commands.find((known) => known.name === name);
+      if (name === undefined || ["monitor", "help"].includes(name)) continue;
+      const command = allCommands[name];
       // What follows an image or a container is its own command.
-      const options = command?.usage.includes("[COMMAND") ? [] : (rest.match(/--[a-z-]+/g) ?? []);
-      const unknown = options.filter((option) => !(option.slice(2) in (command?.options ?? {})));
+      const options =
+        command?.positionals.commandAfter !== undefined ? [] : (rest.match(/--[a-z-]+/g) ?? []);
+      const unknown = options.filter(
+        (option) => !(option.slice(2) in { ...command?.options, ...commonOptions }),
+      );
       if (command === undefined || unknown.length > 0) wrong.push(`${file}: ${line.trim()}`);
     }
   }
   expect(wrong).toEqual([]);
+});
+
+test("docs/cli.md is what the table of commands makes (UPDATE_DOCS=1 writes it)", () => {
+  const file = "docs/cli.md";
+  if (Bun.env["UPDATE_DOCS"] === "1") writeFileSync(file, formatMarkdown());
+  expect(readFileSync(file, "utf8")).toBe(formatMarkdown());
 });

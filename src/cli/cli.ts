@@ -1,30 +1,47 @@
 import { silentLog } from "../lib/log.ts";
 import { version } from "../version.ts";
+import { parseArgs } from "./args.ts";
 import { defaultSocket, openCriClient } from "./client.ts";
 import type { Command, CommandEnv } from "./command.ts";
-import { commands } from "./commands/all.ts";
-import { describeFailure, exitCodeOf, exitCodes, failureKind, UsageError } from "./failure.ts";
-import { formatCommandHelp, formatHelp } from "./help.ts";
+import {
+  describeFailure,
+  exitCodeOf,
+  exitCodes,
+  failureKind,
+  programFailureCode,
+  UsageError,
+} from "./failure.ts";
+import { formatCommandHelp, formatHelp, helpWidth } from "./help.ts";
 import { processInput } from "./input.ts";
-import { type Output, OutputClosedError, processOutput } from "./output/output.ts";
+import { type Output, OutputClosedError, plain, processOutput } from "./output/output.ts";
+import { commandSuggestion, suggestion } from "./suggest.ts";
+import { type CommandSpec, commonOptions } from "./table/spec.ts";
+import { allCommands, type CommandName, commandTable, findCommand } from "./table/table.ts";
 
-/** The operator's command line. Answers the exit code; every failure has been told in one line on stderr. */
+/** Loads what a command does, and nothing else; main.ts has them. */
+export type LoadCommand = (name: CommandName) => Promise<Command>;
+
+/** What only main.ts may import. */
+export type CliParts = Pick<CommandEnv, "loadConfigTools" | "loadNodeTools"> & {
+  readonly loadCommand: LoadCommand;
+};
+
+/** The operator's command line. Returns the exit code; every failure has been reported in one line on stderr. */
 export async function runCli(
   argv: readonly string[],
-  given: Pick<CommandEnv, "loadConfigTools" | "loadNodeTools">,
+  { loadCommand, ...given }: CliParts,
 ): Promise<number> {
-  const out = processOutput(process.env);
   const interrupt = new AbortController();
   const hurry = new AbortController();
   const onSignal = () => (interrupt.signal.aborted ? hurry : interrupt).abort();
   process.on("SIGINT", onSignal).on("SIGTERM", onSignal);
   try {
-    return await runCommandLine(argv, {
+    return await runCommandLine(argv, loadCommand, {
       ...given,
       ctx: { signal: interrupt.signal, log: silentLog },
       hurry: hurry.signal,
       input: processInput(),
-      out,
+      out: processOutput(process.env),
       now: () => new Date(),
       variables: process.env,
     });
@@ -36,45 +53,86 @@ export async function runCli(
 /** `runCli` without the process around it. */
 export async function runCommandLine(
   argv: readonly string[],
+  loadCommand: LoadCommand,
   env: Omit<CommandEnv, "connect">,
 ): Promise<number> {
-  const [name = "--help", ...rest] = argv;
-  const command = commands.find((known) => known.name === name);
+  const [first = "--help", ...rest] = argv;
+  const name = findCommand(first);
   try {
-    if (command === undefined) return runBuiltin(argv, env.out);
-    const parsed = command.parse(rest);
-    if (parsed.wantsHelp) {
-      env.out.write(formatCommandHelp(command));
+    if (name === undefined) return runBuiltin(first, rest[0], env.out);
+    const spec: CommandSpec = commandTable[name];
+    const { options, positionals } = parseArgs(
+      rest,
+      { ...spec.options, ...commonOptions },
+      spec.positionals,
+    );
+    if (options.help) {
+      env.out.write(formatCommandHelp(name, spec, widthOf(env.out)));
       return exitCodes.ok;
     }
-    const socket = parsed.socket ?? env.variables["CRIB_SOCKET"] ?? defaultSocket;
-    return await parsed.run({ ...env, connect: () => openCriClient(socket) });
+    checkVerb(spec, positionals);
+    const socket = options.socket ?? env.variables["CRIB_SOCKET"] ?? defaultSocket;
+    const { run } = await loadCommand(name);
+    return await run({ ...env, connect: () => openCriClient(socket) }, options, positionals);
   } catch (err) {
-    return report(err, command, env);
+    return reportSafely(err, name, env);
   }
 }
 
-function runBuiltin([name = "--help", topic]: readonly string[], out: Output): number {
-  const command = commands.find((known) => known.name === topic);
-  const isUnknown = command === undefined && topic !== undefined && topic !== "serve";
+function checkVerb({ verbs }: CommandSpec, [verb]: readonly string[]): void {
+  if (verbs === undefined || (verb !== undefined && verbs.includes(verb))) return;
+  const known = `not ${verbs.slice(0, -1).join(", ")} or ${verbs.at(-1)}`;
+  throw new UsageError(`"${plain(verb ?? "")}": ${known}${suggestion(verb ?? "", verbs)}`);
+}
+
+function runBuiltin(name: string, topic: string | undefined, out: Output): number {
+  const known = Object.keys(allCommands);
   switch (name) {
     case "--help":
     case "-h":
-    case "help":
-      if (isUnknown) throw new UsageError(`unknown command "${topic}"`);
-      out.write(command === undefined ? formatHelp(commands) : formatCommandHelp(command));
+    case "help": {
+      const spec = topic !== undefined && known.includes(topic) ? allCommands[topic] : undefined;
+      if (topic === undefined) out.write(formatHelp(widthOf(out)));
+      else if (spec !== undefined) out.write(formatCommandHelp(topic, spec, widthOf(out)));
+      else throw unknownCommand(topic, known);
       return exitCodes.ok;
+    }
     case "--version":
+    case "-v":
       out.write(`crib ${version}\n`);
       return exitCodes.ok;
     default:
-      throw new UsageError(`unknown command "${name}"`);
+      throw name.startsWith("-")
+        ? new UsageError(`unknown option ${plain(name)}: options follow the command`)
+        : unknownCommand(name, known);
+  }
+}
+
+function unknownCommand(name: string, known: readonly string[]): UsageError {
+  return new UsageError(`unknown command "${plain(name)}"${commandSuggestion(name, known)}`);
+}
+
+function widthOf(out: Output): number {
+  return helpWidth(out.isTerminal ? out.size()?.columns : undefined);
+}
+
+/** That stderr is gone too is no failure of its own. */
+function reportSafely(
+  err: unknown,
+  name: CommandName | undefined,
+  env: Omit<CommandEnv, "connect">,
+): number {
+  try {
+    return report(err, name, env);
+  } catch (failure) {
+    if (failure instanceof OutputClosedError) return exitCodes.outputClosed;
+    throw failure;
   }
 }
 
 function report(
   err: unknown,
-  command: Command | undefined,
+  name: CommandName | undefined,
   env: Omit<CommandEnv, "connect">,
 ): number {
   if (err instanceof OutputClosedError) return exitCodes.outputClosed;
@@ -84,11 +142,10 @@ function report(
     env.out.writeError(`crib: clean up: ${describeFailure(err.error)}\n`);
   }
   if (!wasInterrupted) {
-    const hint = `\ncrib: see \`crib ${command === undefined ? "" : `${command.name} `}--help\``;
+    const hint = `\ncrib: see \`crib ${name === undefined ? "" : `${name} `}--help\``;
     const help = code === exitCodes.usage ? hint : "";
     env.out.writeError(`crib: ${describeFailure(err)}${help}\n`);
   }
-  const runsCommand = ["run", "exec", "attach"].includes(command?.name ?? "");
-  const isOurs = !wasInterrupted && code !== exitCodes.usage;
-  return runsCommand && isOurs ? exitCodes.commandNotRun : code;
+  const spec: CommandSpec | undefined = name === undefined ? undefined : commandTable[name];
+  return spec?.runsProgram === true && !wasInterrupted ? programFailureCode(err) : code;
 }

@@ -1,8 +1,10 @@
 import type { Context } from "../lib/context.ts";
-import { type OptionSpecs, type OptionValues, type PositionalSpec, parseArgs } from "./args.ts";
+import type { OptionValues } from "./args.ts";
 import type { CriClient } from "./client.ts";
 import type { Input } from "./input.ts";
 import type { Output } from "./output/output.ts";
+import type { commonOptions, OptionSpecs } from "./table/spec.ts";
+import type { CommandName, CommandTable } from "./table/table.ts";
 
 /** What a command may use. Tests give their own. */
 export interface CommandEnv {
@@ -94,71 +96,27 @@ export interface ExplainedHost {
   readonly answer: { readonly ok: boolean; readonly text: string } | undefined;
 }
 
-export type CommandGroup = "images" | "containers and pods" | "node";
+export type CommandRun = (
+  env: CommandEnv,
+  /** As its specification in the table has them. */
+  options: OptionValues<OptionSpecs>,
+  positionals: readonly string[],
+) => Promise<number>;
 
-/** A command as `crib --help` and the dispatcher see it. */
+/** What a command does, which is loaded when it is called. Returns the exit code. */
 export interface Command {
-  readonly name: string;
-  readonly group: CommandGroup;
-  readonly summary: string;
-  /** The positionals as help shows them: `IMAGE [COMMAND...]`; ` | ` between forms that exclude each other. */
-  readonly usage: string;
-  /** One paragraph. */
-  readonly details?: string;
-  readonly examples: readonly string[];
-  readonly options: OptionSpecs;
-  /** Parses, then answers what to run with which global options. Throws `UsageError`. */
-  parse(argv: readonly string[]): ParsedCommand;
+  readonly name: CommandName;
+  readonly run: CommandRun;
 }
 
-export interface ParsedCommand {
-  readonly wantsHelp: boolean;
-  readonly socket: string | undefined;
-  /** Answers the exit code. */
-  run(env: CommandEnv): Promise<number>;
-}
-
-/** What every command takes. */
-const commonOptions = {
-  socket: {
-    kind: "value",
-    argument: "ADDRESS",
-    help: "CRI socket (CRIB_SOCKET, unix:///run/crib/crib.sock)",
-  },
-  help: { kind: "flag", short: "h", help: "show this help" },
-} as const satisfies OptionSpecs;
-
-/** What commands that answer data take. */
-export const outputOptions = {
-  output: { kind: "value", short: "o", argument: "FORMAT", help: "table or json" },
-} as const satisfies OptionSpecs;
-
-interface Definition<S extends OptionSpecs>
-  extends Pick<Command, "name" | "group" | "summary" | "usage" | "details" | "examples"> {
-  readonly options: S;
-  readonly positionals: PositionalSpec;
-  run(
+/** Ties a command's options to their types in the table. */
+export function implementCommand<Name extends CommandName>(
+  name: Name,
+  run: (
     env: CommandEnv,
-    options: OptionValues<S & typeof commonOptions>,
+    options: OptionValues<CommandTable[Name]["options"]> & OptionValues<typeof commonOptions>,
     positionals: readonly string[],
-  ): Promise<number>;
-}
-
-/** Ties options to their types inside `run`. */
-export function defineCommand<const S extends OptionSpecs>(definition: Definition<S>): Command {
-  const { run, positionals: positionalSpec, ...described } = definition;
-  const options = { ...definition.options, ...commonOptions };
-  return {
-    ...described,
-    options,
-    parse(argv) {
-      const { options: values, positionals } = parseArgs(argv, options, positionalSpec);
-      const common = values as OptionValues<typeof commonOptions>;
-      return {
-        wantsHelp: common.help,
-        socket: common.socket,
-        run: (env) => run(env, values, positionals),
-      };
-    },
-  };
+  ) => Promise<number>,
+): Command {
+  return { name, run: run as CommandRun };
 }

@@ -1,8 +1,9 @@
 import { Code, ConnectError } from "@connectrpc/connect";
 import { AppError, describe, type ErrorKind, kindOf, primary } from "../lib/errors.ts";
 import { plain } from "./output/output.ts";
+import { programFailureOf } from "./program-failure.ts";
 
-/** What scripts can rely on; `crib --help` prints it. `run`, `exec` and `attach` answer the command's own code. */
+/** What scripts can rely on; `crib --help` prints it. `run`, `exec` and `attach` return the program's own code. */
 export const exitCodes = {
   ok: 0,
   failed: 1,
@@ -10,8 +11,11 @@ export const exitCodes = {
   notFound: 3,
   unavailable: 4,
   timedOut: 5,
-  /** `run`, `exec` and `attach`: crib itself failed, not the command. */
+  /** `run`, `exec` and `attach`, with docker's meanings: crib itself failed, not the program. */
   commandNotRun: 125,
+  /** The program is there and cannot be executed. */
+  notExecutable: 126,
+  programNotFound: 127,
   interrupted: 130,
   outputClosed: 141,
 } as const;
@@ -71,4 +75,16 @@ export function describeFailure(err: unknown): string {
     return plain(`${cause.message}: ${cause.cause.rawMessage}`);
   }
   return plain(describe(err));
+}
+
+/** Of `run`, `exec` and `attach`: 127, 126 or 125, as docker's. */
+export function programFailureCode(err: unknown): number {
+  switch (programFailureOf(describeFailure(err))) {
+    case "not-found":
+      return exitCodes.programNotFound;
+    case "not-executable":
+      return exitCodes.notExecutable;
+    case undefined:
+      return exitCodes.commandNotRun;
+  }
 }

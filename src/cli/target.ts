@@ -1,6 +1,5 @@
 import type * as pb from "../gen/runtime/v1/api_pb.ts";
 import { notFound } from "../lib/errors.ts";
-import type { OptionSpecs } from "./args.ts";
 import type { CriClient } from "./client.ts";
 import { UsageError } from "./failure.ts";
 import { findContainer, findPod } from "./find.ts";
@@ -10,11 +9,6 @@ import { plain } from "./output/output.ts";
 export type Target =
   | { readonly kind: "pod"; readonly pod: pb.PodSandbox }
   | { readonly kind: "container"; readonly container: pb.Container };
-
-export const targetOptions = {
-  pod: { kind: "flag", help: "the name means a pod" },
-  container: { kind: "flag", help: "the name means a container" },
-} as const satisfies OptionSpecs;
 
 export interface TargetKinds {
   readonly pod: boolean;

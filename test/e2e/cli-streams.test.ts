@@ -120,11 +120,14 @@ describe("crib exec", () => {
 
   test("says what goes wrong: no program, no container, no terminal, a daemon that is gone", async () => {
     expect(await crib.run(["exec", "web", "/bin/no-such"])).toMatchObject({
-      code: 125,
+      code: 127,
       stderr: expect.stringMatching(/^crib: .*no-such.*\n$/),
     });
+    expect(await crib.run(["exec", "web", "no-such"])).toMatchObject({ code: 127 });
+    expect(await crib.run(["exec", "web", "/etc"])).toMatchObject({ code: 126 });
+    expect(await crib.run(["exec", "--timeout", "5", "web", "/etc"])).toMatchObject({ code: 126 });
     expect((await crib.run(["exec", "none", "ls"])).stderr).toBe('crib: no container "none"\n');
-    expect(await crib.run(["exec", "-it", "web", "sh"])).toMatchObject({ code: 2 });
+    expect(await crib.run(["exec", "-it", "web", "sh"])).toMatchObject({ code: 125 });
     const child = crib.start(["exec", "web", "sh", "-c", "echo up; sleep 1000"]);
     await child.stdout.getReader().read();
     await daemon.end("SIGKILL");
@@ -187,7 +190,7 @@ describe("crib run -it and crib attach", () => {
     await using shell = crib.typeInto(
       `stty -g; crib run --rm -it ${image} /no/such; ${tell.replace(";", "; stty -g;")}`,
     );
-    expect(await codeOn(shell)).toBe(125);
+    expect(await codeOn(shell)).toBe(127);
     await eventually(() => expect(modesOn(shell)).toHaveLength(2));
     const modes = modesOn(shell);
     expect(modes).toHaveLength(2);

@@ -78,12 +78,23 @@ describe("crib run", () => {
     expect(await cribOk("pods", "-q")).toBe("");
   });
 
-  test("answers 125 and removes the pod where the program is not there", async () => {
-    const { stderr, code } = await crib("run", "--rm", image, "/no/such/program");
-    expect(stderr).toMatch(/^crib: .*\/no\/such\/program/);
-    expect(code).toBe(125);
-    expect(await cribOk("pods", "-q")).toBe("");
-  });
+  test.each(["", "crun"])(
+    "exits as docker does with 127, 126 or 125 where nothing ran (handler %p), and removes the pod",
+    async (handler) => {
+      const attempt = (...argv: readonly string[]) =>
+        crib("run", "--rm", "--runtime", handler, ...argv);
+      const missing = await attempt(image, "/no/such/program");
+      expect(missing.stderr).toMatch(/^crib: .*\/no\/such\/program/);
+      expect(missing.code).toBe(127);
+      expect((await attempt(image, "no-such-program")).code).toBe(127);
+      const directory = await attempt(image, "/etc");
+      expect(directory).toMatchObject({ code: 126, stderr: expect.stringMatching(/^crib: .*/) });
+      expect((await attempt("-v", "/etc/passwd:/data:ro", image, "/data")).code).toBe(126);
+      expect((await attempt("--frob", image, "true")).code).toBe(125);
+      expect((await attempt("no/such/image", "true")).code).toBe(125);
+      expect(await cribOk("pods", "-q")).toBe("");
+    },
+  );
 });
 
 test("a container's whole life, by its name", async () => {

@@ -1,6 +1,7 @@
 import { runCommandLine } from "../../src/cli/cli.ts";
 import { openCriClient } from "../../src/cli/client.ts";
-import type { CommandEnv } from "../../src/cli/command.ts";
+import type { Command, CommandEnv } from "../../src/cli/command.ts";
+import type { CommandName } from "../../src/cli/table/table.ts";
 import { silentLog } from "../../src/lib/log.ts";
 import { recordOutput } from "./recorded-output.ts";
 
@@ -49,6 +50,15 @@ export async function runCrib(
   options: TestEnvOptions = {},
 ): Promise<Written & { readonly code: number }> {
   const { env, written } = testEnv(options);
-  const code = await runCommandLine(argv, env);
+  const code = await runCommandLine(argv, loadCommand, env);
   return { code, ...written() };
+}
+
+/** As main.ts does it: every command is in the file of its own name, or in that of the command that it undoes. */
+async function loadCommand(name: CommandName): Promise<Command> {
+  const file = { rollback: "upgrade", killall: "uninstall" }[name as string] ?? name;
+  const module = (await import(`../../src/cli/commands/${file}.ts`)) as Record<string, Command>;
+  const found = Object.values(module).find((one) => one.name === name);
+  if (found === undefined) throw new Error(`no command ${name} in ${file}.ts`);
+  return found;
 }

@@ -7,7 +7,7 @@ import { checkLimits } from "../check/limits.ts";
 import { checkNetwork } from "../check/network.ts";
 import { thisNode } from "../check/node.ts";
 import { checkStorage } from "../check/storage.ts";
-import { defineCommand, outputOptions } from "../command.ts";
+import { implementCommand } from "../command.ts";
 import { exitCodes } from "../failure.ts";
 import { wantsJson } from "../output/list-output.ts";
 import { type Output, plain, type Style } from "../output/output.ts";
@@ -20,40 +20,23 @@ const styles = { ok: "green", warning: "yellow", missing: "red" } as const satis
 /** Where tools are looked for, besides PATH: the daemon's own (os/process/role.ts). */
 const usualPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-export const check = defineCommand({
-  name: "check",
-  group: "node",
-  summary: "tell what this node lacks to run pods",
-  usage: "",
-  details:
-    "Reads only, changes nothing and needs no daemon. Exit code 1 when something is missing; warnings are no failure.",
-  examples: ["crib check", "crib check -o json | jq '.[] | select(.level != \"ok\")'"],
-  options: {
-    ...outputOptions,
-    config: { kind: "value", argument: "FILE", help: "the daemon's configuration" },
-    root: { kind: "value", argument: "DIR", help: "the daemon's data (/var/lib/crib)" },
-    state: { kind: "value", argument: "DIR", help: "the daemon's state (/run/crib)" },
-    quiet: { kind: "flag", short: "q", help: "only what is not ok" },
-  },
-  positionals: { min: 0, max: 0 },
-  async run(env, options) {
-    const asJson = wantsJson(options.output);
-    const node = thisNode(env.now());
-    const root = resolve(options.root ?? env.variables["CRIB_DATA"] ?? "/var/lib/crib");
-    const state = resolve(options.state ?? "/run/crib");
-    const all = [
-      ...checkKernel(node),
-      ...checkCgroups(node),
-      ...checkNetwork(node, { path: usualPath.split(":") }),
-      ...checkStorage(node, { root, state }),
-      ...checkLimits(node),
-      ...(await checkConfiguration(await env.loadConfigTools(), options.config)),
-    ];
-    const shown = options.quiet ? all.filter(({ level }) => level !== "ok") : all;
-    if (asJson) env.out.write(`${JSON.stringify(shown, null, 2)}\n`);
-    else writeFindings(env.out, shown);
-    return all.some(({ level }) => level === "missing") ? exitCodes.failed : exitCodes.ok;
-  },
+export const check = implementCommand("check", async (env, options) => {
+  const asJson = wantsJson(options.output);
+  const node = thisNode(env.now());
+  const root = resolve(options.root ?? env.variables["CRIB_DATA"] ?? "/var/lib/crib");
+  const state = resolve(options.state ?? "/run/crib");
+  const all = [
+    ...checkKernel(node),
+    ...checkCgroups(node),
+    ...checkNetwork(node, { path: usualPath.split(":") }),
+    ...checkStorage(node, { root, state }),
+    ...checkLimits(node),
+    ...(await checkConfiguration(await env.loadConfigTools(), options.config)),
+  ];
+  const shown = options.quiet ? all.filter(({ level }) => level !== "ok") : all;
+  if (asJson) env.out.write(`${JSON.stringify(shown, null, 2)}\n`);
+  else writeFindings(env.out, shown);
+  return all.some(({ level }) => level === "missing") ? exitCodes.failed : exitCodes.ok;
 });
 
 function writeFindings(out: Output, findings: readonly Finding[]): void {

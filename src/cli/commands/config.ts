@@ -1,48 +1,28 @@
 import { isLostConnection } from "../client.ts";
-import { type CommandEnv, defineCommand, outputOptions, type ReadConfig } from "../command.ts";
+import { type CommandEnv, implementCommand, type ReadConfig } from "../command.ts";
 import { exitCodes, UsageError } from "../failure.ts";
 import { wantsJson } from "../output/list-output.ts";
 import { plain } from "../output/output.ts";
 import { writeTable } from "../output/table.ts";
 
-export const config = defineCommand({
-  name: "config",
-  group: "node",
-  summary: "show, check or reload the configuration of the daemon",
-  usage: "default | check [FILE] | show [FILE] | reload",
-  details:
-    "FILE is /etc/crib/config.toml unless given; the drop-ins FILE.d/*.toml are read after it, in the order of their names, and the later one wins. `show` prints every setting with the file and line that it is from, without secrets: as the running daemon has it, or, where none runs or FILE is given, as the files say. `reload` makes the daemon read its files again and says what has changed and what needs a restart.",
-  examples: [
-    "crib config default >/etc/crib/config.toml",
-    "crib config check && systemctl restart crib",
-    "crib config show --given",
-    "crib config reload",
-    "crib config show -o json | jq '.settings[] | select(.origin != \"default\")'",
-  ],
-  options: {
-    ...outputOptions,
-    given: { kind: "flag", help: "only what is not the default" },
-  },
-  positionals: { min: 1, max: 2 },
-  async run(env, { output, given }, [action, file]) {
-    const tools = await env.loadConfigTools();
-    if (action === "default" && file === undefined) {
-      env.out.write(tools.defaultText());
-      return exitCodes.ok;
-    }
-    if (action === "check") {
-      const { files } = await tools.read(file);
-      const none = "no configuration file: every setting is the default";
-      env.out.write(files.length === 0 ? `${none}\n` : `${plain(files.join(", "))}: ok\n`);
-      return exitCodes.ok;
-    }
-    if (action === "reload" && file === undefined) return await reload(env);
-    if (action !== "show") {
-      throw new UsageError("none of `default`, `check [FILE]`, `show [FILE]` and `reload`");
-    }
-    await show(env, file, { asJson: wantsJson(output), given });
+export const config = implementCommand("config", async (env, { output, given }, [action, file]) => {
+  const tools = await env.loadConfigTools();
+  if (action === "default" && file === undefined) {
+    env.out.write(tools.defaultText());
     return exitCodes.ok;
-  },
+  }
+  if (action === "check") {
+    const { files } = await tools.read(file);
+    const none = "no configuration file: every setting is the default";
+    env.out.write(files.length === 0 ? `${none}\n` : `${plain(files.join(", "))}: ok\n`);
+    return exitCodes.ok;
+  }
+  if (action === "reload" && file === undefined) return await reload(env);
+  if (action !== "show") {
+    throw new UsageError("none of `default`, `check [FILE]`, `show [FILE]` and `reload`");
+  }
+  await show(env, file, { asJson: wantsJson(output), given });
+  return exitCodes.ok;
 });
 
 async function show(

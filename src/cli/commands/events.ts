@@ -1,6 +1,6 @@
 import * as pb from "../../gen/runtime/v1/api_pb.ts";
 import { AppError } from "../../lib/errors.ts";
-import { defineCommand, outputOptions } from "../command.ts";
+import { implementCommand } from "../command.ts";
 import { shortId } from "../output/format.ts";
 import { protoJson, wantsJson } from "../output/list-output.ts";
 import { plain } from "../output/output.ts";
@@ -12,34 +12,17 @@ const names: Readonly<Record<pb.ContainerEventType, string>> = {
   [pb.ContainerEventType.CONTAINER_DELETED_EVENT]: "deleted",
 };
 
-export const events = defineCommand({
-  name: "events",
-  group: "containers and pods",
-  summary: "follow what happens to containers and pods, from now on",
-  usage: "",
-  details: [
-    "One line each, until Ctrl-C: time, event, pod or container, id, name, the pod's namespace and name, and how a",
-    "container ended. With -o json one object a line, as the runtime tells it.",
-  ].join(" "),
-  examples: [
-    "crib events",
-    "crib events | grep --line-buffered stopped",
-    "crib events -o json | jq --unbuffered -r .containerId",
-  ],
-  options: outputOptions,
-  positionals: { min: 0, max: 0 },
-  async run(env, { output }): Promise<never> {
-    const asJson = wantsJson(output);
-    using cri = env.connect();
-    const { signal } = env.ctx;
-    for await (const event of cri.runtime.getContainerEvents({}, { signal })) {
-      const line = asJson
-        ? JSON.stringify(protoJson(pb.ContainerEventResponseSchema, event))
-        : formatEvent(event);
-      env.out.write(`${line}\n`);
-    }
-    throw new AppError("the daemon has stopped", { kind: "unavailable" });
-  },
+export const events = implementCommand("events", async (env, { output }): Promise<never> => {
+  const asJson = wantsJson(output);
+  using cri = env.connect();
+  const { signal } = env.ctx;
+  for await (const event of cri.runtime.getContainerEvents({}, { signal })) {
+    const line = asJson
+      ? JSON.stringify(protoJson(pb.ContainerEventResponseSchema, event))
+      : formatEvent(event);
+    env.out.write(`${line}\n`);
+  }
+  throw new AppError("the daemon has stopped", { kind: "unavailable" });
 });
 
 function formatEvent(event: pb.ContainerEventResponse): string {

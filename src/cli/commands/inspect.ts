@@ -1,7 +1,7 @@
 import * as pb from "../../gen/runtime/v1/api_pb.ts";
 import { notFound } from "../../lib/errors.ts";
 import type { CriClient } from "../client.ts";
-import { defineCommand } from "../command.ts";
+import { implementCommand } from "../command.ts";
 import { exitCodes, UsageError } from "../failure.ts";
 import { findContainer, findPod } from "../find.ts";
 import { findImage } from "../image/image.ts";
@@ -11,31 +11,17 @@ import { verboseJson } from "../output/verbose-json.ts";
 const kinds = ["container", "pod", "image"] as const;
 type Kind = (typeof kinds)[number];
 
-export const inspect = defineCommand({
-  name: "inspect",
-  group: "containers and pods",
-  summary: "print all about a container, a pod or an image, as JSON",
-  usage: "NAME|ID",
-  details: "Looks for a container, then a pod, then an image; --type asks for one of them.",
-  examples: [
-    "crib inspect web",
-    "crib inspect --type pod web | jq -r .status.network.ip",
-    "crib inspect docker.io/library/alpine:3",
-  ],
-  options: { type: { kind: "value", argument: "TYPE", help: "container, pod or image" } },
-  positionals: { min: 1, max: 1 },
-  async run(env, { type }, [key = ""]) {
-    const wanted = type === undefined ? kinds : kinds.filter((kind) => kind === type);
-    if (wanted.length === 0) throw new UsageError(`--type ${type}: not container, pod or image`);
-    using cri = env.connect();
-    for (const kind of wanted) {
-      const found = await inspectors[kind](cri, key, env.ctx.signal);
-      if (found === undefined) continue;
-      env.out.write(`${JSON.stringify(found, null, 2)}\n`);
-      return exitCodes.ok;
-    }
-    throw notFound(`no ${type ?? "container, pod or image"} "${plain(key)}"`);
-  },
+export const inspect = implementCommand("inspect", async (env, { type }, [key = ""]) => {
+  const wanted = type === undefined ? kinds : kinds.filter((kind) => kind === type);
+  if (wanted.length === 0) throw new UsageError(`--type ${type}: not container, pod or image`);
+  using cri = env.connect();
+  for (const kind of wanted) {
+    const found = await inspectors[kind](cri, key, env.ctx.signal);
+    if (found === undefined) continue;
+    env.out.write(`${JSON.stringify(found, null, 2)}\n`);
+    return exitCodes.ok;
+  }
+  throw notFound(`no ${type ?? "container, pod or image"} "${plain(key)}"`);
 });
 
 type Inspector = (cri: CriClient, key: string, signal: AbortSignal) => Promise<object | undefined>;

@@ -14,7 +14,7 @@ import { type Placement, placeFiles, placementOf, readRecord } from "../../insta
 import { detectInit, enableInImage, openService } from "../../install/service.ts";
 import { untilServing } from "../../install/upgrade.ts";
 import { failedPrecondition } from "../../lib/errors.ts";
-import { type CommandEnv, defineCommand } from "../command.ts";
+import { type CommandEnv, implementCommand } from "../command.ts";
 import { exitCodes, UsageError } from "../failure.ts";
 import { nodeIsServing, requireRoot } from "../node-service.ts";
 import { plain } from "../output/output.ts";
@@ -29,62 +29,37 @@ const words: Readonly<Record<Placement, string>> = {
 
 const startTimeoutMs = 180_000;
 
-export const install = defineCommand({
-  name: "install",
-  group: "node",
-  summary: "put crib on this node as a service, and start it",
-  usage: "",
-  details: [
-    `This executable becomes ${paths.executable}; a service (systemd, OpenRC, or a supervisor script where there is neither),`,
-    "configuration, crictl.yaml, kernel modules and sysctls are put in place. Then the service is started, and what kubelets",
-    "of this node need is printed. Done again, it changes nothing that is right already; files that somebody has changed",
-    "are kept. `crib upgrade` is for another version under running pods.",
-  ].join(" "),
-  examples: [
-    "./crib install --dry-run",
-    "./crib install --kubelet",
-    "./crib install --root /mnt/image --init systemd",
-  ],
-  options: {
-    "dry-run": { kind: "flag", help: "print every file, change nothing" },
-    root: { kind: "value", argument: "DIR", help: "prepare a node's image in DIR; starts nothing" },
-    init: { kind: "value", argument: "NAME", help: `${initSystems.join(", ")} (found out)` },
-    kubelet: { kind: "flag", help: "also tell the kubelet or k3s of this node" },
-    "no-start": { kind: "flag", help: "do not start the service" },
-  },
-  positionals: { min: 0, max: 0 },
-  async run(env, options) {
-    const root = options.root === undefined ? "" : resolve(options.root).replace(/\/$/, "");
-    const init = parseInit(options.init) ?? detectInit(root);
-    const config = (await env.loadConfigTools()).defaultText();
-    const files = [
-      ...nodeFiles(init, config),
-      ...(options.kubelet ? kubeletFiles(nodeBelow(root)) : []),
-    ];
-    if (options["dry-run"]) {
-      writePlan(env, root, files);
-      return exitCodes.ok;
-    }
-    requireRoot("install");
-    await placeExecutable(env, root);
-    for (const { file, placement } of placeFiles(root, files)) {
-      env.out.write(`${file.path}: ${words[placement]}\n`);
-    }
-    if (root !== "") enableInImage(root, init);
-    if (root === "" && !options["no-start"]) {
-      for (const warning of [...(await loadModules()), ...setSysctls()]) {
-        env.out.writeError(`crib: ${plain(warning)}\n`);
-      }
-      await openService(init).enable();
-      const timeout = AbortSignal.any([env.ctx.signal, AbortSignal.timeout(startTimeoutMs)]);
-      if (!(await untilServing(nodeIsServing, timeout))) {
-        throw failedPrecondition(`the service does not serve: see ${logOf(init)}`);
-      }
-      env.out.write(`crib serves on unix:///run/crib/crib.sock\n`);
-    }
-    if (!options.kubelet) writeHints(env);
+export const install = implementCommand("install", async (env, options) => {
+  const root = options.root === undefined ? "" : resolve(options.root).replace(/\/$/, "");
+  const init = parseInit(options.init) ?? detectInit(root);
+  const config = (await env.loadConfigTools()).defaultText();
+  const files = [
+    ...nodeFiles(init, config),
+    ...(options.kubelet ? kubeletFiles(nodeBelow(root)) : []),
+  ];
+  if (options["dry-run"]) {
+    writePlan(env, root, files);
     return exitCodes.ok;
-  },
+  }
+  requireRoot("install");
+  await placeExecutable(env, root);
+  for (const { file, placement } of placeFiles(root, files)) {
+    env.out.write(`${file.path}: ${words[placement]}\n`);
+  }
+  if (root !== "") enableInImage(root, init);
+  if (root === "" && !options["no-start"]) {
+    for (const warning of [...(await loadModules()), ...setSysctls()]) {
+      env.out.writeError(`crib: ${plain(warning)}\n`);
+    }
+    await openService(init).enable();
+    const timeout = AbortSignal.any([env.ctx.signal, AbortSignal.timeout(startTimeoutMs)]);
+    if (!(await untilServing(nodeIsServing, timeout))) {
+      throw failedPrecondition(`the service does not serve: see ${logOf(init)}`);
+    }
+    env.out.write(`crib serves on unix:///run/crib/crib.sock\n`);
+  }
+  if (!options.kubelet) writeHints(env);
+  return exitCodes.ok;
 });
 
 function nodeBelow(root: string): NodeView {

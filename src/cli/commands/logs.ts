@@ -1,7 +1,7 @@
 import type * as pb from "../../gen/runtime/v1/api_pb.ts";
 import { failedPrecondition, notFound } from "../../lib/errors.ts";
 import type { CriClient } from "../client.ts";
-import { defineCommand } from "../command.ts";
+import { implementCommand } from "../command.ts";
 import { exitCodes, UsageError } from "../failure.ts";
 import { getContainer } from "../find.ts";
 import { findLogDirectory, logPlaceOf } from "../log/log-place.ts";
@@ -10,43 +10,21 @@ import { printLog } from "../log/print-log.ts";
 import { plain } from "../output/output.ts";
 import { hasEnded } from "../wait.ts";
 
-export const logs = defineCommand({
-  name: "logs",
-  group: "containers and pods",
-  summary: "print what a container wrote",
-  usage: "CONTAINER",
-  details: "Reads the log file on this node: stdout goes to stdout, stderr to stderr.",
-  examples: [
-    "crib logs web",
-    "crib logs -f --tail 10 web",
-    "crib logs --since 10m --timestamps web",
-    "crib logs --previous web",
-    "crib logs web 2>/dev/null | wc -l",
-  ],
-  options: {
-    follow: { kind: "flag", short: "f", help: "go on until the container ends or Ctrl-C" },
-    tail: { kind: "value", short: "n", argument: "N", help: "only the last N lines" },
-    since: { kind: "value", argument: "TIME", help: "only from 10m ago, or 2026-01-01T08:00:00Z" },
-    timestamps: { kind: "flag", short: "t", help: "put its time in front of each line" },
-    previous: { kind: "flag", short: "p", help: "of the container that this one has replaced" },
-  },
-  positionals: { min: 1, max: 1 },
-  async run(env, options, [key = ""]) {
-    const tail = parseTail(options.tail);
-    const since = options.since === undefined ? undefined : parseSince(options.since, env.now());
-    using cri = env.connect();
-    const { signal } = env.ctx;
-    const newest = await getContainer(cri, key, signal);
-    const { id, podSandboxId } = options.previous ? await getPrevious(cri, newest, signal) : newest;
-    const { status } = await cri.runtime.containerStatus({ containerId: id }, { signal });
-    const path = status?.logPath ?? "";
-    if (path === "") throw failedPrecondition(`container ${key} has no log file`);
-    const until = options.follow ? { until: hasEnded(cri, id, signal) } : {};
-    const { timestamps } = options;
-    const place = logPlaceOf(path, await findLogDirectory(cri, podSandboxId, signal));
-    await printLog(env, place, { tail, since, timestamps, signal, ...until });
-    return signal.aborted ? exitCodes.interrupted : exitCodes.ok;
-  },
+export const logs = implementCommand("logs", async (env, options, [key = ""]) => {
+  const tail = parseTail(options.tail);
+  const since = options.since === undefined ? undefined : parseSince(options.since, env.now());
+  using cri = env.connect();
+  const { signal } = env.ctx;
+  const newest = await getContainer(cri, key, signal);
+  const { id, podSandboxId } = options.previous ? await getPrevious(cri, newest, signal) : newest;
+  const { status } = await cri.runtime.containerStatus({ containerId: id }, { signal });
+  const path = status?.logPath ?? "";
+  if (path === "") throw failedPrecondition(`container ${key} has no log file`);
+  const until = options.follow ? { until: hasEnded(cri, id, signal) } : {};
+  const { timestamps } = options;
+  const place = logPlaceOf(path, await findLogDirectory(cri, podSandboxId, signal));
+  await printLog(env, place, { tail, since, timestamps, signal, ...until });
+  return signal.aborted ? exitCodes.interrupted : exitCodes.ok;
 });
 
 /** The one of the same name in the same pod that was made before it: a kubelet keeps one for its logs. */

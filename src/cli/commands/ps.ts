@@ -2,12 +2,12 @@ import { create } from "@bufbuild/protobuf";
 import * as pb from "../../gen/runtime/v1/api_pb.ts";
 import { notFound } from "../../lib/errors.ts";
 import type { CriClient } from "../client.ts";
-import { defineCommand } from "../command.ts";
+import { implementCommand } from "../command.ts";
 import { exitCodes } from "../failure.ts";
 import { findPod } from "../find.ts";
 import { parseLabels } from "../labels.ts";
 import { shortId } from "../output/format.ts";
-import { objectListOptions, writeNewestFirst } from "../output/newest-first.ts";
+import { writeNewestFirst } from "../output/newest-first.ts";
 import { plain } from "../output/output.ts";
 
 const stateNames: Readonly<Record<pb.ContainerState, string>> = {
@@ -17,51 +17,33 @@ const stateNames: Readonly<Record<pb.ContainerState, string>> = {
   [pb.ContainerState.CONTAINER_UNKNOWN]: "unknown",
 };
 
-export const ps = defineCommand({
-  name: "ps",
-  group: "containers and pods",
-  summary: "list containers: the running ones, or all",
-  usage: "",
-  examples: [
-    "crib ps",
-    "crib ps -a --pod web",
-    "crib ps -q | xargs crib stop",
-    "crib ps -a -o json",
-  ],
-  options: {
-    all: { kind: "flag", short: "a", help: "also those that are created or have ended" },
-    pod: { kind: "value", short: "p", argument: "POD", help: "only containers of this pod" },
-    ...objectListOptions,
-  },
-  positionals: { min: 0, max: 0 },
-  async run(env, options) {
-    using cri = env.connect();
-    const { signal } = env.ctx;
-    const state = { state: pb.ContainerState.CONTAINER_RUNNING };
-    const filter = {
-      ...(options.all ? {} : { state }),
-      ...(options.pod !== undefined && { podSandboxId: await podId(cri, options.pod, signal) }),
-      labelSelector: parseLabels(options.label),
-    };
-    const [{ containers }, { items: pods }] = await Promise.all([
-      cri.runtime.listContainers({ filter }, { signal }),
-      cri.runtime.listPodSandbox({}, { signal }),
-    ]);
-    const podNames = new Map(pods.map((pod) => [pod.id, pod.metadata?.name ?? ""]));
-    writeNewestFirst(env, options, {
-      items: containers,
-      schema: pb.ListContainersResponseSchema,
-      message: (sorted) => create(pb.ListContainersResponseSchema, { containers: sorted }),
-      header: ["CONTAINER", "NAME", "POD", "IMAGE", "STATE"],
-      row: (container) => [
-        container.metadata?.name ?? "",
-        podNames.get(container.podSandboxId) ?? shortId(container.podSandboxId),
-        imageName(container),
-        stateNames[container.state] ?? "unknown",
-      ],
-    });
-    return exitCodes.ok;
-  },
+export const ps = implementCommand("ps", async (env, options) => {
+  using cri = env.connect();
+  const { signal } = env.ctx;
+  const state = { state: pb.ContainerState.CONTAINER_RUNNING };
+  const filter = {
+    ...(options.all ? {} : { state }),
+    ...(options.pod !== undefined && { podSandboxId: await podId(cri, options.pod, signal) }),
+    labelSelector: parseLabels(options.label),
+  };
+  const [{ containers }, { items: pods }] = await Promise.all([
+    cri.runtime.listContainers({ filter }, { signal }),
+    cri.runtime.listPodSandbox({}, { signal }),
+  ]);
+  const podNames = new Map(pods.map((pod) => [pod.id, pod.metadata?.name ?? ""]));
+  writeNewestFirst(env, options, {
+    items: containers,
+    schema: pb.ListContainersResponseSchema,
+    message: (sorted) => create(pb.ListContainersResponseSchema, { containers: sorted }),
+    header: ["CONTAINER", "NAME", "POD", "IMAGE", "STATE"],
+    row: (container) => [
+      container.metadata?.name ?? "",
+      podNames.get(container.podSandboxId) ?? shortId(container.podSandboxId),
+      imageName(container),
+      stateNames[container.state] ?? "unknown",
+    ],
+  });
+  return exitCodes.ok;
 });
 
 async function podId(cri: CriClient, key: string, signal: AbortSignal): Promise<string> {

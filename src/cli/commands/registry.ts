@@ -1,27 +1,11 @@
-import { defineCommand, type ExplainedHost, outputOptions } from "../command.ts";
+import { type ExplainedHost, implementCommand } from "../command.ts";
 import { exitCodes, UsageError } from "../failure.ts";
 import { wantsJson } from "../output/list-output.ts";
 import { type Output, plain } from "../output/output.ts";
 
-export const registry = defineCommand({
-  name: "registry",
-  group: "node",
-  summary: "explain what a pull from a registry would try, and why",
-  usage: "check HOST[/REPOSITORY]",
-  details:
-    "Lists the hosts in the order in which they are asked, with the file that each setting is from, and asks each for its API; then what the signature policy asks of its images. Reads the node's files as a pull does; needs no daemon. Exit code 1 when no host answers.",
-  examples: [
-    "crib registry check docker.io",
-    "crib registry check registry.example:5000/team/app --offline",
-    "crib registry check docker.io -o json | jq '.[].file'",
-  ],
-  options: {
-    ...outputOptions,
-    config: { kind: "value", argument: "FILE", help: "the daemon's configuration" },
-    offline: { kind: "flag", help: "ask no host" },
-  },
-  positionals: { min: 2, max: 2 },
-  async run(env, { output, config, offline }, [action, name = ""]) {
+export const registry = implementCommand(
+  "registry",
+  async (env, { output, config, offline }, [action, name = ""]) => {
     if (action !== "check") throw new UsageError("not `check HOST`");
     const asJson = wantsJson(output);
     const tools = await env.loadConfigTools();
@@ -41,7 +25,7 @@ export const registry = defineCommand({
     }
     return offline || hosts.some(({ answer }) => answer?.ok) ? exitCodes.ok : exitCodes.failed;
   },
-});
+);
 
 function writeHost(out: Output, place: number, host: ExplainedHost): void {
   const kind = host.isMirror ? "mirror" : "the registry itself";

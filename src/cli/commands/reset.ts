@@ -1,56 +1,29 @@
 import { failedPrecondition } from "../../lib/errors.ts";
 import { type CriClient, openCriClient, parseEndpoint } from "../client.ts";
-import { type CommandEnv, defineCommand, type NodeTools } from "../command.ts";
+import { type CommandEnv, implementCommand, type NodeTools } from "../command.ts";
 import { confirm } from "../confirm.ts";
 import { describeFailure, exitCodes, failureKind } from "../failure.ts";
 import { requireRoot } from "../node-service.ts";
 import { plain } from "../output/output.ts";
 import { removePod, removeRunLogs } from "../run/remove-pod.ts";
 
-export const reset = defineCommand({
-  name: "reset",
-  group: "node",
-  summary: "remove all pods of this node; with --all, all but the executable",
-  usage: "",
-  details: [
-    "Through the daemon if it runs. If not, by its records: also what it keeps for later goes then (monitors, and the",
-    "embedded network's bridge and rules, unless another daemon's pods use them). --all also removes images, records",
-    "and sockets, and needs the daemon stopped. Root, state and socket are those of the configuration unless named. A kubelet",
-    "that runs makes its pods anew. Repeat it after a failure: what is gone already is no failure.",
-  ].join(" "),
-  examples: [
-    "crib reset",
-    "systemctl stop kubelet crib && crib reset --yes",
-    "systemctl stop crib && crib reset --all && rm /usr/local/bin/crib    # uninstall",
-  ],
-  options: {
-    all: { kind: "flag", help: "also images, records and all else in root and state" },
-    yes: { kind: "flag", short: "y", help: "do not ask" },
-    config: { kind: "value", argument: "FILE", help: "the daemon's configuration" },
-    root: { kind: "value", argument: "DIR", help: "the daemon's --root" },
-    state: { kind: "value", argument: "DIR", help: "the daemon's --state" },
-  },
-  positionals: { min: 0, max: 0 },
-  async run(env, options) {
-    requireRoot("reset");
-    const { all, config, root, state } = options;
-    // Whoever says where a daemon's files are means that one, and not the environment's.
-    const isPlaced = [config, root, state].some((place) => place !== undefined);
-    const socket = options.socket ?? (isPlaced ? undefined : env.variables["CRIB_SOCKET"]);
-    const listen = socket === undefined ? undefined : `unix://${parseEndpoint(socket)}`;
-    const tools = await env.loadNodeTools({ config, root, state, listen });
-    using cri = openCriClient(tools.socket);
-    const isRunning = await answers(cri, env.ctx.signal);
-    if (isRunning && all) {
-      throw failedPrecondition(
-        "crib serve is running: stop it first, as with `systemctl stop crib`",
-      );
-    }
-    const places = all ? `, and everything in ${tools.root} and ${tools.state}` : "";
-    const what = `This removes all pods and containers of this node${places}.`;
-    if (!options.yes && !(await confirm(env, what))) return exitCodes.failed;
-    return isRunning ? await resetRunning(env, cri) : await resetStopped(env, tools, all);
-  },
+export const reset = implementCommand("reset", async (env, options) => {
+  requireRoot("reset");
+  const { all, config, root, state } = options;
+  // Whoever says where a daemon's files are means that one, and not the environment's.
+  const isPlaced = [config, root, state].some((place) => place !== undefined);
+  const socket = options.socket ?? (isPlaced ? undefined : env.variables["CRIB_SOCKET"]);
+  const listen = socket === undefined ? undefined : `unix://${parseEndpoint(socket)}`;
+  const tools = await env.loadNodeTools({ config, root, state, listen });
+  using cri = openCriClient(tools.socket);
+  const isRunning = await answers(cri, env.ctx.signal);
+  if (isRunning && all) {
+    throw failedPrecondition("crib serve is running: stop it first, as with `systemctl stop crib`");
+  }
+  const places = all ? `, and everything in ${tools.root} and ${tools.state}` : "";
+  const what = `This removes all pods and containers of this node${places}.`;
+  if (!options.yes && !(await confirm(env, what))) return exitCodes.failed;
+  return isRunning ? await resetRunning(env, cri) : await resetStopped(env, tools, all);
 });
 
 async function answers(cri: CriClient, signal: AbortSignal): Promise<boolean> {

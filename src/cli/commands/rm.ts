@@ -1,48 +1,34 @@
 import * as pb from "../../gen/runtime/v1/api_pb.ts";
 import { failedPrecondition, notFound } from "../../lib/errors.ts";
 import type { CriClient } from "../client.ts";
-import { defineCommand } from "../command.ts";
+import { implementCommand } from "../command.ts";
 import { eachOf } from "../each.ts";
 import { UsageError } from "../failure.ts";
 import { plain } from "../output/output.ts";
 import { removePod } from "../run/remove-pod.ts";
-import { findTarget, targetOptions } from "../target.ts";
+import { findTarget } from "../target.ts";
 
-export const rm = defineCommand({
-  name: "rm",
-  group: "containers and pods",
-  summary: "remove containers or whole pods",
-  usage: "NAME|ID... | --all",
-  details: "Removing a pod removes its containers and, for pods of `crib run`, its logs.",
-  examples: ["crib rm web", "crib rm -f web", "crib rm --all", "crib rm -f --all"],
-  options: {
-    force: { kind: "flag", short: "f", help: "also what runs; what is not there is no failure" },
-    all: { kind: "flag", short: "a", help: "all pods" },
-    ...targetOptions,
-  },
-  positionals: { min: 0, max: Number.POSITIVE_INFINITY },
-  async run(env, options, named) {
-    if (options.all === named.length > 0) throw new UsageError("either names or --all");
-    using cri = env.connect();
-    const { signal } = env.ctx;
-    const keys = options.all ? await podIds(cri, signal) : named;
-    return await eachOf(env, keys, async (key) => {
-      const target = await findTarget(cri, key, options, signal);
-      if (target === undefined) {
-        if (options.force) return;
-        throw notFound(`no pod or container "${plain(key)}"`);
-      }
-      if (target.kind === "pod") {
-        if (!options.force) await refuseRunning(cri, key, { podSandboxId: target.pod.id }, signal);
-        await removePod(cri, target.pod, signal);
-      } else {
-        const { id } = target.container;
-        if (!options.force) await refuseRunning(cri, key, { id }, signal);
-        await cri.runtime.removeContainer({ containerId: id }, { signal });
-      }
-      env.out.write(`${key}\n`);
-    });
-  },
+export const rm = implementCommand("rm", async (env, options, named) => {
+  if (options.all === named.length > 0) throw new UsageError("either names or --all");
+  using cri = env.connect();
+  const { signal } = env.ctx;
+  const keys = options.all ? await podIds(cri, signal) : named;
+  return await eachOf(env, keys, async (key) => {
+    const target = await findTarget(cri, key, options, signal);
+    if (target === undefined) {
+      if (options.force) return;
+      throw notFound(`no pod or container "${plain(key)}"`);
+    }
+    if (target.kind === "pod") {
+      if (!options.force) await refuseRunning(cri, key, { podSandboxId: target.pod.id }, signal);
+      await removePod(cri, target.pod, signal);
+    } else {
+      const { id } = target.container;
+      if (!options.force) await refuseRunning(cri, key, { id }, signal);
+      await cri.runtime.removeContainer({ containerId: id }, { signal });
+    }
+    env.out.write(`${key}\n`);
+  });
 });
 
 async function podIds(cri: CriClient, signal: AbortSignal): Promise<readonly string[]> {

@@ -1,45 +1,27 @@
 import { notFound } from "../../lib/errors.ts";
 import type { CriClient } from "../client.ts";
-import { defineCommand } from "../command.ts";
+import { implementCommand } from "../command.ts";
 import { eachOf } from "../each.ts";
 import { UsageError } from "../failure.ts";
 import { findImage } from "../image/image.ts";
 import { plain } from "../output/output.ts";
 
-export const rmi = defineCommand({
-  name: "rmi",
-  group: "images",
-  summary: "remove images",
-  usage: "IMAGE... | --prune",
-  details:
-    "IMAGE is a name, a digest, an id or the beginning of an id. --prune removes images that are neither pinned nor of any container, running or not.",
-  examples: [
-    "crib rmi docker.io/library/alpine:3",
-    "crib rmi --prune",
-    "crib rmi $(crib images -q)",
-  ],
-  options: {
-    force: { kind: "flag", short: "f", help: "an image that is not there is no failure" },
-    prune: { kind: "flag", help: "all that nothing uses" },
-  },
-  positionals: { min: 0, max: Number.POSITIVE_INFINITY },
-  async run(env, { force, prune }, named) {
-    if (prune === named.length > 0) throw new UsageError("either images or --prune");
-    using cri = env.connect();
-    const keys = prune ? await unusedImages(cri, env.ctx.signal) : named;
-    return await eachOf(env, keys, async (key) => {
-      const image = await findImage(cri, key, env.ctx.signal);
-      if (image === undefined) {
-        if (force) return;
-        throw notFound(`no image "${plain(key)}"`);
-      }
-      // A name removes what it names; an id or its beginning removes the image with all its names.
-      const isId = image.id.replace(/^sha256:/, "").startsWith(key.replace(/^sha256:/, ""));
-      const spec = { image: isId ? image.id : key };
-      await cri.images.removeImage({ image: spec }, { signal: env.ctx.signal });
-      env.out.write(`${key}\n`);
-    });
-  },
+export const rmi = implementCommand("rmi", async (env, { force, prune }, named) => {
+  if (prune === named.length > 0) throw new UsageError("either images or --prune");
+  using cri = env.connect();
+  const keys = prune ? await unusedImages(cri, env.ctx.signal) : named;
+  return await eachOf(env, keys, async (key) => {
+    const image = await findImage(cri, key, env.ctx.signal);
+    if (image === undefined) {
+      if (force) return;
+      throw notFound(`no image "${plain(key)}"`);
+    }
+    // A name removes what it names; an id or its beginning removes the image with all its names.
+    const isId = image.id.replace(/^sha256:/, "").startsWith(key.replace(/^sha256:/, ""));
+    const spec = { image: isId ? image.id : key };
+    await cri.images.removeImage({ image: spec }, { signal: env.ctx.signal });
+    env.out.write(`${key}\n`);
+  });
 });
 
 async function unusedImages(cri: CriClient, signal: AbortSignal): Promise<readonly string[]> {

@@ -2,50 +2,29 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { create } from "@bufbuild/protobuf";
 import * as pb from "../../gen/runtime/v1/api_pb.ts";
 import type { CriClient } from "../client.ts";
-import { type CommandEnv, defineCommand, outputOptions } from "../command.ts";
+import { type CommandEnv, implementCommand } from "../command.ts";
 import { exitCodes } from "../failure.ts";
 import { wantsJson, writeJson } from "../output/list-output.ts";
 import { Repaint } from "../output/repaint.ts";
 import { StatsTable } from "../output/stats-table.ts";
-import { getTarget, type Target, type TargetKinds, targetOptions } from "../target.ts";
+import { getTarget, type Target, type TargetKinds } from "../target.ts";
 
 const intervalMs = 2000;
 /** For the first figures, and where they are the only ones. */
 const firstIntervalMs = 500;
 
-export const stats = defineCommand({
-  name: "stats",
-  group: "containers and pods",
-  summary: "show what running containers use: CPU, memory, disk, network",
-  usage: "[CONTAINER|POD...]",
-  details: [
-    "On a terminal every two seconds anew, until Ctrl-C. 100 % is one core; MEMORY is the working set; DISK is the",
-    "writable layer; PIDS, IN and OUT are the whole pod's. With -o json the runtime's own answer, once.",
-  ].join(" "),
-  examples: [
-    "crib stats",
-    "crib stats --no-stream web",
-    "crib stats -o json | jq '.stats[].linux'",
-  ],
-  options: {
-    ...outputOptions,
-    "no-stream": { kind: "flag", help: "once" },
-    ...targetOptions,
-  },
-  positionals: { min: 0, max: Number.POSITIVE_INFINITY },
-  async run(env, options, keys) {
-    const asJson = wantsJson(options.output);
-    using cri = env.connect();
-    const isWanted = await findWanted(env, cri, keys, options);
-    if (asJson) {
-      const answer = await readStats(env, cri, isWanted);
-      writeJson(env.out, pb.ListPodSandboxStatsResponseSchema, answer);
-      return exitCodes.ok;
-    }
-    if (options["no-stream"] || !env.out.isTerminal) await showOnce(env, cri, isWanted);
-    else await showAgain(env, cri, isWanted);
+export const stats = implementCommand("stats", async (env, options, keys) => {
+  const asJson = wantsJson(options.output);
+  using cri = env.connect();
+  const isWanted = await findWanted(env, cri, keys, options);
+  if (asJson) {
+    const answer = await readStats(env, cri, isWanted);
+    writeJson(env.out, pb.ListPodSandboxStatsResponseSchema, answer);
     return exitCodes.ok;
-  },
+  }
+  if (options["no-stream"] || !env.out.isTerminal) await showOnce(env, cri, isWanted);
+  else await showAgain(env, cri, isWanted);
+  return exitCodes.ok;
 });
 
 type IsWanted = (pod: pb.PodSandboxStats, container: pb.ContainerStats) => boolean;

@@ -1,50 +1,31 @@
-import { defineCommand } from "../command.ts";
+import { implementCommand } from "../command.ts";
 import { eachOf } from "../each.ts";
 import { UsageError } from "../failure.ts";
-import { getTarget, targetOptions } from "../target.ts";
+import { getTarget } from "../target.ts";
 
 const defaultSeconds = "10";
 
-export const stop = defineCommand({
-  name: "stop",
-  group: "containers and pods",
-  summary: "stop containers or whole pods",
-  usage: "NAME|ID...",
-  details:
-    "A container gets its stop signal and, after the time given, SIGKILL. A pod is stopped with all its containers, and its network is taken away.",
-  examples: ["crib stop web", "crib stop -t 0 --container web", "crib stop $(crib ps -q)"],
-  options: {
-    time: {
-      kind: "value",
-      short: "t",
-      argument: "SECONDS",
-      help: `grace (default ${defaultSeconds})`,
-    },
-    ...targetOptions,
-  },
-  positionals: { min: 1, max: Number.POSITIVE_INFINITY },
-  async run(env, options, keys) {
-    const seconds = options.time ?? defaultSeconds;
-    if (!/^\d{1,9}$/.test(seconds)) throw new UsageError(`--time ${seconds}: not a number`);
-    const timeout = BigInt(seconds);
-    using cri = env.connect();
-    const { signal } = env.ctx;
-    return await eachOf(env, keys, async (key) => {
-      const target = await getTarget(cri, key, options, signal);
-      if (target.kind === "pod") {
-        const filter = { podSandboxId: target.pod.id };
-        const { containers } = await cri.runtime.listContainers({ filter }, { signal });
-        await Promise.all(
-          containers.map(({ id }) =>
-            cri.runtime.stopContainer({ containerId: id, timeout }, { signal }),
-          ),
-        );
-        await cri.runtime.stopPodSandbox({ podSandboxId: target.pod.id }, { signal });
-      } else {
-        const containerId = target.container.id;
-        await cri.runtime.stopContainer({ containerId, timeout }, { signal });
-      }
-      env.out.write(`${key}\n`);
-    });
-  },
+export const stop = implementCommand("stop", async (env, options, keys) => {
+  const seconds = options.time ?? defaultSeconds;
+  if (!/^\d{1,9}$/.test(seconds)) throw new UsageError(`--time ${seconds}: not a number`);
+  const timeout = BigInt(seconds);
+  using cri = env.connect();
+  const { signal } = env.ctx;
+  return await eachOf(env, keys, async (key) => {
+    const target = await getTarget(cri, key, options, signal);
+    if (target.kind === "pod") {
+      const filter = { podSandboxId: target.pod.id };
+      const { containers } = await cri.runtime.listContainers({ filter }, { signal });
+      await Promise.all(
+        containers.map(({ id }) =>
+          cri.runtime.stopContainer({ containerId: id, timeout }, { signal }),
+        ),
+      );
+      await cri.runtime.stopPodSandbox({ podSandboxId: target.pod.id }, { signal });
+    } else {
+      const containerId = target.container.id;
+      await cri.runtime.stopContainer({ containerId, timeout }, { signal });
+    }
+    env.out.write(`${key}\n`);
+  });
 });

@@ -1,16 +1,6 @@
 import { type DescMessage, type MessageShape, toJson } from "@bufbuild/protobuf";
-import type { OptionSpecs } from "../args.ts";
-import { outputOptions } from "../command.ts";
-import { UsageError } from "../failure.ts";
 import type { Output } from "./output.ts";
 import { writeTable } from "./table.ts";
-
-/** What commands that list things take. */
-export const listOptions = {
-  ...outputOptions,
-  quiet: { kind: "flag", short: "q", help: "ids only, one a line" },
-  "no-trunc": { kind: "flag", help: "whole ids" },
-} as const satisfies OptionSpecs;
 
 export interface ListForm {
   readonly output: string | undefined;
@@ -32,9 +22,7 @@ export function protoJson<D extends DescMessage>(schema: D, message: MessageShap
 
 /** Whether `-o json` was asked for. */
 export function wantsJson(output: string | undefined): boolean {
-  if (output === undefined || output === "table") return false;
-  if (output === "json") return true;
-  throw new UsageError(`output "${output}": neither table nor json`);
+  return output === "json";
 }
 
 /** Writes one list in the form that was asked for. */

@@ -1,14 +1,7 @@
 import type { DescMessage, MessageShape } from "@bufbuild/protobuf";
-import type { OptionSpecs } from "../args.ts";
 import type { CommandEnv } from "../command.ts";
 import { formatAge, shortId } from "./format.ts";
-import { type ListForm, listOptions, writeList } from "./list-output.ts";
-
-/** What the lists of containers and pods take. */
-export const objectListOptions = {
-  label: { kind: "list", short: "l", argument: "NAME=VALUE", help: "only with this label" },
-  ...listOptions,
-} as const satisfies OptionSpecs;
+import { type ListForm, writeList } from "./list-output.ts";
 
 /** Containers or pods, the newest at the top. `row` gives the cells between the id and the age. */
 export function writeNewestFirst<

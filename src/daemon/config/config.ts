@@ -22,24 +22,6 @@ export interface Config extends FileConfig {
   readonly notifySocket: string | undefined;
 }
 
-export const serveHelp = `The daemon: answers CRI v1 on a Unix socket until SIGTERM. Containers outlive it.
-
-Usage: crib serve [OPTIONS]
-
-Options:
-      --config FILE       configuration (${defaultFile} if it is there), and FILE.d/*.toml
-      --root DIR          images, file systems and records
-      --state DIR         sockets, bundles and namespaces
-      --listen ADDRESS    CRI socket (unix://STATE/crib.sock)
-      --log-level LEVEL   debug, info, warn or error
-      --payload DIR       the embedded parts, when run from source
-  -h, --help              show this help
-
-Examples:
-  crib serve
-  crib config default >/etc/crib/config.toml && crib serve --log-level debug
-`;
-
 /** A configuration, and where each of its settings was given. */
 export interface LoadedConfig {
   readonly config: Config;
