@@ -218,8 +218,12 @@ static void patch(byte *payload)
 {
 	for (unsigned int i = 0; i < patch_count; i++) {
 		const struct link *link = &links[patches[i].slot];
+		static const byte none[6];
 
-		copy(payload + patches[i].offset, patches[i].mac ? link->mac : (const byte *)&link->index, patches[i].mac ? 6 : 4);
+		if (!patches[i].mac)
+			copy(payload + patches[i].offset, (const byte *)&link->index, 4);
+		else if (!same(link->mac, none, 6)) /* else what the message says stands */
+			copy(payload + patches[i].offset, link->mac, 6);
 	}
 	patch_count = 0;
 }

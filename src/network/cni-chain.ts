@@ -1,12 +1,12 @@
 import type { Context } from "../lib/context.ts";
 import { AppError } from "../lib/errors.ts";
-import type { SandboxId } from "../lib/id.ts";
 import type { JsonObject } from "../lib/json.ts";
 import { podInterface } from "./cni/attachment.ts";
 import { type CniCommand, callPlugin } from "./cni/cni-plugin.ts";
 import type { CniRecord } from "./cni/cni-records.ts";
 import { type CniResult, parseResult } from "./cni/cni-result.ts";
 import { type Conflist, type PluginConfig, speaks } from "./cni/conflist.ts";
+import type { ValidAttachment } from "./cni/foreign-attachments.ts";
 import type { InProcessPlugins } from "./direct/in-process.ts";
 
 /*
@@ -131,15 +131,14 @@ export async function networkStatus(
   }
 }
 
-/** GC: tells the plugins which attachments are still ours, so that they free the rest. */
+/** GC: gives the plugins all attachments that are still in use, so that they free the rest. */
 export async function collectNetworkGarbage(
   ctx: Context,
   pluginDirs: readonly string[],
   conflist: Conflist,
-  valid: readonly SandboxId[],
+  attachments: readonly ValidAttachment[],
 ): Promise<void> {
   if (conflist.disableGc || !speaks(conflist, "1.1.0")) return;
-  const attachments = valid.map((id) => ({ containerID: id, ifname: podInterface }));
   for (const plugin of conflist.plugins) {
     await callPlugin(ctx, {
       command: "GC",

@@ -71,6 +71,7 @@ function open() {
     stateDir: `${dir}/state`,
     fallback: "none",
     embeddedPluginDir: `${dir}/none`,
+    foreignResultsDir: `${dir}/results`,
   });
 }
 
@@ -304,4 +305,29 @@ test("gc() takes down what is not kept, then tells the plugins", async () => {
   expect(stdin("GC-second")["cni.dev/valid-attachments"]).toEqual([
     { containerID: kept.sandboxId, ifname: "eth0" },
   ]);
+});
+
+test("gc() keeps what other runtimes have attached, and leaves all where that is not known", async () => {
+  configure({ cniVersion: "1.1.0" });
+  answer({ ...result, cniVersion: "1.1.0" });
+  const network = open();
+  const kept = attachment();
+  await network.attach(ctx, kept);
+  const results = `${dir}/results`;
+  mkdirSync(results);
+  const write = (name: string, networkName: string, ifName: string) => {
+    const content = { kind: "cniCacheV1", containerId: "other", ifName, networkName };
+    writeFileSync(`${results}/${name}`, JSON.stringify(content));
+  };
+  write("test-other-eth7", "test", "eth7");
+  write("test-two-other-eth8", "test-two", "eth8");
+  await network.gc(ctx, [kept.sandboxId]);
+  expect(stdin("GC-second")["cni.dev/valid-attachments"]).toEqual([
+    { containerID: kept.sandboxId, ifname: "eth0" },
+    { containerID: "other", ifname: "eth7" },
+  ]);
+  const before = calls().length;
+  writeFileSync(`${results}/test-broken-eth0`, "{");
+  await expect(network.gc(ctx, [kept.sandboxId])).rejects.toThrow("test-broken-eth0");
+  expect(calls().length).toBe(before);
 });

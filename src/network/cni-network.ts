@@ -16,6 +16,7 @@ import { type CniRecord, type CniRecords, openCniRecords } from "./cni/cni-recor
 import { type ConfDirs, openConfDirs } from "./cni/conf-dirs.ts";
 import type { Conflist } from "./cni/conflist.ts";
 import { type CniDirs, withEdgeDirs } from "./cni/edge-dirs.ts";
+import { foreignAttachments, libraryResultsDir } from "./cni/foreign-attachments.ts";
 import { endLeftPlugins } from "./cni/left-plugins.ts";
 import {
   addToNetwork,
@@ -44,6 +45,8 @@ export interface CniNetworkOptions {
   readonly linksPath?: string;
   /** Which addresses the embedded network has given out. One for the node, as the bridge is. */
   readonly embeddedAddressDir?: string;
+  /** Where other runtimes of the node keep the results of their attachments; that of the CNI library by default. */
+  readonly foreignResultsDir?: string;
 }
 
 /** A network for one attachment. `embedded` tells where its plugins are looked for first. */
@@ -223,7 +226,12 @@ export class CniNetwork implements Network {
     // A network that we have never used may be another runtime's, whose pods we do not know.
     if ("conflist" in configured && used.has(configured.conflist.name)) {
       const places = this.#pluginDirs({ embedded: false });
-      await collectNetworkGarbage(ctx, places, configured.conflist, [...kept]);
+      const own = [...kept].map((id) => ({ containerID: id, ifname: podInterface }));
+      const foreign = foreignAttachments(
+        this.#options.foreignResultsDir ?? libraryResultsDir,
+        configured.conflist.name,
+      );
+      await collectNetworkGarbage(ctx, places, configured.conflist, [...own, ...foreign]);
     }
   }
 

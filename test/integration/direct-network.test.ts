@@ -57,6 +57,8 @@ interface Shape {
   readonly ipam: object;
   readonly chain?: readonly object[];
   readonly hostPorts?: Attachment["portMappings"];
+  /** Commands that are carried out before: what is there already. */
+  readonly before?: readonly string[];
   /** The plugin itself cannot remove its rules: it removes the chain while a second address still leads there. */
   readonly keepsRules?: boolean;
 }
@@ -126,6 +128,23 @@ const shapes: readonly Shape[] = [
     bridge: { ipMasq: true, ipMasqBackend: "iptables", bridge: "br-x" },
     ipam: { ranges: [[v4], [{ subnet: "10.78.0.0/24" }]], routes },
     keepsRules: true,
+  },
+  {
+    name: "a bridge that has its address already",
+    bridge: { isGateway: true },
+    ipam: { ranges: [[v4]] },
+    before: ["ip link add br77 type bridge", "ip addr add 10.77.0.1/24 dev br77"],
+  },
+  {
+    name: "a bridge that has lost its MAC address with its last port",
+    bridge: { isGateway: true },
+    ipam: { ranges: [[v4]] },
+    before: [
+      "ip link add br77 type bridge",
+      "ip link add port77 type veth peer name peer77",
+      "ip link set port77 master br77",
+      "ip link del port77",
+    ],
   },
   {
     name: "host ports",
@@ -235,6 +254,8 @@ function factsOfNode() {
   return {
     node: seen(),
     ports: read(run("bridge", "-j", "-d", "link")),
+    // 3: set, and not the lowest one of the ports.
+    assigned: run("sh", "-c", "cat /sys/class/net/br*/addr_assign_type 2>/dev/null || true"),
     netfilter: ["iptables-save", "ip6tables-save"].map((save) =>
       plain(
         run(save)
@@ -324,6 +345,7 @@ describeInside("a network made in process", () => {
     async function made(by: By) {
       clean();
       configure(shape);
+      for (const command of shape.before ?? []) run(...command.split(" "));
       await using pod = await openPod(id, shape.hostPorts);
       const outcome = await network(by).attach(ctx, pod.attachment);
       await settled();

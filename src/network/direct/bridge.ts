@@ -273,11 +273,16 @@ function stepsOf(plan: BridgePlan, { veth, netnsPath, addresses, routes }: Made)
   steps.enter(host);
   for (const gateway of gateways) {
     const { family, bytes, prefix } = gateway;
-    // A bridge without an address of its own would take the lowest MAC address of its ports, which come and go.
-    const making = new LinkSteps()
-      .send(host, `address of ${bridge}`, newAddress(bytes, prefix), { index: 0 }, "EEXIST")
-      .send(host, `MAC address of ${bridge}`, setMac(), { index: 0, mac: 0 });
+    const making = new LinkSteps().send(
+      host,
+      `address of ${bridge}`,
+      newAddress(bytes, prefix),
+      { index: 0 },
+      "EEXIST",
+    );
     steps.unlessAddress(host, 0, gateway, making);
+    // A bridge whose MAC address was never set takes the lowest one of its ports, which come and go.
+    steps.send(host, `MAC address of ${bridge}`, setMac(), { index: 0, mac: 0 });
     const forwarding = family === AF_INET ? "ipv4/ip_forward" : "ipv6/conf/all/forwarding";
     steps.write(`/proc/sys/net/${forwarding}`, "1");
   }

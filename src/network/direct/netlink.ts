@@ -129,9 +129,14 @@ export function hairpin(): Message {
   return withHoles(made, { index: indexAt });
 }
 
-/** To be told the index and the MAC address that the interface is to have. */
+/**
+ * To be told the index and the MAC address that the interface is to have. A bridge whose last port has gone has none
+ * (zeros): it gets a random one, locally administered, as the kernel gives them.
+ */
 export function setMac(): Message {
-  const { bytes } = link(RTM_SETLINK, NLM_F_ACK, 0, [attribute(IFLA_ADDRESS, Buffer.alloc(6))]);
+  const standIn = Buffer.from(crypto.getRandomValues(new Uint8Array(6)));
+  standIn.writeUInt8((standIn.readUInt8(0) & 0xfe) | 0x02, 0);
+  const { bytes } = link(RTM_SETLINK, NLM_F_ACK, 0, [attribute(IFLA_ADDRESS, standIn)]);
   return { bytes, holes: { index: indexAt, mac: headSize + ifinfomsgSize + 4 } };
 }
 
