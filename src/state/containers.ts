@@ -1,9 +1,28 @@
 import { fromBinary, toBinary } from "@bufbuild/protobuf";
-import type { Container, ContainerState } from "../container/container.ts";
+import type { Container, ContainerState, ContainerUser } from "../container/container.ts";
 import * as pb from "../gen/runtime/v1/api_pb.ts";
+import type { ImageId } from "../image/image.ts";
 import type { ContainerId } from "../lib/id.ts";
+import {
+  asBoolean,
+  asInteger,
+  asList,
+  asObject,
+  asString,
+  type JsonObject,
+  optional,
+} from "../lib/json.ts";
+import type { IdRange, PodIds } from "../oci/pod-ids.ts";
 import type { Copies, Row } from "./copies.ts";
 import type { Database } from "./database.ts";
+import {
+  asContainerId,
+  asNanoseconds,
+  asOneOf,
+  asSandboxId,
+  asTaskRecord,
+  parseRecord,
+} from "./readers.ts";
 import { Table } from "./table.ts";
 
 export type ContainerTable = Table<ContainerId, Container>;
@@ -89,39 +108,87 @@ function encode(container: Container): ContainerRecord {
 }
 
 /** Records of crib 0.1 have the task's in two fields, and its pid in the state. */
-interface OldRecord {
-  readonly monitorId?: string | undefined;
-  readonly pidStartTime?: number | undefined;
-}
-
-function taskOf({ monitorId, pidStartTime }: OldRecord, pid: unknown): Pick<Container, "task"> {
-  if (pidStartTime === undefined) return {} as Pick<Container, "task">;
-  const isKnown = typeof pid === "number";
+function taskIn(record: JsonObject, state: ContainerState): Container["task"] {
+  if (record["pidStartTime"] === undefined) return asTaskRecord(record["task"], "task");
+  const task = { monitor: optional(record["monitorId"], "monitorId", asString) ?? "" };
+  if (!("pid" in state)) return { ...task, pid: 0 };
   return {
-    task: {
-      pid: isKnown ? pid : 0,
-      ...(isKnown && { startTime: pidStartTime }),
-      monitor: monitorId ?? "",
-    },
+    ...task,
+    pid: state.pid,
+    startTime: asInteger(record["pidStartTime"], "pidStartTime"),
   };
 }
 
 function decode(row: ContainerRow): Container {
-  const record = JSON.parse(row.record) as ContainerRecord & OldRecord;
-  const { times, hasResources, state, monitorId, pidStartTime, ...rest } = record;
+  const record = parseRecord(row.record);
+  const times = asObject(record["times"], "times");
+  const state = asState(asObject(record["state"], "state"), times);
+  const ids = optional(record["ids"], "ids", asPodIds);
   return {
-    ...rest,
-    ...taskOf({ monitorId, pidStartTime }, state["pid"]),
-    id: row.id as ContainerId,
+    id: asContainerId(row.id, "id"),
+    sandboxId: asSandboxId(record["sandboxId"], "sandboxId"),
     config: fromBinary(pb.ContainerConfigSchema, row.config),
-    resources: hasResources
+    createdAtNs: asNanoseconds(times["created"], "times.created"),
+    imageId: asString(record["imageId"], "imageId") as ImageId,
+    logPath: asString(record["logPath"], "logPath"),
+    user: asUser(record["user"], "user"),
+    ...(ids === undefined ? {} : { ids }),
+    resources: asBoolean(record["hasResources"], "hasResources")
       ? fromBinary(pb.LinuxContainerResourcesSchema, row.resources)
       : undefined,
-    createdAtNs: BigInt(times.created),
-    state: {
-      ...state,
-      ...(times.started !== undefined && { startedAtNs: BigInt(times.started) }),
-      ...(times.finished !== undefined && { finishedAtNs: BigInt(times.finished) }),
-    } as ContainerState,
+    stopSignal: asInteger(record["stopSignal"], "stopSignal"),
+    handler: asString(record["handler"], "handler"),
+    cgroupPath: asString(record["cgroupPath"], "cgroupPath"),
+    bootId: asString(record["bootId"], "bootId"),
+    task: taskIn(record, state),
+    state,
+  };
+}
+
+function asState(state: JsonObject, times: JsonObject): ContainerState {
+  const name = asOneOf(state["name"], "state.name", ["created", "running", "exited"]);
+  const at = (time: string) => asNanoseconds(times[time], `times.${time}`);
+  const pid = () => asInteger(state["pid"], "state.pid");
+  switch (name) {
+    case "created":
+      return { name, pid: pid() };
+    case "running":
+      return { name, pid: pid(), startedAtNs: at("started") };
+    case "exited":
+      return {
+        name,
+        startedAtNs: times["started"] === undefined ? undefined : at("started"),
+        finishedAtNs: at("finished"),
+        exitCode: asInteger(state["exitCode"], "state.exitCode"),
+        reason: asOneOf(state["reason"], "state.reason", exitReasons),
+        message: asString(state["message"], "state.message"),
+      };
+  }
+}
+
+const exitReasons = ["Completed", "Error", "OOMKilled", "StartError", "Unknown"] as const;
+
+function asUser(value: unknown, what: string): ContainerUser {
+  const user = asObject(value, what);
+  return {
+    uid: asInteger(user["uid"], `${what}.uid`),
+    gid: asInteger(user["gid"], `${what}.gid`),
+    supplementalGroups: asList(user["supplementalGroups"], `${what}.groups`, asInteger),
+  };
+}
+
+function asPodIds(value: unknown, what: string): PodIds {
+  const ids = asObject(value, what);
+  return {
+    uids: asIdRange(ids["uids"], `${what}.uids`),
+    gids: asIdRange(ids["gids"], `${what}.gids`),
+  };
+}
+
+function asIdRange(value: unknown, what: string): IdRange {
+  const range = asObject(value, what);
+  return {
+    hostId: asInteger(range["hostId"], `${what}.hostId`),
+    length: asInteger(range["length"], `${what}.length`),
   };
 }

@@ -1,9 +1,26 @@
 import { fromBinary, toBinary } from "@bufbuild/protobuf";
 import * as pb from "../gen/runtime/v1/api_pb.ts";
-import type { ContainerId, SandboxId } from "../lib/id.ts";
+import type { SandboxId } from "../lib/id.ts";
+import {
+  asBoolean,
+  asInteger,
+  asList,
+  asObject,
+  asString,
+  asStringMap,
+  optional,
+} from "../lib/json.ts";
 import type { Infra, Sandbox } from "../sandbox/sandbox.ts";
 import type { Copies, Row } from "./copies.ts";
 import type { Database } from "./database.ts";
+import {
+  asContainerId,
+  asNanoseconds,
+  asOneOf,
+  asSandboxId,
+  asTaskRecord,
+  parseRecord,
+} from "./readers.ts";
 import { Table } from "./table.ts";
 
 export type SandboxTable = Table<SandboxId, Sandbox>;
@@ -17,7 +34,7 @@ interface SandboxRecord {
   readonly ips: readonly string[];
   readonly networkAttached: boolean;
   readonly namespaces?: NonNullable<Sandbox["namespaces"]>;
-  readonly infra: (Omit<Infra, "id"> & { readonly id: string }) | null;
+  readonly infra: Infra | null;
 }
 
 interface SandboxRow extends Row {
@@ -73,13 +90,32 @@ function encode(sandbox: Sandbox): SandboxRecord {
 }
 
 function decode(row: SandboxRow): Sandbox {
-  const record = JSON.parse(row.record) as SandboxRecord;
+  const record = parseRecord(row.record);
+  const namespaces = optional(record["namespaces"], "namespaces", asStringMap);
   return {
-    ...record,
-    id: row.id as SandboxId,
+    id: asSandboxId(row.id, "id"),
     config: fromBinary(pb.PodSandboxConfigSchema, row.config),
-    createdAtNs: BigInt(record.createdAtNs),
-    infra:
-      record.infra === null ? undefined : { ...record.infra, id: record.infra.id as ContainerId },
+    handler: asString(record["handler"], "handler"),
+    createdAtNs: asNanoseconds(record["createdAtNs"], "createdAtNs"),
+    bootId: asString(record["bootId"], "bootId"),
+    state: asOneOf(record["state"], "state", ["starting", "ready", "not-ready"]),
+    ips: asList(record["ips"], "ips", asString),
+    networkAttached: asBoolean(record["networkAttached"], "networkAttached"),
+    infra: optional(record["infra"], "infra", asInfra),
+    ...(namespaces === undefined ? {} : { namespaces }),
+  };
+}
+
+function asInfra(value: unknown, what: string): Infra {
+  const infra = asObject(value, what);
+  const task = optional(infra["task"], `${what}.task`, asTaskRecord);
+  const handler = optional(infra["handler"], `${what}.handler`, asString);
+  const cgroupPath = optional(infra["cgroupPath"], `${what}.cgroupPath`, asString);
+  return {
+    id: asContainerId(infra["id"], `${what}.id`),
+    pid: asInteger(infra["pid"], `${what}.pid`),
+    ...(task === undefined ? {} : { task }),
+    ...(handler === undefined ? {} : { handler }),
+    ...(cgroupPath === undefined ? {} : { cgroupPath }),
   };
 }

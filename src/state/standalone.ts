@@ -2,9 +2,10 @@ import { mkdirSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { removeUnfinished, writeFileAtomically } from "../lib/atomic-file.ts";
 import { describe } from "../lib/errors.ts";
 import { isId, type SandboxId } from "../lib/id.ts";
-import { asObject, parseJson } from "../lib/json.ts";
+import { asBoolean, asInteger, asObject, optional, parseJson } from "../lib/json.ts";
 import type { Log } from "../lib/log.ts";
 import type { StandalonePod } from "../standalone/pod.ts";
+import { asContainerId, asOneOf } from "./readers.ts";
 import { Table } from "./table.ts";
 
 export type StandaloneTable = Table<SandboxId, StandalonePod>;
@@ -42,6 +43,25 @@ export function openStandalone(directory: string, log: Log): StandaloneTable {
 }
 
 function decode(id: SandboxId, text: string): StandalonePod {
-  const object = asObject(parseJson(text, "record", { maxBytes: maxRecordBytes }), "record");
-  return { ...(object as unknown as Omit<StandalonePod, "id">), id };
+  const record = asObject(parseJson(text, "record", { maxBytes: maxRecordBytes }), "record");
+  const restart = asObject(record["restart"], "restart");
+  const log = asObject(record["log"], "log");
+  return {
+    id,
+    containerId: optional(record["containerId"], "containerId", asContainerId),
+    isStopped: asBoolean(record["isStopped"], "isStopped"),
+    restarts: asInteger(record["restarts"], "restarts"),
+    restart: {
+      name: asOneOf(restart["name"], "restart.name", policies),
+      maxRetries: asInteger(restart["maxRetries"], "restart.maxRetries"),
+    },
+    remove: asBoolean(record["remove"], "remove"),
+    isAttended: asBoolean(record["isAttended"], "isAttended"),
+    log: {
+      maxSizeBytes: asInteger(log["maxSizeBytes"], "log.maxSizeBytes"),
+      maxFiles: asInteger(log["maxFiles"], "log.maxFiles"),
+    },
+  };
 }
+
+const policies = ["no", "on-failure", "always", "unless-stopped"] as const;

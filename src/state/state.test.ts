@@ -4,13 +4,17 @@ import { create } from "@bufbuild/protobuf";
 import type { Container } from "../container/container.ts";
 import * as pb from "../gen/runtime/v1/api_pb.ts";
 import type { ImageId } from "../image/image.ts";
+import type { ImageRecord } from "../image/image-record.ts";
 import { generateContainerId, generateSandboxId } from "../lib/id.ts";
 import { silentLog } from "../lib/log.ts";
+import { digestOf } from "../oci/digest.ts";
+import { emptyImageConfig } from "../oci/image-config.ts";
 import type { Sandbox } from "../sandbox/sandbox.ts";
 import { openContainers } from "./containers.ts";
 import { Copies } from "./copies.ts";
 import { Database } from "./database.ts";
-import { IntentTable } from "./intents.ts";
+import { openImageRecords } from "./images.ts";
+import { type CreateIntent, IntentTable } from "./intents.ts";
 import { openSandboxes } from "./sandboxes.ts";
 
 function temporary() {
@@ -53,23 +57,42 @@ const container: Container = {
   state: { name: "running", pid: 4, startedAtNs: 1_700_000_000_123_456_789n },
 };
 
+const intent: CreateIntent = {
+  id: container.id,
+  sandboxId: sandbox.id,
+  handler: "",
+  cgroupPath: "/x",
+  log: { path: "/var/log/x", podDirectory: "/var/log" },
+};
+
+const digest = digestOf("anything");
+const image: ImageRecord = {
+  id: digest as unknown as ImageId,
+  repoTags: ["registry.test/app:1"],
+  repoDigests: [],
+  manifestDigests: [digest],
+  signatures: [{ subject: digest, manifest: digest, blobs: [digest] }],
+  layers: [{ diffId: digest, sizeBytes: 7 }],
+  configSizeBytes: 2,
+  config: { ...emptyImageConfig, labels: { a: "b" }, diffIds: [digest] },
+  artifact: { type: "application/x", configDigest: digest },
+  pinned: true,
+};
+
 test("records come back as they were put", () => {
   using dir = temporary();
   {
     using database = Database.open(`${dir.path}/db`, silentLog);
     openSandboxes(database, copies(dir.path, "sandboxes")).put(sandbox);
     openContainers(database, copies(dir.path, "containers")).put(container);
-    new IntentTable(database).put({
-      id: container.id,
-      sandboxId: sandbox.id,
-      handler: "",
-      cgroupPath: "/x",
-    });
+    new IntentTable(database, silentLog).put(intent);
+    openImageRecords(database, copies(dir.path, "images")).put(image);
   }
   using database = Database.open(`${dir.path}/db`, silentLog);
   expect(openSandboxes(database, copies(dir.path, "sandboxes")).list()).toEqual([sandbox]);
   expect(openContainers(database, copies(dir.path, "containers")).list()).toEqual([container]);
-  expect(new IntentTable(database).list()).toHaveLength(1);
+  expect(new IntentTable(database, silentLog).list()).toEqual([intent]);
+  expect(openImageRecords(database, copies(dir.path, "images")).list()).toEqual([image]);
 });
 
 test("Table.resolve() takes a prefix that fits one record", () => {
@@ -125,6 +148,38 @@ test("copies give back what is lost with the database, or is damaged in it, and 
   expect(all(database)).toEqual([sandbox]);
   database.run("DELETE FROM sandboxes");
   expect(all(database)).toEqual([]); // the database rules
+});
+
+test("a record whose JSON is whole and whose values are not is damaged, and costs itself only", () => {
+  using dir = temporary();
+  using database = Database.open(`${dir.path}/db`, silentLog);
+  const other = { ...container, id: generateContainerId() };
+  const open = () => openContainers(database, copies(dir.path, "containers"));
+  open().put(container);
+  open().put(other);
+  openImageRecords(database, copies(dir.path, "images")).put(image);
+  new IntentTable(database, silentLog).put({ ...intent, id: other.id });
+  const row = database.all<{ record: string }>("SELECT record FROM containers")[0];
+  const record = JSON.parse(row?.record ?? "");
+  for (const wrong of [
+    ...["sandboxId", "user", "task", "state", "times", "handler"].map((key) => ({ [key]: 7 })),
+    { state: { name: "gone" } },
+    { state: { ...record.state, pid: "4" } },
+    { times: { created: "yesterday" } },
+    { user: { ...record.user, supplementalGroups: ["root"] } },
+    { ids: { uids: {} } },
+  ]) {
+    const text = JSON.stringify({ ...record, ...wrong });
+    database.run("UPDATE containers SET record = ? WHERE id = ?", text, container.id);
+    writeFileSync(`${dir.path}/containers/${container.id}`, "{}");
+    expect(open().list()).toEqual([other]);
+    open().put(container);
+  }
+  database.run("UPDATE images SET record = ?", '{"repoTags": 1}');
+  writeFileSync(`${dir.path}/images/${image.id}`, "{}");
+  expect(openImageRecords(database, copies(dir.path, "images")).list()).toEqual([]);
+  database.run("UPDATE intents SET record = '{}'");
+  expect(new IntentTable(database, silentLog).list()).toEqual([]);
 });
 
 test("what a start that fails has not filled in comes with the next one", () => {

@@ -176,7 +176,7 @@ export async function openDomain(
     events,
     cgroups,
     networkCounters,
-    intents: new IntentTable(database),
+    intents: new IntentTable(database, ctx.log),
     commit: (write) => database.transaction(write),
     standalone: records,
     logLimits: (sandbox) => {
