@@ -19,7 +19,10 @@ export async function recoverContainers(ctx: Context, deps: RecoverDeps): Promis
   await Promise.all([
     ...deps.intents.list().map((intent) => {
       const subject = subjectOf(ctx, intent.id, intent.sandboxId);
-      return attempt(subject, "roll back", () => undoCreation(subject, deps, intent));
+      return attempt(subject, "roll back", async () => {
+        await undoCreation(subject, deps, intent);
+        ctx.count?.("recovery.result", 1, "creation_rolled_back");
+      });
     }),
     ...deps.containers.list().map((container) => {
       const subject = subjectOf(ctx, container.id, container.sandboxId);
@@ -37,6 +40,7 @@ async function recoverContainer(
   // A container of another boot has no process.
   const end = container.bootId === deps.bootId ? await find(ctx, deps, container) : lost;
   if (end !== undefined) await recordExit(ctx, deps, container.id, end.exit);
+  ctx.count?.("recovery.result", 1, resultOf(end));
 }
 
 interface End {
@@ -45,6 +49,11 @@ interface End {
 }
 
 const lost: End = { exit: undefined };
+
+function resultOf(end: End | undefined): string {
+  if (end === undefined) return "container_running";
+  return end.exit === undefined ? "container_end_unknown" : "container_ended";
+}
 
 /** Goes on with a container that runs, and returns how one has ended that does not. */
 async function find(
@@ -93,6 +102,7 @@ async function attempt(ctx: Context, step: string, work: () => Promise<void>): P
   try {
     await work();
   } catch (err) {
+    ctx.count?.("recovery.result", 1, "failed");
     ctx.log.warn("container recovery failed", { step, cleanup_err: describe(err) });
   }
 }

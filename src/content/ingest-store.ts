@@ -88,19 +88,29 @@ export class IngestStore {
   }
 
   /** What all of them take on the disk, be they under way or left for the next attempt. */
-  usage(): { readonly usedBytes: number; readonly inodes: number } {
+  usage(): {
+    readonly usedBytes: number;
+    readonly inodes: number;
+    readonly blobs: number;
+    /** When the one that has waited longest got its last byte: ms since 1970. */
+    readonly oldestAtMs: number | undefined;
+  } {
     const found = readdirSync(this.#directory, { recursive: true, encoding: "utf8" }).flatMap(
       (name) => statSync(join(this.#directory, name), { throwIfNoEntry: false }) ?? [],
     );
     const usedBytes = found.reduce((sum, { blocks }) => sum + blocks * blockBytes, 0);
-    return { usedBytes, inodes: found.length };
+    const blobs = readdirSync(this.#directory);
+    const ages = blobs.flatMap((name) => newestIn(join(this.#directory, name)) ?? []);
+    const oldestAtMs = ages.length === 0 ? undefined : Math.min(...ages);
+    return { usedBytes, inodes: found.length, blobs: blobs.length, oldestAtMs };
   }
 
   /** Removes what nobody has added to for a day; also what says it is from another day to come. */
   expire(now: number = Date.now()): void {
     for (const name of readdirSync(this.#directory)) {
       if (this.#open.has(name)) continue;
-      if (Math.abs(now - newestIn(join(this.#directory, name))) > expiryMs) this.#delete(name);
+      const newest = newestIn(join(this.#directory, name));
+      if (newest !== undefined && Math.abs(now - newest) > expiryMs) this.#delete(name);
     }
   }
 
@@ -113,9 +123,11 @@ function nameOf({ digest, sizeBytes, origin }: IngestKey): string {
   return `${digestHex(digest)}.${sizeBytes}.${digestHex(digestOf(origin)).slice(0, originDigits)}`;
 }
 
-function newestIn(path: string): number {
-  const entries = statSync(path).isDirectory() ? readdirSync(path) : [];
-  return Math.max(
-    ...[path, ...entries.map((name) => join(path, name))].map((file) => statSync(file).mtimeMs),
-  );
+/** Undefined for one that has just gone. */
+function newestIn(path: string): number | undefined {
+  const stats = statSync(path, { throwIfNoEntry: false });
+  if (stats === undefined) return undefined;
+  const files = stats.isDirectory() ? readdirSync(path).map((name) => join(path, name)) : [];
+  const times = files.map((file) => statSync(file, { throwIfNoEntry: false })?.mtimeMs ?? 0);
+  return Math.max(stats.mtimeMs, ...times);
 }

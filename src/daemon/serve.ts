@@ -11,7 +11,6 @@ import type { OpenImages } from "../image/open.ts";
 import { abortable } from "../lib/abortable.ts";
 import type { Context } from "../lib/context.ts";
 import { describe, failedPrecondition } from "../lib/errors.ts";
-import type { Log } from "../lib/log.ts";
 import { openSteps } from "../lib/step.ts";
 import { bootId } from "../os/clock.ts";
 import { setChildSubreaper } from "../os/process/prctl.ts";
@@ -32,12 +31,13 @@ import { bindStreaming } from "./graph/bind-streaming.ts";
 import { type DomainParts, makeDirectories, openDomain } from "./graph/domain.ts";
 import { handlersThatNeedRestart } from "./graph/handlers.ts";
 import { type LoadContainerdApi, serveContainerdSocket } from "./listen/containerd-socket.ts";
+import { RequestQueues } from "./listen/grpc-handler.ts";
 import { listen } from "./listen/listen.ts";
 import { serveMirror, splitAddress } from "./listen/mirror.ts";
 import { socketLost, watchSocket } from "./listen/watch-socket.ts";
 import { lockDirectory } from "./lock.ts";
 import { openDaemonLog } from "./log-sink.ts";
-import type { LoadMetrics } from "./metrics/open-metrics.ts";
+import type { LoadMetrics, Measured } from "./metrics/open-metrics.ts";
 import { notify } from "./notify.ts";
 import { recover } from "./recover.ts";
 import { activityOf, dumpOnSignal, reloadOnSignal, stopSignal } from "./signals.ts";
@@ -63,8 +63,12 @@ export async function serve(args: readonly string[], parts: ServeParts): Promise
   const log = openDaemonLog(config.log, leveled);
   const stopping = new AbortController();
   const calls = new CallsInProgress();
-  const step = openSteps([calls.stepListener()]);
-  const ctx: Context = { signal: stopping.signal, log, step };
+  const metrics = config.metrics.address === "" ? undefined : (await parts.loadMetrics())();
+  const step = openSteps([
+    calls.stepListener(),
+    ...(metrics === undefined ? [] : [metrics.stepListener]),
+  ]);
+  const ctx: Context = { signal: stopping.signal, log, step, count: metrics?.count };
   const stopped = stopSignal();
   await using resources = new AsyncDisposableStack();
 
@@ -85,15 +89,13 @@ export async function serve(args: readonly string[], parts: ServeParts): Promise
   const readiness = new Readiness();
   dumpOnSignal(log, { ...domain, calls });
   const activity = () => activityOf({ ...domain, calls });
-  const { address } = config.metrics;
-  const metrics =
-    address === "" ? undefined : (await parts.loadMetrics())(domain, { calls, readiness });
   const interceptors = [
     // Outside of the other, so that it sees statuses.
     ...(metrics === undefined ? [] : [metrics.interceptor]),
     createInterceptor({ readiness, log, calls }),
   ];
-  resources.use(await startMetrics(log, metrics, address));
+  const queues = new RequestQueues();
+  resources.use(await startMetrics(ctx, metrics, { ...domain, calls, readiness, queues }));
   const live = new LiveConfig(loaded, {
     ...{ log, load },
     async apply(next) {
@@ -110,7 +112,7 @@ export async function serve(args: readonly string[], parts: ServeParts): Promise
         criRoutes(bindCri({ ...domain, streaming }), readiness)(router);
         adminRoutes(bindAdmin({ ...domain, live, activity }))(router);
       },
-      interceptors,
+      ...{ interceptors, queues },
       streamsPerConnection: config.limits.streamsPerConnection,
       shutdownMs: config.limits.shutdownSeconds * 1000,
       log,
@@ -147,14 +149,16 @@ export async function serve(args: readonly string[], parts: ServeParts): Promise
 
 /** A node without metrics is better than none. */
 async function startMetrics(
-  log: Log,
+  ctx: Context,
   metrics: ReturnType<Awaited<ReturnType<LoadMetrics>>> | undefined,
-  address: string,
+  node: Measured,
 ): Promise<AsyncDisposable | undefined> {
   if (metrics === undefined) return undefined;
+  const { log } = ctx;
+  const { address, pods } = node.config.metrics;
   try {
     const [host, port] = splitAddress(address);
-    const server = await metrics.serve({ host, port });
+    const server = await metrics.serve(ctx, node, { host, port, pods });
     log.info("serving metrics", { address: host, port: server.port });
     return server;
   } catch (err) {

@@ -9,6 +9,11 @@ export class ByteBudget {
     this.#left = bytes;
   }
 
+  /** How many wait for room. */
+  get waiting(): number {
+    return this.#waiting.length;
+  }
+
   /** Waits for room; `bytes` must not be more than the whole. Throws the signal's reason. */
   async take(bytes: number, signal: AbortSignal): Promise<Disposable> {
     signal.throwIfAborted();

@@ -1,3 +1,4 @@
+import type { Count } from "./count.ts";
 import type { Log } from "./log.ts";
 import type { StartStep } from "./step.ts";
 
@@ -7,6 +8,8 @@ export interface Context {
   readonly log: Log;
   /** Begins a step of this call, for metrics and traces. Undefined where nobody listens: `ctx.step?.(name)`, inStep(). */
   readonly step?: StartStep | undefined;
+  /** Undefined where nobody counts: `ctx.count?.(name, amount, label)`. */
+  readonly count?: Count | undefined;
 }
 
 const cleanupMs = 10_000;

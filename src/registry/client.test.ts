@@ -58,6 +58,7 @@ function repository(
       enter: async () => ({ [Symbol.dispose]: () => {} }),
       tryEnterExtra: () => ({ [Symbol.dispose]: () => {} }),
       isCrowded: false,
+      waiting: 0,
     },
   });
 }

@@ -57,8 +57,15 @@ export class Repository {
   readonly registry: string;
   readonly #hosts: readonly HostClient[];
   readonly #transfer: TransferBudget;
+  readonly #isPeer: boolean;
 
-  constructor(registry: string, hosts: readonly HostClient[], transfer: TransferBudget) {
+  constructor(
+    registry: string,
+    hosts: readonly HostClient[],
+    transfer: TransferBudget,
+    { isPeer = false }: { readonly isPeer?: boolean } = {},
+  ) {
+    this.#isPeer = isPeer;
     this.registry = registry;
     this.#hosts = hosts;
     this.#transfer = transfer;
@@ -135,6 +142,7 @@ export class Repository {
     await downloadBlob(ctx, clients, blob, sink, {
       ...this.#transfer,
       registry: this.registry,
+      isPeer: this.#isPeer,
       onSource: ({ host }) => options.onSource(host.base.href),
     });
   }
@@ -176,7 +184,7 @@ export function openRepositoryOn(
   const timeoutMs = Math.min(answerTimeoutMs, transfer.stallMs);
   const options = { proxy: noProxy, timeoutMs, credentials: async () => undefined };
   const clients = hosts.map((host) => new HostClient(host, reference, options));
-  return new Repository(reference.registry, clients, transfer);
+  return new Repository(reference.registry, clients, transfer, { isPeer: true });
 }
 
 /**

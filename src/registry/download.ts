@@ -37,11 +37,15 @@ export interface ConnectionBudget {
   tryEnterExtra(): Disposable | undefined;
   /** Whether extra ones are to be given back, for others to have their share. */
   readonly isCrowded: boolean;
+  /** How many wait for the one that they need. */
+  readonly waiting: number;
 }
 
 export interface DownloadOptions extends TransferBudget {
   /** As the image names it. */
   readonly registry: string;
+  /** Other nodes of the site, and no registry. */
+  readonly isPeer: boolean;
   /** Told of each host that a byte came from. */
   readonly onSource: (client: HostClient) => void;
 }
@@ -154,8 +158,15 @@ class Download {
         // The disk is full, whoever sends.
         if (kindOf(err) === "resource-exhausted") throw err;
         this.#hosts.failed(this.#ctx, turn, err);
+      } finally {
+        this.#ctx.count?.("image.pulled_bytes", start - from, this.#sourceOf(client));
       }
     }
+  }
+
+  #sourceOf({ host }: HostClient): string {
+    if (this.#options.isPeer) return "peer";
+    return host.isMirror ? "mirror" : "registry";
   }
 
   /** The end of the run of missing bytes of which all after `end` is still to be fetched; now the caller does it. */

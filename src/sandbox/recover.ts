@@ -12,18 +12,26 @@ import { undoMs, undoSetUp } from "./undo.ts";
  */
 export async function recoverSandboxes(ctx: Context, deps: SandboxDeps): Promise<void> {
   // Side by side: a network plugin that hangs holds up the start once, not once for each pod.
+  const count = (result: string) => ctx.count?.("recovery.result", 1, result);
   await Promise.all(
     deps.sandboxes.list().map(async (sandbox) => {
       const subject = withFields(detached(ctx, undoMs), { sandbox: sandbox.id });
-      if (sandbox.state === "starting") return await undoSetUp(subject, deps, sandbox.id);
-      if (sandbox.bootId !== deps.bootId)
+      if (sandbox.state === "starting") {
+        await undoSetUp(subject, deps, sandbox.id);
+        return count("sandbox_rolled_back");
+      }
+      if (sandbox.bootId !== deps.bootId) {
+        if (sandbox.state === "ready") count("sandbox_lost");
         return markStopped(deps, { ...sandbox, infra: undefined });
+      }
       // A boot id stays where a system container starts anew, and where somebody has emptied the state directory.
       const missing = sandbox.state === "ready" ? missingPart(deps, sandbox) : undefined;
       if (missing !== undefined) {
         subject.log.warn("sandbox lost", { missing });
+        count("sandbox_lost");
         return markStopped(deps, sandbox);
       }
+      count("sandbox_kept");
       if (sandbox.infra?.pid === 0) return await undoInfra(subject, deps, sandbox);
       await attempt(subject, () => recoverInfra(subject, deps, sandbox));
     }),

@@ -67,8 +67,10 @@ async function logged(
   const subject = detached(ctx, releaseMs);
   try {
     await remove(subject);
+    ctx.count?.("recovery.result", 1, "leftover_removed");
     ctx.log.warn(`unrecorded ${what} removed`);
   } catch (err) {
+    ctx.count?.("recovery.result", 1, "failed");
     ctx.log.warn(`unrecorded ${what} not removed`, { cleanup_err: describe(err) });
   }
 }

@@ -98,6 +98,7 @@ describe("how a registry is reached", () => {
       enter: async () => ({ [Symbol.dispose]: () => {} }),
       tryEnterExtra: () => undefined,
       isCrowded: false,
+      waiting: 0,
     },
   };
   const ask = async (toml: string, proxy?: ProxySettings) => {

@@ -24,6 +24,8 @@ export const parts = {
     fake: bin("shims/fake"),
   },
   dockerRegistry: bin("docker-registry"),
+  /** Scrapes a daemon's metrics; promtool has opinions on them. */
+  prometheus: { server: bin("prometheus/prometheus"), promtool: bin("prometheus/promtool") },
   /** An NRI plugin that does what a test tells it. */
   nriPlugin: bin("nri-plugin"),
   /** Signs images as cosign does, with cosign's packages and virtual services of sigstore. */

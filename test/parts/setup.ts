@@ -190,6 +190,18 @@ async function makeImages(suite: string): Promise<void> {
         await installProgram(join(root, "bin/busybox"), parts.busybox);
       }),
   });
+  const { server, promtool } = parts.prometheus;
+  await runStep({
+    name: "Prometheus",
+    doing: "taking it out of Debian's package",
+    inputs: [suite],
+    outputs: [server, promtool],
+    make: () =>
+      unpackPackages(["prometheus"], async (root) => {
+        await installProgram(join(root, "usr/bin/prometheus"), server);
+        await installProgram(join(root, "usr/bin/promtool"), promtool);
+      }),
+  });
   await compilePrograms();
 
   const imageSources = await textOf(imagesDir, [

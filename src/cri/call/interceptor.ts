@@ -8,6 +8,7 @@ import {
   type UnaryResponse,
 } from "@connectrpc/connect";
 import type { Context } from "../../lib/context.ts";
+import type { Count } from "../../lib/count.ts";
 import { AppError } from "../../lib/errors.ts";
 import { type Log, silentLog } from "../../lib/log.ts";
 import { LogLimit } from "../../lib/log-limit.ts";
@@ -22,6 +23,11 @@ const stepListenersKey = createContextKey<readonly StepListener[]>([], {
   description: "who listens to the steps of the call",
 });
 
+/** For interceptors: what calls count. */
+export const countKey = createContextKey<Count | undefined>(undefined, {
+  description: "where the call counts",
+});
+
 /** For interceptors: `listener` gets the steps of this call. */
 export function listenToSteps(values: ContextValues, listener: StepListener): void {
   values.set(stepListenersKey, [...values.get(stepListenersKey), listener]);
@@ -30,7 +36,8 @@ export function listenToSteps(values: ContextValues, listener: StepListener): vo
 /** The context of a call: it ends when the client leaves, the client's deadline passes, or the call has been answered. */
 export function contextOf(handler: HandlerContext): Context {
   const { signal, values } = handler;
-  return { signal, log: values.get(logKey), step: openSteps(values.get(stepListenersKey)) };
+  const step = openSteps(values.get(stepListenersKey));
+  return { signal, log: values.get(logKey), step, count: values.get(countKey) };
 }
 
 /** Calls that change something are worth a line each; the others come many times a second. */

@@ -258,6 +258,10 @@ export const schema = {
     address: listenAddress(
       'Where /metrics, /healthz and /readyz are served by HTTP ("127.0.0.1:9753"). Empty: nowhere. Who can connect can read them.',
     ),
+    pods: flag(
+      false,
+      "Whether /metrics also has the metrics of pods and containers, under cAdvisor's names. A kubelet serves the same under /metrics/cadvisor.",
+    ),
   },
   nri: {
     enable: flag(

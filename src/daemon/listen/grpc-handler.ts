@@ -29,7 +29,15 @@ export interface GrpcHandlerOptions {
   readonly interceptors: readonly Interceptor[];
   /** Aborts every call under way. */
   readonly shutdownSignal: AbortSignal;
+  /** Of this server alone unless given. */
+  readonly queues?: RequestQueues | undefined;
   readonly log: Log;
+}
+
+/** Where requests wait before their calls begin. */
+export class RequestQueues {
+  readonly budget = new ByteBudget(maxRequestsBytes);
+  readonly listing = new Turns({ places: 4, maxHoldMs: maxTurnMs });
 }
 
 export type RequestHandler = (request: Http2ServerRequest, response: Http2ServerResponse) => void;
@@ -50,8 +58,7 @@ export function createGrpcHandler(options: GrpcHandlerOptions): RequestHandler {
   });
   options.routes(router);
   const methods = new Map(router.handlers.map((handler) => [handler.requestPath, handler]));
-  const budget = new ByteBudget(maxRequestsBytes);
-  const listing = new Turns({ places: 4, maxHoldMs: maxTurnMs });
+  const { budget, listing } = options.queues ?? new RequestQueues();
 
   async function answer(request: Http2ServerRequest, response: Http2ServerResponse): Promise<void> {
     const path = request.url.split("?", 1)[0] ?? "";

@@ -10,7 +10,7 @@ import { Code, ConnectError, type ConnectRouter, type Interceptor } from "@conne
 import { describe } from "../../lib/errors.ts";
 import type { Log } from "../../lib/log.ts";
 import { claimSocketPath } from "../socket-file.ts";
-import { createGrpcHandler } from "./grpc-handler.ts";
+import { createGrpcHandler, type RequestQueues } from "./grpc-handler.ts";
 
 const maxConnections = 1000;
 const maxHeaderBytes = 64 << 10;
@@ -25,6 +25,7 @@ export interface ListenOptions {
   readonly routes: (router: ConnectRouter) => void;
   readonly interceptors: readonly Interceptor[];
   readonly streamsPerConnection: number;
+  readonly queues?: RequestQueues;
   /** How long disposal waits for calls under way before it aborts them. */
   readonly shutdownMs: number;
   readonly log: Log;

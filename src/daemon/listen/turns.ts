@@ -13,6 +13,10 @@ export class Turns {
     this.#maxHoldMs = maxHoldMs;
   }
 
+  get waiting(): number {
+    return this.#places.waiting;
+  }
+
   /** Resolves when it is the caller's turn; who comes first is first. Throws the signal's reason. */
   async enter(signal: AbortSignal): Promise<Disposable> {
     const place = await this.#places.take(1, signal);

@@ -1,7 +1,7 @@
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { AppError } from "../../lib/errors.ts";
-import type { NodeMetrics } from "./node-metrics.ts";
+import type { MetricSet } from "./metric-set.ts";
 
 export interface MetricsServer extends AsyncDisposable {
   readonly port: number;
@@ -13,7 +13,7 @@ const headersMs = 10_000;
 
 /** Serves `/metrics`, `/healthz` and `/readyz`. Rejects where the address is taken or not this node's. */
 export async function serveMetrics(
-  metrics: Pick<NodeMetrics, "render">,
+  metrics: Pick<MetricSet, "render">,
   isReady: () => boolean,
   { host, port }: { readonly host: string; readonly port: number },
 ): Promise<MetricsServer> {
@@ -44,7 +44,7 @@ export async function serveMetrics(
 }
 
 async function respond(
-  metrics: Pick<NodeMetrics, "render">,
+  metrics: Pick<MetricSet, "render">,
   isReady: () => boolean,
   request: IncomingMessage,
   response: ServerResponse,

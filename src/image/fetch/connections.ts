@@ -27,6 +27,10 @@ export class Connections implements ConnectionBudget {
     return this.isCrowded ? undefined : this.#extra.tryEnter();
   }
 
+  get waiting(): number {
+    return this.#waiting;
+  }
+
   get isCrowded(): boolean {
     return this.#waiting > 0;
   }

@@ -34,6 +34,10 @@ export async function fetchLayers(
       `image has ${fetching.blobs.length} layers and ${fetching.diffIds.length} diffIDs`,
     );
   }
+  for (const [i, chainId] of chainIdsOf(fetching.diffIds).entries()) {
+    if (deps.layers.find(chainId) === undefined) continue;
+    ctx.count?.("image.saved_bytes", fetching.blobs[i]?.sizeBytes ?? 0, "layer");
+  }
   const fetch = { ...fetching, slots: new LayerSlots(deps.parallelLayers) };
   await allOrNone(ctx, fetching.blobs, (inner, _, height) =>
     ensureLayer(inner, deps, fetch, height),
@@ -103,6 +107,9 @@ export async function unpackBlob(
         () => deps.layers.unpack(ctx, bytes, fetching.source),
         { digest: blob.digest },
       );
+      if (!("origin" in fetching.source)) {
+        ctx.count?.("image.pulled_bytes", blob.sizeBytes, "archive");
+      }
       return diffId === undefined ? unpacked : await checkDiffId(unpacked, diffId);
     } catch (cause) {
       ctx.signal.throwIfAborted();

@@ -10,7 +10,11 @@ export class Limiter {
   }
 
   get isCrowded(): boolean {
-    return this.#waiting.length > 0;
+    return this.waiting > 0;
+  }
+
+  get waiting(): number {
+    return this.#waiting.length;
   }
 
   /** A place that is free right now; nobody is overtaken. */

@@ -35,7 +35,8 @@ export function registrySource(deps: Deps, repository: Repository): ComingBlobs 
 }
 
 /** What another image has kept need not come again. */
-function openKept(ctx: Context, { kept }: Deps, { digest }: Descriptor): OpenBlob {
+function openKept(ctx: Context, { kept }: Deps, { digest, sizeBytes }: Descriptor): OpenBlob {
+  ctx.count?.("image.saved_bytes", sizeBytes, "blob");
   return {
     bytes: kept.read(ctx, digest),
     fetched: Promise.resolve(),
@@ -80,12 +81,14 @@ class RegistryBlob implements OpenBlob {
     this.#lease = deps.ingests.open({ ...blob, origin: repository.registry });
     const { ingest } = this.#lease;
     const signal = AbortSignal.any([ctx.signal, this.#closed.signal]);
-    this.fetched = deps.downloads.run(ingest.directory, signal, (shared) =>
-      repository.download({ ...ctx, signal: shared }, blob, ingest, {
+    this.fetched = deps.downloads.run(ingest.directory, signal, (shared) => {
+      const { storedBytes } = ingest;
+      if (storedBytes > 0) ctx.count?.("image.saved_bytes", storedBytes, "resume");
+      return repository.download({ ...ctx, signal: shared }, blob, ingest, {
         distrusted,
         onSource: (host) => ingest.sources.add(host),
-      }),
-    );
+      });
+    });
     this.fetched.catch(() => {});
     this.bytes = ingest.read(signal, this.fetched);
   }

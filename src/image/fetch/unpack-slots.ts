@@ -13,6 +13,10 @@ export class UnpackSlots {
     this.#whileFetched = new Limiter(Math.ceil(size / 2));
   }
 
+  get waiting(): number {
+    return this.#all.waiting + this.#whileFetched.waiting;
+  }
+
   /** `fetched` resolves when all bytes are here; until then it may have to wait longer. */
   async enter(signal: AbortSignal, fetched: Promise<void>): Promise<Disposable> {
     const places = new DisposableStack();

@@ -165,6 +165,7 @@ export class Monitors implements AsyncDisposable {
     });
     if (created.leftToRuntime !== undefined) {
       const { leftToRuntime: reason } = created;
+      ctx.count?.("runtime.delegated", 1, `program: ${reason}`);
       ctx.log.debug("container creation delegated to the runtime", { container: id, reason });
     }
     ctx.signal.throwIfAborted();

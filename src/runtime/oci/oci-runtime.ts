@@ -66,7 +66,7 @@ export class OciRuntime implements Runtime {
         command: (files) => ({
           argv: this.#program.createArgv({ id, bundleDir, pidFile: bundle.pidFile, ...files }),
           env: this.#program.env,
-          direct: this.#prepareDirect(written, { id, bundleDir, ...bundle, ...files }),
+          direct: this.#prepareDirect(ctx, written, { id, bundleDir, ...bundle, ...files }),
         }),
         ...streams,
         oomFiles: oomFiles(cgroup, cgroupPath),
@@ -107,6 +107,7 @@ export class OciRuntime implements Runtime {
   }
 
   #prepareDirect(
+    ctx: Context,
     spec: RuntimeSpec,
     container: Omit<ContainerFacts, "runcRoot" | "createdAt">,
   ): PreparedCreate | undefined {
@@ -114,7 +115,9 @@ export class OciRuntime implements Runtime {
     if (runcRoot === undefined) return undefined;
     const { id, bundleDir, pidFile, consoleSocket } = container;
     const facts = { id, bundleDir, pidFile, consoleSocket, runcRoot, createdAt: new Date() };
-    return this.#node.directCreate?.prepare(spec, facts);
+    const { directCreate } = this.#node;
+    if (directCreate === undefined) ctx.count?.("runtime.delegated", 1, "configuration");
+    return directCreate?.prepare(spec, facts, ctx.count);
   }
 
   task(reference: TaskReference): Task {

@@ -1,5 +1,6 @@
 import { readSync, rmSync, writeFileSync } from "node:fs";
 import type { CgroupHost } from "../../../../cgroup/host.ts";
+import type { Count } from "../../../../lib/count.ts";
 import { describe } from "../../../../lib/errors.ts";
 import type { Log } from "../../../../lib/log.ts";
 import type { RuntimeSpec } from "../../../../oci/runtime-spec.ts";
@@ -39,7 +40,7 @@ export class DirectCreate {
   }
 
   /** `undefined` for a container that the runtime has to make. The file of the plan is in the bundle's directory. */
-  prepare(spec: RuntimeSpec, container: ContainerFacts): PreparedCreate | undefined {
+  prepare(spec: RuntimeSpec, container: ContainerFacts, count?: Count): PreparedCreate | undefined {
     const planFile = `${container.bundleDir}/create.plan`;
     try {
       if (this.#node === undefined) throw new LeftToRuntime("the cgroups of this node");
@@ -49,6 +50,7 @@ export class DirectCreate {
       return { program: this.#options.createPath, planFile };
     } catch (err) {
       const reason = err instanceof LeftToRuntime ? err.message : describe(err);
+      count?.("runtime.delegated", 1, reason);
       this.#options.log.debug("container creation delegated to the runtime", {
         container: container.id,
         reason,
