@@ -89,7 +89,9 @@ path = "${payloadDir()}/runc"
   expect(refused.stderr).toContain(broken);
   process.kill(daemon.pid, "SIGHUP");
   await eventually(() => {
-    const lines = daemon.log.split("\n").filter((line) => line.includes("not reloaded"));
+    const lines = daemon.log
+      .split("\n")
+      .filter((line) => line.includes("configuration reload failed"));
     expect(lines.length).toBe(2);
     expect(lines[1]).toContain(broken);
   }, 60_000);
