@@ -1,10 +1,10 @@
-import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import type { Context } from "../lib/context.ts";
 import { AppError } from "../lib/errors.ts";
 import { isErrno } from "../os/errno-error.ts";
 import type { OwnedFd } from "../os/file/owned-fd.ts";
 import { findProcess, signalUnlessEnded } from "../os/process/pidfd.ts";
-import { directoriesOf } from "./directory.ts";
+import { directoriesOf, directoryFor } from "./directory.ts";
 import type { CgroupHost } from "./host.ts";
 
 const SIGKILL = 9;
@@ -15,6 +15,10 @@ const maxDepth = 32;
 export function listTree(dir: string, depth = 0): readonly string[] {
   if (depth > maxDepth) throw new RangeError(`${dir}: cgroups nested deeper than ${maxDepth}`);
   try {
+    const found = statSync(dir, { throwIfNoEntry: false });
+    if (found === undefined) return [];
+    // One for its name, one for itself, and one for each directory in it: most have none, and two dozen files.
+    if (found.isDirectory() && found.nlink === 2) return [dir];
     const children = readdirSync(dir, { withFileTypes: true }).filter((e) => e.isDirectory());
     return [...children.flatMap(({ name }) => listTree(`${dir}/${name}`, depth + 1)), dir];
   } catch (err) {
@@ -25,12 +29,16 @@ export function listTree(dir: string, depth = 0): readonly string[] {
 
 /** Processes in the cgroup and below it, in any hierarchy. */
 export function listProcesses(host: CgroupHost, relative: string): readonly number[] {
-  return processesIn(directoriesOf(host, relative));
+  return processesIn(treesOf(host, relative));
 }
 
-function processesIn(tops: readonly string[]): readonly number[] {
+function treesOf(host: CgroupHost, relative: string): readonly string[] {
+  return directoriesOf(host, relative).flatMap((top) => listTree(top));
+}
+
+function processesIn(dirs: readonly string[]): readonly number[] {
   const pids = new Set<number>();
-  for (const dir of tops.flatMap((top) => listTree(top))) {
+  for (const dir of dirs) {
     for (const line of readOrEmpty(`${dir}/cgroup.procs`).split("\n")) {
       // 0 is a process outside of our PID namespace.
       if (line !== "" && line !== "0") pids.add(Number(line));
@@ -41,19 +49,18 @@ function processesIn(tops: readonly string[]): readonly number[] {
 
 /** Sends SIGKILL to everything in the cgroup, once and without waiting. Answers how many processes it saw. */
 export function killOnce(host: CgroupHost, relative: string): number {
-  // Mostly it is gone from all hierarchies or empty in all: asking costs less than an error for each.
-  const tops = directoriesOf(host, relative).filter((dir) => existsSync(dir));
-  for (const dir of tops) {
-    writeIfThere(`${dir}/cgroup.kill`, "1");
-    // A frozen process of version 1 takes no signal before it is thawed.
-    writeIfThere(`${dir}/freezer.state`, "THAWED");
-  }
-  const seen = processesIn(tops).filter((pid) => pid !== process.pid);
+  const dirs = treesOf(host, relative);
+  if (dirs.length === 0) return 0;
+  if (host.unified !== undefined) writeIfThere(`${host.unified}${relative}/cgroup.kill`, "1");
+  // A frozen process of version 1 takes no signal before it is thawed.
+  const freezer = directoryFor(host, "freezer", relative);
+  if (freezer !== undefined) writeIfThere(`${freezer}/freezer.state`, "THAWED");
+  const seen = processesIn(dirs).filter((pid) => pid !== process.pid);
   if (seen.length === 0) return 0;
   const held = seen.flatMap((pid) => openIfThere(pid));
   try {
     // Whoever is listed again has kept its number since the descriptor was opened.
-    const still = new Set(processesIn(tops));
+    const still = new Set(processesIn(treesOf(host, relative)));
     for (const { pid, pidfd } of held.filter((process_) => still.has(process_.pid))) {
       kill(pidfd, pid);
     }

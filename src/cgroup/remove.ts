@@ -1,4 +1,4 @@
-import { existsSync, rmdirSync } from "node:fs";
+import { rmdirSync } from "node:fs";
 import type { Context } from "../lib/context.ts";
 import { AppError } from "../lib/errors.ts";
 import { isErrno } from "../os/errno-error.ts";
@@ -47,7 +47,6 @@ function removeTopOnly(dir: string): void {
 
 /** False when the kernel says busy. */
 function removeTree(top: string): boolean {
-  if (!existsSync(top)) return true;
   for (const dir of listTree(top)) {
     try {
       rmdirSync(dir);

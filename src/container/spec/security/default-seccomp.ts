@@ -132,6 +132,20 @@ export function defaultSeccomp(
   capabilities: Pick<SpecCapabilities, "bounding">,
   arch: SpecHost["arch"],
 ): SpecSeccomp {
+  const key = [arch, ...capabilities.bounding].join();
+  const known = made.get(key) ?? makeProfile(capabilities, arch);
+  if (made.size < maxMade) made.set(key, known);
+  return known;
+}
+
+/** The very same for containers with the same capabilities, so that what is made of it is made once. */
+const made = new Map<string, SpecSeccomp>();
+const maxMade = 50;
+
+function makeProfile(
+  capabilities: Pick<SpecCapabilities, "bounding">,
+  arch: SpecHost["arch"],
+): SpecSeccomp {
   const opened = capabilities.bounding.flatMap((name) => ofCapability[name] ?? []);
   const names = new Set([...allowed, ...ofArch[arch], ...opened]);
   const isAdmin = capabilities.bounding.includes("CAP_SYS_ADMIN");

@@ -25,6 +25,8 @@ export class Filters implements Disposable {
   readonly #libraryPath: string;
   /** Least recently used first; none for a profile that cannot be compiled. */
   readonly #filters = new Map<string, Filter | undefined>();
+  /** Most containers have the very same profile. */
+  readonly #keys = new WeakMap<SpecSeccomp, string>();
   #library: Libseccomp | undefined;
 
   constructor(libraryPath: string) {
@@ -33,7 +35,8 @@ export class Filters implements Disposable {
 
   /** `undefined` for a profile that cannot be compiled here. The filter is good while `renew` says so. */
   get(profile: SpecSeccomp): Filter | undefined {
-    const key = createHash("sha256").update(stringifyExact(profile)).digest("hex");
+    const key = this.#keys.get(profile) ?? keyOf(profile);
+    this.#keys.set(profile, key);
     if (this.#filters.has(key)) return this.#use(key);
     this.#filters.set(key, undefined); // also where compiling throws: it would do so again
     for (const oldest of this.#filters.keys()) {
@@ -72,4 +75,8 @@ export class Filters implements Disposable {
     for (const filter of this.#filters.values()) filter?.file[Symbol.dispose]();
     this.#filters.clear();
   }
+}
+
+function keyOf(profile: SpecSeccomp): string {
+  return createHash("sha256").update(stringifyExact(profile)).digest("hex");
 }

@@ -1,4 +1,5 @@
 import type { CgroupHost } from "../../../../cgroup/host.ts";
+import type { SpecSeccomp } from "../../../../oci/runtime-spec.ts";
 
 /** What a plan needs to know beside the spec; read by read-node-facts.ts. */
 export interface NodeFacts {
@@ -7,6 +8,8 @@ export interface NodeFacts {
   readonly cgroupMounts: readonly string[];
   /** As in /proc/self/ns. */
   readonly namespaces: ReadonlySet<string>;
+  /** Profiles as runc's state has them, for those that have been written before. */
+  readonly seccompTexts: WeakMap<SpecSeccomp, string>;
   /** The kernel offers /proc/kcore. */
   readonly hasKcore: boolean;
 }

@@ -21,6 +21,7 @@ const node: NodeFacts = {
   cgroup,
   cgroupMounts: [`${root}/cpu,cpuacct`, `${root}/memory`],
   namespaces: new Set(["pid", "mnt"]),
+  seccompTexts: new WeakMap(),
   hasKcore: false,
 };
 const container: ContainerFacts = {

@@ -91,7 +91,7 @@ export function planCreate(
       spec,
       { mounts, devices, cgroupPaths: cgroup.paths, rootPropagation },
       container,
-      node.namespaces,
+      node,
     ),
     container,
     hasTerminal: process.terminal,

@@ -19,6 +19,7 @@ export function readNodeFacts(cgroup: CgroupHost): NodeFacts | undefined {
     cgroup,
     cgroupMounts,
     namespaces: new Set(readdirSync("/proc/self/ns")),
+    seccompTexts: new WeakMap(),
     hasKcore: existsSync("/proc/kcore"),
   };
 }

@@ -6,7 +6,7 @@ import type {
   SpecSeccomp,
 } from "../../../../oci/runtime-spec.ts";
 import type { PlannedDevices, RuncDevice, RuncDeviceRule } from "./device-rules.ts";
-import { type ContainerFacts, leave } from "./facts.ts";
+import { type ContainerFacts, leave, type NodeFacts } from "./facts.ts";
 import type { RuncMount } from "./mount-options.ts";
 
 /** Of the runtime specification that runc writes, whatever that of the bundle is. */
@@ -50,7 +50,7 @@ export function runcState(
     readonly rootPropagation: number;
   },
   container: ContainerFacts,
-  supportedNamespaces: ReadonlySet<string>,
+  { namespaces: supportedNamespaces, seccompTexts }: Pick<NodeFacts, "namespaces" | "seccompTexts">,
 ): string {
   const { pid, startTime, stdio } = placeholders;
   const namespaces = Object.entries(namespaceFiles)
@@ -61,7 +61,7 @@ export function runcState(
     `"init_process_pid":${pid}`,
     `"init_process_start":${startTime}`,
     `"created":${JSON.stringify(container.createdAt)}`,
-    `"config":${stringifyExact(runcConfig(spec, plan, container))}`,
+    `"config":${withSeccomp(stringifyExact(runcConfig(spec, plan, container)), spec, seccompTexts)}`,
     `"cgroup_paths":${JSON.stringify(Object.fromEntries(plan.cgroupPaths))}`,
     `"namespace_paths":{${namespaces.join(",")}}`,
     `"external_descriptors":${stdio}`,
@@ -102,7 +102,7 @@ function runcConfig(
     oom_score_adj: process.oomScoreAdj,
     ...whenFilled("mask_paths", linux.maskedPaths),
     ...whenFilled("readonly_paths", linux.readonlyPaths),
-    ...(linux.seccomp === undefined ? {} : { seccomp: runcSeccomp(linux.seccomp) }),
+    ...(linux.seccomp === undefined ? {} : { seccomp: seccompPlace }),
     ...whenTrue("no_new_privileges", process.noNewPrivileges),
     version: specVersion,
     labels: [
@@ -110,6 +110,22 @@ function runcConfig(
       `bundle=${bundleDir}`,
     ],
   };
+}
+
+/** Where it comes in. No text of a plan has such bytes. */
+const seccompPlace = "\u0004";
+const quotedPlace = JSON.stringify(seccompPlace);
+
+/** It is the larger part of the state, and nearly always the same. */
+function withSeccomp(
+  text: string,
+  { linux: { seccomp } }: RuntimeSpec,
+  texts: NodeFacts["seccompTexts"],
+): string {
+  if (seccomp === undefined) return text;
+  const known = texts.get(seccomp) ?? stringifyExact(runcSeccomp(seccomp));
+  texts.set(seccomp, known);
+  return text.replace(`"seccomp":${quotedPlace}`, () => `"seccomp":${known}`);
 }
 
 function whenTrue<T>(key: string, value: T): object {
