@@ -1,5 +1,4 @@
 import { expect, test } from "bun:test";
-import { existsSync } from "node:fs";
 import { eventually } from "../../../test/harness/eventually.ts";
 import { tempDir } from "../../../test/harness/temp-dir.ts";
 import { MonitorClient } from "./monitor-client.ts";
@@ -13,12 +12,10 @@ test("MonitorClient.kill() ends whoever listens there, and nobody who only looks
   const silent = Bun.spawn([process.execPath, "-e", listen, ...likeIt]);
   const other = Bun.spawn(["sh", "-c", "read line", ...likeIt], { stdin: "pipe" });
   try {
-    await eventually(() => expect(existsSync(path)).toBe(true));
     const closed = Promise.withResolvers<void>();
-    const client = await MonitorClient.connect(path, {
-      onExit: () => {},
-      onClose: closed.resolve,
-    });
+    const events = { onExit: () => {}, onClose: closed.resolve };
+    // Its socket is there a moment before it listens.
+    const client = await eventually(() => MonitorClient.connect(path, events));
     const answer = client.request({ op: "hello", version: protocolVersion }).catch(String);
     client.kill();
     await silent.exited;
