@@ -1,9 +1,10 @@
 import type { ConnectRouter, ServiceImpl } from "@connectrpc/connect";
 import type { StepInProgress } from "../cri/call/calls-in-progress.ts";
 import { contextOf } from "../cri/call/interceptor.ts";
+import { checkLabels } from "../cri/request/check-metadata.ts";
 import * as pb from "../gen/crib/admin/v1/admin_pb.ts";
 import { invalidArgument } from "../lib/errors.ts";
-import type { AdminDeps } from "./deps.ts";
+import type { AdminDeps, UsedVolume } from "./deps.ts";
 import { importImages } from "./import-images.ts";
 import { toImageLayers, toVerifyImagesResponse } from "./messages.ts";
 import { pullWithProgress } from "./pull-image.ts";
@@ -88,6 +89,20 @@ function createAdminService(deps: AdminDeps): ServiceImpl<typeof pb.AdminService
       return {};
     },
 
+    createVolume({ name, labels }) {
+      checkLabels(labels);
+      return { volume: toVolume(deps.volumes.create(name, labels)) };
+    },
+
+    listVolumes() {
+      return { volumes: deps.volumes.list().map(toVolume) };
+    },
+
+    removeVolume({ name }) {
+      deps.volumes.remove(name);
+      return {};
+    },
+
     getConfig() {
       const { files, settings } = deps.config.describe();
       const described = settings.map(({ key, value, origin }) => {
@@ -140,6 +155,11 @@ function createAdminService(deps: AdminDeps): ServiceImpl<typeof pb.AdminService
       };
     },
   };
+}
+
+function toVolume({ createdAt, usedBy, labels, name, path }: UsedVolume) {
+  const time = BigInt(createdAt.getTime()) * 1_000_000n;
+  return { name, path, createdAt: time, labels: { ...labels }, usedBy: [...usedBy] };
 }
 
 async function aborted(signal: AbortSignal): Promise<void> {

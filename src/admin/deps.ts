@@ -7,6 +7,7 @@ import type { PullProgress } from "../image/pull.ts";
 import type { Verdict, VerifyOptions } from "../image/verify.ts";
 import type { Context } from "../lib/context.ts";
 import type { RunOptions, StartedPod } from "../standalone/pods.ts";
+import type { NamedVolume } from "../standalone/volumes.ts";
 
 /** The domain as operators' calls need it; daemon/graph/bind-admin.ts binds these to the operations. */
 /** The daemon's configuration. */
@@ -65,7 +66,18 @@ export interface AdminDeps {
     start(ctx: Context, id: string, options: { readonly afterAttach: boolean }): Promise<void>;
     restart(ctx: Context, id: string, graceMs: number): Promise<void>;
   };
+  readonly volumes: {
+    /** With those that have it. */
+    list(): readonly UsedVolume[];
+    create(name: string, labels: Readonly<Record<string, string>>): UsedVolume;
+    remove(name: string): void;
+  };
   diskUsage(ctx: Context): Promise<NodeUsage>;
+}
+
+export interface UsedVolume extends NamedVolume {
+  /** Ids of containers. */
+  readonly usedBy: readonly string[];
 }
 
 export interface NodeUsage {

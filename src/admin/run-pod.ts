@@ -2,6 +2,7 @@ import { checkContainerConfig } from "../cri/request/check-container.ts";
 import { checkSandboxConfig } from "../cri/request/check-sandbox.ts";
 import * as pb from "../gen/crib/admin/v1/admin_pb.ts";
 import { invalidArgument } from "../lib/errors.ts";
+import { parsePodExtras } from "../standalone/parse-extras.ts";
 import { type RunOptions, requireOwnLogDirectory } from "../standalone/pods.ts";
 import type { RestartPolicy } from "../standalone/restart-policy.ts";
 
@@ -33,6 +34,7 @@ export function parseRunPod(request: pb.RunPodRequest): RunOptions {
     remove,
     isAttended: attended,
     start,
+    extras: parsePodExtras(request.extras),
   };
 }
 

@@ -25,13 +25,14 @@ export function parseArgs<S extends OptionSpecs>(
   argv: readonly string[],
   specs: S,
   positional: PositionalSpec,
+  absent: Readonly<Record<string, string>> = {},
 ): ParsedArgs<S> {
   const options = emptyValues(specs);
   const positionals: string[] = [];
   let isTerminated = false;
   for (const token of tokensOf(argv, specs)) {
     if (token.kind === "option-terminator") isTerminated = true;
-    else if (token.kind === "option") takeOption(token, specs, options);
+    else if (token.kind === "option") takeOption(token, specs, options, absent);
     else {
       positionals.push(token.value);
       if (positionals.length === positional.commandAfter && !isTerminated) {
@@ -74,11 +75,20 @@ function tokensOf(argv: readonly string[], specs: OptionSpecs) {
   return parseTokens({ ...given, tokens: true }).tokens;
 }
 
-function takeOption(token: OptionToken, specs: OptionSpecs, values: Values): void {
+function takeOption(
+  token: OptionToken,
+  specs: OptionSpecs,
+  values: Values,
+  absent: Readonly<Record<string, string>>,
+): void {
   const { name, rawName } = token;
   const spec = Object.hasOwn(specs, name) ? specs[name] : undefined;
   const isLong = rawName.startsWith("--") && rawName.length > "--".length;
   if (spec === undefined || (!isLong && spec.short !== rawName.slice(1))) {
+    const instead = isLong && Object.hasOwn(absent, name) ? absent[name] : undefined;
+    if (instead !== undefined) {
+      throw new UsageError(`option ${rawName} is not there; in its place: ${instead}`);
+    }
     const near = isLong ? suggestion(name, Object.keys(specs), "--") : "";
     throw new UsageError(`unknown option ${rawName}${near}`);
   }

@@ -65,6 +65,7 @@ export async function runCommandLine(
       rest,
       { ...spec.options, ...commonOptions },
       spec.positionals,
+      spec.absent,
     );
     if (options.help) {
       env.out.write(formatCommandHelp(name, spec, widthOf(env.out)));

@@ -1,12 +1,12 @@
 import { UsageError } from "./failure.ts";
 
-/** `--label NAME=VALUE`, each. */
-export function parseLabels(texts: readonly string[]): Record<string, string> {
-  return Object.fromEntries(texts.map(parseLabel));
-}
-
-function parseLabel(text: string): readonly [string, string] {
-  const equals = text.indexOf("=");
-  if (equals < 1) throw new UsageError(`--label ${text}: not NAME=VALUE`);
-  return [text.slice(0, equals), text.slice(equals + 1)];
+/** `--label NAME=VALUE`, each. `option` comes first in the error. */
+export function parseLabels(texts: readonly string[], option = "--label"): Record<string, string> {
+  return Object.fromEntries(
+    texts.map((text) => {
+      const equals = text.indexOf("=");
+      if (equals < 1) throw new UsageError(`${option} ${text}: not NAME=VALUE`);
+      return [text.slice(0, equals), text.slice(equals + 1)];
+    }),
+  );
 }

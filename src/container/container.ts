@@ -3,6 +3,7 @@ import type { ImageId } from "../image/image.ts";
 import type { ContainerId, SandboxId } from "../lib/id.ts";
 import type { PodIds } from "../oci/pod-ids.ts";
 import type { TaskRecord } from "../runtime/runtime.ts";
+import type { ContainerExtras } from "./extras.ts";
 
 /**
  * A container is in exactly one of these; each carries only what is true of it.
@@ -35,6 +36,8 @@ export interface Container {
   readonly sandboxId: SandboxId;
   /** As the client sent it: labels, annotations, mounts and metadata are given back, an image volume's with its image's id. */
   readonly config: pb.ContainerConfig;
+  /** Of a standalone pod's. */
+  readonly extras?: ContainerExtras | undefined;
   readonly createdAtNs: bigint;
   readonly imageId: ImageId;
   /** Absolute path of the log file; empty when the client asked for none. */

@@ -14,13 +14,14 @@ import { createdAfter } from "./created-at.ts";
 import type { ContainerDeps } from "./deps.ts";
 import type { SandboxEnvironment } from "./environment.ts";
 import { watchExit } from "./exit.ts";
+import type { ContainerExtras } from "./extras.ts";
 import { logPathOf, podLogDirectoryOf } from "./log-path.ts";
 import { releaseMs } from "./release.ts";
 import { discardProcess, undoCreation } from "./remove.ts";
 import { getRuntime, stdioOf } from "./runtimes.ts";
 import { mountImageVolumes, withImageRefs } from "./source/image-volumes.ts";
 import { placeNetDevices } from "./source/net-devices.ts";
-import { makeVolumes } from "./source/volumes.ts";
+import { fillDirectory, makeVolumes } from "./source/volumes.ts";
 import { overlayCriResources } from "./spec/overlay-resources.ts";
 import { stopSignalOf } from "./stop-signal.ts";
 
@@ -34,6 +35,7 @@ export function createContainer(
   deps: ContainerDeps,
   environment: SandboxEnvironment,
   config: pb.ContainerConfig,
+  extras?: ContainerExtras,
 ): Promise<ContainerId> {
   const { name = "", attempt = 0 } = config.metadata ?? {};
   const { sandboxId } = environment;
@@ -53,7 +55,7 @@ export function createContainer(
     const id = generateContainerId();
     const subject = withFields(detached(ctx, deps.createMs + setUpMs), { container: id });
     try {
-      const container = await setUp(subject, deps, id, environment, config);
+      const container = await setUp(subject, deps, id, environment, { config, extras });
       await deps.plugins.postCreateContainer(subject, container);
     } catch (cause) {
       // Whatever could not be done in a sandbox that is going away: that it goes is the reason.
@@ -81,7 +83,7 @@ export async function recreateContainer(
   }
   const subject = withFields(detached(ctx, deps.createMs + setUpMs), { container: id });
   await discardProcess(subject, deps, ended);
-  const container = await setUp(subject, deps, id, environment, ended.config, ended);
+  const container = await setUp(subject, deps, id, environment, ended, ended);
   await deps.plugins.postCreateContainer(subject, container);
 }
 
@@ -96,7 +98,7 @@ async function setUp(
   deps: ContainerDeps,
   id: ContainerId,
   environment: SandboxEnvironment,
-  config: pb.ContainerConfig,
+  { config, extras }: Pick<Container, "config" | "extras">,
   ended?: Container,
 ): Promise<Container> {
   const image = imageOf(deps, config, ended?.imageId);
@@ -134,13 +136,24 @@ async function setUp(
   await inStep(ctx, "snapshot.mount", () =>
     deps.snapshots.mount(ctx, id, rootfs, { userNamespace }),
   );
+  if (ended === undefined) {
+    for (const fill of extras?.fills ?? []) await fillDirectory(ctx, rootfs, fill);
+  }
   const { volumes, defined } = await inStep(ctx, "container.volumes", async () => ({
     volumes: await mountImageVolumes(ctx, deps, { id, bundle }, config.mounts, userNamespace),
-    defined: await makeVolumes(ctx, deps, { id, rootfs }, image, config.mounts, userNamespace),
+    defined: await makeVolumes(
+      ctx,
+      deps,
+      { id, rootfs },
+      [...image.config.volumes, ...(extras?.volumes ?? [])],
+      config.mounts,
+      userNamespace,
+    ),
   }));
   using agreed = await inStep(ctx, "container.spec", () =>
     agreeOnSpec(ctx, deps, undo, id, {
       config,
+      extras,
       environment,
       image,
       rootfs,
@@ -173,6 +186,7 @@ async function setUp(
     id,
     sandboxId: environment.sandboxId,
     config: { ...config, mounts: [...withImageRefs(config.mounts, volumes)] },
+    extras,
     createdAtNs: ended?.createdAtNs ?? createdAfter(deps.containers.list(), deps.clock()),
     imageId: image.id,
     logPath,

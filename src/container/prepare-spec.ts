@@ -7,6 +7,7 @@ import type { Runtime } from "../runtime/runtime.ts";
 import { type ContainerUser, nameOfImage } from "./container.ts";
 import type { ContainerDeps } from "./deps.ts";
 import type { SandboxEnvironment } from "./environment.ts";
+import { applyExtras, type ContainerExtras } from "./extras.ts";
 import { annotationPatterns } from "./runtimes.ts";
 import type { ImageVolumes } from "./source/image-volumes.ts";
 import type { ImageDefinedVolume } from "./source/volumes.ts";
@@ -28,6 +29,7 @@ export type SpecDeps = Pick<
 
 export interface SpecRequest {
   readonly config: pb.ContainerConfig;
+  readonly extras?: ContainerExtras | undefined;
   readonly environment: SandboxEnvironment;
   readonly image: Image;
   /** Mounted root file system. */
@@ -50,7 +52,7 @@ export async function prepareSpec(
   const { config, environment, image, rootfs, cgroupPath, runtime } = request;
   const context = config.linux?.securityContext;
   const { home, ...user } = resolveUser(rootfs, image.config.user, context);
-  const spec = buildContainerSpec({
+  const built = buildContainerSpec({
     config,
     environment,
     annotations: containerAnnotations(
@@ -79,5 +81,5 @@ export async function prepareSpec(
     apparmorProfile: resolveApparmor(context, host),
     selinux: selinuxLabels(context, host),
   });
-  return { spec, user };
+  return { spec: applyExtras(built, request.extras, host), user };
 }

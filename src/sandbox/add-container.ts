@@ -1,6 +1,7 @@
 import { createContainer, recreateContainer } from "../container/create.ts";
 import { NamespaceMode } from "../container/cri.ts";
 import type { SandboxEnvironment } from "../container/environment.ts";
+import type { ContainerExtras } from "../container/extras.ts";
 import { taskOf } from "../container/runtimes.ts";
 import { pidModeOf } from "../container/spec/namespaces.ts";
 import type * as pb from "../gen/runtime/v1/api_pb.ts";
@@ -18,10 +19,11 @@ export async function addContainer(
   deps: SandboxDeps,
   sandboxId: SandboxId,
   config: pb.ContainerConfig,
+  extras?: ContainerExtras,
 ): Promise<ContainerId> {
   const subject = withFields(ctx, { sandbox: sandboxId });
   const environment = await environmentFor(subject, deps, sandboxId, config);
-  return await createContainer(subject, deps, environment, config);
+  return await createContainer(subject, deps, environment, config, extras);
 }
 
 /** Makes a container of a ready sandbox anew that has ended: `recreateContainer`. */

@@ -3,23 +3,25 @@ import { createdAfter } from "../container/created-at.ts";
 import { getRuntime } from "../container/runtimes.ts";
 import type * as pb from "../gen/runtime/v1/api_pb.ts";
 import { type Context, detached, withFields } from "../lib/context.ts";
-import { AppError } from "../lib/errors.ts";
+import { AppError, failedPrecondition } from "../lib/errors.ts";
 import { generateSandboxId, type SandboxId } from "../lib/id.ts";
 import { inStep } from "../lib/step.ts";
-import { pinNamespaces, setInterfaceSysctls } from "../network/namespace/netns.ts";
+import { pinAgain, pinNamespaces, setInterfaceSysctls } from "../network/namespace/netns.ts";
 import type { SandboxDeps } from "./deps.ts";
 import { attachmentOf } from "./environment/attachment.ts";
 import {
   createSandboxDirectory,
   hostnameOf,
   removeSandboxDirectory,
+  type SandboxDirectory,
   sandboxDirectoryOf,
 } from "./environment/directory.ts";
+import { isReady } from "./environment/environment.ts";
 import { startInfra } from "./environment/infra.ts";
 import { pinnedKinds, podNamespaces } from "./environment/namespaces.ts";
 import { namespaceIdentitiesOf } from "./environment/presence.ts";
 import { userNamespaceOf } from "./environment/user-namespace.ts";
-import type { Sandbox } from "./sandbox.ts";
+import type { Sandbox, SandboxExtras } from "./sandbox.ts";
 import { lockToStop, tearDown } from "./stop.ts";
 import { undoMs, undoSetUp } from "./undo.ts";
 import { validateSandbox } from "./validate.ts";
@@ -36,6 +38,7 @@ export function runSandbox(
   config: pb.PodSandboxConfig,
   handler: string,
   id: SandboxId = generateSandboxId(),
+  extras?: SandboxExtras,
 ): Promise<SandboxId> {
   const { name = "", namespace = "", uid = "", attempt = 0 } = config.metadata ?? {};
   const key = JSON.stringify([namespace, name, uid, attempt]);
@@ -62,6 +65,7 @@ export function runSandbox(
       ips: [],
       networkAttached: false,
       infra: undefined,
+      extras,
     };
     await validateSandbox(deps, sandbox);
     const subject = withFields(detached(ctx, setUpMs), { sandbox: sandbox.id });
@@ -116,19 +120,26 @@ async function bringUp(
   const { id, config } = intent;
   const namespaces = podNamespaces(config);
   const paths = sandboxDirectoryOf(deps.stateDir, id);
-  inStep(ctx, "sandbox.files", () => createSandboxDirectory(paths, config));
+  const shared = sharedNetworkOf(deps, intent);
+  inStep(ctx, "sandbox.files", () =>
+    createSandboxDirectory(paths, config, {
+      hostAliases: intent.extras?.hostAliases,
+      shared: shared?.paths,
+    }),
+  );
   const pinning = {
     dir: paths.namespaces,
     netPath: paths.netns,
-    kinds: pinnedKinds(namespaces),
+    kinds: pinnedKinds(namespaces).filter((kind) => kind !== "net" || shared === undefined),
     hostname: hostnameOf(config),
     sysctls: config.linux?.sysctls ?? {},
     ...userNamespaceOf(deps, intent),
   };
   await inStep(ctx, "network.namespaces", () => pinNamespaces(ctx, deps.namespacesPath, pinning));
+  if (shared !== undefined) pinAgain(shared.paths.netns, paths.netns);
   const made: Sandbox = { ...intent, namespaces: namespaceIdentitiesOf(deps, intent) };
-  let ready: Sandbox = { ...made, state: "ready" };
-  if (namespaces.net) {
+  let ready: Sandbox = { ...made, ips: shared?.ips ?? made.ips, state: "ready" };
+  if (namespaces.net && intent.extras?.network === undefined) {
     const attaching = { ...made, networkAttached: true };
     deps.sandboxes.put(attaching);
     const { ips } = await inStep(ctx, "network.attach", () =>
@@ -149,6 +160,23 @@ async function bringUp(
   for (const type of ["created", "started"] as const) {
     deps.events.publish({ type, sandbox: ready });
   }
+}
+
+/** Where the sandbox is whose network this one has. Throws `failed-precondition` while that is not ready. */
+function sharedNetworkOf(
+  deps: SandboxDeps,
+  { id, extras }: Sandbox,
+): { readonly paths: SandboxDirectory; readonly ips: Sandbox["ips"] } | undefined {
+  const network = extras?.network;
+  if (network === undefined || network === "none") return undefined;
+  const other = deps.sandboxes.find(network.of);
+  const hasOwn = other !== undefined && podNamespaces(other.config).net;
+  if (other === undefined || !hasOwn || !isReady(deps, network.of)) {
+    const why =
+      other === undefined ? "is gone" : hasOwn ? "is not ready" : "has the node's network";
+    throw failedPrecondition(`share the network of sandbox ${network.of} with ${id}: it ${why}`);
+  }
+  return { paths: sandboxDirectoryOf(deps.stateDir, network.of), ips: other.ips };
 }
 
 /** The last step before the pod is there for anybody; undone, it is stopped and removed for plugins too. */

@@ -36,6 +36,16 @@ export interface Sandbox {
   readonly infra: Infra | undefined;
   /** Which namespaces were made for it, by kind; absent where an earlier crib has made it. */
   readonly namespaces?: Readonly<Record<string, string>>;
+  /** Of a standalone pod. */
+  readonly extras?: SandboxExtras | undefined;
+}
+
+/** What people give `crib run` and CRI has no field for. */
+export interface SandboxExtras {
+  /** Further lines of /etc/hosts. */
+  readonly hostAliases: readonly { readonly ip: string; readonly name: string }[];
+  /** A network namespace with nothing but a loopback interface; or that of another sandbox, with its files at /etc. */
+  readonly network?: "none" | { readonly of: SandboxId } | undefined;
 }
 
 /** What a pod is resized to. */

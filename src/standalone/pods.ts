@@ -1,28 +1,33 @@
 import { mkdirSync, rmdirSync, rmSync } from "node:fs";
 import { dirname } from "node:path";
 import type { Container } from "../container/container.ts";
+import { MountPropagation } from "../container/cri.ts";
+import type { ContainerExtras } from "../container/extras.ts";
 import { logPathOf } from "../container/log-path.ts";
 import { startContainer } from "../container/start.ts";
 import { stopContainer } from "../container/stop.ts";
 import type * as pb from "../gen/runtime/v1/api_pb.ts";
 import { abortable } from "../lib/abortable.ts";
 import { type Context, detached, withFields } from "../lib/context.ts";
-import { AppError, describe, failedPrecondition } from "../lib/errors.ts";
+import { AppError, describe, failedPrecondition, notFound } from "../lib/errors.ts";
 import { type ContainerId, generateSandboxId, type SandboxId } from "../lib/id.ts";
 import { KeyedMutex } from "../lib/keyed-mutex.ts";
 import { addContainer, recreateInSandbox } from "../sandbox/add-container.ts";
 import type { SandboxDeps } from "../sandbox/deps.ts";
+import { hostnameOf } from "../sandbox/environment/directory.ts";
 import type { LifecycleEvent } from "../sandbox/events/events.ts";
 import { removeSandbox } from "../sandbox/remove.ts";
 import { renewSandbox, runSandbox } from "../sandbox/run.ts";
-import type { Sandbox } from "../sandbox/sandbox.ts";
+import type { Sandbox, SandboxExtras } from "../sandbox/sandbox.ts";
 import type { StandaloneTable } from "../state/standalone.ts";
 import type { StandaloneOptions, StandalonePod } from "./pod.ts";
 import { type HostPort, listeningPorts, type PortHolder, refuseTakenPorts } from "./ports.ts";
 import { restartDelayMs, restartsAfterExit, restartsAtStart } from "./restart-policy.ts";
+import type { NamedVolumes } from "./volumes.ts";
 
 export interface StandaloneDeps extends SandboxDeps {
   readonly standalone: StandaloneTable;
+  readonly volumes: NamedVolumes;
   /** The sandbox's record, and all that was recorded before, is on the disk when this returns. */
   readonly flush: (id: SandboxId) => void;
 }
@@ -32,6 +37,21 @@ export interface RunOptions extends StandaloneOptions {
   readonly container: pb.ContainerConfig;
   readonly handler: string;
   readonly start: boolean;
+  readonly extras?: PodExtras | undefined;
+}
+
+/** What CRI has no field for. */
+export interface PodExtras {
+  readonly sandbox: Omit<SandboxExtras, "network">;
+  /** `of` is the id of a pod, or the beginning of one, as the client sent it. */
+  readonly network: "none" | { readonly of: string } | undefined;
+  readonly container: ContainerExtras;
+  readonly volumes: readonly {
+    readonly name: string;
+    readonly containerPath: string;
+    readonly readonly: boolean;
+    readonly fills: boolean;
+  }[];
 }
 
 export interface StartedPod {
@@ -82,10 +102,12 @@ export class StandalonePods implements Disposable {
    * is cut off between is removed. Goes on to the end when the caller gives up, and removes what it has made then.
    */
   async run(ctx: Context, options: RunOptions): Promise<StartedPod> {
-    const { sandbox, container, handler, start, ...asked } = options;
+    const { sandbox, container, handler, start, extras, ...asked } = options;
     const { standalone } = this.#deps;
     const id = generateSandboxId();
     const subject = withFields(detached(ctx, startMs), { sandbox: id });
+    using claims = new DisposableStack();
+    for (const { name } of extras?.volumes ?? []) claims.use(this.#deps.volumes.claim(name));
     using _claim = this.#claimPorts(id, hostPortsOf(sandbox));
     standalone.put({
       id,
@@ -101,9 +123,26 @@ export class StandalonePods implements Disposable {
     undo.defer(() => this.#discard(id, sandbox));
     const logPath = logPathOf(sandbox.logDirectory, container.logPath);
     if (logPath !== "") mkdirSync(dirname(logPath), { recursive: true });
-    const made = await runSandbox(subject, this.#deps, sandbox, handler, id);
+    const shared = this.#sharedNetwork(extras);
+    const made = await runSandbox(
+      subject,
+      this.#deps,
+      shared === undefined ? sandbox : { ...sandbox, hostname: hostnameOf(shared.config) },
+      handler,
+      id,
+      extras && {
+        ...extras.sandbox,
+        network: extras.network === "none" ? "none" : shared && { of: shared.id },
+      },
+    );
     if (made !== id) throw failedPrecondition(`pod ${made} is being made already`);
-    const containerId = await addContainer(subject, this.#deps, id, container);
+    const containerId = await addContainer(
+      subject,
+      this.#deps,
+      id,
+      this.#withVolumes(container, extras),
+      this.#withFills(extras),
+    );
     if (!start) this.#attachmentTo(containerId);
     if (start) await startContainer(subject, this.#deps, containerId);
     ctx.signal.throwIfAborted();
@@ -218,6 +257,31 @@ export class StandalonePods implements Disposable {
   [Symbol.dispose](): void {
     for (const { timer } of this.#restarts.values()) clearTimeout(timer);
     this.#restarts.clear();
+  }
+
+  #withVolumes(container: pb.ContainerConfig, extras: PodExtras | undefined): pb.ContainerConfig {
+    const mounts = (extras?.volumes ?? []).map(({ name, containerPath, readonly }) =>
+      bindMount(this.#deps.volumes.create(name).path, containerPath, readonly),
+    );
+    return { ...container, mounts: [...container.mounts, ...mounts] };
+  }
+
+  #withFills(extras: PodExtras | undefined): ContainerExtras | undefined {
+    const fills = (extras?.volumes ?? [])
+      .filter((volume) => volume.fills)
+      .map(({ name, containerPath }) => {
+        return { source: this.#deps.volumes.create(name).path, destination: containerPath };
+      });
+    return extras && { ...extras.container, fills };
+  }
+
+  /** The pod whose network a new one is to share. */
+  #sharedNetwork(extras: PodExtras | undefined): Sandbox | undefined {
+    const network = extras?.network;
+    if (network === undefined || network === "none") return undefined;
+    const shared = this.#deps.sandboxes.resolve(network.of);
+    if (shared === undefined) throw notFound(`pod ${network.of.slice(0, 64)} not found`);
+    return shared;
   }
 
   #attachmentTo(id: ContainerId): PromiseWithResolvers<void> {
@@ -375,6 +439,22 @@ export class StandalonePods implements Disposable {
       this.#ctx.log.error("standalone pod failed", { sandbox: id, err: describe(err) });
     });
   }
+}
+
+function bindMount(hostPath: string, containerPath: string, readonly: boolean): pb.Mount {
+  return {
+    $typeName: "runtime.v1.Mount",
+    hostPath,
+    containerPath,
+    readonly,
+    selinuxRelabel: false,
+    propagation: MountPropagation.private,
+    uidMappings: [],
+    gidMappings: [],
+    recursiveReadOnly: false,
+    imageSubPath: "",
+    mountOptions: [],
+  };
 }
 
 function endOf(pod: StandalonePod, { state }: Container) {

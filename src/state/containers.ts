@@ -15,6 +15,7 @@ import {
 import type { IdRange, PodIds } from "../oci/pod-ids.ts";
 import type { Copies, Row } from "./copies.ts";
 import type { Database } from "./database.ts";
+import { asContainerExtras } from "./extras.ts";
 import {
   asContainerId,
   asNanoseconds,
@@ -124,6 +125,7 @@ function decode(row: ContainerRow): Container {
   const times = asObject(record["times"], "times");
   const state = asState(asObject(record["state"], "state"), times);
   const ids = optional(record["ids"], "ids", asPodIds);
+  const extras = optional(record["extras"], "extras", asContainerExtras);
   return {
     id: asContainerId(row.id, "id"),
     sandboxId: asSandboxId(record["sandboxId"], "sandboxId"),
@@ -133,6 +135,7 @@ function decode(row: ContainerRow): Container {
     logPath: asString(record["logPath"], "logPath"),
     user: asUser(record["user"], "user"),
     ...(ids === undefined ? {} : { ids }),
+    ...(extras === undefined ? {} : { extras }),
     resources: asBoolean(record["hasResources"], "hasResources")
       ? fromBinary(pb.LinuxContainerResourcesSchema, row.resources)
       : undefined,

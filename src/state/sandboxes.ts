@@ -13,6 +13,7 @@ import {
 import type { Infra, Sandbox } from "../sandbox/sandbox.ts";
 import type { Copies, Row } from "./copies.ts";
 import type { Database } from "./database.ts";
+import { asSandboxExtras } from "./extras.ts";
 import {
   asContainerId,
   asNanoseconds,
@@ -34,6 +35,7 @@ interface SandboxRecord {
   readonly ips: readonly string[];
   readonly networkAttached: boolean;
   readonly namespaces?: NonNullable<Sandbox["namespaces"]>;
+  readonly extras?: NonNullable<Sandbox["extras"]>;
   readonly infra: Infra | null;
 }
 
@@ -86,12 +88,14 @@ function encode(sandbox: Sandbox): SandboxRecord {
     networkAttached: sandbox.networkAttached,
     infra: sandbox.infra ?? null,
     ...(sandbox.namespaces === undefined ? {} : { namespaces: sandbox.namespaces }),
+    ...(sandbox.extras === undefined ? {} : { extras: sandbox.extras }),
   };
 }
 
 function decode(row: SandboxRow): Sandbox {
   const record = parseRecord(row.record);
   const namespaces = optional(record["namespaces"], "namespaces", asStringMap);
+  const extras = optional(record["extras"], "extras", asSandboxExtras);
   return {
     id: asSandboxId(row.id, "id"),
     config: fromBinary(pb.PodSandboxConfigSchema, row.config),
@@ -103,6 +107,7 @@ function decode(row: SandboxRow): Sandbox {
     networkAttached: asBoolean(record["networkAttached"], "networkAttached"),
     infra: optional(record["infra"], "infra", asInfra),
     ...(namespaces === undefined ? {} : { namespaces }),
+    ...(extras === undefined ? {} : { extras }),
   };
 }
 

@@ -38,12 +38,24 @@ const sandbox: Sandbox = {
   ips: ["10.88.0.2"],
   networkAttached: true,
   infra: { id: generateContainerId(), pid: 7 },
+  extras: {
+    hostAliases: [{ ip: "192.0.2.1", name: "db" }],
+    network: { of: generateSandboxId() },
+  },
 };
 
 const container: Container = {
   id: generateContainerId(),
   sandboxId: sandbox.id,
   config: create(pb.ContainerConfigSchema, { metadata: { name: "c", attempt: 1 } }),
+  extras: {
+    rlimits: [{ name: "nofile", soft: -1, hard: 5 }],
+    tmpfs: [{ destination: "/x", options: ["size=1"] }],
+    volumes: ["/y"],
+    fills: [{ source: "/a", destination: "/b" }],
+    shmSizeBytes: 7,
+    pidsLimit: -1,
+  },
   createdAtNs: 5n,
   imageId: "sha256:0" as ImageId,
   logPath: "/var/log/x",

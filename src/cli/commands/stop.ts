@@ -1,18 +1,15 @@
 import { implementCommand } from "../command.ts";
 import { eachOf } from "../each.ts";
-import { UsageError } from "../failure.ts";
+import { parseTime, stopSecondsOf } from "../stop-time.ts";
 import { getTarget } from "../target.ts";
 
-const defaultSeconds = "10";
-
 export const stop = implementCommand("stop", async (env, options, keys) => {
-  const seconds = options.time ?? defaultSeconds;
-  if (!/^\d{1,9}$/.test(seconds)) throw new UsageError(`--time ${seconds}: not a number`);
-  const timeout = BigInt(seconds);
+  const asked = parseTime(options.time);
   using cri = env.connect();
   const { signal } = env.ctx;
   return await eachOf(env, keys, async (key) => {
     const target = await getTarget(cri, key, options, signal);
+    const timeout = BigInt(stopSecondsOf(asked, target));
     if (target.kind === "pod") {
       const filter = { podSandboxId: target.pod.id };
       const { containers } = await cri.runtime.listContainers({ filter }, { signal });

@@ -45,6 +45,13 @@ function section(name: string, command: CommandSpec): string {
       return `| ${short}\`${formatOption(option, spec).replaceAll("|", "\\|")}\` | ${cell(spec.help)} |`;
     });
   const table = rows.length === 0 ? "" : `\n| option | meaning |\n|---|---|\n${rows.join("\n")}\n`;
+  const absent = Object.entries(command.absent ?? {}).map(([option, instead]) => {
+    return `| \`--${option}\` | ${cell(instead)} |`;
+  });
+  const others =
+    absent.length === 0
+      ? ""
+      : `\nOf docker's options these are not there:\n\n| option | in its place |\n|---|---|\n${absent.join("\n")}\n`;
   const details = command.details === undefined ? "" : `\n${command.details}\n`;
   return `### crib ${name}
 
@@ -53,7 +60,7 @@ ${capitalise(command.summary)}.
 \`\`\`
 ${usagesOf(name, command).join("\n")}
 \`\`\`
-${details}${table}
+${details}${table}${others}
 \`\`\`sh
 ${command.examples.join("\n")}
 \`\`\`

@@ -2,10 +2,16 @@ import { createHash, randomUUID } from "node:crypto";
 import { create, type MessageInitShape } from "@bufbuild/protobuf";
 import * as pb from "../../gen/runtime/v1/api_pb.ts";
 import { UsageError } from "../failure.ts";
+import type { RunMount } from "./mount-options.ts";
+import type { RunNetwork } from "./network-options.ts";
 import type { RunUser } from "./run-options.ts";
+import type { RunSecurity } from "./security-options.ts";
 
 /** On the pods and containers that `crib run` makes: names this run, and the directory of its logs. */
 export const runLabel = "crib.local/run";
+
+/** How long `crib stop` waits for a container, in seconds, where its run has said so. */
+export const stopSecondsAnnotation = "crib.local/stop-timeout";
 
 const logRoot = "/var/log/crib";
 
@@ -26,8 +32,10 @@ export interface RunRequest {
   /** stdin is open: until its one client leaves, or as long as the container lives. */
   readonly stdin: "none" | "once" | "open";
   readonly tty: boolean;
-  readonly hostNetwork: boolean;
-  readonly hostPid: boolean;
+  readonly network: RunNetwork;
+  /** `init`: another process is the first one, and reaps those that nobody waits for. */
+  readonly pid: "own" | "host" | "init";
+  readonly hostIpc: boolean;
   readonly privileged: boolean;
   readonly hostname: string | undefined;
   readonly readOnly: boolean;
@@ -35,10 +43,21 @@ export interface RunRequest {
   readonly devices: readonly MessageInitShape<typeof pb.DeviceSchema>[];
   readonly workingDir: string | undefined;
   readonly envs: readonly MessageInitShape<typeof pb.KeyValueSchema>[];
-  readonly mounts: readonly MessageInitShape<typeof pb.MountSchema>[];
+  readonly mounts: readonly RunMount[];
   readonly ports: readonly MessageInitShape<typeof pb.PortMappingSchema>[];
   readonly labels: Readonly<Record<string, string>>;
+  readonly annotations: Readonly<Record<string, string>>;
   readonly user: RunUser;
+  /** Numbers. */
+  readonly groups: readonly bigint[];
+  /** Names of CDI. */
+  readonly cdiDevices: readonly string[];
+  readonly dns: MessageInitShape<typeof pb.DNSConfigSchema> | undefined;
+  readonly sysctls: Readonly<Record<string, string>>;
+  readonly security: RunSecurity;
+  readonly stopSignal: pb.Signal;
+  /** `crib stop` waits so long for the container, unless it is told otherwise. */
+  readonly stopSeconds: number | undefined;
   readonly resources: MessageInitShape<typeof pb.LinuxContainerResourcesSchema>;
 }
 
@@ -56,10 +75,17 @@ export function makeRunConfigs(request: RunRequest): RunConfigs {
   const run = randomUUID();
   const labels = { ...request.labels, [runLabel]: run };
   const { NODE, POD, CONTAINER } = pb.NamespaceMode;
+  const isHostNetwork = request.network.kind === "host";
   const namespaceOptions = {
-    network: request.hostNetwork ? NODE : POD,
-    pid: request.hostPid ? NODE : CONTAINER,
-    ipc: POD,
+    network: isHostNetwork ? NODE : POD,
+    pid: { own: CONTAINER, host: NODE, init: POD }[request.pid],
+    ipc: request.hostIpc ? NODE : POD,
+  };
+  const annotations = {
+    ...request.annotations,
+    ...(request.stopSeconds === undefined
+      ? {}
+      : { [stopSecondsAnnotation]: String(request.stopSeconds) }),
   };
   const sandbox = create(pb.PodSandboxConfigSchema, {
     metadata: {
@@ -69,11 +95,16 @@ export function makeRunConfigs(request: RunRequest): RunConfigs {
       attempt: 0,
     },
     // The node's name stays in the node's network: sharing it, the pod may not change it.
-    hostname: request.hostNetwork ? "" : (request.hostname ?? name),
+    hostname: isHostNetwork ? "" : (request.hostname ?? name),
     logDirectory: `${logRoot}/${run}`,
     portMappings: [...request.ports],
     labels,
-    linux: { securityContext: { namespaceOptions, privileged: request.privileged } },
+    annotations,
+    ...(request.dns === undefined ? {} : { dnsConfig: request.dns }),
+    linux: {
+      sysctls: { ...request.sysctls },
+      securityContext: { namespaceOptions, privileged: request.privileged },
+    },
   });
   const container = create(pb.ContainerConfigSchema, {
     metadata: { name, attempt: 0 },
@@ -82,9 +113,14 @@ export function makeRunConfigs(request: RunRequest): RunConfigs {
     args: [...request.args],
     workingDir: request.workingDir ?? "",
     envs: [...request.envs],
-    mounts: [...request.mounts],
+    mounts: request.mounts.flatMap((one) =>
+      one.kind === "bind" || one.kind === "image" ? [one.mount] : [],
+    ),
     devices: [...request.devices],
+    CDIDevices: request.cdiDevices.map((device) => ({ name: device })),
     labels,
+    annotations,
+    stopSignal: request.stopSignal,
     stdin: request.stdin !== "none",
     stdinOnce: request.stdin === "once",
     tty: request.tty,
@@ -100,18 +136,21 @@ export function makeRunConfigs(request: RunRequest): RunConfigs {
           dropCapabilities: [...request.capabilities.drop],
         },
         ...request.user,
-        ...(request.privileged ? {} : confined),
+        supplementalGroups: [...request.groups],
+        noNewPrivs: request.security.noNewPrivs,
+        ...(request.privileged ? {} : { seccomp: request.security.seccomp }),
+        ...(request.security.apparmor === undefined || request.privileged
+          ? {}
+          : { apparmor: request.security.apparmor }),
+        ...(request.privileged || request.security.showsSystemPaths ? {} : confined),
       },
     },
   });
   return { sandbox, container };
 }
 
-const seccomp = { profileType: pb.SecurityProfile_ProfileType.RuntimeDefault };
-
 /** What a kubelet masks and makes read-only in every container that is not privileged (ProcMount Default). */
 const confined = {
-  seccomp,
   maskedPaths: [
     "/proc/asound",
     "/proc/acpi",

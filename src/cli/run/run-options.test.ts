@@ -1,38 +1,34 @@
 import { describe, expect, test } from "bun:test";
 import * as pb from "../../gen/runtime/v1/api_pb.ts";
 import { makeRunConfigs, type RunRequest, runLabel, runLogDirectory } from "./run-config.ts";
-import {
-  parseCpus,
-  parseEnv,
-  parseMemory,
-  parsePort,
-  parseUser,
-  parseVolume,
-} from "./run-options.ts";
+import { parseCpus, parseEnv, parseMemory, parsePorts, parseUser } from "./run-options.ts";
+import { parseSecurity } from "./security-options.ts";
 
 describe("options of crib run", () => {
-  test("parsePort()", () => {
-    expect(parsePort("8080:80")).toMatchObject({ hostPort: 8080, containerPort: 80, hostIp: "" });
-    expect(parsePort("[::1]:53:53/udp")).toMatchObject({
-      hostIp: "::1",
-      protocol: pb.Protocol.UDP,
-    });
-    for (const text of ["80", "0:80", "80:65536", "x:80:80", "80:80/icmp", "80:80:80"]) {
-      expect(() => parsePort(text)).toThrow("--publish");
-    }
-  });
-
-  test("parseVolume()", () => {
-    expect(parseVolume("/a/../b:/c:ro")).toMatchObject({ hostPath: "/b", readonly: true });
-    for (const text of ["a:/b", "/a", "/a:b", "/a:/b:rx", "/a:/b:ro:x"]) {
-      expect(() => parseVolume(text)).toThrow("--volume");
+  test("parsePorts()", () => {
+    expect(parsePorts("8080:80")).toMatchObject([
+      { hostPort: 8080, containerPort: 80, hostIp: "" },
+    ]);
+    expect(parsePorts("[::1]:53:53/udp")).toMatchObject([
+      { hostIp: "::1", protocol: pb.Protocol.UDP },
+    ]);
+    expect(parsePorts("8000-8001:80-81")).toMatchObject([
+      { hostPort: 8000, containerPort: 80 },
+      { hostPort: 8001, containerPort: 81 },
+    ]);
+    for (const text of [
+      ...["80", "0:80", "80:65536", "x:80:80", "80:80/icmp", "80:80:80"],
+      ...["8000-8001:80", "81-80:81-80", "1-65535:1-65535"],
+    ]) {
+      expect(() => parsePorts(text)).toThrow("--publish");
     }
   });
 
   test("parseEnv()", () => {
-    expect(parseEnv("A=b=c", {})).toEqual({ key: "A", value: Buffer.from("b=c") });
-    expect(parseEnv("A", { A: "here" })).toEqual({ key: "A", value: Buffer.from("here") });
-    expect(() => parseEnv("A", {})).toThrow("not set here");
+    expect(parseEnv("A=b=c", {})).toEqual([{ key: "A", value: Buffer.from("b=c") }]);
+    expect(parseEnv("A", { A: "here" })).toEqual([{ key: "A", value: Buffer.from("here") }]);
+    // As docker: what is not set here is not set there.
+    expect(parseEnv("A", {})).toEqual([]);
     expect(() => parseEnv("=x", {})).toThrow("not NAME=VALUE");
   });
 
@@ -67,8 +63,9 @@ const request: RunRequest = {
   namespace: "default",
   stdin: "none",
   tty: false,
-  hostNetwork: false,
-  hostPid: false,
+  network: { kind: "pod" },
+  pid: "own",
+  hostIpc: false,
   privileged: false,
   hostname: undefined,
   readOnly: false,
@@ -79,7 +76,15 @@ const request: RunRequest = {
   mounts: [],
   ports: [],
   labels: {},
+  annotations: {},
   user: {},
+  groups: [],
+  cdiDevices: [],
+  dns: undefined,
+  sysctls: {},
+  security: parseSecurity([]),
+  stopSignal: pb.Signal.RUNTIME_DEFAULT,
+  stopSeconds: undefined,
   resources: {},
 };
 

@@ -1,36 +1,20 @@
-import { isAbsolute, normalize } from "node:path";
+import { isAbsolute } from "node:path";
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import * as pb from "../../gen/runtime/v1/api_pb.ts";
 import { UsageError } from "../failure.ts";
 
 /** The small languages of `crib run`'s options, each parsed to what CRI wants. */
 
-/** `NAME=VALUE`, or `NAME` for the value it has here. */
+/** `NAME=VALUE`, or `NAME` for the value it has here; one that has none here is left out. */
 export function parseEnv(
   text: string,
   variables: Readonly<Record<string, string | undefined>>,
-): MessageInitShape<typeof pb.KeyValueSchema> {
+): readonly MessageInitShape<typeof pb.KeyValueSchema>[] {
   const equals = text.indexOf("=");
   const key = equals < 0 ? text : text.slice(0, equals);
   const value = equals < 0 ? variables[key] : text.slice(equals + 1);
   if (key === "") throw new UsageError(`--env ${text}: not NAME=VALUE`);
-  if (value === undefined) throw new UsageError(`--env ${text}: not set here`);
-  return { key, value: Buffer.from(value) };
-}
-
-/** `HOST:CONTAINER` or `HOST:CONTAINER:ro`, both absolute. */
-export function parseVolume(text: string): MessageInitShape<typeof pb.MountSchema> {
-  const [hostPath = "", containerPath = "", mode = "rw", ...more] = text.split(":");
-  if (!isAbsolute(hostPath) || !isAbsolute(containerPath) || more.length > 0) {
-    throw new UsageError(`--volume ${text}: not /HOST:/CONTAINER[:ro]`);
-  }
-  if (mode !== "ro" && mode !== "rw") throw new UsageError(`--volume ${text}: neither ro nor rw`);
-  return {
-    hostPath: normalize(hostPath),
-    containerPath: normalize(containerPath),
-    readonly: mode === "ro",
-    propagation: pb.MountPropagation.PROPAGATION_PRIVATE,
-  };
+  return value === undefined ? [] : [{ key, value: Buffer.from(value) }];
 }
 
 /** `/HOST`, `/HOST:/CONTAINER` or `/HOST:/CONTAINER:rwm`. */
@@ -50,22 +34,35 @@ const protocols = {
 } as const;
 
 const portForm =
-  /^(?:(?<ip>\d+\.\d+\.\d+\.\d+|\[[0-9a-fA-F:.]+\]):)?(?<host>\d{1,5}):(?<container>\d{1,5})(?:\/(?<protocol>tcp|udp|sctp))?$/;
+  /^(?:(?<ip>\d+\.\d+\.\d+\.\d+|\[[0-9a-fA-F:.]+\]):)?(?<host>\d{1,5}(?:-\d{1,5})?):(?<container>\d{1,5}(?:-\d{1,5})?)(?:\/(?<protocol>tcp|udp|sctp))?$/;
 
-/** `[IP:]HOST:CONTAINER[/udp]` */
-export function parsePort(text: string): MessageInitShape<typeof pb.PortMappingSchema> {
-  const { ip = "", host, container, protocol = "tcp" } = portForm.exec(text)?.groups ?? {};
-  const [hostPort, containerPort] = [Number(host), Number(container)];
-  const isPort = (port: number) => port >= 1 && port <= 65_535;
-  if (!isPort(hostPort) || !isPort(containerPort)) {
+const maxRange = 1000;
+
+/** `[IP:]HOST:CONTAINER[/udp]`; both may be ranges of the same length. */
+export function parsePorts(text: string): readonly MessageInitShape<typeof pb.PortMappingSchema>[] {
+  const {
+    ip = "",
+    host = "",
+    container = "",
+    protocol = "tcp",
+  } = portForm.exec(text)?.groups ?? {};
+  const [hostPorts, containerPorts] = [portRange(host), portRange(container)];
+  if (hostPorts.length === 0 || hostPorts.length !== containerPorts.length) {
     throw new UsageError(`--publish ${text}: not [IP:]HOST:CONTAINER[/udp]`);
   }
-  return {
+  return hostPorts.map((hostPort, i) => ({
     hostIp: ip.replace(/[[\]]/g, ""),
     hostPort,
-    containerPort,
+    containerPort: containerPorts[i] ?? 0,
     protocol: protocols[protocol as keyof typeof protocols],
-  };
+  }));
+}
+
+/** Empty for what is none. */
+function portRange(text: string): readonly number[] {
+  const [first = 0, last = first] = text.split("-").map(Number);
+  if (first < 1 || last > 65_535 || last < first || last - first >= maxRange) return [];
+  return Array.from({ length: last - first + 1 }, (_, i) => first + i);
 }
 
 const sizeUnits = { "": 1, k: 1024, m: 1024 ** 2, g: 1024 ** 3, t: 1024 ** 4 } as const;
@@ -92,6 +89,17 @@ export function parseCpus(text: string): bigint {
     throw new UsageError(`--cpus ${text}: not a number of CPUs`);
   }
   return BigInt(Math.round(cpus * Number(cpuPeriodUs)));
+}
+
+/** CDI's names of devices: `vendor.com/class=name`. */
+export function isCdiDevice(text: string): boolean {
+  return /^[A-Za-z][\w.-]*\/[A-Za-z][\w-]*=[\w.:-]+$/.test(text);
+}
+
+/** A group's number: the names of an image's groups are not looked up. */
+export function parseGroup(text: string): bigint {
+  if (/^\d{1,10}$/.test(text)) return BigInt(text);
+  throw new UsageError(`--group-add ${text}: not a number`);
 }
 
 /** The part of CRI's security context that says who runs. */

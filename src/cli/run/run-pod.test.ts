@@ -72,6 +72,9 @@ async function serveNode(
     credentials: undefined,
     policy: { restart: {}, logLimits: {}, remove: false },
     detach: false,
+    extras: {},
+    cidFile: undefined,
+    quiet: false,
   } as const;
   return { cri, calls, end, request };
 }

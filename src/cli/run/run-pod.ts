@@ -1,5 +1,10 @@
+import { writeFileSync } from "node:fs";
 import type { MessageInitShape } from "@bufbuild/protobuf";
-import type { LogLimitsSchema, RestartPolicySchema } from "../../gen/crib/admin/v1/admin_pb.ts";
+import type {
+  LogLimitsSchema,
+  PodExtrasSchema,
+  RestartPolicySchema,
+} from "../../gen/crib/admin/v1/admin_pb.ts";
 import type * as pb from "../../gen/runtime/v1/api_pb.ts";
 import { detached } from "../../lib/context.ts";
 import { AppError, notFound } from "../../lib/errors.ts";
@@ -11,6 +16,7 @@ import { pullImage } from "../image/pull-image.ts";
 import { logPlaceOf } from "../log/log-place.ts";
 import { printLog } from "../log/print-log.ts";
 import { shortId } from "../output/format.ts";
+import { secondsIn } from "../stop-time.ts";
 import type { TalkEnd } from "../streams/talk.ts";
 import { awaitExitCode, hasEnded } from "../wait.ts";
 import { type Attendance, keepAttending } from "./attendance.ts";
@@ -38,6 +44,11 @@ export interface StartRequest {
   readonly pull: "missing" | "always" | "never";
   readonly credentials: Credentials | undefined;
   readonly policy: PodPolicy;
+  readonly extras: MessageInitShape<typeof PodExtrasSchema>;
+  /** Takes the container's id when it is made. */
+  readonly cidFile: string | undefined;
+  /** No progress of a pull. */
+  readonly quiet: boolean;
   /** Nobody stays with it. */
   readonly detach: boolean;
   /** Has the container's streams before it writes anything. */
@@ -57,7 +68,10 @@ export async function startPod(
   const { image: present } = await cri.images.imageStatus({ image: { image } }, { signal });
   if (request.pull === "never" && present === undefined) throw notFound(`no image "${image}"`);
   if (request.pull === "always" || (request.pull === "missing" && present === undefined)) {
-    await pullImage(env, cri, image, { credentials: request.credentials, quiet: false });
+    await pullImage(env, cri, image, {
+      credentials: request.credentials,
+      quiet: request.quiet,
+    });
   }
 
   await using undo = new AsyncDisposableStack();
@@ -66,6 +80,7 @@ export async function startPod(
   const pod = podOf(made.sandboxId, sandbox);
   undo.defer(() => removePod(cri, pod, detached(env.ctx).signal));
   signal.throwIfAborted();
+  if (request.cidFile !== undefined) writeFileSync(request.cidFile, made.containerId);
   if (!request.detach) {
     const { containerId, sandboxId: podSandboxId } = made;
     await request.beforeStart?.(containerId);
@@ -80,7 +95,7 @@ export async function startPod(
 async function makePod(
   env: CommandEnv,
   cri: CriClient,
-  { configs, runtimeHandler, policy, detach }: StartRequest,
+  { configs, runtimeHandler, policy, detach, extras }: StartRequest,
 ): Promise<StartedPod> {
   const over = new AbortController();
   // The first interrupt waits for what is being made, to remove it; the second one does not.
@@ -98,6 +113,7 @@ async function makePod(
         remove: policy.remove,
         attended,
         start: detach,
+        extras,
       },
       { signal: over.signal },
     )
@@ -134,8 +150,6 @@ function nameTaken({ metadata }: pb.PodSandboxConfig, by: string): AppError {
   );
 }
 
-const stopGraceSeconds = 10n;
-
 /**
  * Shows what the container writes until it ends, and answers its exit code. The first interrupt stops the container,
  * the second kills it; either way its end is awaited. `talking` is who shows it in place of the log.
@@ -157,7 +171,7 @@ export async function followPod(
     if (signal.aborted) stop();
     else signal.addEventListener("abort", stop);
   };
-  stopOn(env.ctx.signal, stopGraceSeconds);
+  stopOn(env.ctx.signal, BigInt(secondsIn(started.sandbox.annotations)));
   stopOn(env.hurry, 0n);
 
   const remove = () => removePod(cri, podOf(started.sandboxId, started.sandbox), never);

@@ -35,6 +35,8 @@ export interface CommandSpec {
   readonly details?: string;
   readonly examples: readonly string[];
   readonly options: OptionSpecs;
+  /** Options of docker's that are not there, and what is in their place. */
+  readonly absent?: Readonly<Record<string, string>>;
   readonly positionals: PositionalSpec;
   /** The words that the first positional may be. */
   readonly verbs?: readonly string[];

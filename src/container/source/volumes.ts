@@ -1,7 +1,6 @@
-import { fstatSync } from "node:fs";
+import { fstatSync, readdirSync } from "node:fs";
 import { posix } from "node:path";
 import type * as pb from "../../gen/runtime/v1/api_pb.ts";
-import type { Image } from "../../image/image.ts";
 import type { Context } from "../../lib/context.ts";
 import { failedPrecondition, invalidArgument } from "../../lib/errors.ts";
 import type { ContainerId } from "../../lib/id.ts";
@@ -9,6 +8,7 @@ import { rootOf, type UserNamespace } from "../../oci/pod-ids.ts";
 import { isErrno } from "../../os/errno-error.ts";
 import { openPathInRoot } from "../../os/file/open-in-root.ts";
 import { OwnedFd } from "../../os/file/owned-fd.ts";
+import { copyTree } from "../../snapshot/copy-tree.ts";
 import type { ContainerDeps } from "../deps.ts";
 
 /** A directory that an image calls a volume, and where its files are on the node. */
@@ -32,11 +32,11 @@ export async function makeVolumes(
   ctx: Context,
   { snapshots }: Pick<ContainerDeps, "snapshots">,
   container: { readonly id: ContainerId; readonly rootfs: string },
-  image: Pick<Image, "config">,
+  paths: readonly string[],
   mounts: readonly pb.Mount[],
   userNamespace: UserNamespace | undefined,
 ): Promise<readonly ImageDefinedVolume[]> {
-  const wanted = volumePaths(image.config.volumes, mounts);
+  const wanted = volumePaths(paths, mounts);
   if (wanted.length > maxVolumes) {
     throw invalidArgument(`the image defines more than ${maxVolumes} volumes`);
   }
@@ -58,6 +58,18 @@ export async function makeVolumes(
     volumes.push({ destination, source });
   }
   return volumes;
+}
+
+/** Copies what the image has at `destination`, where that is a directory, into a directory of the node that is empty. */
+export async function fillDirectory(
+  ctx: Context,
+  rootfs: string,
+  { source, destination }: ImageDefinedVolume,
+): Promise<void> {
+  if (readdirSync(source).length > 0) return;
+  using found = findDirectory(rootfs, destination);
+  if (found === undefined) return;
+  await copyTree(ctx, Buffer.from(`/proc/self/fd/${found.fd}/.`), Buffer.from(source));
 }
 
 /** Absolute and each once, without those that the request mounts something at. A relative path is below the root. */

@@ -11,6 +11,7 @@ import { pullImage } from "../../image/pull.ts";
 import { verifyImages } from "../../image/verify.ts";
 import { notFound } from "../../lib/errors.ts";
 import { parseReference } from "../../oci/reference.ts";
+import { type NamedVolume, usersOf } from "../../standalone/volumes.ts";
 import type { Domain } from "./bind-cri.ts";
 
 /** The operations as the admin service calls them. */
@@ -25,12 +26,15 @@ export function bindAdmin({
 }: Pick<Domain, "config" | "images" | "profiles" | "standalone"> & {
   readonly live: AdminDeps["config"];
   readonly activity: AdminDeps["activity"];
-  readonly deps: Pick<Domain["deps"], "containers" | "sandboxes">;
+  readonly deps: Pick<Domain["deps"], "containers" | "sandboxes" | "volumes">;
 }): AdminDeps {
   const known = (id: string) => {
     const sandbox = deps.sandboxes.resolve(id);
     if (sandbox === undefined) throw notFound(`pod ${id.slice(0, 64)} not found`);
     return sandbox.id;
+  };
+  const withUsers = (volume: NamedVolume) => {
+    return { ...volume, usedBy: usersOf(volume, deps.containers.list()).map(({ id }) => id) };
   };
   const registries = config.images.importRegistries;
   return {
@@ -48,6 +52,11 @@ export function bindAdmin({
       leave: (id) => standalone.leave(known(id)),
       start: (ctx, id, options) => standalone.start(ctx, known(id), options),
       restart: (ctx, id, graceMs) => standalone.restart(ctx, known(id), graceMs),
+    },
+    volumes: {
+      list: () => deps.volumes.list().map(withUsers),
+      create: (name, labels) => withUsers(deps.volumes.create(name, labels)),
+      remove: (name) => deps.volumes.remove(name, deps.containers.list()),
     },
     listLayers: (key) => listLayeredImages(images, key),
     async diskUsage(ctx) {

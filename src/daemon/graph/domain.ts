@@ -32,6 +32,7 @@ import { EventHub } from "../../sandbox/events/event-hub.ts";
 import { forgetStats } from "../../sandbox/usage/stats.ts";
 import { SandboxWatch } from "../../sandbox/watch.ts";
 import { StandalonePods } from "../../standalone/pods.ts";
+import { NamedVolumes } from "../../standalone/volumes.ts";
 import { openContainers } from "../../state/containers.ts";
 import { Copies } from "../../state/copies.ts";
 import { Database } from "../../state/database.ts";
@@ -179,6 +180,7 @@ export async function openDomain(
     intents: new IntentTable(database, ctx.log),
     commit: (write) => database.transaction(write),
     standalone: records,
+    volumes: new NamedVolumes(`${config.root}/volumes`),
     logLimits: (sandbox) => {
       const log = records.find(sandbox)?.log;
       return log === undefined || log.maxSizeBytes === 0 ? undefined : log;

@@ -13,7 +13,7 @@ import { type Context, detached } from "../../lib/context.ts";
 import { AppError, invalidArgument } from "../../lib/errors.ts";
 import type { PodIds } from "../../oci/pod-ids.ts";
 import { isErrno } from "../../os/errno-error.ts";
-import { MNT_DETACH, UMOUNT_NOFOLLOW, umount } from "../../os/mount/mount.ts";
+import { MNT_DETACH, MS_BIND, mount, UMOUNT_NOFOLLOW, umount } from "../../os/mount/mount.ts";
 import { makeNamespaces, writeInNetns } from "./make-namespaces.ts";
 import { type NamespaceKind, namespaceKinds, parseSysctls } from "./sysctl.ts";
 
@@ -64,6 +64,18 @@ export async function pinNamespaces(
   for (const { path } of pins) closeSync(openSync(path, "wx", 0o400));
   await makeNamespaces(ctx, program, { kinds, hostname, sysctls, ids: userNamespace?.ids, pins });
   undo.move();
+}
+
+/** Pins a namespace that is pinned elsewhere a second time, for `unpin` to undo: it lives as long as either pin does. */
+export function pinAgain(source: string, path: string): void {
+  if (existsSync(path)) throw new AppError(`${path} is pinned already`, { kind: "already-exists" });
+  closeSync(openSync(path, "wx", 0o400));
+  try {
+    mount(source, path, "", MS_BIND, "");
+  } catch (err) {
+    unlinkSync(path);
+    throw err;
+  }
 }
 
 /** Sets the sysctls that belong to interfaces, which are there once the network has been attached. */

@@ -16,6 +16,7 @@ import { nodeNetnsPath } from "../../network/namespace/node-netns.ts";
 import { rootOf } from "../../oci/pod-ids.ts";
 import { isErrno } from "../../os/errno-error.ts";
 import { MNT_DETACH, MS_NODEV, MS_NOEXEC, MS_NOSUID, mount, umount } from "../../os/mount/mount.ts";
+import type { SandboxExtras } from "../sandbox.ts";
 import { podNamespaces } from "./namespaces.ts";
 
 /** Where the parts of one sandbox are, on tmpfs under `<state>`. */
@@ -67,8 +68,10 @@ const maxResolvConf = 64 << 10;
 export function createSandboxDirectory(
   paths: SandboxDirectory,
   config: pb.PodSandboxConfig,
+  more: MoreFiles = {},
 ): Disposable {
-  const contents = podFileContents(config);
+  const contents = more.shared === undefined ? podFileContents(config) : readPodFiles(more.shared);
+  for (const { ip, name } of more.hostAliases ?? []) contents.hosts += `${ip}\t${name}\n`;
   // 0711: containers in a user namespace have to reach the files, nobody has to list them.
   mkdirSync(paths.dir, { mode: 0o711 });
   using undo = new DisposableStack();
@@ -89,6 +92,23 @@ export function createSandboxDirectory(
     mount("shm", paths.shm, "tmpfs", flags, options);
   }
   return undo.move();
+}
+
+interface MoreFiles {
+  readonly hostAliases?: SandboxExtras["hostAliases"] | undefined;
+  /** The sandbox whose files at /etc this one has. */
+  readonly shared?: SandboxDirectory | undefined;
+}
+
+/** A container may have written to them: no more than fits is read, and no link of its is followed. */
+function readPodFiles(paths: SandboxDirectory): ReturnType<typeof podFileContents> {
+  const files = podFiles(paths);
+  const read = (path: string) => readFileSync(path, "utf8").slice(0, maxResolvConf);
+  return {
+    hostname: read(files.hostname),
+    hosts: read(files.hosts),
+    resolvConf: read(files.resolvConf),
+  };
 }
 
 /** Of the files that a pod's containers see at /etc. Throws `invalid-argument` for what cannot stand in them. */

@@ -14,7 +14,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file crib/admin/v1/admin.proto.
  */
 export const file_crib_admin_v1_admin: GenFile = /*@__PURE__*/
-  fileDesc("ChljcmliL2FkbWluL3YxL2FkbWluLnByb3RvEg1jcmliLmFkbWluLnYxIhQKEkdldEFjdGl2aXR5UmVxdWVzdCKbAgoTR2V0QWN0aXZpdHlSZXNwb25zZRI+CgZjb3VudHMYASADKAsyLi5jcmliLmFkbWluLnYxLkdldEFjdGl2aXR5UmVzcG9uc2UuQ291bnRzRW50cnkSLAoFY2FsbHMYAiADKAsyHS5jcmliLmFkbWluLnYxLkNhbGxJblByb2dyZXNzEjQKCWNyZWF0aW9ucxgDIAMoCzIhLmNyaWIuYWRtaW4udjEuQ3JlYXRpb25JblByb2dyZXNzEjEKCmJhY2tncm91bmQYBCADKAsyHS5jcmliLmFkbWluLnYxLlN0ZXBJblByb2dyZXNzGi0KC0NvdW50c0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoAzoCOAEiyAEKDkNhbGxJblByb2dyZXNzEgsKA3JwYxgBIAEoCRI7CgdzdWJqZWN0GAIgAygLMiouY3JpYi5hZG1pbi52MS5DYWxsSW5Qcm9ncmVzcy5TdWJqZWN0RW50cnkSDgoGYWdlX21zGAMgASgDEiwKBXN0ZXBzGAQgAygLMh0uY3JpYi5hZG1pbi52MS5TdGVwSW5Qcm9ncmVzcxouCgxTdWJqZWN0RW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASKkAQoOU3RlcEluUHJvZ3Jlc3MSDAoEbmFtZRgBIAEoCRJBCgphdHRyaWJ1dGVzGAIgAygLMi0uY3JpYi5hZG1pbi52MS5TdGVwSW5Qcm9ncmVzcy5BdHRyaWJ1dGVzRW50cnkSDgoGYWdlX21zGAMgASgDGjEKD0F0dHJpYnV0ZXNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIkIKEkNyZWF0aW9uSW5Qcm9ncmVzcxIUCgxjb250YWluZXJfaWQYASABKAkSFgoOcG9kX3NhbmRib3hfaWQYAiABKAkiEgoQR2V0Q29uZmlnUmVxdWVzdCJSChFHZXRDb25maWdSZXNwb25zZRINCgVmaWxlcxgBIAMoCRIuCghzZXR0aW5ncxgCIAMoCzIcLmNyaWIuYWRtaW4udjEuQ29uZmlnU2V0dGluZyI7Cg1Db25maWdTZXR0aW5nEgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCRIOCgZvcmlnaW4YAyABKAkiFQoTUmVsb2FkQ29uZmlnUmVxdWVzdCI9ChRSZWxvYWRDb25maWdSZXNwb25zZRIPCgdjaGFuZ2VkGAEgAygJEhQKDG5lZWRfcmVzdGFydBgCIAMoCSJAChNJbXBvcnRJbWFnZXNSZXF1ZXN0Eg4KBHBhdGgYASABKAlIABIPCgVjaHVuaxgCIAEoDEgAQggKBnNvdXJjZSJEChRJbXBvcnRJbWFnZXNSZXNwb25zZRIsCgZpbWFnZXMYASADKAsyHC5jcmliLmFkbWluLnYxLkltcG9ydGVkSW1hZ2UiKgoNSW1wb3J0ZWRJbWFnZRIKCgJpZBgBIAEoCRINCgVuYW1lcxgCIAMoCSJsChNFeHBvcnRJbWFnZXNSZXF1ZXN0Eg4KBmltYWdlcxgBIAMoCRIsCgZmb3JtYXQYAiABKA4yHC5jcmliLmFkbWluLnYxLkFyY2hpdmVGb3JtYXQSFwoPY29tcHJlc3NfbGF5ZXJzGAMgASgIIiUKFEV4cG9ydEltYWdlc1Jlc3BvbnNlEg0KBWNodW5rGAEgASgMIloKEFB1bGxJbWFnZVJlcXVlc3QSDQoFaW1hZ2UYASABKAkSNwoLY3JlZGVudGlhbHMYAiABKAsyIi5jcmliLmFkbWluLnYxLlJlZ2lzdHJ5Q3JlZGVudGlhbHMiOQoTUmVnaXN0cnlDcmVkZW50aWFscxIQCgh1c2VybmFtZRgBIAEoCRIQCghwYXNzd29yZBgCIAEoCSJUChFQdWxsSW1hZ2VSZXNwb25zZRIsCgZsYXllcnMYASADKAsyHC5jcmliLmFkbWluLnYxLkxheWVyUHJvZ3Jlc3MSEQoJaW1hZ2VfcmVmGAIgASgJIksKDUxheWVyUHJvZ3Jlc3MSDgoGZGlnZXN0GAEgASgJEhUKDWZldGNoZWRfYnl0ZXMYAiABKAQSEwoLdG90YWxfYnl0ZXMYAyABKAQiJwoWTGlzdEltYWdlTGF5ZXJzUmVxdWVzdBINCgVpbWFnZRgBIAEoCSJFChdMaXN0SW1hZ2VMYXllcnNSZXNwb25zZRIqCgZpbWFnZXMYASADKAsyGi5jcmliLmFkbWluLnYxLkltYWdlTGF5ZXJzIpsBCgtJbWFnZUxheWVycxIKCgJpZBgBIAEoCRIRCglyZXBvX3RhZ3MYAiADKAkSFAoMcmVwb19kaWdlc3RzGAMgAygJEg4KBnBpbm5lZBgEIAEoCBIkCgZsYXllcnMYBSADKAsyFC5jcmliLmFkbWluLnYxLkxheWVyEg4KBmNvbmZpZxgGIAEoDBIRCgltYW5pZmVzdHMYByADKAwicQoFTGF5ZXISEAoIY2hhaW5faWQYASABKAkSDwoHZGlmZl9pZBgCIAEoCRISCgp1c2VkX2J5dGVzGAMgASgEEg4KBmlub2RlcxgEIAEoBBIRCgl0YXJfYnl0ZXMYBSABKAQSDgoGaW1hZ2VzGAYgASgNIjUKE1ZlcmlmeUltYWdlc1JlcXVlc3QSDgoGaW1hZ2VzGAEgAygJEg4KBnJlcGFpchgCIAEoCCJxChRWZXJpZnlJbWFnZXNSZXNwb25zZRIOCgZkaWdlc3QYASABKAkSDgoGaW1hZ2VzGAIgAygJEg8KB3Byb2JsZW0YAyABKAkSEAoIcmVwYWlyZWQYBCABKAgSFgoOcmVwYWlyX3Byb2JsZW0YBSABKAkiFQoTR2V0RGlza1VzYWdlUmVxdWVzdCKsAgoUR2V0RGlza1VzYWdlUmVzcG9uc2USKAoGaW1hZ2VzGAEgASgLMhguY3JpYi5hZG1pbi52MS5EaXNrVXNhZ2USLAoKY29udGFpbmVycxgCIAEoCzIYLmNyaWIuYWRtaW4udjEuRGlza1VzYWdlEhkKEXJlY2xhaW1hYmxlX2J5dGVzGAMgASgEEhMKC2ltYWdlX2NvdW50GAQgASgNEhcKD2NvbnRhaW5lcl9jb3VudBgFIAEoDRIYChBmaWxlc3lzdGVtX2J5dGVzGAYgASgEEh0KFWZpbGVzeXN0ZW1fZnJlZV9ieXRlcxgHIAEoBBISCgptb3VudHBvaW50GAggASgJEiYKBGxvZ3MYCSABKAsyGC5jcmliLmFkbWluLnYxLkRpc2tVc2FnZSIvCglEaXNrVXNhZ2USEgoKdXNlZF9ieXRlcxgBIAEoBBIOCgZpbm9kZXMYAiABKAQiVAoNUmVzdGFydFBvbGljeRIuCgRuYW1lGAEgASgOMiAuY3JpYi5hZG1pbi52MS5SZXN0YXJ0UG9saWN5TmFtZRITCgttYXhfcmV0cmllcxgCIAEoDSI2CglMb2dMaW1pdHMSFgoObWF4X3NpemVfYnl0ZXMYASABKAQSEQoJbWF4X2ZpbGVzGAIgASgNIqoCCg1SdW5Qb2RSZXF1ZXN0EjQKDnNhbmRib3hfY29uZmlnGAEgASgLMhwucnVudGltZS52MS5Qb2RTYW5kYm94Q29uZmlnEjUKEGNvbnRhaW5lcl9jb25maWcYAiABKAsyGy5ydW50aW1lLnYxLkNvbnRhaW5lckNvbmZpZxIXCg9ydW50aW1lX2hhbmRsZXIYAyABKAkSNAoOcmVzdGFydF9wb2xpY3kYBCABKAsyHC5jcmliLmFkbWluLnYxLlJlc3RhcnRQb2xpY3kSLAoKbG9nX2xpbWl0cxgFIAEoCzIYLmNyaWIuYWRtaW4udjEuTG9nTGltaXRzEg4KBnJlbW92ZRgGIAEoCBIQCghhdHRlbmRlZBgHIAEoCBINCgVzdGFydBgIIAEoCCI+Cg5SdW5Qb2RSZXNwb25zZRIWCg5wb2Rfc2FuZGJveF9pZBgBIAEoCRIUCgxjb250YWluZXJfaWQYAiABKAkiKgoQQXR0ZW5kUG9kUmVxdWVzdBIWCg5wb2Rfc2FuZGJveF9pZBgBIAEoCSITChFBdHRlbmRQb2RSZXNwb25zZSIpCg9MZWF2ZVBvZFJlcXVlc3QSFgoOcG9kX3NhbmRib3hfaWQYASABKAkiEgoQTGVhdmVQb2RSZXNwb25zZSI/Cg9TdGFydFBvZFJlcXVlc3QSFgoOcG9kX3NhbmRib3hfaWQYASABKAkSFAoMYWZ0ZXJfYXR0YWNoGAIgASgIIhIKEFN0YXJ0UG9kUmVzcG9uc2UiPAoRUmVzdGFydFBvZFJlcXVlc3QSFgoOcG9kX3NhbmRib3hfaWQYASABKAkSDwoHdGltZW91dBgCIAEoDSIUChJSZXN0YXJ0UG9kUmVzcG9uc2UqYgoNQXJjaGl2ZUZvcm1hdBIeChpBUkNISVZFX0ZPUk1BVF9VTlNQRUNJRklFRBAAEhYKEkFSQ0hJVkVfRk9STUFUX09DSRABEhkKFUFSQ0hJVkVfRk9STUFUX0RPQ0tFUhACKsABChFSZXN0YXJ0UG9saWN5TmFtZRIjCh9SRVNUQVJUX1BPTElDWV9OQU1FX1VOU1BFQ0lGSUVEEAASGgoWUkVTVEFSVF9QT0xJQ1lfTkFNRV9OTxABEiIKHlJFU1RBUlRfUE9MSUNZX05BTUVfT05fRkFJTFVSRRACEh4KGlJFU1RBUlRfUE9MSUNZX05BTUVfQUxXQVlTEAMSJgoiUkVTVEFSVF9QT0xJQ1lfTkFNRV9VTkxFU1NfU1RPUFBFRBAEMrMJCgxBZG1pblNlcnZpY2USWQoMSW1wb3J0SW1hZ2VzEiIuY3JpYi5hZG1pbi52MS5JbXBvcnRJbWFnZXNSZXF1ZXN0GiMuY3JpYi5hZG1pbi52MS5JbXBvcnRJbWFnZXNSZXNwb25zZSgBElkKDEV4cG9ydEltYWdlcxIiLmNyaWIuYWRtaW4udjEuRXhwb3J0SW1hZ2VzUmVxdWVzdBojLmNyaWIuYWRtaW4udjEuRXhwb3J0SW1hZ2VzUmVzcG9uc2UwARJQCglQdWxsSW1hZ2USHy5jcmliLmFkbWluLnYxLlB1bGxJbWFnZVJlcXVlc3QaIC5jcmliLmFkbWluLnYxLlB1bGxJbWFnZVJlc3BvbnNlMAESYAoPTGlzdEltYWdlTGF5ZXJzEiUuY3JpYi5hZG1pbi52MS5MaXN0SW1hZ2VMYXllcnNSZXF1ZXN0GiYuY3JpYi5hZG1pbi52MS5MaXN0SW1hZ2VMYXllcnNSZXNwb25zZRJZCgxWZXJpZnlJbWFnZXMSIi5jcmliLmFkbWluLnYxLlZlcmlmeUltYWdlc1JlcXVlc3QaIy5jcmliLmFkbWluLnYxLlZlcmlmeUltYWdlc1Jlc3BvbnNlMAESVwoMR2V0RGlza1VzYWdlEiIuY3JpYi5hZG1pbi52MS5HZXREaXNrVXNhZ2VSZXF1ZXN0GiMuY3JpYi5hZG1pbi52MS5HZXREaXNrVXNhZ2VSZXNwb25zZRJHCgZSdW5Qb2QSHC5jcmliLmFkbWluLnYxLlJ1blBvZFJlcXVlc3QaHS5jcmliLmFkbWluLnYxLlJ1blBvZFJlc3BvbnNlMAESUAoJQXR0ZW5kUG9kEh8uY3JpYi5hZG1pbi52MS5BdHRlbmRQb2RSZXF1ZXN0GiAuY3JpYi5hZG1pbi52MS5BdHRlbmRQb2RSZXNwb25zZTABEksKCExlYXZlUG9kEh4uY3JpYi5hZG1pbi52MS5MZWF2ZVBvZFJlcXVlc3QaHy5jcmliLmFkbWluLnYxLkxlYXZlUG9kUmVzcG9uc2USSwoIU3RhcnRQb2QSHi5jcmliLmFkbWluLnYxLlN0YXJ0UG9kUmVxdWVzdBofLmNyaWIuYWRtaW4udjEuU3RhcnRQb2RSZXNwb25zZRJRCgpSZXN0YXJ0UG9kEiAuY3JpYi5hZG1pbi52MS5SZXN0YXJ0UG9kUmVxdWVzdBohLmNyaWIuYWRtaW4udjEuUmVzdGFydFBvZFJlc3BvbnNlEk4KCUdldENvbmZpZxIfLmNyaWIuYWRtaW4udjEuR2V0Q29uZmlnUmVxdWVzdBogLmNyaWIuYWRtaW4udjEuR2V0Q29uZmlnUmVzcG9uc2USVwoMUmVsb2FkQ29uZmlnEiIuY3JpYi5hZG1pbi52MS5SZWxvYWRDb25maWdSZXF1ZXN0GiMuY3JpYi5hZG1pbi52MS5SZWxvYWRDb25maWdSZXNwb25zZRJUCgtHZXRBY3Rpdml0eRIhLmNyaWIuYWRtaW4udjEuR2V0QWN0aXZpdHlSZXF1ZXN0GiIuY3JpYi5hZG1pbi52MS5HZXRBY3Rpdml0eVJlc3BvbnNlYgZwcm90bzM", [file_runtime_v1_api]);
+  fileDesc("ChljcmliL2FkbWluL3YxL2FkbWluLnByb3RvEg1jcmliLmFkbWluLnYxIhQKEkdldEFjdGl2aXR5UmVxdWVzdCKbAgoTR2V0QWN0aXZpdHlSZXNwb25zZRI+CgZjb3VudHMYASADKAsyLi5jcmliLmFkbWluLnYxLkdldEFjdGl2aXR5UmVzcG9uc2UuQ291bnRzRW50cnkSLAoFY2FsbHMYAiADKAsyHS5jcmliLmFkbWluLnYxLkNhbGxJblByb2dyZXNzEjQKCWNyZWF0aW9ucxgDIAMoCzIhLmNyaWIuYWRtaW4udjEuQ3JlYXRpb25JblByb2dyZXNzEjEKCmJhY2tncm91bmQYBCADKAsyHS5jcmliLmFkbWluLnYxLlN0ZXBJblByb2dyZXNzGi0KC0NvdW50c0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoAzoCOAEiyAEKDkNhbGxJblByb2dyZXNzEgsKA3JwYxgBIAEoCRI7CgdzdWJqZWN0GAIgAygLMiouY3JpYi5hZG1pbi52MS5DYWxsSW5Qcm9ncmVzcy5TdWJqZWN0RW50cnkSDgoGYWdlX21zGAMgASgDEiwKBXN0ZXBzGAQgAygLMh0uY3JpYi5hZG1pbi52MS5TdGVwSW5Qcm9ncmVzcxouCgxTdWJqZWN0RW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASKkAQoOU3RlcEluUHJvZ3Jlc3MSDAoEbmFtZRgBIAEoCRJBCgphdHRyaWJ1dGVzGAIgAygLMi0uY3JpYi5hZG1pbi52MS5TdGVwSW5Qcm9ncmVzcy5BdHRyaWJ1dGVzRW50cnkSDgoGYWdlX21zGAMgASgDGjEKD0F0dHJpYnV0ZXNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIkIKEkNyZWF0aW9uSW5Qcm9ncmVzcxIUCgxjb250YWluZXJfaWQYASABKAkSFgoOcG9kX3NhbmRib3hfaWQYAiABKAkiEgoQR2V0Q29uZmlnUmVxdWVzdCJSChFHZXRDb25maWdSZXNwb25zZRINCgVmaWxlcxgBIAMoCRIuCghzZXR0aW5ncxgCIAMoCzIcLmNyaWIuYWRtaW4udjEuQ29uZmlnU2V0dGluZyI7Cg1Db25maWdTZXR0aW5nEgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCRIOCgZvcmlnaW4YAyABKAkiFQoTUmVsb2FkQ29uZmlnUmVxdWVzdCI9ChRSZWxvYWRDb25maWdSZXNwb25zZRIPCgdjaGFuZ2VkGAEgAygJEhQKDG5lZWRfcmVzdGFydBgCIAMoCSJAChNJbXBvcnRJbWFnZXNSZXF1ZXN0Eg4KBHBhdGgYASABKAlIABIPCgVjaHVuaxgCIAEoDEgAQggKBnNvdXJjZSJEChRJbXBvcnRJbWFnZXNSZXNwb25zZRIsCgZpbWFnZXMYASADKAsyHC5jcmliLmFkbWluLnYxLkltcG9ydGVkSW1hZ2UiKgoNSW1wb3J0ZWRJbWFnZRIKCgJpZBgBIAEoCRINCgVuYW1lcxgCIAMoCSJsChNFeHBvcnRJbWFnZXNSZXF1ZXN0Eg4KBmltYWdlcxgBIAMoCRIsCgZmb3JtYXQYAiABKA4yHC5jcmliLmFkbWluLnYxLkFyY2hpdmVGb3JtYXQSFwoPY29tcHJlc3NfbGF5ZXJzGAMgASgIIiUKFEV4cG9ydEltYWdlc1Jlc3BvbnNlEg0KBWNodW5rGAEgASgMIloKEFB1bGxJbWFnZVJlcXVlc3QSDQoFaW1hZ2UYASABKAkSNwoLY3JlZGVudGlhbHMYAiABKAsyIi5jcmliLmFkbWluLnYxLlJlZ2lzdHJ5Q3JlZGVudGlhbHMiOQoTUmVnaXN0cnlDcmVkZW50aWFscxIQCgh1c2VybmFtZRgBIAEoCRIQCghwYXNzd29yZBgCIAEoCSJUChFQdWxsSW1hZ2VSZXNwb25zZRIsCgZsYXllcnMYASADKAsyHC5jcmliLmFkbWluLnYxLkxheWVyUHJvZ3Jlc3MSEQoJaW1hZ2VfcmVmGAIgASgJIksKDUxheWVyUHJvZ3Jlc3MSDgoGZGlnZXN0GAEgASgJEhUKDWZldGNoZWRfYnl0ZXMYAiABKAQSEwoLdG90YWxfYnl0ZXMYAyABKAQiJwoWTGlzdEltYWdlTGF5ZXJzUmVxdWVzdBINCgVpbWFnZRgBIAEoCSJFChdMaXN0SW1hZ2VMYXllcnNSZXNwb25zZRIqCgZpbWFnZXMYASADKAsyGi5jcmliLmFkbWluLnYxLkltYWdlTGF5ZXJzIpsBCgtJbWFnZUxheWVycxIKCgJpZBgBIAEoCRIRCglyZXBvX3RhZ3MYAiADKAkSFAoMcmVwb19kaWdlc3RzGAMgAygJEg4KBnBpbm5lZBgEIAEoCBIkCgZsYXllcnMYBSADKAsyFC5jcmliLmFkbWluLnYxLkxheWVyEg4KBmNvbmZpZxgGIAEoDBIRCgltYW5pZmVzdHMYByADKAwicQoFTGF5ZXISEAoIY2hhaW5faWQYASABKAkSDwoHZGlmZl9pZBgCIAEoCRISCgp1c2VkX2J5dGVzGAMgASgEEg4KBmlub2RlcxgEIAEoBBIRCgl0YXJfYnl0ZXMYBSABKAQSDgoGaW1hZ2VzGAYgASgNIjUKE1ZlcmlmeUltYWdlc1JlcXVlc3QSDgoGaW1hZ2VzGAEgAygJEg4KBnJlcGFpchgCIAEoCCJxChRWZXJpZnlJbWFnZXNSZXNwb25zZRIOCgZkaWdlc3QYASABKAkSDgoGaW1hZ2VzGAIgAygJEg8KB3Byb2JsZW0YAyABKAkSEAoIcmVwYWlyZWQYBCABKAgSFgoOcmVwYWlyX3Byb2JsZW0YBSABKAkiFQoTR2V0RGlza1VzYWdlUmVxdWVzdCKsAgoUR2V0RGlza1VzYWdlUmVzcG9uc2USKAoGaW1hZ2VzGAEgASgLMhguY3JpYi5hZG1pbi52MS5EaXNrVXNhZ2USLAoKY29udGFpbmVycxgCIAEoCzIYLmNyaWIuYWRtaW4udjEuRGlza1VzYWdlEhkKEXJlY2xhaW1hYmxlX2J5dGVzGAMgASgEEhMKC2ltYWdlX2NvdW50GAQgASgNEhcKD2NvbnRhaW5lcl9jb3VudBgFIAEoDRIYChBmaWxlc3lzdGVtX2J5dGVzGAYgASgEEh0KFWZpbGVzeXN0ZW1fZnJlZV9ieXRlcxgHIAEoBBISCgptb3VudHBvaW50GAggASgJEiYKBGxvZ3MYCSABKAsyGC5jcmliLmFkbWluLnYxLkRpc2tVc2FnZSIvCglEaXNrVXNhZ2USEgoKdXNlZF9ieXRlcxgBIAEoBBIOCgZpbm9kZXMYAiABKAQiVAoNUmVzdGFydFBvbGljeRIuCgRuYW1lGAEgASgOMiAuY3JpYi5hZG1pbi52MS5SZXN0YXJ0UG9saWN5TmFtZRITCgttYXhfcmV0cmllcxgCIAEoDSI2CglMb2dMaW1pdHMSFgoObWF4X3NpemVfYnl0ZXMYASABKAQSEQoJbWF4X2ZpbGVzGAIgASgNItQCCg1SdW5Qb2RSZXF1ZXN0EjQKDnNhbmRib3hfY29uZmlnGAEgASgLMhwucnVudGltZS52MS5Qb2RTYW5kYm94Q29uZmlnEjUKEGNvbnRhaW5lcl9jb25maWcYAiABKAsyGy5ydW50aW1lLnYxLkNvbnRhaW5lckNvbmZpZxIXCg9ydW50aW1lX2hhbmRsZXIYAyABKAkSNAoOcmVzdGFydF9wb2xpY3kYBCABKAsyHC5jcmliLmFkbWluLnYxLlJlc3RhcnRQb2xpY3kSLAoKbG9nX2xpbWl0cxgFIAEoCzIYLmNyaWIuYWRtaW4udjEuTG9nTGltaXRzEg4KBnJlbW92ZRgGIAEoCBIQCghhdHRlbmRlZBgHIAEoCBINCgVzdGFydBgIIAEoCBIoCgZleHRyYXMYCSABKAsyGC5jcmliLmFkbWluLnYxLlBvZEV4dHJhcyK1AgoJUG9kRXh0cmFzEi0KB3JsaW1pdHMYASADKAsyHC5jcmliLmFkbWluLnYxLlJlc291cmNlTGltaXQSKAoFdG1wZnMYAiADKAsyGS5jcmliLmFkbWluLnYxLlRtcGZzTW91bnQSDwoHdm9sdW1lcxgDIAMoCRIWCg5zaG1fc2l6ZV9ieXRlcxgEIAEoBBISCgpwaWRzX2xpbWl0GAUgASgDEi4KDGhvc3RfYWxpYXNlcxgGIAMoCzIYLmNyaWIuYWRtaW4udjEuSG9zdEFsaWFzEhIKCm5vX25ldHdvcmsYByABKAgSFgoObmV0d29ya19vZl9wb2QYCCABKAkSNgoNbmFtZWRfdm9sdW1lcxgJIAMoCzIfLmNyaWIuYWRtaW4udjEuTmFtZWRWb2x1bWVNb3VudCJYChBOYW1lZFZvbHVtZU1vdW50EgwKBG5hbWUYASABKAkSFgoOY29udGFpbmVyX3BhdGgYAiABKAkSEAoIcmVhZG9ubHkYAyABKAgSDAoEZmlsbBgEIAEoCCKrAQoGVm9sdW1lEgwKBG5hbWUYASABKAkSDAoEcGF0aBgCIAEoCRISCgpjcmVhdGVkX2F0GAMgASgDEjEKBmxhYmVscxgEIAMoCzIhLmNyaWIuYWRtaW4udjEuVm9sdW1lLkxhYmVsc0VudHJ5Eg8KB3VzZWRfYnkYBSADKAkaLQoLTGFiZWxzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASKSAQoTQ3JlYXRlVm9sdW1lUmVxdWVzdBIMCgRuYW1lGAEgASgJEj4KBmxhYmVscxgCIAMoCzIuLmNyaWIuYWRtaW4udjEuQ3JlYXRlVm9sdW1lUmVxdWVzdC5MYWJlbHNFbnRyeRotCgtMYWJlbHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIj0KFENyZWF0ZVZvbHVtZVJlc3BvbnNlEiUKBnZvbHVtZRgBIAEoCzIVLmNyaWIuYWRtaW4udjEuVm9sdW1lIhQKEkxpc3RWb2x1bWVzUmVxdWVzdCI9ChNMaXN0Vm9sdW1lc1Jlc3BvbnNlEiYKB3ZvbHVtZXMYASADKAsyFS5jcmliLmFkbWluLnYxLlZvbHVtZSIjChNSZW1vdmVWb2x1bWVSZXF1ZXN0EgwKBG5hbWUYASABKAkiFgoUUmVtb3ZlVm9sdW1lUmVzcG9uc2UiOQoNUmVzb3VyY2VMaW1pdBIMCgRuYW1lGAEgASgJEgwKBHNvZnQYAiABKAMSDAoEaGFyZBgDIAEoAyIyCgpUbXBmc01vdW50EhMKC2Rlc3RpbmF0aW9uGAEgASgJEg8KB29wdGlvbnMYAiADKAkiJQoJSG9zdEFsaWFzEgoKAmlwGAEgASgJEgwKBG5hbWUYAiABKAkiPgoOUnVuUG9kUmVzcG9uc2USFgoOcG9kX3NhbmRib3hfaWQYASABKAkSFAoMY29udGFpbmVyX2lkGAIgASgJIioKEEF0dGVuZFBvZFJlcXVlc3QSFgoOcG9kX3NhbmRib3hfaWQYASABKAkiEwoRQXR0ZW5kUG9kUmVzcG9uc2UiKQoPTGVhdmVQb2RSZXF1ZXN0EhYKDnBvZF9zYW5kYm94X2lkGAEgASgJIhIKEExlYXZlUG9kUmVzcG9uc2UiPwoPU3RhcnRQb2RSZXF1ZXN0EhYKDnBvZF9zYW5kYm94X2lkGAEgASgJEhQKDGFmdGVyX2F0dGFjaBgCIAEoCCISChBTdGFydFBvZFJlc3BvbnNlIjwKEVJlc3RhcnRQb2RSZXF1ZXN0EhYKDnBvZF9zYW5kYm94X2lkGAEgASgJEg8KB3RpbWVvdXQYAiABKA0iFAoSUmVzdGFydFBvZFJlc3BvbnNlKmIKDUFyY2hpdmVGb3JtYXQSHgoaQVJDSElWRV9GT1JNQVRfVU5TUEVDSUZJRUQQABIWChJBUkNISVZFX0ZPUk1BVF9PQ0kQARIZChVBUkNISVZFX0ZPUk1BVF9ET0NLRVIQAirAAQoRUmVzdGFydFBvbGljeU5hbWUSIwofUkVTVEFSVF9QT0xJQ1lfTkFNRV9VTlNQRUNJRklFRBAAEhoKFlJFU1RBUlRfUE9MSUNZX05BTUVfTk8QARIiCh5SRVNUQVJUX1BPTElDWV9OQU1FX09OX0ZBSUxVUkUQAhIeChpSRVNUQVJUX1BPTElDWV9OQU1FX0FMV0FZUxADEiYKIlJFU1RBUlRfUE9MSUNZX05BTUVfVU5MRVNTX1NUT1BQRUQQBDK7CwoMQWRtaW5TZXJ2aWNlElkKDEltcG9ydEltYWdlcxIiLmNyaWIuYWRtaW4udjEuSW1wb3J0SW1hZ2VzUmVxdWVzdBojLmNyaWIuYWRtaW4udjEuSW1wb3J0SW1hZ2VzUmVzcG9uc2UoARJZCgxFeHBvcnRJbWFnZXMSIi5jcmliLmFkbWluLnYxLkV4cG9ydEltYWdlc1JlcXVlc3QaIy5jcmliLmFkbWluLnYxLkV4cG9ydEltYWdlc1Jlc3BvbnNlMAESUAoJUHVsbEltYWdlEh8uY3JpYi5hZG1pbi52MS5QdWxsSW1hZ2VSZXF1ZXN0GiAuY3JpYi5hZG1pbi52MS5QdWxsSW1hZ2VSZXNwb25zZTABEmAKD0xpc3RJbWFnZUxheWVycxIlLmNyaWIuYWRtaW4udjEuTGlzdEltYWdlTGF5ZXJzUmVxdWVzdBomLmNyaWIuYWRtaW4udjEuTGlzdEltYWdlTGF5ZXJzUmVzcG9uc2USWQoMVmVyaWZ5SW1hZ2VzEiIuY3JpYi5hZG1pbi52MS5WZXJpZnlJbWFnZXNSZXF1ZXN0GiMuY3JpYi5hZG1pbi52MS5WZXJpZnlJbWFnZXNSZXNwb25zZTABElcKDEdldERpc2tVc2FnZRIiLmNyaWIuYWRtaW4udjEuR2V0RGlza1VzYWdlUmVxdWVzdBojLmNyaWIuYWRtaW4udjEuR2V0RGlza1VzYWdlUmVzcG9uc2USRwoGUnVuUG9kEhwuY3JpYi5hZG1pbi52MS5SdW5Qb2RSZXF1ZXN0Gh0uY3JpYi5hZG1pbi52MS5SdW5Qb2RSZXNwb25zZTABElAKCUF0dGVuZFBvZBIfLmNyaWIuYWRtaW4udjEuQXR0ZW5kUG9kUmVxdWVzdBogLmNyaWIuYWRtaW4udjEuQXR0ZW5kUG9kUmVzcG9uc2UwARJLCghMZWF2ZVBvZBIeLmNyaWIuYWRtaW4udjEuTGVhdmVQb2RSZXF1ZXN0Gh8uY3JpYi5hZG1pbi52MS5MZWF2ZVBvZFJlc3BvbnNlEksKCFN0YXJ0UG9kEh4uY3JpYi5hZG1pbi52MS5TdGFydFBvZFJlcXVlc3QaHy5jcmliLmFkbWluLnYxLlN0YXJ0UG9kUmVzcG9uc2USUQoKUmVzdGFydFBvZBIgLmNyaWIuYWRtaW4udjEuUmVzdGFydFBvZFJlcXVlc3QaIS5jcmliLmFkbWluLnYxLlJlc3RhcnRQb2RSZXNwb25zZRJXCgxDcmVhdGVWb2x1bWUSIi5jcmliLmFkbWluLnYxLkNyZWF0ZVZvbHVtZVJlcXVlc3QaIy5jcmliLmFkbWluLnYxLkNyZWF0ZVZvbHVtZVJlc3BvbnNlElQKC0xpc3RWb2x1bWVzEiEuY3JpYi5hZG1pbi52MS5MaXN0Vm9sdW1lc1JlcXVlc3QaIi5jcmliLmFkbWluLnYxLkxpc3RWb2x1bWVzUmVzcG9uc2USVwoMUmVtb3ZlVm9sdW1lEiIuY3JpYi5hZG1pbi52MS5SZW1vdmVWb2x1bWVSZXF1ZXN0GiMuY3JpYi5hZG1pbi52MS5SZW1vdmVWb2x1bWVSZXNwb25zZRJOCglHZXRDb25maWcSHy5jcmliLmFkbWluLnYxLkdldENvbmZpZ1JlcXVlc3QaIC5jcmliLmFkbWluLnYxLkdldENvbmZpZ1Jlc3BvbnNlElcKDFJlbG9hZENvbmZpZxIiLmNyaWIuYWRtaW4udjEuUmVsb2FkQ29uZmlnUmVxdWVzdBojLmNyaWIuYWRtaW4udjEuUmVsb2FkQ29uZmlnUmVzcG9uc2USVAoLR2V0QWN0aXZpdHkSIS5jcmliLmFkbWluLnYxLkdldEFjdGl2aXR5UmVxdWVzdBoiLmNyaWIuYWRtaW4udjEuR2V0QWN0aXZpdHlSZXNwb25zZWIGcHJvdG8z", [file_runtime_v1_api]);
 
 /**
  * @generated from message crib.admin.v1.GetActivityRequest
@@ -889,6 +889,11 @@ export type RunPodRequest = Message<"crib.admin.v1.RunPodRequest"> & {
    * @generated from field: bool start = 8;
    */
   start: boolean;
+
+  /**
+   * @generated from field: crib.admin.v1.PodExtras extras = 9;
+   */
+  extras?: PodExtras | undefined;
 };
 
 /**
@@ -897,6 +902,330 @@ export type RunPodRequest = Message<"crib.admin.v1.RunPodRequest"> & {
  */
 export const RunPodRequestSchema: GenMessage<RunPodRequest> = /*@__PURE__*/
   messageDesc(file_crib_admin_v1_admin, 30);
+
+/**
+ * What people give `crib run` and CRI has no field for, with docker's meanings.
+ *
+ * @generated from message crib.admin.v1.PodExtras
+ */
+export type PodExtras = Message<"crib.admin.v1.PodExtras"> & {
+  /**
+   * @generated from field: repeated crib.admin.v1.ResourceLimit rlimits = 1;
+   */
+  rlimits: ResourceLimit[];
+
+  /**
+   * @generated from field: repeated crib.admin.v1.TmpfsMount tmpfs = 2;
+   */
+  tmpfs: TmpfsMount[];
+
+  /**
+   * Directories of the container's own that go with it, with what the image has there.
+   *
+   * @generated from field: repeated string volumes = 3;
+   */
+  volumes: string[];
+
+  /**
+   * Of /dev/shm; 0 is the default.
+   *
+   * @generated from field: uint64 shm_size_bytes = 4;
+   */
+  shmSizeBytes: bigint;
+
+  /**
+   * Processes and threads: 0 is the default, -1 without limit.
+   *
+   * @generated from field: int64 pids_limit = 5;
+   */
+  pidsLimit: bigint;
+
+  /**
+   * Further lines of /etc/hosts.
+   *
+   * @generated from field: repeated crib.admin.v1.HostAlias host_aliases = 6;
+   */
+  hostAliases: HostAlias[];
+
+  /**
+   * The pod has a network namespace with a loopback interface and nothing else.
+   *
+   * @generated from field: bool no_network = 7;
+   */
+  noNetwork: boolean;
+
+  /**
+   * The pod whose network it shares, and whose host name and files at /etc it has.
+   *
+   * @generated from field: string network_of_pod = 8;
+   */
+  networkOfPod: string;
+
+  /**
+   * @generated from field: repeated crib.admin.v1.NamedVolumeMount named_volumes = 9;
+   */
+  namedVolumes: NamedVolumeMount[];
+};
+
+/**
+ * Describes the message crib.admin.v1.PodExtras.
+ * Use `create(PodExtrasSchema)` to create a new message.
+ */
+export const PodExtrasSchema: GenMessage<PodExtras> = /*@__PURE__*/
+  messageDesc(file_crib_admin_v1_admin, 31);
+
+/**
+ * @generated from message crib.admin.v1.NamedVolumeMount
+ */
+export type NamedVolumeMount = Message<"crib.admin.v1.NamedVolumeMount"> & {
+  /**
+   * Made if it is not there.
+   *
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * @generated from field: string container_path = 2;
+   */
+  containerPath: string;
+
+  /**
+   * @generated from field: bool readonly = 3;
+   */
+  readonly: boolean;
+
+  /**
+   * While it is empty it is filled with what the image has at container_path.
+   *
+   * @generated from field: bool fill = 4;
+   */
+  fill: boolean;
+};
+
+/**
+ * Describes the message crib.admin.v1.NamedVolumeMount.
+ * Use `create(NamedVolumeMountSchema)` to create a new message.
+ */
+export const NamedVolumeMountSchema: GenMessage<NamedVolumeMount> = /*@__PURE__*/
+  messageDesc(file_crib_admin_v1_admin, 32);
+
+/**
+ * A directory of the node that outlives the pods that have it mounted.
+ *
+ * @generated from message crib.admin.v1.Volume
+ */
+export type Volume = Message<"crib.admin.v1.Volume"> & {
+  /**
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * @generated from field: string path = 2;
+   */
+  path: string;
+
+  /**
+   * @generated from field: int64 created_at = 3;
+   */
+  createdAt: bigint;
+
+  /**
+   * @generated from field: map<string, string> labels = 4;
+   */
+  labels: { [key: string]: string };
+
+  /**
+   * Ids of the containers that have it, running or not.
+   *
+   * @generated from field: repeated string used_by = 5;
+   */
+  usedBy: string[];
+};
+
+/**
+ * Describes the message crib.admin.v1.Volume.
+ * Use `create(VolumeSchema)` to create a new message.
+ */
+export const VolumeSchema: GenMessage<Volume> = /*@__PURE__*/
+  messageDesc(file_crib_admin_v1_admin, 33);
+
+/**
+ * @generated from message crib.admin.v1.CreateVolumeRequest
+ */
+export type CreateVolumeRequest = Message<"crib.admin.v1.CreateVolumeRequest"> & {
+  /**
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * @generated from field: map<string, string> labels = 2;
+   */
+  labels: { [key: string]: string };
+};
+
+/**
+ * Describes the message crib.admin.v1.CreateVolumeRequest.
+ * Use `create(CreateVolumeRequestSchema)` to create a new message.
+ */
+export const CreateVolumeRequestSchema: GenMessage<CreateVolumeRequest> = /*@__PURE__*/
+  messageDesc(file_crib_admin_v1_admin, 34);
+
+/**
+ * @generated from message crib.admin.v1.CreateVolumeResponse
+ */
+export type CreateVolumeResponse = Message<"crib.admin.v1.CreateVolumeResponse"> & {
+  /**
+   * @generated from field: crib.admin.v1.Volume volume = 1;
+   */
+  volume?: Volume | undefined;
+};
+
+/**
+ * Describes the message crib.admin.v1.CreateVolumeResponse.
+ * Use `create(CreateVolumeResponseSchema)` to create a new message.
+ */
+export const CreateVolumeResponseSchema: GenMessage<CreateVolumeResponse> = /*@__PURE__*/
+  messageDesc(file_crib_admin_v1_admin, 35);
+
+/**
+ * @generated from message crib.admin.v1.ListVolumesRequest
+ */
+export type ListVolumesRequest = Message<"crib.admin.v1.ListVolumesRequest"> & {
+};
+
+/**
+ * Describes the message crib.admin.v1.ListVolumesRequest.
+ * Use `create(ListVolumesRequestSchema)` to create a new message.
+ */
+export const ListVolumesRequestSchema: GenMessage<ListVolumesRequest> = /*@__PURE__*/
+  messageDesc(file_crib_admin_v1_admin, 36);
+
+/**
+ * @generated from message crib.admin.v1.ListVolumesResponse
+ */
+export type ListVolumesResponse = Message<"crib.admin.v1.ListVolumesResponse"> & {
+  /**
+   * @generated from field: repeated crib.admin.v1.Volume volumes = 1;
+   */
+  volumes: Volume[];
+};
+
+/**
+ * Describes the message crib.admin.v1.ListVolumesResponse.
+ * Use `create(ListVolumesResponseSchema)` to create a new message.
+ */
+export const ListVolumesResponseSchema: GenMessage<ListVolumesResponse> = /*@__PURE__*/
+  messageDesc(file_crib_admin_v1_admin, 37);
+
+/**
+ * @generated from message crib.admin.v1.RemoveVolumeRequest
+ */
+export type RemoveVolumeRequest = Message<"crib.admin.v1.RemoveVolumeRequest"> & {
+  /**
+   * @generated from field: string name = 1;
+   */
+  name: string;
+};
+
+/**
+ * Describes the message crib.admin.v1.RemoveVolumeRequest.
+ * Use `create(RemoveVolumeRequestSchema)` to create a new message.
+ */
+export const RemoveVolumeRequestSchema: GenMessage<RemoveVolumeRequest> = /*@__PURE__*/
+  messageDesc(file_crib_admin_v1_admin, 38);
+
+/**
+ * @generated from message crib.admin.v1.RemoveVolumeResponse
+ */
+export type RemoveVolumeResponse = Message<"crib.admin.v1.RemoveVolumeResponse"> & {
+};
+
+/**
+ * Describes the message crib.admin.v1.RemoveVolumeResponse.
+ * Use `create(RemoveVolumeResponseSchema)` to create a new message.
+ */
+export const RemoveVolumeResponseSchema: GenMessage<RemoveVolumeResponse> = /*@__PURE__*/
+  messageDesc(file_crib_admin_v1_admin, 39);
+
+/**
+ * Of setrlimit(2); -1 is without limit.
+ *
+ * @generated from message crib.admin.v1.ResourceLimit
+ */
+export type ResourceLimit = Message<"crib.admin.v1.ResourceLimit"> & {
+  /**
+   * As RLIMIT_NOFILE: nofile.
+   *
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * @generated from field: int64 soft = 2;
+   */
+  soft: bigint;
+
+  /**
+   * @generated from field: int64 hard = 3;
+   */
+  hard: bigint;
+};
+
+/**
+ * Describes the message crib.admin.v1.ResourceLimit.
+ * Use `create(ResourceLimitSchema)` to create a new message.
+ */
+export const ResourceLimitSchema: GenMessage<ResourceLimit> = /*@__PURE__*/
+  messageDesc(file_crib_admin_v1_admin, 40);
+
+/**
+ * @generated from message crib.admin.v1.TmpfsMount
+ */
+export type TmpfsMount = Message<"crib.admin.v1.TmpfsMount"> & {
+  /**
+   * @generated from field: string destination = 1;
+   */
+  destination: string;
+
+  /**
+   * As mount(8) takes them.
+   *
+   * @generated from field: repeated string options = 2;
+   */
+  options: string[];
+};
+
+/**
+ * Describes the message crib.admin.v1.TmpfsMount.
+ * Use `create(TmpfsMountSchema)` to create a new message.
+ */
+export const TmpfsMountSchema: GenMessage<TmpfsMount> = /*@__PURE__*/
+  messageDesc(file_crib_admin_v1_admin, 41);
+
+/**
+ * @generated from message crib.admin.v1.HostAlias
+ */
+export type HostAlias = Message<"crib.admin.v1.HostAlias"> & {
+  /**
+   * @generated from field: string ip = 1;
+   */
+  ip: string;
+
+  /**
+   * @generated from field: string name = 2;
+   */
+  name: string;
+};
+
+/**
+ * Describes the message crib.admin.v1.HostAlias.
+ * Use `create(HostAliasSchema)` to create a new message.
+ */
+export const HostAliasSchema: GenMessage<HostAlias> = /*@__PURE__*/
+  messageDesc(file_crib_admin_v1_admin, 42);
 
 /**
  * @generated from message crib.admin.v1.RunPodResponse
@@ -918,7 +1247,7 @@ export type RunPodResponse = Message<"crib.admin.v1.RunPodResponse"> & {
  * Use `create(RunPodResponseSchema)` to create a new message.
  */
 export const RunPodResponseSchema: GenMessage<RunPodResponse> = /*@__PURE__*/
-  messageDesc(file_crib_admin_v1_admin, 31);
+  messageDesc(file_crib_admin_v1_admin, 43);
 
 /**
  * @generated from message crib.admin.v1.AttendPodRequest
@@ -935,7 +1264,7 @@ export type AttendPodRequest = Message<"crib.admin.v1.AttendPodRequest"> & {
  * Use `create(AttendPodRequestSchema)` to create a new message.
  */
 export const AttendPodRequestSchema: GenMessage<AttendPodRequest> = /*@__PURE__*/
-  messageDesc(file_crib_admin_v1_admin, 32);
+  messageDesc(file_crib_admin_v1_admin, 44);
 
 /**
  * The first one comes when the attendance has begun.
@@ -950,7 +1279,7 @@ export type AttendPodResponse = Message<"crib.admin.v1.AttendPodResponse"> & {
  * Use `create(AttendPodResponseSchema)` to create a new message.
  */
 export const AttendPodResponseSchema: GenMessage<AttendPodResponse> = /*@__PURE__*/
-  messageDesc(file_crib_admin_v1_admin, 33);
+  messageDesc(file_crib_admin_v1_admin, 45);
 
 /**
  * @generated from message crib.admin.v1.LeavePodRequest
@@ -967,7 +1296,7 @@ export type LeavePodRequest = Message<"crib.admin.v1.LeavePodRequest"> & {
  * Use `create(LeavePodRequestSchema)` to create a new message.
  */
 export const LeavePodRequestSchema: GenMessage<LeavePodRequest> = /*@__PURE__*/
-  messageDesc(file_crib_admin_v1_admin, 34);
+  messageDesc(file_crib_admin_v1_admin, 46);
 
 /**
  * @generated from message crib.admin.v1.LeavePodResponse
@@ -980,7 +1309,7 @@ export type LeavePodResponse = Message<"crib.admin.v1.LeavePodResponse"> & {
  * Use `create(LeavePodResponseSchema)` to create a new message.
  */
 export const LeavePodResponseSchema: GenMessage<LeavePodResponse> = /*@__PURE__*/
-  messageDesc(file_crib_admin_v1_admin, 35);
+  messageDesc(file_crib_admin_v1_admin, 47);
 
 /**
  * @generated from message crib.admin.v1.StartPodRequest
@@ -1004,7 +1333,7 @@ export type StartPodRequest = Message<"crib.admin.v1.StartPodRequest"> & {
  * Use `create(StartPodRequestSchema)` to create a new message.
  */
 export const StartPodRequestSchema: GenMessage<StartPodRequest> = /*@__PURE__*/
-  messageDesc(file_crib_admin_v1_admin, 36);
+  messageDesc(file_crib_admin_v1_admin, 48);
 
 /**
  * @generated from message crib.admin.v1.StartPodResponse
@@ -1017,7 +1346,7 @@ export type StartPodResponse = Message<"crib.admin.v1.StartPodResponse"> & {
  * Use `create(StartPodResponseSchema)` to create a new message.
  */
 export const StartPodResponseSchema: GenMessage<StartPodResponse> = /*@__PURE__*/
-  messageDesc(file_crib_admin_v1_admin, 37);
+  messageDesc(file_crib_admin_v1_admin, 49);
 
 /**
  * @generated from message crib.admin.v1.RestartPodRequest
@@ -1041,7 +1370,7 @@ export type RestartPodRequest = Message<"crib.admin.v1.RestartPodRequest"> & {
  * Use `create(RestartPodRequestSchema)` to create a new message.
  */
 export const RestartPodRequestSchema: GenMessage<RestartPodRequest> = /*@__PURE__*/
-  messageDesc(file_crib_admin_v1_admin, 38);
+  messageDesc(file_crib_admin_v1_admin, 50);
 
 /**
  * @generated from message crib.admin.v1.RestartPodResponse
@@ -1054,7 +1383,7 @@ export type RestartPodResponse = Message<"crib.admin.v1.RestartPodResponse"> & {
  * Use `create(RestartPodResponseSchema)` to create a new message.
  */
 export const RestartPodResponseSchema: GenMessage<RestartPodResponse> = /*@__PURE__*/
-  messageDesc(file_crib_admin_v1_admin, 39);
+  messageDesc(file_crib_admin_v1_admin, 51);
 
 /**
  * @generated from enum crib.admin.v1.ArchiveFormat
@@ -1252,6 +1581,34 @@ export const AdminService: GenService<{
     methodKind: "unary";
     input: typeof RestartPodRequestSchema;
     output: typeof RestartPodResponseSchema;
+  },
+  /**
+   * Makes a named volume; one that is there is no failure.
+   *
+   * @generated from rpc crib.admin.v1.AdminService.CreateVolume
+   */
+  createVolume: {
+    methodKind: "unary";
+    input: typeof CreateVolumeRequestSchema;
+    output: typeof CreateVolumeResponseSchema;
+  },
+  /**
+   * @generated from rpc crib.admin.v1.AdminService.ListVolumes
+   */
+  listVolumes: {
+    methodKind: "unary";
+    input: typeof ListVolumesRequestSchema;
+    output: typeof ListVolumesResponseSchema;
+  },
+  /**
+   * Refuses one that a container has.
+   *
+   * @generated from rpc crib.admin.v1.AdminService.RemoveVolume
+   */
+  removeVolume: {
+    methodKind: "unary";
+    input: typeof RemoveVolumeRequestSchema;
+    output: typeof RemoveVolumeResponseSchema;
   },
   /**
    * Every setting as it is in force, and where it was given; without secrets.
