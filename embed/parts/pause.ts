@@ -4,11 +4,15 @@ import { run } from "../command.ts";
 import type { Target } from "../target.ts";
 import type { Part } from "./part.ts";
 
-const programs = ["pause", "namespaces", "without-unified", "enter", "create", "links"] as const;
+const programs = [
+  ...(["pause", "namespaces", "without-unified", "enter", "create", "links"] as const),
+  "commands",
+] as const;
 
 /**
  * Programs of a page or two: the first process of a pod that shares a PID namespace, the maker of namespaces, what crun
- * starts through on a node with hybrid cgroups, what runs a command in a container, and what makes a container.
+ * starts through on a node with hybrid cgroups, what runs a command in a container, what makes a container, what changes
+ * network interfaces, and what starts such programs for the daemon.
  */
 export async function buildPause(target: Target, version: string): Promise<Part> {
   const source = (name: string) => join(embed, "pause", name);

@@ -2,6 +2,7 @@ import { type Context, detached } from "../lib/context.ts";
 import { describe, failedPrecondition, invalidArgument, kindOf, notFound } from "../lib/errors.ts";
 import type { SandboxId } from "../lib/id.ts";
 import { inStep } from "../lib/step.ts";
+import type { OwnProgram } from "../os/process/command.ts";
 import {
   type Attachment,
   checkAttachment,
@@ -42,7 +43,7 @@ export interface CniNetworkOptions {
   /** The plugins that are part of crib: all that the embedded network uses, and the last resort of others. */
   readonly embeddedPluginDir: string;
   /** The static program that changes interfaces. Absent: all is done by plugins. */
-  readonly linksPath?: string;
+  readonly links?: OwnProgram;
   /** Which addresses the embedded network has given out. One for the node, as the bridge is. */
   readonly embeddedAddressDir?: string;
   /** Where other runtimes of the node keep the results of their attachments; that of the CNI library by default. */
@@ -88,11 +89,11 @@ export class CniNetwork implements Network {
 
   constructor(options: CniNetworkOptions) {
     this.#options = options;
-    const { linksPath, embeddedPluginDir } = options;
+    const { links, embeddedPluginDir } = options;
     this.#inProcess =
-      linksPath === undefined
+      links === undefined
         ? undefined
-        : new InProcessPlugins({ program: linksPath, ownPluginDir: embeddedPluginDir });
+        : new InProcessPlugins({ program: links, ownPluginDir: embeddedPluginDir });
     this.#dirs = withEdgeDirs(options);
     this.#confDirs = openConfDirs(this.#dirs.confDirs);
     this.#records = openCniRecords({ lasting: options.cacheDir, brief: options.stateDir });

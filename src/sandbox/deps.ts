@@ -3,6 +3,7 @@ import type { SandboxId } from "../lib/id.ts";
 import type { KeyedMutex } from "../lib/keyed-mutex.ts";
 import type { SingleFlight } from "../lib/single-flight.ts";
 import type { Network } from "../network/network.ts";
+import type { OwnProgram } from "../os/process/command.ts";
 import type { SandboxTable } from "../state/sandboxes.ts";
 import type { LifecycleEvents } from "./events/events.ts";
 import type { SandboxPlugins } from "./plugins.ts";
@@ -18,7 +19,7 @@ export interface SandboxDeps extends ContainerDeps {
   /** A pod with a network of its own gets a process of its own at once, by which cAdvisor finds the network. */
   readonly processPerNetwork: boolean;
   /** The static program that makes namespaces. */
-  readonly namespacesPath: string;
+  readonly namespacesProgram: OwnProgram;
   /** Why this node cannot give pods user namespaces; `undefined` where it can. */
   readonly userNamespaces: string | undefined;
   /** Held while a sandbox is run, stopped or removed, or its infra container started. */

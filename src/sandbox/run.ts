@@ -135,7 +135,9 @@ async function bringUp(
     sysctls: config.linux?.sysctls ?? {},
     ...userNamespaceOf(deps, intent),
   };
-  await inStep(ctx, "network.namespaces", () => pinNamespaces(ctx, deps.namespacesPath, pinning));
+  await inStep(ctx, "network.namespaces", () =>
+    pinNamespaces(ctx, deps.namespacesProgram, pinning),
+  );
   if (shared !== undefined) pinAgain(shared.paths.netns, paths.netns);
   const made: Sandbox = { ...intent, namespaces: namespaceIdentitiesOf(deps, intent) };
   let ready: Sandbox = { ...made, ips: shared?.ips ?? made.ips, state: "ready" };
@@ -146,7 +148,7 @@ async function bringUp(
       deps.network.attach(ctx, attachmentOf(deps.stateDir, attaching, true)),
     );
     const sysctls = config.linux?.sysctls ?? {};
-    await setInterfaceSysctls(ctx, deps.namespacesPath, paths.netns, sysctls);
+    await setInterfaceSysctls(ctx, deps.namespacesProgram, paths.netns, sysctls);
     ready = { ...attaching, ips, state: "ready" };
   }
   const isMachine = getRuntime(deps.runtimes, intent.handler).sandboxTask === "always";

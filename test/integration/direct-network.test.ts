@@ -15,10 +15,10 @@ import { silentLog } from "../../src/lib/log.ts";
 import type { Attachment } from "../../src/network/cni/attachment.ts";
 import { CniNetwork } from "../../src/network/cni-network.ts";
 import { pinNamespaces, unpinNamespaces } from "../../src/network/namespace/netns.ts";
-import { findBuilt } from "../harness/built.ts";
 import { linkCniPlugins } from "../harness/cni-plugins.ts";
 import { eventually } from "../harness/eventually.ts";
 import { hasOwnNetwork, inOwnNetwork } from "../harness/own-network.ts";
+import { ownProgram } from "../harness/own-program.ts";
 import { type TempDir, tempDir } from "../harness/temp-dir.ts";
 
 const ctx: Context = { signal: AbortSignal.timeout(600_000), log: silentLog };
@@ -42,7 +42,7 @@ function network(by: By, embedded = false): CniNetwork {
     fallback: embedded ? "embedded" : "none",
     embeddedPluginDir: plugins,
     embeddedAddressDir: `${dir}/addresses`,
-    ...(by === "process" ? { linksPath: findBuilt("pause", "links") } : {}),
+    ...(by === "process" ? { links: ownProgram("links") } : {}),
   });
 }
 
@@ -216,7 +216,7 @@ function clean(): void {
 async function openPod(sandboxId: SandboxId, hostPorts: Attachment["portMappings"] = []) {
   const pinned = `${dir}/pods/${sandboxId}`;
   const request = { dir: pinned, kinds: ["net"] as const, sysctls: {} };
-  await pinNamespaces(ctx, findBuilt("pause", "namespaces"), request);
+  await pinNamespaces(ctx, ownProgram("namespaces"), request);
   const attachment: Attachment = {
     sandboxId,
     netnsPath: `${pinned}/net`,
@@ -480,7 +480,7 @@ describeInside("a network made in process", () => {
       stateDir: `${dir}/state`,
       fallback: "none",
       embeddedPluginDir: `${dir}/plugins`,
-      linksPath: findBuilt("pause", "links"),
+      links: ownProgram("links"),
     });
     await own.attach(ctx, pod.attachment);
     await own.detach(ctx, pod.attachment);

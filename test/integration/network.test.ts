@@ -11,14 +11,14 @@ import {
   pinNamespaces,
   unpinNamespaces,
 } from "../../src/network/namespace/netns.ts";
-import { findBuilt } from "../harness/built.ts";
 import { linkCniPlugins } from "../harness/cni-plugins.ts";
 import { eventually } from "../harness/eventually.ts";
 import { hasOwnNetwork, inOwnNetwork } from "../harness/own-network.ts";
+import { ownProgram } from "../harness/own-program.ts";
 import { type TempDir, tempDir } from "../harness/temp-dir.ts";
 
 const ctx: Context = { signal: AbortSignal.timeout(600_000), log: silentLog };
-const maker = findBuilt("pause", "namespaces");
+const maker = ownProgram("namespaces");
 
 let temp: TempDir;
 let dir: string;

@@ -18,6 +18,7 @@ import { forgetOtherBoots } from "../../network/embedded/boot-stamp.ts";
 import { NetworkCounters } from "../../network/inside/counters.ts";
 import { prepareNetnsDirectory } from "../../network/namespace/node-netns.ts";
 import { bootId, openClock, realtimeNs } from "../../os/clock.ts";
+import { CommandServer } from "../../os/process/command-server.ts";
 import { ProfileStore } from "../../profile/profile-store.ts";
 import type { RegistryOptions } from "../../registry/client.ts";
 import { Monitors } from "../../runtime/monitor/monitors.ts";
@@ -108,7 +109,8 @@ export async function openDomain(
     }),
   );
   const profiles = new ProfileStore(`${config.root}/profiles`, ctx.log);
-  const namespacesPath = `${config.payload}/namespaces`;
+  const { run } = resources.use(new CommandServer(`${config.payload}/commands`));
+  const namespacesProgram = { path: `${config.payload}/namespaces`, run };
   const reaper = resources.use(new Reaper());
   const filters = resources.use(new Filters(`${config.payload}/lib/libseccomp.so.2`));
   const directExec = openDirectExec(ctx, config, filters, resources);
@@ -207,18 +209,18 @@ export async function openDomain(
       stateDir: `${config.state}/network`,
       fallback: config.network.default,
       embeddedPluginDir: `${config.payload}/cni`,
-      linksPath: `${config.payload}/links`,
+      links: { path: `${config.payload}/links`, run },
     }),
     get plugins() {
       return plugins.hooks;
     },
     pausePath: `${config.payload}/pause`,
     processPerNetwork: config.compat.containerdSocket !== "",
-    namespacesPath,
+    namespacesProgram,
     userNamespaces: await whyNoUserNamespaces(ctx, {
       stateDir: config.state,
       snapshots: images.snapshots,
-      namespacesPath,
+      namespacesProgram,
     }),
     locks: new KeyedMutex(),
     sandboxLocks: new KeyedMutex(),

@@ -1,5 +1,6 @@
 import { type Context, detached } from "../../lib/context.ts";
 import type { JsonObject } from "../../lib/json.ts";
+import type { OwnProgram } from "../../os/process/command.ts";
 import { podInterface } from "../cni/attachment.ts";
 import type { CniRecord } from "../cni/cni-records.ts";
 import type { CniVersion, PluginConfig } from "../cni/conflist.ts";
@@ -138,7 +139,7 @@ function readRoute(value: unknown): Route | undefined {
 /** ADD. All that it makes, `deleteBridged` takes down, and so does the plugin. */
 export async function addBridged(
   ctx: Context,
-  program: string,
+  program: OwnProgram,
   plan: BridgePlan,
   record: Pick<CniRecord, "sandboxId" | "netnsPath">,
 ): Promise<JsonObject> {
@@ -149,7 +150,7 @@ export async function addBridged(
   const veth = `veth${crypto.getRandomValues(Buffer.alloc(4)).toString("hex")}`;
   const steps = stepsOf(plan, { veth, netnsPath, addresses, routes });
   const masking = plan.ipMasq
-    ? masquerade(ctx, { network: plan.network, sandboxId, addresses })
+    ? masquerade(ctx, program.run, { network: plan.network, sandboxId, addresses })
     : undefined;
   // Neither waits for the other, and neither goes on when this returns.
   const [linked, masked] = await Promise.allSettled([
@@ -320,7 +321,7 @@ export function readBridged(plan: BridgePlan, result: JsonObject): Bridged | und
 /** DEL. Idempotent. Without `hasLinks`, after a reboot, interfaces of these names are somebody else's. */
 export async function deleteBridged(
   ctx: Context,
-  program: string,
+  program: OwnProgram,
   plan: BridgePlan,
   { veths, addresses }: Bridged,
   { sandboxId, hasLinks }: { readonly sandboxId: string; readonly hasLinks: boolean },
@@ -331,7 +332,9 @@ export async function deleteBridged(
   }
   const [unlinked, unmasked] = await Promise.allSettled([
     hasLinks ? runLinkSteps(ctx, program, steps, workingFor(sandboxId)) : undefined,
-    plan.ipMasq ? endMasquerade(ctx, { network: plan.network, sandboxId, addresses }) : undefined,
+    plan.ipMasq
+      ? endMasquerade(ctx, program.run, { network: plan.network, sandboxId, addresses })
+      : undefined,
   ]);
   if (unlinked.status === "rejected") throw unlinked.reason;
   // Only now may another pod have the address.

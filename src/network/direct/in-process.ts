@@ -1,6 +1,7 @@
 import type { Context } from "../../lib/context.ts";
 import { describe } from "../../lib/errors.ts";
 import type { JsonObject } from "../../lib/json.ts";
+import type { OwnProgram } from "../../os/process/command.ts";
 import { findPlugin } from "../cni/cni-plugin.ts";
 import type { CniRecord } from "../cni/cni-records.ts";
 import type { PluginConfig } from "../cni/conflist.ts";
@@ -22,7 +23,7 @@ export type Known =
 
 export interface InProcessOptions {
   /** The static program that changes interfaces. */
-  readonly program: string;
+  readonly program: OwnProgram;
   /** The plugins that are part of crib; one that the node has installed is started whatever it is. */
   readonly ownPluginDir: string;
 }

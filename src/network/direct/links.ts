@@ -1,7 +1,7 @@
 import type { Context } from "../../lib/context.ts";
 import { AppError } from "../../lib/errors.ts";
 import { ErrnoError } from "../../os/errno-error.ts";
-import { CommandError, runCommand } from "../../os/process/command.ts";
+import { CommandError, type OwnProgram } from "../../os/process/command.ts";
 import type { Message } from "./netlink.ts";
 
 /*
@@ -158,11 +158,11 @@ const linkSize = 16;
 /** Carries the steps out and returns what was looked up, by slot. Throws `unavailable` with the step that failed. */
 export async function runLinkSteps(
   ctx: Context,
-  program: string,
+  { path, run }: OwnProgram,
   steps: LinkSteps,
   env: Readonly<Record<string, string>>,
 ): Promise<(slot: Slot) => Link> {
-  const { exitCode, stdout, stderr } = await runCommand(ctx, [program], {
+  const { exitCode, stdout, stderr } = await run(ctx, [path], {
     env,
     stdin: steps.bytes(),
     timeoutMs,
@@ -182,7 +182,7 @@ export async function runLinkSteps(
     kind: "unavailable",
     cause:
       code === undefined
-        ? new CommandError([program], exitCode, stderr)
+        ? new CommandError([path], exitCode, stderr)
         : new ErrnoError(name, Number(code)),
   });
 }

@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto";
 import type { Context } from "../../lib/context.ts";
-import { runChecked } from "../../os/process/command.ts";
+import { type RunCommand, runChecked } from "../../os/process/command.ts";
 import { childEnv } from "../../os/process/role.ts";
 import { formatIpAddress, type IpAddress } from "./ip-address.ts";
 
@@ -31,24 +31,24 @@ export function workingFor(sandboxId: string): Readonly<Record<string, string>> 
 }
 
 /** One transaction for each family. */
-export async function masquerade(ctx: Context, rules: PodRules): Promise<void> {
+export async function masquerade(ctx: Context, run: RunCommand, rules: PodRules): Promise<void> {
   await Promise.all(
     families.map(async ({ family, program, multicast }) => {
       const own = rules.addresses.filter(({ address }) => address.family === family);
       const text = masqueradeRules(rules, own, multicast);
-      if (own.length > 0) await restore(ctx, program, rules, text);
+      if (own.length > 0) await restore(ctx, program, rules, text, run);
     }),
   );
 }
 
 /** Idempotent: where something of it is missing, each rule is looked for by itself. */
-export async function endMasquerade(ctx: Context, rules: PodRules): Promise<void> {
+export async function endMasquerade(ctx: Context, run: RunCommand, rules: PodRules): Promise<void> {
   await Promise.all(
     families.map(async ({ family, program }) => {
       const own = rules.addresses.filter(({ address }) => address.family === family);
       if (own.length === 0) return;
       try {
-        await restore(ctx, program, rules, unmasqueradeRules(rules, own));
+        await restore(ctx, program, rules, unmasqueradeRules(rules, own), run);
       } catch {
         await removeOneByOne(ctx, program, rules);
       }
@@ -126,7 +126,9 @@ async function restore(
   program: string,
   { sandboxId }: PodChain,
   stdin: string,
+  run?: RunCommand,
 ): Promise<void> {
   const argv = [`${program}-restore`, "-w", "5", "--noflush"];
-  await runChecked(ctx, argv, { env: workingFor(sandboxId), timeoutMs, stdin, endsWithUs: true });
+  const options = { env: workingFor(sandboxId), timeoutMs, stdin, endsWithUs: true };
+  await runChecked(ctx, argv, options, run);
 }

@@ -2,7 +2,7 @@ import type { Context } from "../../lib/context.ts";
 import { AppError } from "../../lib/errors.ts";
 import type { IdRange, PodIds } from "../../oci/pod-ids.ts";
 import { ErrnoError, isErrno } from "../../os/errno-error.ts";
-import { CommandError, runCommand } from "../../os/process/command.ts";
+import { CommandError, type OwnProgram } from "../../os/process/command.ts";
 import { childEnv } from "../../os/process/role.ts";
 import { CLONE_NEWIPC, CLONE_NEWNET, CLONE_NEWUTS } from "../../os/security/namespaces.ts";
 import { defaultNetSysctls, type NamespaceKind, parseSysctls, type Sysctl } from "./sysctl.ts";
@@ -37,7 +37,7 @@ const cloneFlags = {
  */
 export async function makeNamespaces(
   ctx: Context,
-  program: string,
+  program: OwnProgram,
   namespaces: NewNamespaces,
 ): Promise<void> {
   await runSteps(ctx, program, stepsOf(namespaces));
@@ -46,16 +46,20 @@ export async function makeNamespaces(
 /** Sets sysctls in the network namespace that is pinned at a path. */
 export async function writeInNetns(
   ctx: Context,
-  program: string,
+  program: OwnProgram,
   netnsPath: string,
   sysctls: readonly Sysctl[],
 ): Promise<void> {
   await runSteps(ctx, program, [step("enter", netnsPath), ...sysctls.map(write)]);
 }
 
-async function runSteps(ctx: Context, program: string, steps: readonly Step[]): Promise<void> {
-  const argv = [program, ...steps.flatMap(({ words }) => words)];
-  const result = await runCommand(ctx, argv, { env: childEnv, timeoutMs });
+async function runSteps(
+  ctx: Context,
+  { path, run }: OwnProgram,
+  steps: readonly Step[],
+): Promise<void> {
+  const argv = [path, ...steps.flatMap(({ words }) => words)];
+  const result = await run(ctx, argv, { env: childEnv, timeoutMs });
   if (result.exitCode === 0) return;
   throw (
     stepFailure(steps, result.stdout.toString()) ??

@@ -14,6 +14,7 @@ import { AppError, invalidArgument } from "../../lib/errors.ts";
 import type { PodIds } from "../../oci/pod-ids.ts";
 import { isErrno } from "../../os/errno-error.ts";
 import { MNT_DETACH, MS_BIND, mount, UMOUNT_NOFOLLOW, umount } from "../../os/mount/mount.ts";
+import type { OwnProgram } from "../../os/process/command.ts";
 import { makeNamespaces, writeInNetns } from "./make-namespaces.ts";
 import { type NamespaceKind, namespaceKinds, parseSysctls } from "./sysctl.ts";
 
@@ -42,7 +43,7 @@ export function namespacePath(dir: string, kind: NamespaceKind | "user"): string
  */
 export async function pinNamespaces(
   ctx: Context,
-  program: string,
+  program: OwnProgram,
   request: NamespaceRequest,
 ): Promise<void> {
   const { dir, kinds, hostname = "", userNamespace } = request;
@@ -81,7 +82,7 @@ export function pinAgain(source: string, path: string): void {
 /** Sets the sysctls that belong to interfaces, which are there once the network has been attached. */
 export async function setInterfaceSysctls(
   ctx: Context,
-  program: string,
+  program: OwnProgram,
   netnsPath: string,
   sysctls: Readonly<Record<string, string>>,
 ): Promise<void> {

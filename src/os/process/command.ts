@@ -44,9 +44,18 @@ export interface CommandResult {
   readonly stderr: string;
 }
 
-const stderrTailBytes = 2048;
+export const stderrTailBytes = 2048;
 /** How long a killed child may take to end. */
-const outlivesMs = 2000;
+export const outlivesMs = 2000;
+
+/** How a program is run to its end: by this process, or by one that does it for less (command-server.ts). */
+export type RunCommand = typeof runCommand;
+
+/** A program of crib's own, and what runs it. */
+export interface OwnProgram {
+  readonly path: string;
+  readonly run: RunCommand;
+}
 
 /**
  * Runs a program to its end and answers whatever its exit code is. The program is its own process group, and the
@@ -119,14 +128,15 @@ export async function runChecked(
   ctx: Context,
   argv: readonly string[],
   options: CommandOptions,
+  run: RunCommand = runCommand,
 ): Promise<Buffer> {
-  const { exitCode, stdout, stderr } = await runCommand(ctx, argv, options);
+  const { exitCode, stdout, stderr } = await run(ctx, argv, options);
   if (exitCode !== 0) throw new CommandError(argv, exitCode, stderr);
   return stdout;
 }
 
 /** Our own deadline is none of the caller's doing. */
-function cancelled(name: string, cause: unknown): AppError {
+export function cancelled(name: string, cause: unknown): AppError {
   const isLate = kindOf(cause) === "deadline-exceeded";
   return new AppError(`${name} cancelled`, {
     kind: isLate ? "deadline-exceeded" : "cancelled",
@@ -134,7 +144,7 @@ function cancelled(name: string, cause: unknown): AppError {
   });
 }
 
-function outlived(why: Error): AppError {
+export function outlived(why: Error): AppError {
   return new AppError(`${why.message}, and outlives SIGKILL`, {
     kind: kindOf(why),
     cause: why.cause,

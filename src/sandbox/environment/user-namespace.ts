@@ -37,7 +37,7 @@ const probeIds = { hostId: 100_000, length: 65_536 };
  */
 export async function whyNoUserNamespaces(
   ctx: Context,
-  deps: Pick<SandboxDeps, "stateDir" | "snapshots" | "namespacesPath">,
+  deps: Pick<SandboxDeps, "stateDir" | "snapshots" | "namespacesProgram">,
 ): Promise<string | undefined> {
   const reason = await probe(ctx, deps);
   if (reason !== undefined) ctx.log.info("user namespaces unavailable", { reason });
@@ -46,7 +46,7 @@ export async function whyNoUserNamespaces(
 
 async function probe(
   ctx: Context,
-  deps: Pick<SandboxDeps, "stateDir" | "snapshots" | "namespacesPath">,
+  deps: Pick<SandboxDeps, "stateDir" | "snapshots" | "namespacesProgram">,
 ): Promise<string | undefined> {
   // Their root is none of the node's: it goes the way to its root file system as others do.
   const closed = findUnsearchable(deps.stateDir);
@@ -60,7 +60,7 @@ async function probe(
   try {
     await unpinNamespaces(ctx, dir);
     const request = { dir, kinds: [], sysctls: {}, userNamespace: { ids } };
-    await pinNamespaces(ctx, deps.namespacesPath, request);
+    await pinNamespaces(ctx, deps.namespacesProgram, request);
   } catch (err) {
     return describe(err);
   }
