@@ -1,7 +1,9 @@
 import type { Command, NodePlaces } from "./cli/command.ts";
 import type { CommandName } from "./cli/table/table.ts";
+import type { TraceTarget } from "./daemon/traces/trace-target.ts";
 import type { Context } from "./lib/context.ts";
 import { describe } from "./lib/errors.ts";
+import type { Log } from "./lib/log.ts";
 
 /**
  * One executable, several roles: the first argument says which. Each role's modules are loaded only in that role,
@@ -44,6 +46,7 @@ async function runServe(args: readonly string[]): Promise<number> {
       loadRegistries: async () =>
         (await import("./registry/hosts/registries-yaml.ts")).readRegistries,
       loadMetrics: async () => (await import("./daemon/metrics/open-metrics.ts")).openMetrics,
+      loadTraces,
       loadShims: async () => await import("./runtime/shim/open-shim.ts"),
       loadContainerdApi: async () => (await import("./compat/containerd-api.ts")).containerdRoutes,
     });
@@ -92,6 +95,22 @@ const commands: Readonly<Record<CommandName, () => Promise<Command>>> = {
 
 async function loadCommand(name: CommandName): Promise<Command> {
   return await commands[name]();
+}
+
+/** OpenTelemetry, which only nodes with a collector need. */
+async function loadTraces() {
+  const { openTraces } = await import("./daemon/traces/open-traces.ts");
+  return (log: Log, target: TraceTarget) =>
+    openTraces(log, target, {
+      "http/protobuf": async () =>
+        (await import("@opentelemetry/exporter-trace-otlp-proto")).OTLPTraceExporter,
+      // Its ES modules require grpc-js in a way that the bundler does not see.
+      grpc: async () => {
+        const { OTLPTraceExporter }: typeof import("@opentelemetry/exporter-trace-otlp-grpc") =
+          require("@opentelemetry/exporter-trace-otlp-grpc");
+        return OTLPTraceExporter;
+      },
+    });
 }
 
 /** The parser of configuration files, which only nodes that have one need. */

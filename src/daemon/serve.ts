@@ -10,8 +10,7 @@ import { watchImports } from "../image/imports/watch-imports.ts";
 import type { OpenImages } from "../image/open.ts";
 import { abortable } from "../lib/abortable.ts";
 import type { Context } from "../lib/context.ts";
-import { describe, failedPrecondition } from "../lib/errors.ts";
-import { openSteps } from "../lib/step.ts";
+import { failedPrecondition } from "../lib/errors.ts";
 import { bootId } from "../os/clock.ts";
 import { setChildSubreaper } from "../os/process/prctl.ts";
 import type { SandboxDeps } from "../sandbox/deps.ts";
@@ -33,21 +32,24 @@ import { handlersThatNeedRestart } from "./graph/handlers.ts";
 import { type LoadContainerdApi, serveContainerdSocket } from "./listen/containerd-socket.ts";
 import { RequestQueues } from "./listen/grpc-handler.ts";
 import { listen } from "./listen/listen.ts";
-import { serveMirror, splitAddress } from "./listen/mirror.ts";
+import { serveMirror } from "./listen/mirror.ts";
 import { socketLost, watchSocket } from "./listen/watch-socket.ts";
 import { lockDirectory } from "./lock.ts";
 import { openDaemonLog } from "./log-sink.ts";
-import type { LoadMetrics, Measured } from "./metrics/open-metrics.ts";
+import type { LoadMetrics } from "./metrics/open-metrics.ts";
 import { notify } from "./notify.ts";
+import { openObservers } from "./observe.ts";
 import { recover } from "./recover.ts";
 import { activityOf, dumpOnSignal, reloadOnSignal, stopSignal } from "./signals.ts";
 import { clearStaleState } from "./stale-state.ts";
+import type { LoadTraces } from "./traces/open-traces.ts";
 
 /** What is loaded where the node needs it. */
 export interface ServeParts extends DomainParts {
   readonly loadContainerdApi: LoadContainerdApi;
   readonly loadConfigFile: LoadConfigFile;
   readonly loadMetrics: LoadMetrics;
+  readonly loadTraces: LoadTraces;
 }
 
 /**
@@ -63,14 +65,14 @@ export async function serve(args: readonly string[], parts: ServeParts): Promise
   const log = openDaemonLog(config.log, leveled);
   const stopping = new AbortController();
   const calls = new CallsInProgress();
-  const metrics = config.metrics.address === "" ? undefined : (await parts.loadMetrics())();
-  const step = openSteps([
-    calls.stepListener(),
-    ...(metrics === undefined ? [] : [metrics.stepListener]),
-  ]);
-  const ctx: Context = { signal: stopping.signal, log, step, count: metrics?.count };
   const stopped = stopSignal();
   await using resources = new AsyncDisposableStack();
+  const { loadMetrics, loadTraces } = parts;
+  const observers = await openObservers(log, config, calls, resources, {
+    ...{ environment: variables, loadMetrics, loadTraces },
+  });
+  const { step, count } = observers;
+  const ctx: Context = { signal: stopping.signal, log, step, count };
 
   resources.use(lockDirectory(config.root));
   // Two daemons on one state would remove each other's containers as unknown.
@@ -89,13 +91,9 @@ export async function serve(args: readonly string[], parts: ServeParts): Promise
   const readiness = new Readiness();
   dumpOnSignal(log, { ...domain, calls });
   const activity = () => activityOf({ ...domain, calls });
-  const interceptors = [
-    // Outside of the other, so that it sees statuses.
-    ...(metrics === undefined ? [] : [metrics.interceptor]),
-    createInterceptor({ readiness, log, calls }),
-  ];
+  const interceptors = [...observers.interceptors, createInterceptor({ readiness, log, calls })];
   const queues = new RequestQueues();
-  resources.use(await startMetrics(ctx, metrics, { ...domain, calls, readiness, queues }));
+  resources.use(await observers.serve(ctx, { ...domain, calls, readiness, queues }));
   const live = new LiveConfig(loaded, {
     ...{ log, load },
     async apply(next) {
@@ -144,26 +142,6 @@ export async function serve(args: readonly string[], parts: ServeParts): Promise
     throw failedPrecondition(
       `serve: ${config.socket} is not there any more: was ${config.state} emptied? A new start makes it again`,
     );
-  }
-}
-
-/** A node without metrics is better than none. */
-async function startMetrics(
-  ctx: Context,
-  metrics: ReturnType<Awaited<ReturnType<LoadMetrics>>> | undefined,
-  node: Measured,
-): Promise<AsyncDisposable | undefined> {
-  if (metrics === undefined) return undefined;
-  const { log } = ctx;
-  const { address, pods } = node.config.metrics;
-  try {
-    const [host, port] = splitAddress(address);
-    const server = await metrics.serve(ctx, node, { host, port, pods });
-    log.info("serving metrics", { address: host, port: server.port });
-    return server;
-  } catch (err) {
-    log.error("metrics listener failed", { err: describe(err) });
-    return undefined;
   }
 }
 

@@ -30,6 +30,8 @@ export const parts = {
   nriPlugin: bin("nri-plugin"),
   /** Signs images as cosign does, with cosign's packages and virtual services of sigstore. */
   signing: bin("signing"),
+  /** Takes traces over OTLP and prints their spans. */
+  otlpReceiver: bin("otlp-receiver"),
   busybox: bin("busybox"),
   /** Alone in its directory, but for what it needs. Absent where it could not be had. */
   criu: bin("criu/criu"),

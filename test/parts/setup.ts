@@ -63,6 +63,8 @@ async function buildGoPrograms(): Promise<void> {
   // Four minutes, for tests of their own.
   if (process.env["CRIB_TEST_GVISOR"] === "1") await buildGvisor();
   await buildKubelet();
+  // By the versions of the kubelet, whose packages are compiled.
+  await buildOwnProgram("a receiver of traces", "otlp", parts.otlpReceiver);
 }
 
 async function buildCriTools(

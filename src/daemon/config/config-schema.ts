@@ -263,6 +263,22 @@ export const schema = {
       "Whether /metrics also has the metrics of pods and containers, under cAdvisor's names. A kubelet serves the same under /metrics/cadvisor.",
     ),
   },
+  traces: {
+    endpoint: text(
+      "",
+      'Where spans of calls and their steps go by OTLP ("http://127.0.0.1:4318"). Empty: where OTEL_EXPORTER_OTLP_TRACES_ENDPOINT or OTEL_EXPORTER_OTLP_ENDPOINT of the environment say, else nowhere.',
+    ),
+    protocol: choice(
+      "http/protobuf",
+      ["http/protobuf", "grpc"],
+      "What the collector speaks there.",
+    ),
+    samplePercent: integer(
+      100,
+      [0, 100],
+      "Of calls whose client has not decided itself: how many are traced.",
+    ),
+  },
   nri: {
     enable: flag(
       true,

@@ -43,7 +43,7 @@ these metrics. This page is made from the metrics themselves.
 const stepsHead = `
 ## Steps
 
-What \`step\` is in \`crib_step_duration_seconds\`, the name of a span in traces, and what
+What \`step\` is in \`crib_step_duration_seconds\`, the name of a span in traces ([tracing.md](tracing.md)), and what
 \`crib debug\` shows of a call in progress.
 
 | step | |
