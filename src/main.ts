@@ -78,6 +78,18 @@ const commands: Readonly<Record<CommandName, () => Promise<Command>>> = {
   inspect: async () => (await import("./cli/commands/inspect.ts")).inspect,
   info: async () => (await import("./cli/commands/info.ts")).info,
   check: async () => (await import("./cli/commands/check.ts")).check,
+  kill: async () => (await import("./cli/commands/kill.ts")).kill,
+  wait: async () => (await import("./cli/commands/wait.ts")).wait,
+  pause: async () => (await import("./cli/commands/pause.ts")).pause,
+  unpause: async () => (await import("./cli/commands/pause.ts")).unpause,
+  rename: async () => (await import("./cli/commands/rename.ts")).rename,
+  top: async () => (await import("./cli/commands/top.ts")).top,
+  tag: async () => (await import("./cli/commands/tag.ts")).tag,
+  history: async () => (await import("./cli/commands/history.ts")).history,
+  volume: async () => (await import("./cli/commands/volume.ts")).volume,
+  prune: async () => (await import("./cli/commands/prune.ts")).prune,
+  login: async () => (await import("./cli/commands/login.ts")).login,
+  logout: async () => (await import("./cli/commands/login.ts")).logout,
   debug: async () => (await import("./cli/commands/debug.ts")).debug,
   registry: async () => (await import("./cli/commands/registry.ts")).registry,
   version: async () => (await import("./cli/commands/version.ts")).version,
@@ -146,6 +158,14 @@ async function loadConfigTools() {
     ) {
       const { config } = await load(configFile);
       return await registry.explainConfigured(ctx, name, { config, asks });
+    },
+    async checkLogin(
+      ctx: Context,
+      name: string,
+      options: { readonly credentials: string; readonly configFile: string | undefined },
+    ) {
+      const { config } = await load(options.configFile);
+      return await registry.checkLogin(ctx, name, options.credentials, config);
     },
     async explainPolicy(name: string, file: string | undefined) {
       return policy.explainPolicy(name, (await load(file)).config);

@@ -12,6 +12,7 @@ import { parseRunPod } from "./run-pod.ts";
 
 const maxImages = 1000;
 const maxNameLength = 512;
+const maxSignal = 64;
 
 /** What the CRI socket serves beyond CRI, for crib's own command line. */
 export function adminRoutes(deps: AdminDeps): (router: ConnectRouter) => void {
@@ -87,6 +88,44 @@ function createAdminService(deps: AdminDeps): ServiceImpl<typeof pb.AdminService
     async restartPod({ podSandboxId, timeout }, handler) {
       await deps.standalone.restart(contextOf(handler), podSandboxId, timeout * 1000);
       return {};
+    },
+
+    async renamePod({ podSandboxId, name }, handler) {
+      await deps.standalone.rename(contextOf(handler), podSandboxId, name);
+      return {};
+    },
+
+    async signalContainer({ containerId, signal }, handler) {
+      if (signal < 1 || signal > maxSignal) throw invalidArgument(`signal ${signal}: from 1 to 64`);
+      await deps.containers.signal(contextOf(handler), containerId, signal);
+      return {};
+    },
+
+    async pauseContainer({ containerId }, handler) {
+      await deps.containers.pause(contextOf(handler), containerId);
+      return {};
+    },
+
+    async unpauseContainer({ containerId }, handler) {
+      await deps.containers.unpause(contextOf(handler), containerId);
+      return {};
+    },
+
+    listPausedContainers() {
+      return { containerIds: [...deps.containers.listPaused()] };
+    },
+
+    tagImage({ image, name }) {
+      return { names: [...deps.tag(checkName(image), checkName(name))] };
+    },
+
+    untagImage({ name }) {
+      deps.untag(checkName(name));
+      return {};
+    },
+
+    pruneDownloads({ dryRun }) {
+      return { bytes: BigInt(deps.pruneDownloads({ dryRun })) };
     },
 
     createVolume({ name, labels }) {

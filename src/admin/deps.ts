@@ -64,8 +64,20 @@ export interface AdminDeps {
     attend(id: string): Disposable;
     leave(id: string): void;
     start(ctx: Context, id: string, options: { readonly afterAttach: boolean }): Promise<void>;
+    rename(ctx: Context, id: string, name: string): Promise<void>;
     restart(ctx: Context, id: string, graceMs: number): Promise<void>;
   };
+  readonly containers: {
+    signal(ctx: Context, id: string, signal: number): Promise<void>;
+    pause(ctx: Context, id: string): Promise<void>;
+    unpause(ctx: Context, id: string): Promise<void>;
+    listPaused(): readonly string[];
+  };
+  /** Returns the image's names. */
+  tag(nameOrId: string, name: string): readonly string[];
+  untag(name: string): void;
+  /** Bytes of pulls that failed: what they take now, and after they are gone if that is asked for. */
+  pruneDownloads(options: { readonly dryRun: boolean }): number;
   readonly volumes: {
     /** With those that have it. */
     list(): readonly UsedVolume[];

@@ -65,6 +65,12 @@ export interface ConfigTools {
     name: string,
     options: { readonly configFile: string | undefined; readonly asks: boolean },
   ): Promise<readonly ExplainedHost[]>;
+  /** Asks a registry with the logins that the text of a Docker config.json has, and no others. */
+  checkLogin(
+    ctx: Context,
+    registry: string,
+    options: { readonly credentials: string; readonly configFile: string | undefined },
+  ): Promise<{ readonly ok: boolean; readonly text: string }>;
   /** What the signature policy asks of images of `name`, in one line. */
   explainPolicy(name: string, configFile: string | undefined): Promise<string>;
 }

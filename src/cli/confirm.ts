@@ -2,9 +2,11 @@ import { abortable } from "../lib/abortable.ts";
 import type { CommandEnv } from "./command.ts";
 import { UsageError } from "./failure.ts";
 
-/** Asks a person whether to go on. Where nobody can be asked, `--yes` has to say it. */
-export async function confirm(env: CommandEnv, what: string): Promise<boolean> {
-  if (!env.input.isTerminal) throw new UsageError("stdin is no terminal to ask at: give --yes");
+/** Asks a person whether to go on. Where nobody can be asked, `option` has to say it. */
+export async function confirm(env: CommandEnv, what: string, option = "--yes"): Promise<boolean> {
+  if (!env.input.isTerminal) {
+    throw new UsageError(`stdin is no terminal to ask at: give ${option}`);
+  }
   env.out.writeError(`${what}\nGo on? [y/N] `);
   const answer = (await abortable(env.input.read(), env.ctx.signal)) ?? [];
   return /^y(es)?$/i.test(Buffer.from(answer).toString("utf8").trim());

@@ -87,6 +87,13 @@ export class IngestStore {
     this.#delete(name);
   }
 
+  /** Removes those that nobody is reading or fetching, before their time. */
+  removeUnused(): void {
+    for (const name of readdirSync(this.#directory)) {
+      if (!this.#open.has(name)) this.#delete(name);
+    }
+  }
+
   /** What all of them take on the disk, be they under way or left for the next attempt. */
   usage(): {
     readonly usedBytes: number;

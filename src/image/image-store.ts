@@ -102,6 +102,11 @@ export class ImageStore {
     }
   }
 
+  /** Idempotent. */
+  removeTag(tag: string): void {
+    this.#takeTag(tag, undefined);
+  }
+
   #index(record: ImageRecord): Image {
     const image = imageOf(record);
     this.#byId.set(record.id, { record, image });
@@ -109,7 +114,7 @@ export class ImageStore {
     return image;
   }
 
-  #takeTag(tag: string, newOwner: ImageId): void {
+  #takeTag(tag: string, newOwner: ImageId | undefined): void {
     const owner = this.#byName.get(tag);
     const entry = owner === undefined ? undefined : this.#byId.get(owner);
     if (entry === undefined || owner === newOwner) return;

@@ -9,7 +9,13 @@ import { stopContainer } from "../container/stop.ts";
 import type * as pb from "../gen/runtime/v1/api_pb.ts";
 import { abortable } from "../lib/abortable.ts";
 import { type Context, detached, withFields } from "../lib/context.ts";
-import { AppError, describe, failedPrecondition, notFound } from "../lib/errors.ts";
+import {
+  AppError,
+  describe,
+  failedPrecondition,
+  invalidArgument,
+  notFound,
+} from "../lib/errors.ts";
 import { type ContainerId, generateSandboxId, type SandboxId } from "../lib/id.ts";
 import { KeyedMutex } from "../lib/keyed-mutex.ts";
 import { addContainer, recreateInSandbox } from "../sandbox/add-container.ts";
@@ -208,6 +214,42 @@ export class StandalonePods implements Disposable {
     }
     this.#deps.standalone.put({ ...pod, isStopped: false, restarts: 0 });
     await this.#bringUp(ctx, id);
+  }
+
+  /**
+   * Gives the pod and its container another name. Throws `already-exists` for one that another pod has, and
+   * `failed-precondition` for a pod that is not standalone.
+   */
+  async rename(ctx: Context, id: SandboxId, name: string): Promise<void> {
+    if (!/^[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?$/.test(name)) {
+      throw invalidArgument(`name ${JSON.stringify(name.slice(0, 100))}: not a pod's name`);
+    }
+    using _lock = await this.#locks.lock(id, ctx.signal);
+    const { containerId } = this.#get(id);
+    const { sandboxes, containers } = this.#deps;
+    const sandbox = sandboxes.get(id);
+    const { metadata } = sandbox.config;
+    const holder = sandboxes.list().find(({ config: { metadata: other } }) => {
+      return other?.name === name && other.namespace === metadata?.namespace;
+    });
+    if (holder?.id === id) return;
+    if (holder !== undefined) {
+      throw new AppError(`the name "${name}" is taken by pod ${holder.id}`, {
+        kind: "already-exists",
+      });
+    }
+    if (metadata !== undefined) {
+      sandboxes.put({ ...sandbox, config: { ...sandbox.config, metadata: { ...metadata, name } } });
+    }
+    const container = containerId && containers.find(containerId);
+    const named = container?.config.metadata;
+    if (container && named !== undefined) {
+      containers.put({
+        ...container,
+        config: { ...container.config, metadata: { ...named, name } },
+      });
+    }
+    this.#deps.flush(id);
   }
 
   async restart(ctx: Context, id: SandboxId, graceMs: number): Promise<void> {

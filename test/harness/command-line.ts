@@ -56,7 +56,10 @@ export async function runCrib(
 
 /** As main.ts does it: every command is in the file of its own name, or in that of the command that it undoes. */
 async function loadCommand(name: CommandName): Promise<Command> {
-  const file = { rollback: "upgrade", killall: "uninstall" }[name as string] ?? name;
+  const file =
+    { rollback: "upgrade", killall: "uninstall", unpause: "pause", logout: "login" }[
+      name as string
+    ] ?? name;
   const module = (await import(`../../src/cli/commands/${file}.ts`)) as Record<string, Command>;
   const found = Object.values(module).find((one) => one.name === name);
   if (found === undefined) throw new Error(`no command ${name} in ${file}.ts`);

@@ -59,6 +59,10 @@ const lists: Readonly<Record<string, List>> = {
     const { containers } = await cri.runtime.listContainers({}, options);
     return [...items, ...containers].map(({ metadata }) => metadata?.name ?? "");
   },
+  volume: async (cri, options) => {
+    const { volumes } = await cri.admin.listVolumes({}, options);
+    return volumes.map(({ name }) => name);
+  },
   image: async (cri, options) => {
     const { images } = await cri.images.listImages({}, options);
     return images.flatMap(({ repoTags }) => repoTags);

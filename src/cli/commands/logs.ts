@@ -5,14 +5,18 @@ import { implementCommand } from "../command.ts";
 import { exitCodes, UsageError } from "../failure.ts";
 import { getContainer } from "../find.ts";
 import { findLogDirectory, logPlaceOf } from "../log/log-place.ts";
-import { parseSince } from "../log/log-since.ts";
+import { parseMoment } from "../log/log-since.ts";
 import { printLog } from "../log/print-log.ts";
 import { plain } from "../output/output.ts";
 import { hasEnded } from "../wait.ts";
 
 export const logs = implementCommand("logs", async (env, options, [key = ""]) => {
   const tail = parseTail(options.tail);
-  const since = options.since === undefined ? undefined : parseSince(options.since, env.now());
+  const moment = (name: "since" | "until") => {
+    const text = options[name];
+    return text === undefined ? undefined : parseMoment(`--${name}`, text, env.now());
+  };
+  const [since, before] = [moment("since"), moment("until")];
   using cri = env.connect();
   const { signal } = env.ctx;
   const newest = await getContainer(cri, key, signal);
@@ -20,10 +24,12 @@ export const logs = implementCommand("logs", async (env, options, [key = ""]) =>
   const { status } = await cri.runtime.containerStatus({ containerId: id }, { signal });
   const path = status?.logPath ?? "";
   if (path === "") throw failedPrecondition(`container ${key} has no log file`);
-  const until = options.follow ? { until: hasEnded(cri, id, signal) } : {};
+  const ended = hasEnded(cri, id, signal);
+  const isOver = async () => (before !== undefined && env.now().getTime() > before) || ended();
+  const until = options.follow ? { until: isOver } : {};
   const { timestamps } = options;
   const place = logPlaceOf(path, await findLogDirectory(cri, podSandboxId, signal));
-  await printLog(env, place, { tail, since, timestamps, signal, ...until });
+  await printLog(env, place, { tail, since, before, timestamps, signal, ...until });
   return signal.aborted ? exitCodes.interrupted : exitCodes.ok;
 });
 
@@ -44,7 +50,8 @@ async function getPrevious(
 }
 
 function parseTail(text: string | undefined): number | undefined {
-  if (text === undefined) return undefined;
-  if (!/^\d{1,9}$/.test(text)) throw new UsageError(`--tail ${text}: not a number of lines`);
+  if (text === undefined || text === "all") return undefined;
+  if (!/^\d{1,9}$/.test(text))
+    throw new UsageError(`--tail ${text}: not a number of lines, or all`);
   return Number(text);
 }

@@ -9,6 +9,7 @@ import { parseLabels } from "../labels.ts";
 import { shortId } from "../output/format.ts";
 import { writeNewestFirst } from "../output/newest-first.ts";
 import { plain } from "../output/output.ts";
+import { pausedIds } from "../paused.ts";
 
 const stateNames: Readonly<Record<pb.ContainerState, string>> = {
   [pb.ContainerState.CONTAINER_CREATED]: "created",
@@ -26,9 +27,10 @@ export const ps = implementCommand("ps", async (env, options) => {
     ...(options.pod !== undefined && { podSandboxId: await podId(cri, options.pod, signal) }),
     labelSelector: parseLabels(options.label),
   };
-  const [{ containers }, { items: pods }] = await Promise.all([
+  const [{ containers }, { items: pods }, paused] = await Promise.all([
     cri.runtime.listContainers({ filter }, { signal }),
     cri.runtime.listPodSandbox({}, { signal }),
+    pausedIds(cri, signal),
   ]);
   const podNames = new Map(pods.map((pod) => [pod.id, pod.metadata?.name ?? ""]));
   writeNewestFirst(env, options, {
@@ -40,7 +42,7 @@ export const ps = implementCommand("ps", async (env, options) => {
       container.metadata?.name ?? "",
       podNames.get(container.podSandboxId) ?? shortId(container.podSandboxId),
       imageName(container),
-      stateNames[container.state] ?? "unknown",
+      paused.has(container.id) ? "paused" : (stateNames[container.state] ?? "unknown"),
     ],
   });
   return exitCodes.ok;

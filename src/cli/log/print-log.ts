@@ -9,12 +9,16 @@ export async function printLog(
     readonly timestamps?: boolean;
     /** Nothing before this moment, in milliseconds. */
     readonly since?: number | undefined;
+    /** Nothing after this one. */
+    readonly before?: number | undefined;
   },
 ): Promise<void> {
   const isInside = { stdout: false, stderr: false };
-  const { since = Number.NEGATIVE_INFINITY } = options;
+  const { since = Number.NEGATIVE_INFINITY, before = Number.POSITIVE_INFINITY } = options;
   for await (const { stream, isPartial, content, time } of readLog(place, options)) {
-    if (Date.parse(time) < since) continue;
+    const at = Date.parse(time);
+    if (at < since) continue;
+    if (at > before) return;
     const stamp = options.timestamps && !isInside[stream] ? `${time} ` : "";
     const bytes = Buffer.concat([Buffer.from(stamp), content, Buffer.from(isPartial ? "" : "\n")]);
     if (stream === "stdout") env.out.write(bytes);

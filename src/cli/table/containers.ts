@@ -110,8 +110,9 @@ export const logs = defineSpec({
   ],
   options: {
     follow: { kind: "flag", short: "f", help: "go on until the container ends or Ctrl-C" },
-    tail: { kind: "value", short: "n", argument: "N", help: "only the last N lines" },
+    tail: { kind: "value", short: "n", argument: "N", help: "only the last N lines (all)" },
     since: { kind: "value", argument: "TIME", help: "only from 10m ago, or 2026-01-01T08:00:00Z" },
+    until: { kind: "value", argument: "TIME", help: "only until then, in the same forms" },
     timestamps: { kind: "flag", short: "t", help: "put its time in front of each line" },
     previous: { kind: "flag", short: "p", help: "of the container that this one has replaced" },
   },
@@ -261,4 +262,120 @@ export const stop = defineSpec({
     ...targetOptions,
   },
   positionals: { min: 1, max: anyNumber, completes: "target" },
+});
+
+export const kill = defineSpec({
+  group: "containers and pods",
+  summary: "send a signal to containers",
+  usage: "CONTAINER...",
+  details:
+    "SIGKILL unless --signal names another. A container that is ended so, or by its stop signal, is not started again by its restart policy.",
+  examples: ["crib kill web", "crib kill -s HUP web"],
+  options: {
+    signal: {
+      kind: "value",
+      short: "s",
+      argument: "SIGNAL",
+      help: "as in HUP, SIGUSR1 or 10 (KILL)",
+    },
+  },
+  positionals: { min: 1, max: anyNumber, completes: "container" },
+});
+
+export const wait = defineSpec({
+  group: "containers and pods",
+  summary: "wait until containers end, and print their exit codes",
+  usage: "CONTAINER...",
+  details: "One exit code a line, in the order of the names. Ctrl-C ends the waiting only.",
+  examples: ["crib wait job", 'test "$(crib wait job)" = 0'],
+  options: {},
+  positionals: { min: 1, max: anyNumber, completes: "container" },
+});
+
+export const pause = defineSpec({
+  group: "containers and pods",
+  summary: "keep the processes of containers from running",
+  usage: "CONTAINER...",
+  details:
+    "Until `crib unpause`. They keep their memory. Commands cannot be run in a paused container; `crib stop` lets it go on first. A kubelet sees a running container.",
+  examples: ["crib pause web && crib unpause web"],
+  options: {},
+  positionals: { min: 1, max: anyNumber, completes: "container" },
+});
+
+export const unpause = defineSpec({
+  group: "containers and pods",
+  summary: "let paused containers go on",
+  usage: "CONTAINER...",
+  examples: ["crib unpause web"],
+  options: {},
+  positionals: { min: 1, max: anyNumber, completes: "container" },
+});
+
+export const rename = defineSpec({
+  group: "containers and pods",
+  summary: "give a pod of `crib run` and its container another name",
+  usage: "NAME|ID NEW_NAME",
+  details: "The host name stays. Pods of a kubelet cannot be renamed.",
+  examples: ["crib rename web web-old"],
+  options: {},
+  positionals: { min: 2, max: 2, completes: "target" },
+});
+
+export const top = defineSpec({
+  group: "containers and pods",
+  summary: "list the processes of a container",
+  usage: "CONTAINER",
+  details: "As the node sees them: process and user ids are the node's, STARTED is UTC.",
+  examples: ["crib top web", "crib top web -o json | jq '.[].command'"],
+  options: outputOptions,
+  positionals: { min: 1, max: 1, completes: "container" },
+});
+
+export const volume = defineSpec({
+  group: "containers and pods",
+  summary: "make, list and remove named volumes",
+  usage: "create [NAME] | ls | inspect NAME... | rm NAME... | prune",
+  details:
+    "A named volume is a directory of this node that outlives the containers that have it (`crib run -v NAME:/path`, which makes it too). One that is empty is filled with what the image has there. What a container has, running or not, is not removed.",
+  examples: [
+    "crib volume create data",
+    "crib run -d --name db -v data:/var/lib/db local/db:7",
+    "crib volume inspect data",
+    "crib volume prune --dry-run",
+  ],
+  options: {
+    ...outputOptions,
+    quiet: { kind: "flag", short: "q", help: "ls: names only, one a line" },
+    label: {
+      kind: "list",
+      short: "l",
+      argument: "NAME=VALUE",
+      help: "create: a label; ls: only with this label",
+    },
+    force: {
+      kind: "flag",
+      short: "f",
+      help: "rm: what is not there is no failure; prune: do not ask",
+    },
+    "dry-run": { kind: "flag", help: "prune: print what would go" },
+  },
+  positionals: { min: 1, max: 1001, completes: "volume" },
+  verbs: ["create", "ls", "inspect", "rm", "prune"],
+});
+
+export const prune = defineSpec({
+  group: "node",
+  summary: "remove what nothing uses",
+  usage: "containers | images | volumes | caches | all",
+  details:
+    "containers: pods of `crib run` that have ended. images: those without a name, with --all also those with one, that no container has. volumes: named ones that no container has. caches: what failed pulls have left for their next attempt. all: all of these but volumes.",
+  examples: ["crib prune images --all --dry-run", "crib prune all -f", "crib prune volumes"],
+  options: {
+    all: { kind: "flag", short: "a", help: "images: also those with a name" },
+    force: { kind: "flag", short: "f", help: "do not ask" },
+    "dry-run": { kind: "flag", help: "print what would go, and remove nothing" },
+  },
+  positionals: { min: 1, max: 1 },
+  verbs: ["containers", "images", "volumes", "caches", "all"],
 });

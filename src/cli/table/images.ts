@@ -132,3 +132,71 @@ export const rmi = defineSpec({
   },
   positionals: { min: 0, max: anyNumber, completes: "image" },
 });
+
+export const tag = defineSpec({
+  group: "images",
+  summary: "give an image a further name",
+  usage: "IMAGE NAME",
+  details:
+    "The image that has the name loses it. `crib rmi NAME` takes it away again; the image goes with its last name.",
+  examples: ["crib tag registry.example/app:1 local/app:stable"],
+  options: {},
+  positionals: { min: 2, max: 2, completes: "image" },
+});
+
+export const history = defineSpec({
+  group: "images",
+  summary: "show the steps of an image's making and their layers",
+  usage: "IMAGE",
+  details: "As its config tells them, the newest first, with what each layer takes on the disk.",
+  examples: ["crib history docker.io/library/alpine:3", "crib history --no-trunc local/app:1"],
+  options: {
+    ...outputOptions,
+    quiet: { kind: "flag", short: "q", help: "layers only, one a line" },
+    "no-trunc": { kind: "flag", help: "whole commands and ids" },
+  },
+  positionals: { min: 1, max: 1, completes: "image" },
+});
+
+const configOption = {
+  config: {
+    kind: "value",
+    argument: "FILE",
+    help: "the daemon's configuration",
+    completes: "file",
+  },
+} as const;
+
+export const login = defineSpec({
+  group: "images",
+  summary: "keep a login to a registry for all pulls of this node",
+  usage: "[REGISTRY]",
+  details:
+    "REGISTRY is docker.io unless given. The login is tried first, then kept where pulls look for it: the first of images.docker_config_files (/etc/crib/docker.json), in the format of Docker's config.json, readable by root only. It is in force at the next pull.",
+  examples: [
+    "crib login registry.example",
+    "crib login -u me --password-stdin registry.example:5000 <password",
+  ],
+  options: {
+    username: { kind: "value", short: "u", argument: "NAME", help: "asked for unless given" },
+    password: {
+      kind: "value",
+      short: "p",
+      argument: "PASSWORD",
+      help: "asked for unless given; others see it in the list of processes",
+    },
+    "password-stdin": { kind: "flag", help: "read the password from stdin" },
+    "no-check": { kind: "flag", help: "keep it without asking the registry" },
+    ...configOption,
+  },
+  positionals: { min: 0, max: 1 },
+});
+
+export const logout = defineSpec({
+  group: "images",
+  summary: "forget a login to a registry",
+  usage: "[REGISTRY]",
+  examples: ["crib logout registry.example"],
+  options: configOption,
+  positionals: { min: 0, max: 1 },
+});

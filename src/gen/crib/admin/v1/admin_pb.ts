@@ -14,7 +14,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file crib/admin/v1/admin.proto.
  */
 export const file_crib_admin_v1_admin: GenFile = /*@__PURE__*/
-  fileDesc("ChljcmliL2FkbWluL3YxL2FkbWluLnByb3RvEg1jcmliLmFkbWluLnYxIhQKEkdldEFjdGl2aXR5UmVxdWVzdCKbAgoTR2V0QWN0aXZpdHlSZXNwb25zZRI+CgZjb3VudHMYASADKAsyLi5jcmliLmFkbWluLnYxLkdldEFjdGl2aXR5UmVzcG9uc2UuQ291bnRzRW50cnkSLAoFY2FsbHMYAiADKAsyHS5jcmliLmFkbWluLnYxLkNhbGxJblByb2dyZXNzEjQKCWNyZWF0aW9ucxgDIAMoCzIhLmNyaWIuYWRtaW4udjEuQ3JlYXRpb25JblByb2dyZXNzEjEKCmJhY2tncm91bmQYBCADKAsyHS5jcmliLmFkbWluLnYxLlN0ZXBJblByb2dyZXNzGi0KC0NvdW50c0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoAzoCOAEiyAEKDkNhbGxJblByb2dyZXNzEgsKA3JwYxgBIAEoCRI7CgdzdWJqZWN0GAIgAygLMiouY3JpYi5hZG1pbi52MS5DYWxsSW5Qcm9ncmVzcy5TdWJqZWN0RW50cnkSDgoGYWdlX21zGAMgASgDEiwKBXN0ZXBzGAQgAygLMh0uY3JpYi5hZG1pbi52MS5TdGVwSW5Qcm9ncmVzcxouCgxTdWJqZWN0RW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASKkAQoOU3RlcEluUHJvZ3Jlc3MSDAoEbmFtZRgBIAEoCRJBCgphdHRyaWJ1dGVzGAIgAygLMi0uY3JpYi5hZG1pbi52MS5TdGVwSW5Qcm9ncmVzcy5BdHRyaWJ1dGVzRW50cnkSDgoGYWdlX21zGAMgASgDGjEKD0F0dHJpYnV0ZXNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIkIKEkNyZWF0aW9uSW5Qcm9ncmVzcxIUCgxjb250YWluZXJfaWQYASABKAkSFgoOcG9kX3NhbmRib3hfaWQYAiABKAkiEgoQR2V0Q29uZmlnUmVxdWVzdCJSChFHZXRDb25maWdSZXNwb25zZRINCgVmaWxlcxgBIAMoCRIuCghzZXR0aW5ncxgCIAMoCzIcLmNyaWIuYWRtaW4udjEuQ29uZmlnU2V0dGluZyI7Cg1Db25maWdTZXR0aW5nEgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCRIOCgZvcmlnaW4YAyABKAkiFQoTUmVsb2FkQ29uZmlnUmVxdWVzdCI9ChRSZWxvYWRDb25maWdSZXNwb25zZRIPCgdjaGFuZ2VkGAEgAygJEhQKDG5lZWRfcmVzdGFydBgCIAMoCSJAChNJbXBvcnRJbWFnZXNSZXF1ZXN0Eg4KBHBhdGgYASABKAlIABIPCgVjaHVuaxgCIAEoDEgAQggKBnNvdXJjZSJEChRJbXBvcnRJbWFnZXNSZXNwb25zZRIsCgZpbWFnZXMYASADKAsyHC5jcmliLmFkbWluLnYxLkltcG9ydGVkSW1hZ2UiKgoNSW1wb3J0ZWRJbWFnZRIKCgJpZBgBIAEoCRINCgVuYW1lcxgCIAMoCSJsChNFeHBvcnRJbWFnZXNSZXF1ZXN0Eg4KBmltYWdlcxgBIAMoCRIsCgZmb3JtYXQYAiABKA4yHC5jcmliLmFkbWluLnYxLkFyY2hpdmVGb3JtYXQSFwoPY29tcHJlc3NfbGF5ZXJzGAMgASgIIiUKFEV4cG9ydEltYWdlc1Jlc3BvbnNlEg0KBWNodW5rGAEgASgMIloKEFB1bGxJbWFnZVJlcXVlc3QSDQoFaW1hZ2UYASABKAkSNwoLY3JlZGVudGlhbHMYAiABKAsyIi5jcmliLmFkbWluLnYxLlJlZ2lzdHJ5Q3JlZGVudGlhbHMiOQoTUmVnaXN0cnlDcmVkZW50aWFscxIQCgh1c2VybmFtZRgBIAEoCRIQCghwYXNzd29yZBgCIAEoCSJUChFQdWxsSW1hZ2VSZXNwb25zZRIsCgZsYXllcnMYASADKAsyHC5jcmliLmFkbWluLnYxLkxheWVyUHJvZ3Jlc3MSEQoJaW1hZ2VfcmVmGAIgASgJIksKDUxheWVyUHJvZ3Jlc3MSDgoGZGlnZXN0GAEgASgJEhUKDWZldGNoZWRfYnl0ZXMYAiABKAQSEwoLdG90YWxfYnl0ZXMYAyABKAQiJwoWTGlzdEltYWdlTGF5ZXJzUmVxdWVzdBINCgVpbWFnZRgBIAEoCSJFChdMaXN0SW1hZ2VMYXllcnNSZXNwb25zZRIqCgZpbWFnZXMYASADKAsyGi5jcmliLmFkbWluLnYxLkltYWdlTGF5ZXJzIpsBCgtJbWFnZUxheWVycxIKCgJpZBgBIAEoCRIRCglyZXBvX3RhZ3MYAiADKAkSFAoMcmVwb19kaWdlc3RzGAMgAygJEg4KBnBpbm5lZBgEIAEoCBIkCgZsYXllcnMYBSADKAsyFC5jcmliLmFkbWluLnYxLkxheWVyEg4KBmNvbmZpZxgGIAEoDBIRCgltYW5pZmVzdHMYByADKAwicQoFTGF5ZXISEAoIY2hhaW5faWQYASABKAkSDwoHZGlmZl9pZBgCIAEoCRISCgp1c2VkX2J5dGVzGAMgASgEEg4KBmlub2RlcxgEIAEoBBIRCgl0YXJfYnl0ZXMYBSABKAQSDgoGaW1hZ2VzGAYgASgNIjUKE1ZlcmlmeUltYWdlc1JlcXVlc3QSDgoGaW1hZ2VzGAEgAygJEg4KBnJlcGFpchgCIAEoCCJxChRWZXJpZnlJbWFnZXNSZXNwb25zZRIOCgZkaWdlc3QYASABKAkSDgoGaW1hZ2VzGAIgAygJEg8KB3Byb2JsZW0YAyABKAkSEAoIcmVwYWlyZWQYBCABKAgSFgoOcmVwYWlyX3Byb2JsZW0YBSABKAkiFQoTR2V0RGlza1VzYWdlUmVxdWVzdCKsAgoUR2V0RGlza1VzYWdlUmVzcG9uc2USKAoGaW1hZ2VzGAEgASgLMhguY3JpYi5hZG1pbi52MS5EaXNrVXNhZ2USLAoKY29udGFpbmVycxgCIAEoCzIYLmNyaWIuYWRtaW4udjEuRGlza1VzYWdlEhkKEXJlY2xhaW1hYmxlX2J5dGVzGAMgASgEEhMKC2ltYWdlX2NvdW50GAQgASgNEhcKD2NvbnRhaW5lcl9jb3VudBgFIAEoDRIYChBmaWxlc3lzdGVtX2J5dGVzGAYgASgEEh0KFWZpbGVzeXN0ZW1fZnJlZV9ieXRlcxgHIAEoBBISCgptb3VudHBvaW50GAggASgJEiYKBGxvZ3MYCSABKAsyGC5jcmliLmFkbWluLnYxLkRpc2tVc2FnZSIvCglEaXNrVXNhZ2USEgoKdXNlZF9ieXRlcxgBIAEoBBIOCgZpbm9kZXMYAiABKAQiVAoNUmVzdGFydFBvbGljeRIuCgRuYW1lGAEgASgOMiAuY3JpYi5hZG1pbi52MS5SZXN0YXJ0UG9saWN5TmFtZRITCgttYXhfcmV0cmllcxgCIAEoDSI2CglMb2dMaW1pdHMSFgoObWF4X3NpemVfYnl0ZXMYASABKAQSEQoJbWF4X2ZpbGVzGAIgASgNItQCCg1SdW5Qb2RSZXF1ZXN0EjQKDnNhbmRib3hfY29uZmlnGAEgASgLMhwucnVudGltZS52MS5Qb2RTYW5kYm94Q29uZmlnEjUKEGNvbnRhaW5lcl9jb25maWcYAiABKAsyGy5ydW50aW1lLnYxLkNvbnRhaW5lckNvbmZpZxIXCg9ydW50aW1lX2hhbmRsZXIYAyABKAkSNAoOcmVzdGFydF9wb2xpY3kYBCABKAsyHC5jcmliLmFkbWluLnYxLlJlc3RhcnRQb2xpY3kSLAoKbG9nX2xpbWl0cxgFIAEoCzIYLmNyaWIuYWRtaW4udjEuTG9nTGltaXRzEg4KBnJlbW92ZRgGIAEoCBIQCghhdHRlbmRlZBgHIAEoCBINCgVzdGFydBgIIAEoCBIoCgZleHRyYXMYCSABKAsyGC5jcmliLmFkbWluLnYxLlBvZEV4dHJhcyK1AgoJUG9kRXh0cmFzEi0KB3JsaW1pdHMYASADKAsyHC5jcmliLmFkbWluLnYxLlJlc291cmNlTGltaXQSKAoFdG1wZnMYAiADKAsyGS5jcmliLmFkbWluLnYxLlRtcGZzTW91bnQSDwoHdm9sdW1lcxgDIAMoCRIWCg5zaG1fc2l6ZV9ieXRlcxgEIAEoBBISCgpwaWRzX2xpbWl0GAUgASgDEi4KDGhvc3RfYWxpYXNlcxgGIAMoCzIYLmNyaWIuYWRtaW4udjEuSG9zdEFsaWFzEhIKCm5vX25ldHdvcmsYByABKAgSFgoObmV0d29ya19vZl9wb2QYCCABKAkSNgoNbmFtZWRfdm9sdW1lcxgJIAMoCzIfLmNyaWIuYWRtaW4udjEuTmFtZWRWb2x1bWVNb3VudCJYChBOYW1lZFZvbHVtZU1vdW50EgwKBG5hbWUYASABKAkSFgoOY29udGFpbmVyX3BhdGgYAiABKAkSEAoIcmVhZG9ubHkYAyABKAgSDAoEZmlsbBgEIAEoCCKrAQoGVm9sdW1lEgwKBG5hbWUYASABKAkSDAoEcGF0aBgCIAEoCRISCgpjcmVhdGVkX2F0GAMgASgDEjEKBmxhYmVscxgEIAMoCzIhLmNyaWIuYWRtaW4udjEuVm9sdW1lLkxhYmVsc0VudHJ5Eg8KB3VzZWRfYnkYBSADKAkaLQoLTGFiZWxzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASKSAQoTQ3JlYXRlVm9sdW1lUmVxdWVzdBIMCgRuYW1lGAEgASgJEj4KBmxhYmVscxgCIAMoCzIuLmNyaWIuYWRtaW4udjEuQ3JlYXRlVm9sdW1lUmVxdWVzdC5MYWJlbHNFbnRyeRotCgtMYWJlbHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIj0KFENyZWF0ZVZvbHVtZVJlc3BvbnNlEiUKBnZvbHVtZRgBIAEoCzIVLmNyaWIuYWRtaW4udjEuVm9sdW1lIhQKEkxpc3RWb2x1bWVzUmVxdWVzdCI9ChNMaXN0Vm9sdW1lc1Jlc3BvbnNlEiYKB3ZvbHVtZXMYASADKAsyFS5jcmliLmFkbWluLnYxLlZvbHVtZSIjChNSZW1vdmVWb2x1bWVSZXF1ZXN0EgwKBG5hbWUYASABKAkiFgoUUmVtb3ZlVm9sdW1lUmVzcG9uc2UiOQoNUmVzb3VyY2VMaW1pdBIMCgRuYW1lGAEgASgJEgwKBHNvZnQYAiABKAMSDAoEaGFyZBgDIAEoAyIyCgpUbXBmc01vdW50EhMKC2Rlc3RpbmF0aW9uGAEgASgJEg8KB29wdGlvbnMYAiADKAkiJQoJSG9zdEFsaWFzEgoKAmlwGAEgASgJEgwKBG5hbWUYAiABKAkiPgoOUnVuUG9kUmVzcG9uc2USFgoOcG9kX3NhbmRib3hfaWQYASABKAkSFAoMY29udGFpbmVyX2lkGAIgASgJIioKEEF0dGVuZFBvZFJlcXVlc3QSFgoOcG9kX3NhbmRib3hfaWQYASABKAkiEwoRQXR0ZW5kUG9kUmVzcG9uc2UiKQoPTGVhdmVQb2RSZXF1ZXN0EhYKDnBvZF9zYW5kYm94X2lkGAEgASgJIhIKEExlYXZlUG9kUmVzcG9uc2UiPwoPU3RhcnRQb2RSZXF1ZXN0EhYKDnBvZF9zYW5kYm94X2lkGAEgASgJEhQKDGFmdGVyX2F0dGFjaBgCIAEoCCISChBTdGFydFBvZFJlc3BvbnNlIjwKEVJlc3RhcnRQb2RSZXF1ZXN0EhYKDnBvZF9zYW5kYm94X2lkGAEgASgJEg8KB3RpbWVvdXQYAiABKA0iFAoSUmVzdGFydFBvZFJlc3BvbnNlKmIKDUFyY2hpdmVGb3JtYXQSHgoaQVJDSElWRV9GT1JNQVRfVU5TUEVDSUZJRUQQABIWChJBUkNISVZFX0ZPUk1BVF9PQ0kQARIZChVBUkNISVZFX0ZPUk1BVF9ET0NLRVIQAirAAQoRUmVzdGFydFBvbGljeU5hbWUSIwofUkVTVEFSVF9QT0xJQ1lfTkFNRV9VTlNQRUNJRklFRBAAEhoKFlJFU1RBUlRfUE9MSUNZX05BTUVfTk8QARIiCh5SRVNUQVJUX1BPTElDWV9OQU1FX09OX0ZBSUxVUkUQAhIeChpSRVNUQVJUX1BPTElDWV9OQU1FX0FMV0FZUxADEiYKIlJFU1RBUlRfUE9MSUNZX05BTUVfVU5MRVNTX1NUT1BQRUQQBDK7CwoMQWRtaW5TZXJ2aWNlElkKDEltcG9ydEltYWdlcxIiLmNyaWIuYWRtaW4udjEuSW1wb3J0SW1hZ2VzUmVxdWVzdBojLmNyaWIuYWRtaW4udjEuSW1wb3J0SW1hZ2VzUmVzcG9uc2UoARJZCgxFeHBvcnRJbWFnZXMSIi5jcmliLmFkbWluLnYxLkV4cG9ydEltYWdlc1JlcXVlc3QaIy5jcmliLmFkbWluLnYxLkV4cG9ydEltYWdlc1Jlc3BvbnNlMAESUAoJUHVsbEltYWdlEh8uY3JpYi5hZG1pbi52MS5QdWxsSW1hZ2VSZXF1ZXN0GiAuY3JpYi5hZG1pbi52MS5QdWxsSW1hZ2VSZXNwb25zZTABEmAKD0xpc3RJbWFnZUxheWVycxIlLmNyaWIuYWRtaW4udjEuTGlzdEltYWdlTGF5ZXJzUmVxdWVzdBomLmNyaWIuYWRtaW4udjEuTGlzdEltYWdlTGF5ZXJzUmVzcG9uc2USWQoMVmVyaWZ5SW1hZ2VzEiIuY3JpYi5hZG1pbi52MS5WZXJpZnlJbWFnZXNSZXF1ZXN0GiMuY3JpYi5hZG1pbi52MS5WZXJpZnlJbWFnZXNSZXNwb25zZTABElcKDEdldERpc2tVc2FnZRIiLmNyaWIuYWRtaW4udjEuR2V0RGlza1VzYWdlUmVxdWVzdBojLmNyaWIuYWRtaW4udjEuR2V0RGlza1VzYWdlUmVzcG9uc2USRwoGUnVuUG9kEhwuY3JpYi5hZG1pbi52MS5SdW5Qb2RSZXF1ZXN0Gh0uY3JpYi5hZG1pbi52MS5SdW5Qb2RSZXNwb25zZTABElAKCUF0dGVuZFBvZBIfLmNyaWIuYWRtaW4udjEuQXR0ZW5kUG9kUmVxdWVzdBogLmNyaWIuYWRtaW4udjEuQXR0ZW5kUG9kUmVzcG9uc2UwARJLCghMZWF2ZVBvZBIeLmNyaWIuYWRtaW4udjEuTGVhdmVQb2RSZXF1ZXN0Gh8uY3JpYi5hZG1pbi52MS5MZWF2ZVBvZFJlc3BvbnNlEksKCFN0YXJ0UG9kEh4uY3JpYi5hZG1pbi52MS5TdGFydFBvZFJlcXVlc3QaHy5jcmliLmFkbWluLnYxLlN0YXJ0UG9kUmVzcG9uc2USUQoKUmVzdGFydFBvZBIgLmNyaWIuYWRtaW4udjEuUmVzdGFydFBvZFJlcXVlc3QaIS5jcmliLmFkbWluLnYxLlJlc3RhcnRQb2RSZXNwb25zZRJXCgxDcmVhdGVWb2x1bWUSIi5jcmliLmFkbWluLnYxLkNyZWF0ZVZvbHVtZVJlcXVlc3QaIy5jcmliLmFkbWluLnYxLkNyZWF0ZVZvbHVtZVJlc3BvbnNlElQKC0xpc3RWb2x1bWVzEiEuY3JpYi5hZG1pbi52MS5MaXN0Vm9sdW1lc1JlcXVlc3QaIi5jcmliLmFkbWluLnYxLkxpc3RWb2x1bWVzUmVzcG9uc2USVwoMUmVtb3ZlVm9sdW1lEiIuY3JpYi5hZG1pbi52MS5SZW1vdmVWb2x1bWVSZXF1ZXN0GiMuY3JpYi5hZG1pbi52MS5SZW1vdmVWb2x1bWVSZXNwb25zZRJOCglHZXRDb25maWcSHy5jcmliLmFkbWluLnYxLkdldENvbmZpZ1JlcXVlc3QaIC5jcmliLmFkbWluLnYxLkdldENvbmZpZ1Jlc3BvbnNlElcKDFJlbG9hZENvbmZpZxIiLmNyaWIuYWRtaW4udjEuUmVsb2FkQ29uZmlnUmVxdWVzdBojLmNyaWIuYWRtaW4udjEuUmVsb2FkQ29uZmlnUmVzcG9uc2USVAoLR2V0QWN0aXZpdHkSIS5jcmliLmFkbWluLnYxLkdldEFjdGl2aXR5UmVxdWVzdBoiLmNyaWIuYWRtaW4udjEuR2V0QWN0aXZpdHlSZXNwb25zZWIGcHJvdG8z", [file_runtime_v1_api]);
+  fileDesc("ChljcmliL2FkbWluL3YxL2FkbWluLnByb3RvEg1jcmliLmFkbWluLnYxIhQKEkdldEFjdGl2aXR5UmVxdWVzdCKbAgoTR2V0QWN0aXZpdHlSZXNwb25zZRI+CgZjb3VudHMYASADKAsyLi5jcmliLmFkbWluLnYxLkdldEFjdGl2aXR5UmVzcG9uc2UuQ291bnRzRW50cnkSLAoFY2FsbHMYAiADKAsyHS5jcmliLmFkbWluLnYxLkNhbGxJblByb2dyZXNzEjQKCWNyZWF0aW9ucxgDIAMoCzIhLmNyaWIuYWRtaW4udjEuQ3JlYXRpb25JblByb2dyZXNzEjEKCmJhY2tncm91bmQYBCADKAsyHS5jcmliLmFkbWluLnYxLlN0ZXBJblByb2dyZXNzGi0KC0NvdW50c0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoAzoCOAEiyAEKDkNhbGxJblByb2dyZXNzEgsKA3JwYxgBIAEoCRI7CgdzdWJqZWN0GAIgAygLMiouY3JpYi5hZG1pbi52MS5DYWxsSW5Qcm9ncmVzcy5TdWJqZWN0RW50cnkSDgoGYWdlX21zGAMgASgDEiwKBXN0ZXBzGAQgAygLMh0uY3JpYi5hZG1pbi52MS5TdGVwSW5Qcm9ncmVzcxouCgxTdWJqZWN0RW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASKkAQoOU3RlcEluUHJvZ3Jlc3MSDAoEbmFtZRgBIAEoCRJBCgphdHRyaWJ1dGVzGAIgAygLMi0uY3JpYi5hZG1pbi52MS5TdGVwSW5Qcm9ncmVzcy5BdHRyaWJ1dGVzRW50cnkSDgoGYWdlX21zGAMgASgDGjEKD0F0dHJpYnV0ZXNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIkIKEkNyZWF0aW9uSW5Qcm9ncmVzcxIUCgxjb250YWluZXJfaWQYASABKAkSFgoOcG9kX3NhbmRib3hfaWQYAiABKAkiEgoQR2V0Q29uZmlnUmVxdWVzdCJSChFHZXRDb25maWdSZXNwb25zZRINCgVmaWxlcxgBIAMoCRIuCghzZXR0aW5ncxgCIAMoCzIcLmNyaWIuYWRtaW4udjEuQ29uZmlnU2V0dGluZyI7Cg1Db25maWdTZXR0aW5nEgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCRIOCgZvcmlnaW4YAyABKAkiFQoTUmVsb2FkQ29uZmlnUmVxdWVzdCI9ChRSZWxvYWRDb25maWdSZXNwb25zZRIPCgdjaGFuZ2VkGAEgAygJEhQKDG5lZWRfcmVzdGFydBgCIAMoCSJAChNJbXBvcnRJbWFnZXNSZXF1ZXN0Eg4KBHBhdGgYASABKAlIABIPCgVjaHVuaxgCIAEoDEgAQggKBnNvdXJjZSJEChRJbXBvcnRJbWFnZXNSZXNwb25zZRIsCgZpbWFnZXMYASADKAsyHC5jcmliLmFkbWluLnYxLkltcG9ydGVkSW1hZ2UiKgoNSW1wb3J0ZWRJbWFnZRIKCgJpZBgBIAEoCRINCgVuYW1lcxgCIAMoCSJsChNFeHBvcnRJbWFnZXNSZXF1ZXN0Eg4KBmltYWdlcxgBIAMoCRIsCgZmb3JtYXQYAiABKA4yHC5jcmliLmFkbWluLnYxLkFyY2hpdmVGb3JtYXQSFwoPY29tcHJlc3NfbGF5ZXJzGAMgASgIIiUKFEV4cG9ydEltYWdlc1Jlc3BvbnNlEg0KBWNodW5rGAEgASgMIloKEFB1bGxJbWFnZVJlcXVlc3QSDQoFaW1hZ2UYASABKAkSNwoLY3JlZGVudGlhbHMYAiABKAsyIi5jcmliLmFkbWluLnYxLlJlZ2lzdHJ5Q3JlZGVudGlhbHMiOQoTUmVnaXN0cnlDcmVkZW50aWFscxIQCgh1c2VybmFtZRgBIAEoCRIQCghwYXNzd29yZBgCIAEoCSJUChFQdWxsSW1hZ2VSZXNwb25zZRIsCgZsYXllcnMYASADKAsyHC5jcmliLmFkbWluLnYxLkxheWVyUHJvZ3Jlc3MSEQoJaW1hZ2VfcmVmGAIgASgJIksKDUxheWVyUHJvZ3Jlc3MSDgoGZGlnZXN0GAEgASgJEhUKDWZldGNoZWRfYnl0ZXMYAiABKAQSEwoLdG90YWxfYnl0ZXMYAyABKAQiJwoWTGlzdEltYWdlTGF5ZXJzUmVxdWVzdBINCgVpbWFnZRgBIAEoCSJFChdMaXN0SW1hZ2VMYXllcnNSZXNwb25zZRIqCgZpbWFnZXMYASADKAsyGi5jcmliLmFkbWluLnYxLkltYWdlTGF5ZXJzIpsBCgtJbWFnZUxheWVycxIKCgJpZBgBIAEoCRIRCglyZXBvX3RhZ3MYAiADKAkSFAoMcmVwb19kaWdlc3RzGAMgAygJEg4KBnBpbm5lZBgEIAEoCBIkCgZsYXllcnMYBSADKAsyFC5jcmliLmFkbWluLnYxLkxheWVyEg4KBmNvbmZpZxgGIAEoDBIRCgltYW5pZmVzdHMYByADKAwicQoFTGF5ZXISEAoIY2hhaW5faWQYASABKAkSDwoHZGlmZl9pZBgCIAEoCRISCgp1c2VkX2J5dGVzGAMgASgEEg4KBmlub2RlcxgEIAEoBBIRCgl0YXJfYnl0ZXMYBSABKAQSDgoGaW1hZ2VzGAYgASgNIjUKE1ZlcmlmeUltYWdlc1JlcXVlc3QSDgoGaW1hZ2VzGAEgAygJEg4KBnJlcGFpchgCIAEoCCJxChRWZXJpZnlJbWFnZXNSZXNwb25zZRIOCgZkaWdlc3QYASABKAkSDgoGaW1hZ2VzGAIgAygJEg8KB3Byb2JsZW0YAyABKAkSEAoIcmVwYWlyZWQYBCABKAgSFgoOcmVwYWlyX3Byb2JsZW0YBSABKAkiFQoTR2V0RGlza1VzYWdlUmVxdWVzdCKsAgoUR2V0RGlza1VzYWdlUmVzcG9uc2USKAoGaW1hZ2VzGAEgASgLMhguY3JpYi5hZG1pbi52MS5EaXNrVXNhZ2USLAoKY29udGFpbmVycxgCIAEoCzIYLmNyaWIuYWRtaW4udjEuRGlza1VzYWdlEhkKEXJlY2xhaW1hYmxlX2J5dGVzGAMgASgEEhMKC2ltYWdlX2NvdW50GAQgASgNEhcKD2NvbnRhaW5lcl9jb3VudBgFIAEoDRIYChBmaWxlc3lzdGVtX2J5dGVzGAYgASgEEh0KFWZpbGVzeXN0ZW1fZnJlZV9ieXRlcxgHIAEoBBISCgptb3VudHBvaW50GAggASgJEiYKBGxvZ3MYCSABKAsyGC5jcmliLmFkbWluLnYxLkRpc2tVc2FnZSIvCglEaXNrVXNhZ2USEgoKdXNlZF9ieXRlcxgBIAEoBBIOCgZpbm9kZXMYAiABKAQiVAoNUmVzdGFydFBvbGljeRIuCgRuYW1lGAEgASgOMiAuY3JpYi5hZG1pbi52MS5SZXN0YXJ0UG9saWN5TmFtZRITCgttYXhfcmV0cmllcxgCIAEoDSI2CglMb2dMaW1pdHMSFgoObWF4X3NpemVfYnl0ZXMYASABKAQSEQoJbWF4X2ZpbGVzGAIgASgNItQCCg1SdW5Qb2RSZXF1ZXN0EjQKDnNhbmRib3hfY29uZmlnGAEgASgLMhwucnVudGltZS52MS5Qb2RTYW5kYm94Q29uZmlnEjUKEGNvbnRhaW5lcl9jb25maWcYAiABKAsyGy5ydW50aW1lLnYxLkNvbnRhaW5lckNvbmZpZxIXCg9ydW50aW1lX2hhbmRsZXIYAyABKAkSNAoOcmVzdGFydF9wb2xpY3kYBCABKAsyHC5jcmliLmFkbWluLnYxLlJlc3RhcnRQb2xpY3kSLAoKbG9nX2xpbWl0cxgFIAEoCzIYLmNyaWIuYWRtaW4udjEuTG9nTGltaXRzEg4KBnJlbW92ZRgGIAEoCBIQCghhdHRlbmRlZBgHIAEoCBINCgVzdGFydBgIIAEoCBIoCgZleHRyYXMYCSABKAsyGC5jcmliLmFkbWluLnYxLlBvZEV4dHJhcyK1AgoJUG9kRXh0cmFzEi0KB3JsaW1pdHMYASADKAsyHC5jcmliLmFkbWluLnYxLlJlc291cmNlTGltaXQSKAoFdG1wZnMYAiADKAsyGS5jcmliLmFkbWluLnYxLlRtcGZzTW91bnQSDwoHdm9sdW1lcxgDIAMoCRIWCg5zaG1fc2l6ZV9ieXRlcxgEIAEoBBISCgpwaWRzX2xpbWl0GAUgASgDEi4KDGhvc3RfYWxpYXNlcxgGIAMoCzIYLmNyaWIuYWRtaW4udjEuSG9zdEFsaWFzEhIKCm5vX25ldHdvcmsYByABKAgSFgoObmV0d29ya19vZl9wb2QYCCABKAkSNgoNbmFtZWRfdm9sdW1lcxgJIAMoCzIfLmNyaWIuYWRtaW4udjEuTmFtZWRWb2x1bWVNb3VudCJYChBOYW1lZFZvbHVtZU1vdW50EgwKBG5hbWUYASABKAkSFgoOY29udGFpbmVyX3BhdGgYAiABKAkSEAoIcmVhZG9ubHkYAyABKAgSDAoEZmlsbBgEIAEoCCKrAQoGVm9sdW1lEgwKBG5hbWUYASABKAkSDAoEcGF0aBgCIAEoCRISCgpjcmVhdGVkX2F0GAMgASgDEjEKBmxhYmVscxgEIAMoCzIhLmNyaWIuYWRtaW4udjEuVm9sdW1lLkxhYmVsc0VudHJ5Eg8KB3VzZWRfYnkYBSADKAkaLQoLTGFiZWxzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASKSAQoTQ3JlYXRlVm9sdW1lUmVxdWVzdBIMCgRuYW1lGAEgASgJEj4KBmxhYmVscxgCIAMoCzIuLmNyaWIuYWRtaW4udjEuQ3JlYXRlVm9sdW1lUmVxdWVzdC5MYWJlbHNFbnRyeRotCgtMYWJlbHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIj0KFENyZWF0ZVZvbHVtZVJlc3BvbnNlEiUKBnZvbHVtZRgBIAEoCzIVLmNyaWIuYWRtaW4udjEuVm9sdW1lIhQKEkxpc3RWb2x1bWVzUmVxdWVzdCI9ChNMaXN0Vm9sdW1lc1Jlc3BvbnNlEiYKB3ZvbHVtZXMYASADKAsyFS5jcmliLmFkbWluLnYxLlZvbHVtZSIjChNSZW1vdmVWb2x1bWVSZXF1ZXN0EgwKBG5hbWUYASABKAkiFgoUUmVtb3ZlVm9sdW1lUmVzcG9uc2UiOQoNUmVzb3VyY2VMaW1pdBIMCgRuYW1lGAEgASgJEgwKBHNvZnQYAiABKAMSDAoEaGFyZBgDIAEoAyIyCgpUbXBmc01vdW50EhMKC2Rlc3RpbmF0aW9uGAEgASgJEg8KB29wdGlvbnMYAiADKAkiJQoJSG9zdEFsaWFzEgoKAmlwGAEgASgJEgwKBG5hbWUYAiABKAkiPgoOUnVuUG9kUmVzcG9uc2USFgoOcG9kX3NhbmRib3hfaWQYASABKAkSFAoMY29udGFpbmVyX2lkGAIgASgJIioKEEF0dGVuZFBvZFJlcXVlc3QSFgoOcG9kX3NhbmRib3hfaWQYASABKAkiEwoRQXR0ZW5kUG9kUmVzcG9uc2UiKQoPTGVhdmVQb2RSZXF1ZXN0EhYKDnBvZF9zYW5kYm94X2lkGAEgASgJIhIKEExlYXZlUG9kUmVzcG9uc2UiPwoPU3RhcnRQb2RSZXF1ZXN0EhYKDnBvZF9zYW5kYm94X2lkGAEgASgJEhQKDGFmdGVyX2F0dGFjaBgCIAEoCCISChBTdGFydFBvZFJlc3BvbnNlIjwKEVJlc3RhcnRQb2RSZXF1ZXN0EhYKDnBvZF9zYW5kYm94X2lkGAEgASgJEg8KB3RpbWVvdXQYAiABKA0iFAoSUmVzdGFydFBvZFJlc3BvbnNlIjgKEFJlbmFtZVBvZFJlcXVlc3QSFgoOcG9kX3NhbmRib3hfaWQYASABKAkSDAoEbmFtZRgCIAEoCSITChFSZW5hbWVQb2RSZXNwb25zZSI+ChZTaWduYWxDb250YWluZXJSZXF1ZXN0EhQKDGNvbnRhaW5lcl9pZBgBIAEoCRIOCgZzaWduYWwYAiABKA0iGQoXU2lnbmFsQ29udGFpbmVyUmVzcG9uc2UiLQoVUGF1c2VDb250YWluZXJSZXF1ZXN0EhQKDGNvbnRhaW5lcl9pZBgBIAEoCSIYChZQYXVzZUNvbnRhaW5lclJlc3BvbnNlIi8KF1VucGF1c2VDb250YWluZXJSZXF1ZXN0EhQKDGNvbnRhaW5lcl9pZBgBIAEoCSIaChhVbnBhdXNlQ29udGFpbmVyUmVzcG9uc2UiHQobTGlzdFBhdXNlZENvbnRhaW5lcnNSZXF1ZXN0IjUKHExpc3RQYXVzZWRDb250YWluZXJzUmVzcG9uc2USFQoNY29udGFpbmVyX2lkcxgBIAMoCSIuCg9UYWdJbWFnZVJlcXVlc3QSDQoFaW1hZ2UYASABKAkSDAoEbmFtZRgCIAEoCSIhChBUYWdJbWFnZVJlc3BvbnNlEg0KBW5hbWVzGAEgAygJIiEKEVVudGFnSW1hZ2VSZXF1ZXN0EgwKBG5hbWUYASABKAkiFAoSVW50YWdJbWFnZVJlc3BvbnNlIigKFVBydW5lRG93bmxvYWRzUmVxdWVzdBIPCgdkcnlfcnVuGAEgASgIIicKFlBydW5lRG93bmxvYWRzUmVzcG9uc2USDQoFYnl0ZXMYASABKAQqYgoNQXJjaGl2ZUZvcm1hdBIeChpBUkNISVZFX0ZPUk1BVF9VTlNQRUNJRklFRBAAEhYKEkFSQ0hJVkVfRk9STUFUX09DSRABEhkKFUFSQ0hJVkVfRk9STUFUX0RPQ0tFUhACKsABChFSZXN0YXJ0UG9saWN5TmFtZRIjCh9SRVNUQVJUX1BPTElDWV9OQU1FX1VOU1BFQ0lGSUVEEAASGgoWUkVTVEFSVF9QT0xJQ1lfTkFNRV9OTxABEiIKHlJFU1RBUlRfUE9MSUNZX05BTUVfT05fRkFJTFVSRRACEh4KGlJFU1RBUlRfUE9MSUNZX05BTUVfQUxXQVlTEAMSJgoiUkVTVEFSVF9QT0xJQ1lfTkFNRV9VTkxFU1NfU1RPUFBFRBAEMqERCgxBZG1pblNlcnZpY2USWQoMSW1wb3J0SW1hZ2VzEiIuY3JpYi5hZG1pbi52MS5JbXBvcnRJbWFnZXNSZXF1ZXN0GiMuY3JpYi5hZG1pbi52MS5JbXBvcnRJbWFnZXNSZXNwb25zZSgBElkKDEV4cG9ydEltYWdlcxIiLmNyaWIuYWRtaW4udjEuRXhwb3J0SW1hZ2VzUmVxdWVzdBojLmNyaWIuYWRtaW4udjEuRXhwb3J0SW1hZ2VzUmVzcG9uc2UwARJQCglQdWxsSW1hZ2USHy5jcmliLmFkbWluLnYxLlB1bGxJbWFnZVJlcXVlc3QaIC5jcmliLmFkbWluLnYxLlB1bGxJbWFnZVJlc3BvbnNlMAESYAoPTGlzdEltYWdlTGF5ZXJzEiUuY3JpYi5hZG1pbi52MS5MaXN0SW1hZ2VMYXllcnNSZXF1ZXN0GiYuY3JpYi5hZG1pbi52MS5MaXN0SW1hZ2VMYXllcnNSZXNwb25zZRJZCgxWZXJpZnlJbWFnZXMSIi5jcmliLmFkbWluLnYxLlZlcmlmeUltYWdlc1JlcXVlc3QaIy5jcmliLmFkbWluLnYxLlZlcmlmeUltYWdlc1Jlc3BvbnNlMAESVwoMR2V0RGlza1VzYWdlEiIuY3JpYi5hZG1pbi52MS5HZXREaXNrVXNhZ2VSZXF1ZXN0GiMuY3JpYi5hZG1pbi52MS5HZXREaXNrVXNhZ2VSZXNwb25zZRJHCgZSdW5Qb2QSHC5jcmliLmFkbWluLnYxLlJ1blBvZFJlcXVlc3QaHS5jcmliLmFkbWluLnYxLlJ1blBvZFJlc3BvbnNlMAESUAoJQXR0ZW5kUG9kEh8uY3JpYi5hZG1pbi52MS5BdHRlbmRQb2RSZXF1ZXN0GiAuY3JpYi5hZG1pbi52MS5BdHRlbmRQb2RSZXNwb25zZTABEksKCExlYXZlUG9kEh4uY3JpYi5hZG1pbi52MS5MZWF2ZVBvZFJlcXVlc3QaHy5jcmliLmFkbWluLnYxLkxlYXZlUG9kUmVzcG9uc2USSwoIU3RhcnRQb2QSHi5jcmliLmFkbWluLnYxLlN0YXJ0UG9kUmVxdWVzdBofLmNyaWIuYWRtaW4udjEuU3RhcnRQb2RSZXNwb25zZRJRCgpSZXN0YXJ0UG9kEiAuY3JpYi5hZG1pbi52MS5SZXN0YXJ0UG9kUmVxdWVzdBohLmNyaWIuYWRtaW4udjEuUmVzdGFydFBvZFJlc3BvbnNlEk4KCVJlbmFtZVBvZBIfLmNyaWIuYWRtaW4udjEuUmVuYW1lUG9kUmVxdWVzdBogLmNyaWIuYWRtaW4udjEuUmVuYW1lUG9kUmVzcG9uc2USYAoPU2lnbmFsQ29udGFpbmVyEiUuY3JpYi5hZG1pbi52MS5TaWduYWxDb250YWluZXJSZXF1ZXN0GiYuY3JpYi5hZG1pbi52MS5TaWduYWxDb250YWluZXJSZXNwb25zZRJdCg5QYXVzZUNvbnRhaW5lchIkLmNyaWIuYWRtaW4udjEuUGF1c2VDb250YWluZXJSZXF1ZXN0GiUuY3JpYi5hZG1pbi52MS5QYXVzZUNvbnRhaW5lclJlc3BvbnNlEmMKEFVucGF1c2VDb250YWluZXISJi5jcmliLmFkbWluLnYxLlVucGF1c2VDb250YWluZXJSZXF1ZXN0GicuY3JpYi5hZG1pbi52MS5VbnBhdXNlQ29udGFpbmVyUmVzcG9uc2USbwoUTGlzdFBhdXNlZENvbnRhaW5lcnMSKi5jcmliLmFkbWluLnYxLkxpc3RQYXVzZWRDb250YWluZXJzUmVxdWVzdBorLmNyaWIuYWRtaW4udjEuTGlzdFBhdXNlZENvbnRhaW5lcnNSZXNwb25zZRJLCghUYWdJbWFnZRIeLmNyaWIuYWRtaW4udjEuVGFnSW1hZ2VSZXF1ZXN0Gh8uY3JpYi5hZG1pbi52MS5UYWdJbWFnZVJlc3BvbnNlElEKClVudGFnSW1hZ2USIC5jcmliLmFkbWluLnYxLlVudGFnSW1hZ2VSZXF1ZXN0GiEuY3JpYi5hZG1pbi52MS5VbnRhZ0ltYWdlUmVzcG9uc2USXQoOUHJ1bmVEb3dubG9hZHMSJC5jcmliLmFkbWluLnYxLlBydW5lRG93bmxvYWRzUmVxdWVzdBolLmNyaWIuYWRtaW4udjEuUHJ1bmVEb3dubG9hZHNSZXNwb25zZRJXCgxDcmVhdGVWb2x1bWUSIi5jcmliLmFkbWluLnYxLkNyZWF0ZVZvbHVtZVJlcXVlc3QaIy5jcmliLmFkbWluLnYxLkNyZWF0ZVZvbHVtZVJlc3BvbnNlElQKC0xpc3RWb2x1bWVzEiEuY3JpYi5hZG1pbi52MS5MaXN0Vm9sdW1lc1JlcXVlc3QaIi5jcmliLmFkbWluLnYxLkxpc3RWb2x1bWVzUmVzcG9uc2USVwoMUmVtb3ZlVm9sdW1lEiIuY3JpYi5hZG1pbi52MS5SZW1vdmVWb2x1bWVSZXF1ZXN0GiMuY3JpYi5hZG1pbi52MS5SZW1vdmVWb2x1bWVSZXNwb25zZRJOCglHZXRDb25maWcSHy5jcmliLmFkbWluLnYxLkdldENvbmZpZ1JlcXVlc3QaIC5jcmliLmFkbWluLnYxLkdldENvbmZpZ1Jlc3BvbnNlElcKDFJlbG9hZENvbmZpZxIiLmNyaWIuYWRtaW4udjEuUmVsb2FkQ29uZmlnUmVxdWVzdBojLmNyaWIuYWRtaW4udjEuUmVsb2FkQ29uZmlnUmVzcG9uc2USVAoLR2V0QWN0aXZpdHkSIS5jcmliLmFkbWluLnYxLkdldEFjdGl2aXR5UmVxdWVzdBoiLmNyaWIuYWRtaW4udjEuR2V0QWN0aXZpdHlSZXNwb25zZWIGcHJvdG8z", [file_runtime_v1_api]);
 
 /**
  * @generated from message crib.admin.v1.GetActivityRequest
@@ -1386,6 +1386,277 @@ export const RestartPodResponseSchema: GenMessage<RestartPodResponse> = /*@__PUR
   messageDesc(file_crib_admin_v1_admin, 51);
 
 /**
+ * @generated from message crib.admin.v1.RenamePodRequest
+ */
+export type RenamePodRequest = Message<"crib.admin.v1.RenamePodRequest"> & {
+  /**
+   * @generated from field: string pod_sandbox_id = 1;
+   */
+  podSandboxId: string;
+
+  /**
+   * @generated from field: string name = 2;
+   */
+  name: string;
+};
+
+/**
+ * Describes the message crib.admin.v1.RenamePodRequest.
+ * Use `create(RenamePodRequestSchema)` to create a new message.
+ */
+export const RenamePodRequestSchema: GenMessage<RenamePodRequest> = /*@__PURE__*/
+  messageDesc(file_crib_admin_v1_admin, 52);
+
+/**
+ * @generated from message crib.admin.v1.RenamePodResponse
+ */
+export type RenamePodResponse = Message<"crib.admin.v1.RenamePodResponse"> & {
+};
+
+/**
+ * Describes the message crib.admin.v1.RenamePodResponse.
+ * Use `create(RenamePodResponseSchema)` to create a new message.
+ */
+export const RenamePodResponseSchema: GenMessage<RenamePodResponse> = /*@__PURE__*/
+  messageDesc(file_crib_admin_v1_admin, 53);
+
+/**
+ * @generated from message crib.admin.v1.SignalContainerRequest
+ */
+export type SignalContainerRequest = Message<"crib.admin.v1.SignalContainerRequest"> & {
+  /**
+   * @generated from field: string container_id = 1;
+   */
+  containerId: string;
+
+  /**
+   * signal(7), from 1 to 64.
+   *
+   * @generated from field: uint32 signal = 2;
+   */
+  signal: number;
+};
+
+/**
+ * Describes the message crib.admin.v1.SignalContainerRequest.
+ * Use `create(SignalContainerRequestSchema)` to create a new message.
+ */
+export const SignalContainerRequestSchema: GenMessage<SignalContainerRequest> = /*@__PURE__*/
+  messageDesc(file_crib_admin_v1_admin, 54);
+
+/**
+ * @generated from message crib.admin.v1.SignalContainerResponse
+ */
+export type SignalContainerResponse = Message<"crib.admin.v1.SignalContainerResponse"> & {
+};
+
+/**
+ * Describes the message crib.admin.v1.SignalContainerResponse.
+ * Use `create(SignalContainerResponseSchema)` to create a new message.
+ */
+export const SignalContainerResponseSchema: GenMessage<SignalContainerResponse> = /*@__PURE__*/
+  messageDesc(file_crib_admin_v1_admin, 55);
+
+/**
+ * @generated from message crib.admin.v1.PauseContainerRequest
+ */
+export type PauseContainerRequest = Message<"crib.admin.v1.PauseContainerRequest"> & {
+  /**
+   * @generated from field: string container_id = 1;
+   */
+  containerId: string;
+};
+
+/**
+ * Describes the message crib.admin.v1.PauseContainerRequest.
+ * Use `create(PauseContainerRequestSchema)` to create a new message.
+ */
+export const PauseContainerRequestSchema: GenMessage<PauseContainerRequest> = /*@__PURE__*/
+  messageDesc(file_crib_admin_v1_admin, 56);
+
+/**
+ * @generated from message crib.admin.v1.PauseContainerResponse
+ */
+export type PauseContainerResponse = Message<"crib.admin.v1.PauseContainerResponse"> & {
+};
+
+/**
+ * Describes the message crib.admin.v1.PauseContainerResponse.
+ * Use `create(PauseContainerResponseSchema)` to create a new message.
+ */
+export const PauseContainerResponseSchema: GenMessage<PauseContainerResponse> = /*@__PURE__*/
+  messageDesc(file_crib_admin_v1_admin, 57);
+
+/**
+ * @generated from message crib.admin.v1.UnpauseContainerRequest
+ */
+export type UnpauseContainerRequest = Message<"crib.admin.v1.UnpauseContainerRequest"> & {
+  /**
+   * @generated from field: string container_id = 1;
+   */
+  containerId: string;
+};
+
+/**
+ * Describes the message crib.admin.v1.UnpauseContainerRequest.
+ * Use `create(UnpauseContainerRequestSchema)` to create a new message.
+ */
+export const UnpauseContainerRequestSchema: GenMessage<UnpauseContainerRequest> = /*@__PURE__*/
+  messageDesc(file_crib_admin_v1_admin, 58);
+
+/**
+ * @generated from message crib.admin.v1.UnpauseContainerResponse
+ */
+export type UnpauseContainerResponse = Message<"crib.admin.v1.UnpauseContainerResponse"> & {
+};
+
+/**
+ * Describes the message crib.admin.v1.UnpauseContainerResponse.
+ * Use `create(UnpauseContainerResponseSchema)` to create a new message.
+ */
+export const UnpauseContainerResponseSchema: GenMessage<UnpauseContainerResponse> = /*@__PURE__*/
+  messageDesc(file_crib_admin_v1_admin, 59);
+
+/**
+ * @generated from message crib.admin.v1.ListPausedContainersRequest
+ */
+export type ListPausedContainersRequest = Message<"crib.admin.v1.ListPausedContainersRequest"> & {
+};
+
+/**
+ * Describes the message crib.admin.v1.ListPausedContainersRequest.
+ * Use `create(ListPausedContainersRequestSchema)` to create a new message.
+ */
+export const ListPausedContainersRequestSchema: GenMessage<ListPausedContainersRequest> = /*@__PURE__*/
+  messageDesc(file_crib_admin_v1_admin, 60);
+
+/**
+ * @generated from message crib.admin.v1.ListPausedContainersResponse
+ */
+export type ListPausedContainersResponse = Message<"crib.admin.v1.ListPausedContainersResponse"> & {
+  /**
+   * @generated from field: repeated string container_ids = 1;
+   */
+  containerIds: string[];
+};
+
+/**
+ * Describes the message crib.admin.v1.ListPausedContainersResponse.
+ * Use `create(ListPausedContainersResponseSchema)` to create a new message.
+ */
+export const ListPausedContainersResponseSchema: GenMessage<ListPausedContainersResponse> = /*@__PURE__*/
+  messageDesc(file_crib_admin_v1_admin, 61);
+
+/**
+ * @generated from message crib.admin.v1.TagImageRequest
+ */
+export type TagImageRequest = Message<"crib.admin.v1.TagImageRequest"> & {
+  /**
+   * A name or id.
+   *
+   * @generated from field: string image = 1;
+   */
+  image: string;
+
+  /**
+   * @generated from field: string name = 2;
+   */
+  name: string;
+};
+
+/**
+ * Describes the message crib.admin.v1.TagImageRequest.
+ * Use `create(TagImageRequestSchema)` to create a new message.
+ */
+export const TagImageRequestSchema: GenMessage<TagImageRequest> = /*@__PURE__*/
+  messageDesc(file_crib_admin_v1_admin, 62);
+
+/**
+ * @generated from message crib.admin.v1.TagImageResponse
+ */
+export type TagImageResponse = Message<"crib.admin.v1.TagImageResponse"> & {
+  /**
+   * In full.
+   *
+   * @generated from field: repeated string names = 1;
+   */
+  names: string[];
+};
+
+/**
+ * Describes the message crib.admin.v1.TagImageResponse.
+ * Use `create(TagImageResponseSchema)` to create a new message.
+ */
+export const TagImageResponseSchema: GenMessage<TagImageResponse> = /*@__PURE__*/
+  messageDesc(file_crib_admin_v1_admin, 63);
+
+/**
+ * @generated from message crib.admin.v1.UntagImageRequest
+ */
+export type UntagImageRequest = Message<"crib.admin.v1.UntagImageRequest"> & {
+  /**
+   * @generated from field: string name = 1;
+   */
+  name: string;
+};
+
+/**
+ * Describes the message crib.admin.v1.UntagImageRequest.
+ * Use `create(UntagImageRequestSchema)` to create a new message.
+ */
+export const UntagImageRequestSchema: GenMessage<UntagImageRequest> = /*@__PURE__*/
+  messageDesc(file_crib_admin_v1_admin, 64);
+
+/**
+ * @generated from message crib.admin.v1.UntagImageResponse
+ */
+export type UntagImageResponse = Message<"crib.admin.v1.UntagImageResponse"> & {
+};
+
+/**
+ * Describes the message crib.admin.v1.UntagImageResponse.
+ * Use `create(UntagImageResponseSchema)` to create a new message.
+ */
+export const UntagImageResponseSchema: GenMessage<UntagImageResponse> = /*@__PURE__*/
+  messageDesc(file_crib_admin_v1_admin, 65);
+
+/**
+ * @generated from message crib.admin.v1.PruneDownloadsRequest
+ */
+export type PruneDownloadsRequest = Message<"crib.admin.v1.PruneDownloadsRequest"> & {
+  /**
+   * @generated from field: bool dry_run = 1;
+   */
+  dryRun: boolean;
+};
+
+/**
+ * Describes the message crib.admin.v1.PruneDownloadsRequest.
+ * Use `create(PruneDownloadsRequestSchema)` to create a new message.
+ */
+export const PruneDownloadsRequestSchema: GenMessage<PruneDownloadsRequest> = /*@__PURE__*/
+  messageDesc(file_crib_admin_v1_admin, 66);
+
+/**
+ * @generated from message crib.admin.v1.PruneDownloadsResponse
+ */
+export type PruneDownloadsResponse = Message<"crib.admin.v1.PruneDownloadsResponse"> & {
+  /**
+   * On the disk.
+   *
+   * @generated from field: uint64 bytes = 1;
+   */
+  bytes: bigint;
+};
+
+/**
+ * Describes the message crib.admin.v1.PruneDownloadsResponse.
+ * Use `create(PruneDownloadsResponseSchema)` to create a new message.
+ */
+export const PruneDownloadsResponseSchema: GenMessage<PruneDownloadsResponse> = /*@__PURE__*/
+  messageDesc(file_crib_admin_v1_admin, 67);
+
+/**
  * @generated from enum crib.admin.v1.ArchiveFormat
  */
 export const ArchiveFormat = {
@@ -1581,6 +1852,82 @@ export const AdminService: GenService<{
     methodKind: "unary";
     input: typeof RestartPodRequestSchema;
     output: typeof RestartPodResponseSchema;
+  },
+  /**
+   * Gives the pod and its container another name.
+   *
+   * @generated from rpc crib.admin.v1.AdminService.RenamePod
+   */
+  renamePod: {
+    methodKind: "unary";
+    input: typeof RenamePodRequestSchema;
+    output: typeof RenamePodResponseSchema;
+  },
+  /**
+   * Sends a signal to the first process of a running container.
+   *
+   * @generated from rpc crib.admin.v1.AdminService.SignalContainer
+   */
+  signalContainer: {
+    methodKind: "unary";
+    input: typeof SignalContainerRequestSchema;
+    output: typeof SignalContainerResponseSchema;
+  },
+  /**
+   * Keeps the processes of a running container from running. CRI's calls see a running container.
+   *
+   * @generated from rpc crib.admin.v1.AdminService.PauseContainer
+   */
+  pauseContainer: {
+    methodKind: "unary";
+    input: typeof PauseContainerRequestSchema;
+    output: typeof PauseContainerResponseSchema;
+  },
+  /**
+   * @generated from rpc crib.admin.v1.AdminService.UnpauseContainer
+   */
+  unpauseContainer: {
+    methodKind: "unary";
+    input: typeof UnpauseContainerRequestSchema;
+    output: typeof UnpauseContainerResponseSchema;
+  },
+  /**
+   * @generated from rpc crib.admin.v1.AdminService.ListPausedContainers
+   */
+  listPausedContainers: {
+    methodKind: "unary";
+    input: typeof ListPausedContainersRequestSchema;
+    output: typeof ListPausedContainersResponseSchema;
+  },
+  /**
+   * Gives an image a further name, which is taken from the image that has it.
+   *
+   * @generated from rpc crib.admin.v1.AdminService.TagImage
+   */
+  tagImage: {
+    methodKind: "unary";
+    input: typeof TagImageRequestSchema;
+    output: typeof TagImageResponseSchema;
+  },
+  /**
+   * Takes a name from an image that has others.
+   *
+   * @generated from rpc crib.admin.v1.AdminService.UntagImage
+   */
+  untagImage: {
+    methodKind: "unary";
+    input: typeof UntagImageRequestSchema;
+    output: typeof UntagImageResponseSchema;
+  },
+  /**
+   * Removes what is kept for the next attempt of a pull that failed, or says how much it is.
+   *
+   * @generated from rpc crib.admin.v1.AdminService.PruneDownloads
+   */
+  pruneDownloads: {
+    methodKind: "unary";
+    input: typeof PruneDownloadsRequestSchema;
+    output: typeof PruneDownloadsResponseSchema;
   },
   /**
    * Makes a named volume; one that is there is no failure.
