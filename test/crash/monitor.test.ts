@@ -139,7 +139,7 @@ test("a caller that comes again for a container that took too long is answered w
     await runtime.version({}); // by its answer the daemon has begun with the call before
   });
   const line = await eventually(() => {
-    const found = daemon.log.split("\n").find((one) => one.includes("after its callers had left"));
+    const found = daemon.log.split("\n").find((one) => one.includes("abandoned operation failed"));
     if (found === undefined) throw new Error(`it is not told:\n${daemon.log}`);
     return JSON.parse(found);
   });
