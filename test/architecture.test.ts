@@ -223,6 +223,21 @@ test("test/README.md names a test for each RPC, and the test calls it", async ()
   expect(wrong).toEqual([]);
 });
 
+test("READMEs of the source name files that exist", async () => {
+  const wrong: string[] = [];
+  for await (const file of new Bun.Glob("**/README.md").scan("src")) {
+    const text = await Bun.file(`src/${file}`).text();
+    for (const [, path = ""] of text.matchAll(
+      /(?<![\w/.*-])([\w-]+(?:\/[\w.-]+)*\.(?:ts|c|md))\b/g,
+    )) {
+      const places = [posix.join("src", posix.dirname(file), path), posix.join("src", path), path];
+      const exist = await Promise.all(places.map((place) => Bun.file(place).exists()));
+      if (!exist.includes(true)) wrong.push(`src/${file}: ${path}`);
+    }
+  }
+  expect(wrong).toEqual([]);
+});
+
 test("SECURITY.md names tests that exist, and has every row that a test names", async () => {
   const text = await Bun.file("SECURITY.md").text();
   const rows = new Set([...text.matchAll(/^\| ([A-J]\d{1,2}) \|/gm)].map(([, row]) => row ?? ""));
