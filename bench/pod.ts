@@ -10,6 +10,9 @@ export interface PodRequest {
   /** It sleeps unless told. */
   readonly command?: readonly string[];
   readonly mounts?: readonly MessageInitShape<typeof pb.MountSchema>[];
+  /** Of its own unless told. */
+  readonly network?: pb.NamespaceMode;
+  readonly cgroupParent?: string;
 }
 
 export interface StartedPod {
@@ -29,17 +32,19 @@ export async function startPod({
   logDirectory,
   command = ["sleep", "10000"],
   mounts = [],
+  network = pb.NamespaceMode.POD,
+  cgroupParent = "/crib-bench",
 }: PodRequest): Promise<StartedPod> {
   const securityContext = {
-    namespaceOptions: { pid: pb.NamespaceMode.CONTAINER },
+    namespaceOptions: { network, pid: pb.NamespaceMode.CONTAINER },
     seccomp: { profileType: pb.SecurityProfile_ProfileType.RuntimeDefault },
   };
   const uid = crypto.randomUUID();
   const config = create(pb.PodSandboxConfigSchema, {
     metadata: { name: "bench", namespace: "bench", uid },
-    hostname: "bench",
+    hostname: network === pb.NamespaceMode.NODE ? "" : "bench",
     logDirectory,
-    linux: { cgroupParent: "/crib-bench", securityContext },
+    linux: { cgroupParent, securityContext },
   });
   const container = create(pb.ContainerConfigSchema, {
     metadata: { name: "main" },

@@ -4,7 +4,7 @@
  * Runs one benchmark with its options, all of them without any, one after the other. What each measures is said at its
  * head. They need root, dist/crib and, but for `pull`, what `npm test` has set up.
  */
-const names = ["pods", "network", "exec", "logs", "stats", "idle", "pull", "pack"];
+const names = ["pods", "compare", "network", "exec", "logs", "stats", "idle", "pull", "pack"];
 
 const [name, ...options] = process.argv.slice(2);
 if (name !== undefined && !names.includes(name)) {
