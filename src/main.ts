@@ -116,12 +116,7 @@ async function loadTraces() {
     openTraces(log, target, {
       "http/protobuf": async () =>
         (await import("@opentelemetry/exporter-trace-otlp-proto")).OTLPTraceExporter,
-      // Its ES modules require grpc-js in a way that the bundler does not see.
-      grpc: async () => {
-        const { OTLPTraceExporter }: typeof import("@opentelemetry/exporter-trace-otlp-grpc") =
-          require("@opentelemetry/exporter-trace-otlp-grpc");
-        return OTLPTraceExporter;
-      },
+      grpc: async () => (await import("./daemon/traces/grpc-exporter.ts")).GrpcTraceExporter,
     });
 }
 
