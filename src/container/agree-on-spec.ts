@@ -4,7 +4,7 @@ import type { ContainerId } from "../lib/id.ts";
 import type { RuntimeSpec, SpecResources } from "../oci/runtime-spec.ts";
 import type { ContainerUser } from "./container.ts";
 import type { ContainerDeps } from "./deps.ts";
-import type { Agreement, Wishes } from "./plugins.ts";
+import type { Agreement, PluginRequests } from "./plugins.ts";
 import { prepareSpec, type SpecDeps, type SpecRequest } from "./prepare-spec.ts";
 import { blockIoKeys, rdtKeys } from "./spec/class/annotation.ts";
 import { limitSwap, overlayResources } from "./spec/overlay-resources.ts";
@@ -32,9 +32,9 @@ export async function agreeOnSpec(
   undo.defer(() => deps.plugins.undoCreateContainer(detached(ctx), creation));
   using held = new DisposableStack();
   const adjustment = held.use(await deps.plugins.createContainer(ctx, creation));
-  const { wishes } = adjustment;
-  const complete = hasWishes(wishes)
-    ? (await prepareSpec(ctx, deps, withWishes(request, wishes))).spec
+  const { requests } = adjustment;
+  const complete = hasRequests(requests)
+    ? (await prepareSpec(ctx, deps, withRequests(request, requests))).spec
     : spec;
   const adjusted = adjustment.apply(complete);
   const limits = limitSwap(adjustment.resources, deps.host);
@@ -61,16 +61,16 @@ function withMemory(spec: RuntimeSpec, { memory }: SpecResources): RuntimeSpec {
   };
 }
 
-function hasWishes({ devices, blockIoClass, rdtClass }: Wishes): boolean {
+function hasRequests({ devices, blockIoClass, rdtClass }: PluginRequests): boolean {
   return devices.length > 0 || blockIoClass !== undefined || rdtClass !== undefined;
 }
 
-function withWishes(request: SpecRequest, wishes: Wishes): SpecRequest {
+function withRequests(request: SpecRequest, requests: PluginRequests): SpecRequest {
   const { config } = request;
-  const devices = wishes.devices.map(
+  const devices = requests.devices.map(
     (name) => ({ $typeName: "runtime.v1.CDIDevice", name }) as const,
   );
-  const { blockIoClass, rdtClass } = wishes;
+  const { blockIoClass, rdtClass } = requests;
   const annotations = {
     ...config.annotations,
     ...(blockIoClass === undefined ? {} : { [blockIoKeys.container]: blockIoClass }),

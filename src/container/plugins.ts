@@ -16,7 +16,7 @@ export interface Creation {
 }
 
 /** What has to be looked up on the node, as if the client had asked for it. */
-export interface Wishes {
+export interface PluginRequests {
   /** Qualified names of CDI devices. */
   readonly devices: readonly string[];
   readonly blockIoClass?: string | undefined;
@@ -26,7 +26,7 @@ export interface Wishes {
 /** What plugins want changed in a container before it is created. */
 export interface Adjustment {
   /** What the spec is made with beyond the config; where this is not empty the spec has to be made again. */
-  readonly wishes: Wishes;
+  readonly requests: PluginRequests;
   /** Pure. */
   readonly apply: (spec: RuntimeSpec) => RuntimeSpec;
   /** Those limits of the result that are the plugins'. */

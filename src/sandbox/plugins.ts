@@ -12,7 +12,7 @@ export interface SandboxPlugins extends ContainerPlugins {
   removeSandbox(ctx: Context, sandbox: Sandbox): Promise<Agreement>;
 }
 
-const nothing: Adjustment = { wishes: { devices: [] }, apply: (spec) => spec, resources: {} };
+const nothing: Adjustment = { requests: { devices: [] }, apply: (spec) => spec, resources: {} };
 
 /** While no plugin is there. */
 export function idlePlugins(agree: () => Agreement): SandboxPlugins {

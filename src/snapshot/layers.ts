@@ -224,7 +224,7 @@ export class Layers implements LayerStore {
       diffId: report.diffId,
       usedBytes: report.sizeBytes + own.usedBytes,
       inodes: report.inodes + own.inodes,
-      tarBytes: report.expandedBytes,
+      tarBytes: report.uncompressedBytes,
       isRootOpaque: report.isRootOpaque,
       leftOut: report.leftOut,
     };
@@ -253,7 +253,7 @@ export class Layers implements LayerStore {
       });
       for (const name of ["work", "merged"]) await removeDirectory(join(directory, name));
     }
-    if (!report.hasRootEntry && below.length > 0) lookLike(fs, highest);
+    if (!report.hasRootEntry && below.length > 0) copyMetadata(fs, highest);
   }
 
   #path(...parts: readonly string[]): string {
@@ -293,7 +293,7 @@ class Unpacked implements UnpackedLayer {
 }
 
 /** A layer whose archive does not name the root has that of the layer below. */
-function lookLike(directory: string, model: string): void {
+function copyMetadata(directory: string, model: string): void {
   const { uid, gid, mode, mtime } = statSync(model);
   chownSync(directory, uid, gid);
   chmodSync(directory, mode & 0o7777);

@@ -16,7 +16,7 @@ export interface StreamingOptions extends ListenerOptions, Partial<SessionTimes>
 
 const maxSessions = 1000;
 /** Connections that have not shown a token yet. Of more, the oldest are closed. */
-const maxStrangers = 1000;
+const maxUnauthenticated = 1000;
 const times: SessionTimes = {
   headMs: 15_000,
   creationMs: 30_000,
@@ -39,7 +39,7 @@ export class StreamingServer implements AsyncDisposable {
   readonly #sessions = new Set<Promise<void>>();
   readonly #forwards = new Map<SandboxId, Set<AbortController>>();
   /** With the number of their arrival, the oldest first. */
-  readonly #strangers = new Map<SocketStream, number>();
+  readonly #unauthenticated = new Map<SocketStream, number>();
   #arrivals = 0;
   #isTrimming = false;
   #admitted = 0;
@@ -78,12 +78,12 @@ export class StreamingServer implements AsyncDisposable {
   }
 
   async #serve(stream: SocketStream): Promise<void> {
-    this.#strangers.set(stream, ++this.#arrivals);
+    this.#unauthenticated.set(stream, ++this.#arrivals);
     this.#trim();
     try {
       await this.#serveStranger(stream);
     } finally {
-      this.#strangers.delete(stream);
+      this.#unauthenticated.delete(stream);
     }
   }
 
@@ -92,13 +92,13 @@ export class StreamingServer implements AsyncDisposable {
    * is read first, hence a turn of the event loop later, and those that have come since are left to the next time.
    */
   #trim(): void {
-    if (this.#isTrimming || this.#strangers.size <= maxStrangers) return;
+    if (this.#isTrimming || this.#unauthenticated.size <= maxUnauthenticated) return;
     this.#isTrimming = true;
     const newest = this.#arrivals;
     const trim = () => {
-      for (const [stream, arrival] of this.#strangers) {
-        if (this.#strangers.size <= maxStrangers || arrival > newest) break;
-        this.#strangers.delete(stream);
+      for (const [stream, arrival] of this.#unauthenticated) {
+        if (this.#unauthenticated.size <= maxUnauthenticated || arrival > newest) break;
+        this.#unauthenticated.delete(stream);
         stream[Symbol.dispose]();
       }
       this.#isTrimming = false;
@@ -122,7 +122,7 @@ export class StreamingServer implements AsyncDisposable {
       await refuse("404 Not Found", "not found");
       return;
     }
-    this.#strangers.delete(stream);
+    this.#unauthenticated.delete(stream);
     if (this.#admitted >= maxSessions) {
       await refuse("503 Service Unavailable", `${maxSessions} streams are open`);
       return;

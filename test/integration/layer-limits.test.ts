@@ -255,7 +255,7 @@ describe.skipIf(!isPossible)("layers that ask too much", () => {
     for (const [step, where, rights] of [
       // chown, dac_override, fowner, fsetid, sys_admin, mknod, setfcap
       ["apply", layer, "CapEff:\t000000008820001b"],
-      ["expand", `${layer}/empty`, "CapEff:\t0000000000000000"],
+      ["decompress", `${layer}/empty`, "CapEff:\t0000000000000000"],
     ] as const) {
       // It waits for bytes that never come.
       const script = `mkfifo "$0"; exec 3<>"$0"; "$@" <&3 >/dev/null & wait`;
@@ -270,7 +270,7 @@ describe.skipIf(!isPossible)("layers that ask too much", () => {
       }
       const status = readFileSync(`/proc/${pid}/status`, "latin1");
       expect(status).toContain(rights);
-      if (step === "expand") expect(status).toContain("Uid:\t65534\t65534\t65534\t65534");
+      if (step === "decompress") expect(status).toContain("Uid:\t65534\t65534\t65534\t65534");
       parent.kill("SIGKILL");
       await parent.exited;
       await eventually(() => {

@@ -10,7 +10,7 @@ import { HostClient } from "../../src/registry/host-client.ts";
 import { noProxy } from "../../src/registry/hosts/proxy.ts";
 import { plainHost } from "../../src/registry/hosts/registry-host.ts";
 import { FrameParser, formatFrame, frameKind } from "../../src/runtime/monitor/attach-frames.ts";
-import { decompress, openExpanders } from "../../src/snapshot/layer/decompress.ts";
+import { decompress, openDecompressors } from "../../src/snapshot/layer/decompress.ts";
 import type { UnpackedLayer } from "../../src/snapshot/snapshotter.ts";
 import { TarReader } from "../../src/snapshot/tar/tar-reader.ts";
 import type { ByteChannel } from "../../src/spdy/byte-channel.ts";
@@ -126,8 +126,8 @@ describe("a stream is read the same however its bytes are cut", () => {
     }
   });
 
-  const native = openExpanders(nativeLibraries());
-  for (const [kind, expanders] of [
+  const native = openDecompressors(nativeLibraries());
+  for (const [kind, decompressors] of [
     ["native", native],
     ["stream", { gzip: undefined, zstd: undefined }],
   ] as const) {
@@ -135,7 +135,7 @@ describe("a stream is read the same however its bytes are cut", () => {
       `gzip and zstd, ${kind}`,
       async () => {
         const halves = [archive.subarray(0, 1000), archive.subarray(1000)];
-        const read: Read = (pieces) => collect(decompress(stream(pieces), expanders));
+        const read: Read = (pieces) => collect(decompress(stream(pieces), decompressors));
         const plain = await read([Buffer.from(archive)]);
         for (const bytes of [
           gzipSync(archive),

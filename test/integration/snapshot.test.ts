@@ -465,7 +465,7 @@ describe.skipIf(!isPossible)("layers", () => {
       for (let i = 0; i < 100; i++) yield part;
     };
     for (const [fill, limits] of [
-      ["\0", { ...layerLimits, expandedBytes: 256 << 20 }],
+      ["\0", { ...layerLimits, uncompressedBytes: 256 << 20 }],
       ["x", { ...layerLimits, keepFreePercent: 100 }],
     ] as const) {
       const own = await openOverlay(ctx, join(dir.path, "limited"), unpackArgv, limits);

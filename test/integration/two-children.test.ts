@@ -60,7 +60,7 @@ describe.skipIf(!isPossible)("a layer in two children", () => {
       });
       expect(two).toEqual(one);
       expect(two.diffId).toBe(digestOf(archive));
-      expect(two.expandedBytes).toBe(archive.byteLength);
+      expect(two.uncompressedBytes).toBe(archive.byteLength);
     }
   });
 
@@ -68,7 +68,7 @@ describe.skipIf(!isPossible)("a layer in two children", () => {
     const longer = Buffer.concat([archive, Buffer.alloc(3 << 20, "x")]);
     const report = await unpack(gzipSync(longer), "two", (found) => found);
     expect(report.diffId).toBe(digestOf(longer));
-    expect(report.expandedBytes).toBe(longer.byteLength);
+    expect(report.uncompressedBytes).toBe(longer.byteLength);
   });
 
   test("fails for the reason of the child that failed", async () => {

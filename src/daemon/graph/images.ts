@@ -65,7 +65,7 @@ export function imageSettingsOf(
     },
     limits: {
       entries: images.maxLayerEntries,
-      expandedBytes: images.maxLayerBytes,
+      uncompressedBytes: images.maxLayerBytes,
       keepFreePercent: images.keepFreePercent,
     },
     transfer: {

@@ -37,12 +37,12 @@ const spec: RuntimeSpec = {
   },
 };
 
-/** What comes of the wishes of plugins a, b, ... in this order. */
-function merge(...wishes: readonly Init[]): { readonly merged: Merged; readonly owners: Owners } {
+/** What comes of the requests of plugins a, b, ... in this order. */
+function merge(...requests: readonly Init[]): { readonly merged: Merged; readonly owners: Owners } {
   const owners = new Owners();
   let merged = noAdjustment();
-  for (const [i, wish] of wishes.entries()) {
-    const change = create(nri.ContainerAdjustmentSchema, wish);
+  for (const [i, request] of requests.entries()) {
+    const change = create(nri.ContainerAdjustmentSchema, request);
     merged = mergeAdjustment(merged, change, owners, "abc"[i] ?? "");
   }
   // What validators get can be encoded.
@@ -50,18 +50,18 @@ function merge(...wishes: readonly Init[]): { readonly merged: Merged; readonly 
   return { merged, owners };
 }
 
-const adjusted = (...wishes: readonly Init[]) => applyAdjustment(spec, merge(...wishes).merged);
+const adjusted = (...requests: readonly Init[]) => applyAdjustment(spec, merge(...requests).merged);
 
-function conflict(...wishes: readonly Init[]): string {
+function conflict(...requests: readonly Init[]): string {
   try {
-    merge(...wishes);
+    merge(...requests);
   } catch (err) {
     return `${kindOf(err)}: ${describe(err)}`;
   }
   return "none";
 }
 
-test("without wishes a spec stays as it is", () => {
+test("without requests a spec stays as it is", () => {
   expect(adjusted()).toEqual(spec);
   expect(adjusted({}, { linux: { resources: {} } })).toEqual(spec);
 });
@@ -191,10 +191,10 @@ test.each<[string, Init]>([
   ["a device that is none", { linux: { devices: [{ path: "/dev/x", type: "p" }] } }],
   ["a limit below none", { linux: { resources: { pids: { limit: -2n } } } }],
   ["a policy that is not known", { linux: { scheduler: { policy: 99 as 1 } } }],
-])("applyAdjustment() refuses %s", (_, wish) => {
+])("applyAdjustment() refuses %s", (_, request) => {
   let kind = "";
   try {
-    adjusted(wish);
+    adjusted(request);
   } catch (err) {
     kind = kindOf(err);
   }

@@ -16,7 +16,7 @@ import { askForUpdate } from "./update-container.ts";
 import { Updates } from "./updates.ts";
 
 const { method } = nri.Plugin;
-const nothing: Adjustment = { wishes: { devices: [] }, apply: (spec) => spec, resources: {} };
+const nothing: Adjustment = { requests: { devices: [] }, apply: (spec) => spec, resources: {} };
 /** Each plugin has a time limit of its own; this is for waiting in line. */
 const tellMs = 60_000;
 

@@ -62,7 +62,7 @@ type Seccomp = nri.SecurityProfile_ProfileType;
 function toAdjustment(merged: Merged): Adjustment {
   const { resources } = merged.linux;
   return {
-    wishes: {
+    requests: {
       devices: merged.CDIDevices.map(({ name }) => name),
       blockIoClass: resources?.blockioClass?.value,
       rdtClass: resources?.rdtClass?.value,

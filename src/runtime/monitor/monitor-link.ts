@@ -6,6 +6,7 @@ import { inStep } from "../../lib/step.ts";
 import type { Reaper } from "../reaper.ts";
 import { type AttachBudget, AttachSession, type AttachSessionEvents } from "./attach-session.ts";
 import type { ExitRecord } from "./exit-record.ts";
+import { Heartbeat } from "./heartbeat.ts";
 import { LinkedContainers } from "./linked-containers.ts";
 import {
   type CreatedContainer,
@@ -28,7 +29,6 @@ import {
   type OpenStreamsRequest,
   protocolVersion,
 } from "./monitor-protocol.ts";
-import { Pulse } from "./pulse.ts";
 
 export interface LinkOptions {
   readonly ctx: Context;
@@ -55,7 +55,7 @@ export class MonitorLink implements Disposable {
   readonly #closing = new AbortController();
   #creating = 0;
   #monitor: ConnectedMonitor | undefined;
-  #pulse: Pulse | undefined;
+  #heartbeat: Heartbeat | undefined;
   #connecting: Promise<void> = Promise.resolve();
   #background: Promise<unknown> = Promise.resolve();
 
@@ -224,8 +224,8 @@ export class MonitorLink implements Disposable {
     using attempt = new DisposableStack();
     const { client } = attempt.adopt(monitor, (failed) => failed.client[Symbol.dispose]());
     // From now on: one that says hello and then nothing more would keep the daemon from starting.
-    const pulse = attempt.use(
-      new Pulse(
+    const heartbeat = attempt.use(
+      new Heartbeat(
         () => client.request({ op: "hello", version: protocolVersion }),
         () => this.#stuck(monitor),
       ),
@@ -236,8 +236,8 @@ export class MonitorLink implements Disposable {
     // Not before: a monitor that goes while it is attached is for the caller to replace, not for #lost.
     attempt.move();
     this.#monitor = monitor;
-    this.#pulse?.[Symbol.dispose]();
-    this.#pulse = pulse;
+    this.#heartbeat?.[Symbol.dispose]();
+    this.#heartbeat = heartbeat;
     for (const listed of list) {
       if (listed.exited !== undefined) this.#exited(listed.container, listed.exited);
       else this.#inBackground(() => this.#handOver(listed, monitor));
@@ -272,7 +272,7 @@ export class MonitorLink implements Disposable {
   #lost(): void {
     if (this.#monitor === undefined || this.#closing.signal.aborted) return;
     this.#monitor = undefined;
-    this.#pulse?.[Symbol.dispose]();
+    this.#heartbeat?.[Symbol.dispose]();
     this.#connecting = this.#replace();
     this.#inBackground(() => this.#connecting);
   }
@@ -307,7 +307,7 @@ export class MonitorLink implements Disposable {
 
   [Symbol.dispose](): void {
     this.#closing.abort();
-    this.#pulse?.[Symbol.dispose]();
+    this.#heartbeat?.[Symbol.dispose]();
     this.#monitor?.client[Symbol.dispose]();
     this.containers[Symbol.dispose]();
   }

@@ -61,13 +61,13 @@ const writersCapabilities = [
  * which would be this thread's only, but by a filter, which holds for all threads. Ends with the daemon.
  */
 export function confine(limits: LayerLimits): void {
-  begin(limits.expandedBytes);
+  begin(limits.uncompressedBytes);
   forbidSystemCalls(neverUsed);
 }
 
 /** The same, and a root directory that nothing leads out of. Files of any owner and kind can be written there. */
 export function confineTo(directory: string, limits: LayerLimits): void {
-  begin(limits.expandedBytes);
+  begin(limits.uncompressedBytes);
   chroot(directory);
   keepCapabilities(writersCapabilities);
   forbidSystemCalls([...neverUsed, ...leadOut, "chroot"]);
@@ -75,7 +75,7 @@ export function confineTo(directory: string, limits: LayerLimits): void {
 
 /** The same, and the process may go on to a root directory below, and come back. */
 export function confineToSeveral(directory: string, limits: LayerLimits): void {
-  begin(limits.expandedBytes);
+  begin(limits.uncompressedBytes);
   chroot(directory);
   keepCapabilities([...writersCapabilities, CAP_SYS_CHROOT]);
   forbidSystemCalls([...neverUsed, ...leadOut]);

@@ -34,7 +34,7 @@ export async function applyInChild(
 }
 
 /**
- * The same in two children, one that expands and one that writes, on a core each. The first, where native code reads
+ * The same in two children, one that decompresses and one that writes, on a core each. The first, where native code reads
  * what an image brought, is confined to `empty` and has no rights at all.
  */
 export async function applyInTwoChildren(
@@ -44,13 +44,13 @@ export async function applyInTwoChildren(
   source: AsyncIterable<Uint8Array>,
 ): Promise<LayerReport> {
   await using children = new AsyncDisposableStack();
-  const { expander, writer } = startTwo();
-  const feeding = expander.feed(source).catch((err: unknown) => {
-    expander.kill();
+  const { decompressor, writer } = startTwo();
+  const feeding = decompressor.feed(source).catch((err: unknown) => {
+    decompressor.kill();
     throw err;
   });
   const [expansion, layer] = await Promise.allSettled([
-    feeding.then(() => expander.report()),
+    feeding.then(() => decompressor.report()),
     writer.report(),
   ]);
   const isBrokenPipe = expansion.status === "rejected" && kindOf(expansion.reason) === "aborted";
@@ -67,8 +67,8 @@ export async function applyInTwoChildren(
     setPipeSize(writeEnd.fd, pipeBytes);
     return {
       writer: children.use(new UnpackProcess(ctx, argv("write", directory), { stdin: readEnd.fd })),
-      expander: children.use(
-        new UnpackProcess(ctx, argv("expand", empty), { output: writeEnd.fd }),
+      decompressor: children.use(
+        new UnpackProcess(ctx, argv("decompress", empty), { output: writeEnd.fd }),
       ),
     };
   }

@@ -8,8 +8,8 @@ import { writeAll } from "../../os/file/blocking-io.ts";
 import { openFile, syncFileSystem } from "../../os/file/inode.ts";
 import { applyLayer, writeLayer } from "../layer/apply-layer.ts";
 import { completeLayer } from "../layer/complete-layer.ts";
-import { openExpanders } from "../layer/decompress.ts";
-import { expandLayer } from "../layer/expand-layer.ts";
+import { openDecompressors } from "../layer/decompress.ts";
+import { decompressLayer } from "../layer/decompress-layer.ts";
 import {
   type LayerLimits,
   layerLimits,
@@ -24,8 +24,8 @@ import { unpackSeries } from "./unpack-series.ts";
 
 const maxOrderBytes = 64 << 20;
 const inputBytes = 256 << 10;
-/** Where `expand` writes what comes out. */
-const expandedFd = 3;
+/** Where `decompress` writes what comes out. */
+const decompressedFd = 3;
 
 /** The decompressors lie beside the program in the payload. */
 const payloadLibraries = join(dirname(process.execPath), "lib");
@@ -34,8 +34,8 @@ const payloadLibraries = join(dirname(process.execPath), "lib");
  * The child that does what a daemon must not: it confines itself and then handles what an image brought.
  * What unpacks takes its limits as a third word (layer-report.ts).
  *   apply DIR     unpacks the layer on stdin into DIR/fs, chrooted there; writes its recipe in DIR; reports JSON on stdout
- *   expand DIR    expands the layer on stdin to descriptor 3, chrooted into the empty DIR
- *   write DIR     is `apply` for what `expand` gives
+ *   decompress DIR    decompresses the layer on stdin to descriptor 3, chrooted into the empty DIR
+ *   write DIR     is `apply` for what `decompress` gives
  *   series DIR    is `apply` for one small layer after the other (unpack-series.ts), of DIR/NAME each
  *   rebuild DIR   writes the layer's archive to stdout, from DIR/fs and the recipe; failures go to stderr
  *   verify DIR ID NAME... compares DIR/fs with the recipe, and both with the diffID; reports JSON on stdout. No file has
@@ -72,15 +72,15 @@ async function run(
 ): Promise<unknown> {
   switch (step) {
     case "apply": {
-      const native = openExpanders(libraries);
+      const native = openDecompressors(libraries);
       const recipe = openNewRecipe(directory);
       confineTo(join(directory, "fs"), limits);
       return await applyLayer(asyncPiecesOf(0), native, limits, recipe);
     }
-    case "expand": {
-      const native = openExpanders(libraries);
+    case "decompress": {
+      const native = openDecompressors(libraries);
       confineEntirely(directory);
-      await expandLayer(asyncPiecesOf(0), native, limits, passOn);
+      await decompressLayer(asyncPiecesOf(0), native, limits, passOn);
       return {};
     }
     case "write": {
@@ -96,7 +96,7 @@ async function run(
     }
     default:
       throw invalidArgument(
-        "crib unpack apply | expand | write | series | rebuild | verify | complete | sync",
+        "crib unpack apply | decompress | write | series | rebuild | verify | complete | sync",
       );
   }
 }
@@ -139,10 +139,10 @@ async function* asyncPiecesOf(fd: number): AsyncGenerator<Uint8Array> {
 /** Nobody reads any more when the other child has failed; it says why. */
 function passOn(piece: Uint8Array): void {
   try {
-    writeAll(expandedFd, piece);
+    writeAll(decompressedFd, piece);
   } catch (cause) {
     if (!isErrno(cause, "EPIPE")) throw cause;
-    throw new AppError("nobody takes what is expanded", { kind: "aborted", cause });
+    throw new AppError("nobody takes what is decompressed", { kind: "aborted", cause });
   }
 }
 

@@ -3,7 +3,7 @@ import { readFully, writeAll } from "../../os/file/blocking-io.ts";
 import { openFile } from "../../os/file/inode.ts";
 import { chroot, chrootTo } from "../../os/security/confine.ts";
 import { applyLayer } from "../layer/apply-layer.ts";
-import { type NativeExpanders, openExpanders } from "../layer/decompress.ts";
+import { type NativeDecompressors, openDecompressors } from "../layer/decompress.ts";
 import type { LayerLimits } from "../layer/layer-report.ts";
 import { openNewRecipe } from "../recipe/recipe-files.ts";
 import { confineToSeveral } from "./confinement.ts";
@@ -19,7 +19,7 @@ export async function unpackSeries(
   libraries: string,
   limits: LayerLimits,
 ): Promise<void> {
-  const native = openExpanders(libraries);
+  const native = openDecompressors(libraries);
   confineToSeveral(directory, limits);
   using top = openFile(Buffer.from("/"), { directory: true });
   const head = Buffer.alloc(orderBytes);
@@ -39,7 +39,7 @@ export async function unpackSeries(
 async function unpackOne(
   { name }: SeriesOrder,
   bytes: Uint8Array,
-  native: NativeExpanders,
+  native: NativeDecompressors,
   limits: LayerLimits,
 ) {
   if (name.includes("/")) throw new AppError("a name with a slash", { kind: "internal" });

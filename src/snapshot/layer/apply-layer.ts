@@ -1,7 +1,7 @@
 import { Digester } from "../../oci/digest.ts";
 import { type RecipeFiles, RecipeRecorder } from "../recipe/recipe-recorder.ts";
-import type { NativeExpanders } from "./decompress.ts";
-import { expandLayer } from "./expand-layer.ts";
+import type { NativeDecompressors } from "./decompress.ts";
+import { decompressLayer } from "./decompress-layer.ts";
 import type { LayerLimits, LayerReport } from "./layer-report.ts";
 import { LayerWriter } from "./layer-writer.ts";
 
@@ -11,16 +11,16 @@ import { LayerWriter } from "./layer-writer.ts";
  */
 export async function applyLayer(
   source: AsyncIterable<Uint8Array>,
-  native: NativeExpanders,
+  native: NativeDecompressors,
   limits: LayerLimits,
   recipe: RecipeFiles,
 ): Promise<LayerReport> {
   const layer = new UnpackingLayer(limits, recipe);
-  await expandLayer(source, native, limits, (piece) => layer.write(piece));
+  await decompressLayer(source, native, limits, (piece) => layer.write(piece));
   return layer.finish();
 }
 
-/** The same for what somebody else expands. */
+/** The same for what somebody else decompresses. */
 export function writeLayer(
   pieces: Iterable<Uint8Array>,
   limits: LayerLimits,
@@ -36,7 +36,7 @@ class UnpackingLayer {
   readonly #hash = new Digester();
   readonly #writer: LayerWriter;
   readonly #recorder: RecipeRecorder;
-  #expandedBytes = 0;
+  #uncompressedBytes = 0;
 
   constructor(limits: LayerLimits, recipe: RecipeFiles) {
     this.#writer = new LayerWriter(limits, (path) => this.#recorder.keep(path));
@@ -45,13 +45,13 @@ class UnpackingLayer {
 
   write(piece: Uint8Array): void {
     this.#hash.update(piece);
-    this.#expandedBytes += piece.byteLength;
+    this.#uncompressedBytes += piece.byteLength;
     this.#recorder.write(piece);
   }
 
   finish(): LayerReport {
     this.#recorder.finish();
     const diffId = this.#hash.digest();
-    return { ...this.#writer.finish(), diffId, expandedBytes: this.#expandedBytes };
+    return { ...this.#writer.finish(), diffId, uncompressedBytes: this.#uncompressedBytes };
   }
 }

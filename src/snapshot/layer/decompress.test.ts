@@ -3,10 +3,10 @@ import { randomBytes } from "node:crypto";
 import { gzipSync, zstdCompressSync } from "node:zlib";
 import { nativeLibraries } from "../../../test/harness/native-libraries.ts";
 import { kindOf } from "../../lib/errors.ts";
-import { decompress, type NativeExpanders, openExpanders } from "./decompress.ts";
+import { decompress, type NativeDecompressors, openDecompressors } from "./decompress.ts";
 
-const native = openExpanders(nativeLibraries());
-const streams: NativeExpanders = { gzip: undefined, zstd: undefined };
+const native = openDecompressors(nativeLibraries());
+const streams: NativeDecompressors = { gzip: undefined, zstd: undefined };
 const text = Buffer.concat([randomBytes(70_000), Buffer.alloc(3 << 20, "what repeats itself ")]);
 
 /** In pieces of one buffer that is used again and again, as a reader of a descriptor gives them. */
@@ -20,37 +20,37 @@ async function* inPieces(bytes: Uint8Array, size: number): AsyncGenerator<Uint8A
   }
 }
 
-async function expanded(
+async function decompressed(
   bytes: Uint8Array,
-  expanders: NativeExpanders,
+  decompressors: NativeDecompressors,
   size = 50_000,
 ): Promise<Buffer> {
   const pieces: Buffer[] = [];
-  for await (const piece of decompress(inPieces(bytes, size), expanders)) {
+  for await (const piece of decompress(inPieces(bytes, size), decompressors)) {
     pieces.push(Buffer.from(piece));
   }
   return Buffer.concat(pieces);
 }
 
-const failureKind = (bytes: Uint8Array, expanders: NativeExpanders) =>
-  expanded(bytes, expanders).then(
-    () => "expanded",
+const failureKind = (bytes: Uint8Array, decompressors: NativeDecompressors) =>
+  decompressed(bytes, decompressors).then(
+    () => "decompressed",
     (err: unknown) => kindOf(err),
   );
 
-for (const [kind, expanders] of [
+for (const [kind, decompressors] of [
   ["native", native],
   ["stream", streams],
 ] as const) {
-  describe.skipIf(expanders === native && (!native.gzip || !native.zstd))(
+  describe.skipIf(decompressors === native && (!native.gzip || !native.zstd))(
     `decompress(), ${kind}`,
     () => {
       test("knows gzip, zstd and neither by their first bytes", async () => {
         for (const bytes of [gzipSync(text), zstdCompressSync(text), text]) {
-          expect(await expanded(bytes, expanders)).toEqual(text);
+          expect(await decompressed(bytes, decompressors)).toEqual(text);
         }
-        expect(await expanded(Buffer.alloc(0), expanders)).toEqual(Buffer.alloc(0));
-        expect(await expanded(Buffer.from([0x1f]), expanders)).toEqual(Buffer.from([0x1f]));
+        expect(await decompressed(Buffer.alloc(0), decompressors)).toEqual(Buffer.alloc(0));
+        expect(await decompressed(Buffer.from([0x1f]), decompressors)).toEqual(Buffer.from([0x1f]));
       });
 
       test("takes members and frames in a row, empty ones too, cut anywhere", async () => {
@@ -63,17 +63,17 @@ for (const [kind, expanders] of [
         ]);
         for (const bytes of [gzips, zstds]) {
           for (const size of [1, 2, 7, 511, 100_000]) {
-            const found = await expanded(bytes, expanders, size);
+            const found = await decompressed(bytes, decompressors, size);
             expect(found).toEqual(Buffer.concat([small, Buffer.from("x")]));
           }
         }
       });
 
       // Bun's streams let some of it pass; the diffID does not.
-      test.skipIf(expanders === streams)("refuses what is cut off, wherever", async () => {
+      test.skipIf(decompressors === streams)("refuses what is cut off, wherever", async () => {
         for (const whole of [gzipSync(text.subarray(0, 3000)), zstdCompressSync("abc")]) {
           for (let length = 4; length < whole.byteLength; length += 13) {
-            expect(await failureKind(whole.subarray(0, length), expanders)).toBe(
+            expect(await failureKind(whole.subarray(0, length), decompressors)).toBe(
               "invalid-argument",
             );
           }
@@ -83,17 +83,17 @@ for (const [kind, expanders] of [
       test("refuses a wrong checksum", async () => {
         const bytes = gzipSync(text);
         bytes.writeUInt8((bytes.at(-6) ?? 0) ^ 1, bytes.byteLength - 6);
-        expect(await failureKind(bytes, expanders)).toBe("invalid-argument");
+        expect(await failureKind(bytes, decompressors)).toBe("invalid-argument");
       });
 
-      test("expands what was compressed twice only once", async () => {
-        expect(await expanded(gzipSync(gzipSync(text)), expanders)).toEqual(gzipSync(text));
+      test("decompresses what was compressed twice only once", async () => {
+        expect(await decompressed(gzipSync(gzipSync(text)), decompressors)).toEqual(gzipSync(text));
       });
 
-      test.skipIf(expanders === streams)("refuses garbage after the end", async () => {
+      test.skipIf(decompressors === streams)("refuses garbage after the end", async () => {
         for (const whole of [gzipSync("abc"), zstdCompressSync("abc")]) {
           const bytes = Buffer.concat([whole, Buffer.from("garbage, and more of it")]);
-          expect(await failureKind(bytes, expanders)).toBe("invalid-argument");
+          expect(await failureKind(bytes, decompressors)).toBe("invalid-argument");
         }
       });
 
@@ -103,7 +103,7 @@ for (const [kind, expanders] of [
           const damaged = Buffer.from(bytes);
           const at = 10 + Math.floor((i / 60) * (bytes.byteLength - 18));
           damaged.writeUInt8((damaged[at] ?? 0) ^ 0x55, at);
-          expect(await failureKind(damaged, expanders)).toBe("invalid-argument");
+          expect(await failureKind(damaged, decompressors)).toBe("invalid-argument");
         }
       });
     },

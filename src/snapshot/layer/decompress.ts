@@ -1,25 +1,25 @@
 import { join } from "node:path";
 import type { Transform } from "node:stream";
 import { invalidArgument } from "../../lib/errors.ts";
-import type { Expander } from "../../os/expander/expander.ts";
-import { openIsal } from "../../os/expander/isal.ts";
-import { openLibzstd } from "../../os/expander/libzstd.ts";
+import type { Decompressor } from "../../os/decompressor/decompressor.ts";
+import { openIsal } from "../../os/decompressor/isal.ts";
+import { openLibzstd } from "../../os/decompressor/libzstd.ts";
 
 /** The decompressors in native code that are there. Bun's own streams stand in for what is missing, at a third of the pace. */
-export interface NativeExpanders {
-  readonly gzip: (() => Expander) | undefined;
-  readonly zstd: (() => Expander) | undefined;
+export interface NativeDecompressors {
+  readonly gzip: (() => Decompressor) | undefined;
+  readonly zstd: (() => Decompressor) | undefined;
 }
 
 /** Loads them from the directory of libraries in the payload: before a chroot, so that nothing is ever loaded in there. */
-export function openExpanders(libraries: string): NativeExpanders {
+export function openDecompressors(libraries: string): NativeDecompressors {
   return {
     gzip: openIsal(join(libraries, "libisal.so.2")),
     zstd: openLibzstd(join(libraries, "libzstd.so.1")),
   };
 }
 
-const noExpanders: NativeExpanders = { gzip: undefined, zstd: undefined };
+const noDecompressors: NativeDecompressors = { gzip: undefined, zstd: undefined };
 
 type Compression = "gzip" | "zstd" | "none";
 
@@ -29,12 +29,12 @@ const chunkSize = 256 << 10;
 const peekBytes = 4;
 
 /**
- * The expanded bytes of a layer, whatever its media type says: gzip and zstd (several members or frames in a row too)
+ * The decompressed bytes of a layer, whatever its media type says: gzip and zstd (several members or frames in a row too)
  * are known by their first bytes, anything else is taken as it is. A piece, taken or given, is valid until the next one.
  */
 export async function* decompress(
   source: AsyncIterable<Uint8Array>,
-  native: NativeExpanders = noExpanders,
+  native: NativeDecompressors = noDecompressors,
 ): AsyncGenerator<Uint8Array> {
   const input = source[Symbol.asyncIterator]();
   const head = await peek(input);
@@ -43,8 +43,8 @@ export async function* decompress(
   const open = compression === "none" ? undefined : native[compression];
   try {
     if (compression === "none") yield* all;
-    else if (open !== undefined) yield* expand(all, open);
-    else yield* expandByStream(all, compression);
+    else if (open !== undefined) yield* decompressNatively(all, open);
+    else yield* decompressByStream(all, compression);
   } finally {
     await input.return?.();
   }
@@ -75,54 +75,58 @@ async function* joined(
   for (let next = await rest.next(); next.done !== true; next = await rest.next()) yield next.value;
 }
 
-async function* expand(
+async function* decompressNatively(
   source: AsyncIterable<Uint8Array>,
-  open: () => Expander,
+  open: () => Decompressor,
 ): AsyncGenerator<Uint8Array> {
-  using expander = open();
+  using decompressor = open();
   const output = Buffer.alloc(outputBytes);
   for await (const chunk of source) {
-    expander.feed(chunk);
-    for (let count = expander.expand(output); count > 0; count = expander.expand(output)) {
+    decompressor.feed(chunk);
+    for (
+      let count = decompressor.decompress(output);
+      count > 0;
+      count = decompressor.decompress(output)
+    ) {
       yield output.subarray(0, count);
     }
   }
-  if (!expander.isComplete) throw invalidArgument("decompress: ends too early");
+  if (!decompressor.isComplete) throw invalidArgument("decompress: ends too early");
 }
 
-async function* expandByStream(
+async function* decompressByStream(
   source: AsyncIterable<Uint8Array>,
   compression: "gzip" | "zstd",
 ): AsyncGenerator<Uint8Array> {
   // Imported, it would take a third of the time and 5 MB of each child that starts, though hardly any needs it.
   const zlib = process.getBuiltinModule("node:zlib");
-  const expander =
+  const decompressor =
     compression === "gzip"
       ? zlib.createGunzip({ chunkSize })
       : zlib.createZstdDecompress({ chunkSize });
-  const fed = feed(expander, source);
-  fed.catch((err) => expander.destroy(err));
+  const fed = feed(decompressor, source);
+  fed.catch((err) => decompressor.destroy(err));
   try {
-    for await (const chunk of expander) yield chunk;
+    for await (const chunk of decompressor) yield chunk;
   } catch (cause) {
     throw invalidArgument("decompress", cause);
   }
   await fed;
 }
 
-async function feed(expander: Transform, source: AsyncIterable<Uint8Array>): Promise<void> {
+async function feed(decompressor: Transform, source: AsyncIterable<Uint8Array>): Promise<void> {
   // A stream keeps what it is given for later.
-  for await (const chunk of source) await write(expander, Buffer.from(chunk));
-  expander.end();
+  for await (const chunk of source) await write(decompressor, Buffer.from(chunk));
+  decompressor.end();
 }
 
-async function write(expander: Transform, chunk: Uint8Array): Promise<void> {
-  if (expander.destroyed) throw new Error("decompression has failed");
-  if (expander.write(chunk)) return;
+async function write(decompressor: Transform, chunk: Uint8Array): Promise<void> {
+  if (decompressor.destroyed) throw new Error("decompression has failed");
+  if (decompressor.write(chunk)) return;
   const { promise, resolve } = Promise.withResolvers<void>();
-  expander.once("drain", resolve);
-  expander.once("close", resolve);
+  decompressor.once("drain", resolve);
+  decompressor.once("close", resolve);
   await promise;
-  expander.off("drain", resolve);
-  expander.off("close", resolve);
+  decompressor.off("drain", resolve);
+  decompressor.off("close", resolve);
 }

@@ -6,27 +6,27 @@ export interface LayerLimits {
   /** `images.max_layer_entries` */
   readonly entries: number;
   /** `images.max_layer_bytes`: uncompressed, and each file with its holes. */
-  readonly expandedBytes: number;
+  readonly uncompressedBytes: number;
   /** `images.keep_free_percent` of the layers' file system. */
   readonly keepFreePercent: number;
 }
 
 export const layerLimits: LayerLimits = {
   entries: 2_000_000,
-  expandedBytes: 2 ** 40,
+  uncompressedBytes: 2 ** 40,
   keepFreePercent: 1,
 };
 
 /** For a child's command line. */
 export function formatLimits(limits: LayerLimits): string {
-  return `${limits.entries},${limits.expandedBytes},${limits.keepFreePercent}`;
+  return `${limits.entries},${limits.uncompressedBytes},${limits.keepFreePercent}`;
 }
 
 /** The usual ones where none are given. */
 export function parseLimits(text: string | undefined): LayerLimits {
   if (text === undefined) return layerLimits;
-  const [entries = 0, expandedBytes = 0, keepFreePercent = 0] = text.split(",").map(Number);
-  return { entries, expandedBytes, keepFreePercent };
+  const [entries = 0, uncompressedBytes = 0, keepFreePercent = 0] = text.split(",").map(Number);
+  return { entries, uncompressedBytes, keepFreePercent };
 }
 
 /** What was written, and what still wants the layers below. Names are latin1 strings, one character a byte. */
@@ -50,7 +50,7 @@ export interface TreeReport {
 /** What the unpacking child says on stdout when all went well. */
 export interface LayerReport extends TreeReport {
   readonly diffId: Digest;
-  readonly expandedBytes: number;
+  readonly uncompressedBytes: number;
 }
 
 /** And when not. */

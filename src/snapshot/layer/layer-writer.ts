@@ -220,8 +220,8 @@ export class LayerWriter implements RecordedSink {
         writeAt(fd.fd, data, position);
       });
     this.#file = { fd, entry, path, sparse, position: 0, holeBytes: 0 };
-    if ((entry.sparse?.sizeBytes ?? 0) > this.#limits.expandedBytes) {
-      const limit = `${this.#limits.expandedBytes} bytes, the limit of images.max_layer_bytes`;
+    if ((entry.sparse?.sizeBytes ?? 0) > this.#limits.uncompressedBytes) {
+      const limit = `${this.#limits.uncompressedBytes} bytes, the limit of images.max_layer_bytes`;
       throw new AppError(`with its holes over ${limit}`, { kind: "resource-exhausted" });
     }
     this.#count(entry.sizeBytes);

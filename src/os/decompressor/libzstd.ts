@@ -1,6 +1,6 @@
 import { dlopen, type Pointer, ptr } from "bun:ffi";
 import { AppError, invalidArgument } from "../../lib/errors.ts";
-import type { Expander } from "./expander.ts";
+import type { Decompressor } from "./decompressor.ts";
 
 const symbols = {
   ZSTD_createDStream: { args: [], returns: "ptr" },
@@ -11,7 +11,7 @@ const symbols = {
 type Libzstd = ReturnType<typeof dlopen<typeof symbols>>["symbols"];
 
 /** Opens libzstd's decompressor. `undefined` where the library is missing. */
-export function openLibzstd(path: string): (() => Expander) | undefined {
+export function openLibzstd(path: string): (() => Decompressor) | undefined {
   try {
     const zstd = dlopen(path, symbols).symbols;
     return () => new ZstdStream(zstd);
@@ -21,7 +21,7 @@ export function openLibzstd(path: string): (() => Expander) | undefined {
 }
 
 /** Frames one after the other, skippable ones too. Windows over 128 MiB are refused, as by the zstd program. */
-class ZstdStream implements Expander {
+class ZstdStream implements Decompressor {
   readonly #zstd: Libzstd;
   #stream: Pointer | null;
   /** ZSTD_inBuffer and ZSTD_outBuffer: address, size, position. */
@@ -52,7 +52,7 @@ class ZstdStream implements Expander {
     this.#in[2] = 0n;
   }
 
-  expand(output: Uint8Array): number {
+  decompress(output: Uint8Array): number {
     if (this.#stream === null) throw new TypeError("used after it was disposed");
     while (this.#hasInput || this.#isOutputLeft) {
       this.#out[0] = BigInt(ptr(output));

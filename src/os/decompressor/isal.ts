@@ -1,6 +1,6 @@
 import { dlopen, ptr } from "bun:ffi";
 import { invalidArgument } from "../../lib/errors.ts";
-import type { Expander } from "./expander.ts";
+import type { Decompressor } from "./decompressor.ts";
 
 const symbols = {
   isal_inflate_init: { args: ["ptr"], returns: "void" },
@@ -25,7 +25,7 @@ const ISAL_BLOCK_FINISH = 5;
 const ISAL_GZIP = 1;
 
 /** Opens gunzip of ISA-L, some three times as fast as zlib. `undefined` where the library is missing or another one. */
-export function openIsal(path: string): (() => Expander) | undefined {
+export function openIsal(path: string): (() => Decompressor) | undefined {
   try {
     const isal = dlopen(path, symbols).symbols;
     const open = () => new Gunzip(isal);
@@ -36,7 +36,7 @@ export function openIsal(path: string): (() => Expander) | undefined {
 }
 
 /** One gzip stream: members one after the other, each with its checksum, and nothing after the last. */
-class Gunzip implements Expander {
+class Gunzip implements Decompressor {
   readonly #isal: Isal;
   readonly #state = new DataView(new ArrayBuffer(stateBytes));
   /** Held because native code points to it. */
@@ -59,7 +59,7 @@ class Gunzip implements Expander {
     this.#state.setUint32(availIn, input.byteLength, true);
   }
 
-  expand(output: Uint8Array): number {
+  decompress(output: Uint8Array): number {
     for (;;) {
       if (this.#isComplete) {
         if (this.#inputLeft === 0) return 0;
@@ -96,11 +96,13 @@ class Gunzip implements Expander {
 }
 
 /** Two members, one of them empty, through the real thing. */
-function isWorking(open: () => Expander): boolean {
+function isWorking(open: () => Decompressor): boolean {
   const text = Buffer.from("one gzip member after another");
   const output = Buffer.alloc(2 * text.byteLength);
   using gunzip = open();
   gunzip.feed(Buffer.concat([Bun.gzipSync(text), Bun.gzipSync("")]));
-  const count = gunzip.expand(output);
-  return output.subarray(0, count).equals(text) && gunzip.expand(output) === 0 && gunzip.isComplete;
+  const count = gunzip.decompress(output);
+  return (
+    output.subarray(0, count).equals(text) && gunzip.decompress(output) === 0 && gunzip.isComplete
+  );
 }

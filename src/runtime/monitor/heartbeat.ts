@@ -10,7 +10,7 @@ const maxMissed = 6;
  * by a signal, or is in a call that does not return. Beats are counted and not time, so that after the node slept, or
  * this process was stopped itself, the monitor has its turn before it is judged.
  */
-export class Pulse implements Disposable {
+export class Heartbeat implements Disposable {
   readonly #timer: ReturnType<typeof setInterval>;
   #isAsked = false;
   #missed = 0;
