@@ -7,7 +7,7 @@ import type { Log } from "./lib/log.ts";
 
 /**
  * One executable, several roles: the first argument says which. Each role's modules are loaded only in that role,
- * since a process pays for them in memory. Answers the exit code.
+ * since a process pays for them in memory. Returns the exit code.
  */
 async function runRole([role, ...args]: readonly string[]): Promise<number> {
   switch (role) {

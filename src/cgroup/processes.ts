@@ -47,7 +47,7 @@ function processesIn(dirs: readonly string[]): readonly number[] {
   return [...pids];
 }
 
-/** Sends SIGKILL to everything in the cgroup, once and without waiting. Answers how many processes it saw. */
+/** Sends SIGKILL to everything in the cgroup, once and without waiting. Returns how many processes it saw. */
 export function killOnce(host: CgroupHost, relative: string): number {
   const dirs = treesOf(host, relative);
   if (dirs.length === 0) return 0;

@@ -45,7 +45,7 @@ export interface ContainerDeps {
   readonly locks: KeyedMutex<ContainerId>;
   /** Of what goes on after the call that began it: ends with the daemon. */
   readonly background: Context;
-  /** The starts under way: aborted when they outlast the container's process. */
+  /** The starts in progress: aborted when they outlast the container's process. */
   readonly starting: Map<ContainerId, AbortController>;
   readonly creations: SingleFlight<ContainerId>;
   readonly exits: ExitWaiters;

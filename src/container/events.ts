@@ -9,7 +9,7 @@ export interface ContainerEvent {
   readonly container: Container;
 }
 
-/** Told of every change at the moment it is recorded, by whoever recorded it. Never throws, never waits. */
+/** Gets every change at the moment it is recorded, by whoever recorded it. Never throws, never waits. */
 export interface ContainerEvents {
   publish(event: ContainerEvent): void;
 }

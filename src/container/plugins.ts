@@ -50,7 +50,7 @@ export interface ContainerPlugins {
   postCreateContainer(ctx: Context, container: Container): Promise<void>;
   startContainer(ctx: Context, container: Container): Promise<void>;
   postStartContainer(ctx: Context, container: Container): Promise<void>;
-  /** Answers what plugins want instead of, or beyond, what is asked. */
+  /** Returns what plugins want instead of, or beyond, what is asked. */
   updateContainer(ctx: Context, container: Container, asked: SpecResources): Promise<SpecResources>;
   postUpdateContainer(ctx: Context, container: Container): Promise<void>;
   /** It has ended, by itself or not. Plugins are told before whatever is said after this; nobody waits for it. */

@@ -23,7 +23,7 @@ export interface ContainerStats {
   readonly writableLayer: MeasuredUsage | undefined;
 }
 
-/** What the figures of many small writable layers take; a huge one is told the next time. */
+/** How long measuring many small writable layers may take; a huge one is reported the next time. */
 const measureMs = 200;
 
 /** A runtime that is asked and does not return in this time leaves out its own containers. */
@@ -32,7 +32,7 @@ const readMs = 5000;
 /** Containers read without letting others have a turn: about a millisecond. */
 const turn = 50;
 
-/** Reads what these containers use, from the kernel and now; the writable layers' figures may be some seconds old. */
+/** Reads what these containers use, from the kernel and now; the writable layers' usage may be some seconds old. */
 export async function readContainerStats(
   ctx: Context,
   deps: StatsDeps,

@@ -94,7 +94,7 @@ export class IngestStore {
     }
   }
 
-  /** What all of them take on the disk, be they under way or left for the next attempt. */
+  /** What all of them take on the disk, be they in progress or left for the next attempt. */
   usage(): {
     readonly usedBytes: number;
     readonly inodes: number;

@@ -21,7 +21,7 @@ type Methods = Pick<
   | "streamPodSandboxStats"
 >;
 
-/** Everything is read when it is asked for: nobody pays for figures that nobody wants. */
+/** Everything is read when it is asked for: nobody pays for statistics that nobody wants. */
 export function statsMethods(deps: Pick<CriDeps, "sandboxes" | "containers" | "stats">): Methods {
   const { sandboxes, containers, stats } = deps;
 

@@ -9,7 +9,7 @@ export interface FilesystemUsage extends Usage {
 }
 
 /**
- * What images, whole or still coming, and what containers take (CRI ImageFsInfo): from figures kept for each layer and
+ * What images, whole or still coming, and what containers take (CRI ImageFsInfo): from usage kept for each layer and
  * each writable part.
  */
 export async function filesystemUsage(

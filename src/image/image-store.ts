@@ -79,7 +79,7 @@ export class ImageStore {
     this.#index({ ...record, pinned });
   }
 
-  /** Of all images; answers whose they were. */
+  /** Of all images; returns whose they were. */
   dropSignatures(isLost: (signatures: StoredSignatures) => boolean): readonly ImageId[] {
     return this.listRecords().flatMap((record) => {
       const { signatures = [] } = record;

@@ -18,7 +18,7 @@ export class LayerLeases {
     return this.#until.keys();
   }
 
-  /** Ends those whose time is over, and answers them. */
+  /** Ends those whose time is over, and returns them. */
   expire(now: number = performance.now()): readonly ChainId[] {
     const expired = [...this.#until].filter(([, until]) => until <= now).map(([id]) => id);
     this.end(expired);

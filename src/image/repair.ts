@@ -70,7 +70,7 @@ async function pullAgain(ctx: Context, deps: ImageDeps, record: ImageRecord): Pr
   }
 }
 
-/** Needs nobody else. Answers whether all that is missing was there. */
+/** Needs nobody else. Returns whether all that is missing was there. */
 async function unpackKept(ctx: Context, deps: ImageDeps, record: ImageRecord): Promise<boolean> {
   const missing = chainOf(record).flatMap((chainId, height) =>
     deps.layers.find(chainId) === undefined ? height : [],

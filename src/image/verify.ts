@@ -111,7 +111,7 @@ function isStillWanted({ images }: ImageDeps, { kind, digest }: Part): boolean {
   );
 }
 
-/** Answers why it failed, by image. An image whose damage an earlier one's repair has undone is left alone. */
+/** Returns why it failed, by image. An image whose damage an earlier one's repair has undone is left alone. */
 async function repairAll(
   ctx: Context,
   deps: ImageDeps,

@@ -2,7 +2,7 @@ import { writeFileSync } from "node:fs";
 import { describe } from "../lib/errors.ts";
 import { sysctls } from "./node-files.ts";
 
-/** Answers what went wrong, a line each: a kernel may have the module built in, or none. */
+/** Returns what went wrong, a line each: a kernel may have the module built in, or none. */
 export async function loadModules(): Promise<readonly string[]> {
   const warnings: string[] = [];
   for (const name of ["overlay", "br_netfilter"]) {
@@ -16,7 +16,7 @@ export async function loadModules(): Promise<readonly string[]> {
   return warnings;
 }
 
-/** For now; /etc/sysctl.d says it for the next boots. Answers what the kernel did not take, a line each. */
+/** For now; /etc/sysctl.d says it for the next boots. Returns what the kernel did not take, a line each. */
 export function setSysctls(): readonly string[] {
   return sysctls.flatMap(([name, value]) => {
     try {

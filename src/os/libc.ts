@@ -35,7 +35,7 @@ export function checkRetrying(call: string, invoke: () => number | bigint): numb
   }
 }
 
-/** Like `checkRetrying`, but answers `undefined` where a non-blocking descriptor has nothing to give or take. */
+/** Like `checkRetrying`, but returns undefined where a non-blocking descriptor has nothing to give or take. */
 export function checkAgain(call: string, invoke: () => number | bigint): number | undefined {
   for (;;) {
     const result = Number(invoke());

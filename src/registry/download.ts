@@ -31,7 +31,7 @@ export interface TransferBudget {
 
 /** Each connection that blobs come over may hold some hundred KiB. */
 export interface ConnectionBudget {
-  /** The one that every download needs. Registries do not wait for each other: one that stands still holds up its own only. */
+  /** The one that every download needs. Registries do not wait for each other: one that stalls holds up its own only. */
   enter(registry: string, signal: AbortSignal): Promise<Disposable>;
   /** One more that makes a large blob come sooner, if one is free right now. */
   tryEnterExtra(): Disposable | undefined;

@@ -28,7 +28,7 @@ export interface HostClientOptions {
 /** Requests to one host for one repository: authenticates when asked to, and remembers how for the next request. */
 export class HostClient {
   readonly host: RegistryHost;
-  /** It has stood still once: better ask others first. */
+  /** It has stalled once: better ask others first. */
   hasStalled = false;
   readonly #route: Route;
   readonly #repository: string;

@@ -12,7 +12,7 @@ interface Candidate {
   /** Its place in the configuration. */
   readonly place: number;
   failures: number;
-  /** It has said no, or something wrong: asking again is of no use. */
+  /** It has said no, or something wrong: asking again is useless. */
   isOut: boolean;
   failure: unknown;
 }
@@ -25,7 +25,7 @@ export interface Turn {
 
 /**
  * Which host to ask next for one thing. All of them are asked in order before any is asked again, four rounds at most,
- * with growing pauses in between; what says no is not asked again, and one that stood still comes last from then on.
+ * with growing pauses in between; what says no is not asked again, and one that stalled comes last from then on.
  */
 export class HostRounds {
   readonly #candidates: Candidate[];

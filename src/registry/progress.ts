@@ -10,7 +10,7 @@ const smallBytes = 32 << 10;
 const gatherMs = 10;
 
 /**
- * Ends a transfer that stands still. Time counts only while we wait for the other side, and all of it is forgiven by
+ * Ends a transfer that stalls. Time counts only while we wait for the other side, and all of it is forgiven by
  * each 16 KiB that come: a slow link may take as long as it takes.
  */
 export class Progress {

@@ -21,7 +21,7 @@ export class OutputPool {
     this.#left = Math.min(maxSharedBytes, Math.floor(memoryBytes * maxShare));
   }
 
-  /** What is taken comes back when the signal aborts: the output has been passed on then, or is of no use. */
+  /** What is taken comes back when the signal aborts: the output has been passed on then, or is dropped. */
   open(signal: AbortSignal): OutputBudget {
     let left = maxBytes;
     let free = freeBytes;

@@ -9,7 +9,7 @@ const SIGSTOP = 19;
 /**
  * Kills a process and all its descendants. Each is stopped before its children are listed, so that none can be
  * born behind our back. `pid` must be our child or held by a pidfd, so that it cannot name another process by now.
- * Answers the pids, for a sub-reaper to reap.
+ * Returns the pids, for a sub-reaper to reap.
  */
 export function killTree(pid: number): readonly number[] {
   if (!Number.isInteger(pid) || pid <= 1) throw new RangeError(`not a process to kill: ${pid}`);

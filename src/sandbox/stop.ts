@@ -32,7 +32,7 @@ async function interruptCreations(deps: SandboxDeps, id: SandboxId): Promise<voi
   if (sandbox?.infra?.pid === 0) await sandboxTaskOf(deps, sandbox)?.interrupt();
 }
 
-/** The sandbox's lock, for stopping it: from now on nothing is created in it, and what is under way ends. */
+/** The sandbox's lock, for stopping it: from now on nothing is created in it, and what is in progress ends. */
 export async function lockToStop(
   ctx: Context,
   deps: SandboxDeps,

@@ -25,7 +25,7 @@ export interface SignedImage {
 /** Why the signature is none that fulfils the requirement; undefined when it is one. */
 export type VerifySignature = (signature: Signature, image: SignedImage) => string | undefined;
 
-/** Answers what verifies signatures. Reads the files that the requirement names; asks nobody. */
+/** Returns what verifies signatures. Reads the files that the requirement names; asks nobody. */
 export type OpenVerifier = (requirement: SigstoreSigned) => VerifySignature;
 
 export const openVerifier: OpenVerifier = ({ trust, identity }) => {

@@ -103,7 +103,7 @@ export interface LayerStore {
   sync(ctx: Context): Promise<void>;
   /**
    * Compares the highest layer of `diffIds` with what it was unpacked from: every file's content, type, mode, owner, time,
-   * target and attributes, and that there is no other. Answers what is wrong, if anything.
+   * target and attributes, and that there is no other. Returns what is wrong, if anything.
    */
   verify(ctx: Context, diffIds: readonly Digest[]): Promise<string | undefined>;
   /**

@@ -31,7 +31,7 @@ export class UsageCache {
     this.#directoriesOf = directoriesOf;
   }
 
-  /** Waits only for the first figures: old ones now are better than new ones late. A walk goes on when its caller gives up. */
+  /** Waits only for the first measurement: old usage now is better than new usage late. A walk goes on when its caller gives up. */
   async get(ctx: Context, id: string): Promise<MeasuredUsage> {
     const known = this.#known.get(id);
     if (known === undefined) return await abortable(this.#measure(ctx, id), ctx.signal);

@@ -22,7 +22,7 @@ export class Database implements Disposable {
   readonly isNew: boolean;
   readonly #sqlite: Sqlite;
   readonly #mark: string;
-  /** What waits for the transaction that is under way. */
+  /** What waits for the transaction that is in progress. */
   #waiting: (() => void)[] | undefined;
 
   private constructor(path: string, log: Log) {

@@ -8,7 +8,7 @@ export interface TerminalSize {
 
 const maxSizeBytes = 256;
 
-/** Reads `{"Width":80,"Height":24}` one after the other, however they are cut. Answers the last one that is whole now. */
+/** Reads `{"Width":80,"Height":24}` one after the other, however they are cut. Returns the last one that is whole now. */
 export class TerminalSizeParser {
   #rest = "";
 

@@ -27,7 +27,7 @@ export type TtrpcService<Service extends DescService> = {
 };
 
 export interface TtrpcServerOptions {
-  /** Calls of one connection under way at the same time. */
+  /** Calls of one connection in progress at the same time. */
   readonly maxCalls?: number;
 }
 

@@ -3,7 +3,7 @@ const leastWindowNs = 1_000_000_000n;
 
 /**
  * CPU use between successive readings of one counter. Whoever asks more often than once a second gets the last rate
- * again, so that two clients that ask in turns do not spoil each other's figures.
+ * again, so that two clients that ask in turns do not spoil each other's rates.
  */
 export class CpuRate {
   #last: { readonly usageNs: bigint; readonly atNs: bigint } | undefined;

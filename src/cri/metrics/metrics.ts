@@ -23,7 +23,7 @@ export function metricsMethods({ stats }: Pick<CriDeps, "stats">): Methods {
     return pods.map((pod) => encodeItem(pb.PodSandboxMetricsSchema, toPodMetrics(pod, node)));
   }
 
-  /** Calls at the same time have the same figures: those of all pods take a lot of memory while they are read. */
+  /** Calls at the same time share one reading: those of all pods take a lot of memory while they are read. */
   const ofPods = ({ signal, log }: Context) =>
     reading.run("", signal, (ofAll) => read({ signal: ofAll, log }), { retries: false });
 

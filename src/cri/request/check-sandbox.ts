@@ -8,7 +8,7 @@ const maxPathBytes = 4095;
 const maxDnsEntries = 100;
 const maxDnsEntryLength = 255;
 
-/** The form of a sandbox's configuration. Answers it, so that what follows has metadata. */
+/** The form of a sandbox's configuration. Returns it, so that what follows has metadata. */
 export function checkSandboxConfig(config: pb.PodSandboxConfig | undefined): pb.PodSandboxConfig {
   if (config === undefined) throw invalidArgument("config is missing");
   checkMessage(pb.PodSandboxConfigSchema, config, "config");

@@ -18,7 +18,7 @@ import { version } from "../../version.ts";
 import type { Config } from "../config/config.ts";
 import { claimSocketPath } from "../socket-file.ts";
 
-/** Answers the class; what it stands on is loaded with it. */
+/** Returns the class; what it needs is loaded with it. */
 export type LoadNri = () => Promise<typeof Nri>;
 
 export interface PluginHost {

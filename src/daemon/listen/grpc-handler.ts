@@ -27,7 +27,7 @@ const maxTurnMs = 500;
 export interface GrpcHandlerOptions {
   readonly routes: (router: ConnectRouter) => void;
   readonly interceptors: readonly Interceptor[];
-  /** Aborts every call under way. */
+  /** Aborts every call in progress. */
   readonly shutdownSignal: AbortSignal;
   /** Of this server alone unless given. */
   readonly queues?: RequestQueues | undefined;

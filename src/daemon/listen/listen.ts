@@ -16,7 +16,7 @@ const maxConnections = 1000;
 const maxHeaderBytes = 64 << 10;
 /** Answers that a connection has not taken yet; beyond it new calls on it are refused. A few of the largest ExecSync fit. */
 const maxSessionMegabytes = 128;
-/** After the calls under way have been aborted: time for their errors to reach the clients. */
+/** After the calls in progress have been aborted: time for their errors to reach the clients. */
 const lastWordsMs = 1000;
 
 export interface ListenOptions {
@@ -26,13 +26,13 @@ export interface ListenOptions {
   readonly interceptors: readonly Interceptor[];
   readonly streamsPerConnection: number;
   readonly queues?: RequestQueues;
-  /** How long disposal waits for calls under way before it aborts them. */
+  /** How long disposal waits for calls in progress before it aborts them. */
   readonly shutdownMs: number;
   readonly log: Log;
 }
 
 /**
- * Serves gRPC on a Unix socket until disposed: then no new connection or call is taken, calls under way get
+ * Serves gRPC on a Unix socket until disposed: then no new connection or call is taken, calls in progress get
  * `shutdownMs` to end, and what is left is aborted with UNAVAILABLE. Nothing a client sends or breaks throws.
  */
 export async function listen(options: ListenOptions): Promise<AsyncDisposable> {

@@ -11,7 +11,7 @@ export interface ReadyBlobs {
 
 /** Blobs that have to be fetched, perhaps from several places. */
 export interface ComingBlobs {
-  /** Pulls from the same origin share what they fetch. Others do not: an origin that stands still holds up its own only. */
+  /** Pulls from the same origin share what they fetch. Others do not: an origin that stalls holds up its own only. */
   readonly origin: string;
   openBlob(ctx: Context, blob: Descriptor): OpenBlob;
   /** No further attempt will need what there is of these blobs. */

@@ -65,7 +65,7 @@ async function ensureLayer(
     const flight = { ...ctx, signal };
     await using unpacked = await unpackBlob(flight, deps, fetching, { blob, diffId });
     if (height > 0) {
-      // It is under way, or has failed for good.
+      // It is in progress, or has failed for good.
       const quiet = { ...fetching, onBytes: () => {} };
       await ensureLayer(flight, deps, quiet, height - 1, { retries: false });
     }

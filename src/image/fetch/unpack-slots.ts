@@ -2,7 +2,7 @@ import { Limiter } from "./limiter.ts";
 
 /**
  * How many layers are unpacked at the same time, over all pulls: each takes a child and a core. Half of the places are
- * for layers that have come completely: a registry that stands still keeps a child waiting, but never all of them.
+ * for layers that have come completely: a registry that stalls keeps a child waiting, but never all of them.
  */
 export class UnpackSlots {
   readonly #all: Limiter;

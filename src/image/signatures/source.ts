@@ -33,7 +33,7 @@ const maxBytes = 16 << 20;
 
 /**
  * Those of the manifests that hold signatures, with their blobs. What is larger than signatures are, or not there
- * (`readBlob` answers undefined), is left out, and so is what comes after more than there can be.
+ * (`readBlob` returns undefined), is left out, and so is what comes after more than there can be.
  */
 export async function readDocuments(
   manifests: AsyncIterable<Uint8Array>,

@@ -13,7 +13,7 @@ export interface NamedDocument {
   readonly tag: string | undefined;
 }
 
-/** Puts those that an image was admitted by into the content store; answers what its record says of them. */
+/** Puts those that an image was admitted by into the content store; returns what its record says of them. */
 export function storeSignatures(
   { content }: Pick<ImageDeps, "content">,
   { signatures }: AdmittedImage,

@@ -50,7 +50,7 @@ export interface PluginCall {
 /** No call that a context bounds takes so long. */
 const maxTimeoutMs = 600_000;
 
-/** Runs one plugin once and answers what it printed. Nothing of our own environment reaches it. */
+/** Runs one plugin once and returns what it printed. Nothing of our own environment reaches it. */
 export async function callPlugin(ctx: Context, call: PluginCall): Promise<Buffer> {
   const path = findPlugin(call.type, call.pluginDirs);
   const { exitCode, stdout, stderr } = await runCommand(ctx, [path], {

@@ -8,7 +8,7 @@ import { findNetfilterTools, forbidPodTraffic } from "./netfilter.ts";
 
 /**
  * Removes the embedded network's bridge and rules from the node, unless a pod has an address in it: other daemons share
- * them. Answers whether they are gone now. Whatever daemon needs them again makes them.
+ * them. Returns whether they are gone now. Whatever daemon needs them again makes them.
  */
 export async function removeEmbeddedNetwork(ctx: Context, addressDir: string): Promise<boolean> {
   if (addressesIn(`${addressDir}/${networkName}`).length > 0) return false;

@@ -22,7 +22,7 @@ export async function applyUpdates(
   evict(ctx, domain, updates);
 }
 
-/** The same for changes that a plugin wants by itself: answers those that failed. */
+/** The same for changes that a plugin wants by itself: returns those that failed. */
 export async function tryUpdates(
   ctx: Context,
   domain: NriDomain,

@@ -19,7 +19,7 @@ export interface PluginIdentity {
 
 export interface PluginSubscription {
   readonly events: number;
-  /** A request that the plugin does not answer fails, instead of going on without it. */
+  /** A request that the plugin does not respond to fails, instead of going on without it. */
   readonly failRequest: boolean;
   /** A plugin that has once been too slow stays. */
   readonly keepConnected: boolean;
@@ -60,7 +60,7 @@ export class Plugin implements Disposable {
   }
 
   /**
-   * Asks the plugin. Throws what it answers against the request. A plugin that does not answer is closed, unless it
+   * Asks the plugin. Throws what it answers against the request. A plugin that does not respond is closed, unless it
    * asked to stay, and the request goes on without it (`undefined`), unless it asked that it fail.
    */
   async ask<Input extends DescMessage, Output extends DescMessage>(
@@ -93,7 +93,7 @@ export class Plugin implements Disposable {
     }
   }
 
-  /** Gives the plugin everything that is there, in messages that fit. Answers the changes that it wants. */
+  /** Gives the plugin everything that is there, in messages that fit. Returns the changes that it wants. */
   async synchronize(
     ctx: Context,
     batches: readonly MessageInitShape<typeof nri.SynchronizeRequestSchema>[],

@@ -22,7 +22,7 @@ export interface RegisterOptions {
   /** Of a plugin that was started from here; one that connects says who it is. */
   readonly identity?: PluginIdentity;
   readonly config?: string;
-  /** Changes that the plugin wants by itself. Answers those that failed. */
+  /** Changes that the plugin wants by itself. Returns those that failed. */
   readonly onUpdate: (
     ctx: Context,
     plugin: Plugin,

@@ -5,7 +5,7 @@ export function writeAll(fd: number, bytes: Uint8Array): void {
   for (let at = 0; at < bytes.byteLength; ) at += writeSync(fd, bytes, at);
 }
 
-/** Fills `into`; answers how far, less only at the end. */
+/** Fills `into`; returns how far, less only at the end. */
 export function readFully(fd: number, into: Uint8Array): number {
   let at = 0;
   while (at < into.byteLength) {

@@ -58,7 +58,7 @@ export interface OwnProgram {
 }
 
 /**
- * Runs a program to its end and answers whatever its exit code is. The program is its own process group, and the
+ * Runs a program to its end and returns whatever its exit code is. The program is its own process group, and the
  * whole group is killed when the context is cancelled, the time is over or the output grows past the limit.
  * A grandchild that keeps the pipes open does not keep us waiting, nor does a child that SIGKILL does not end at once,
  * because a file system or a frozen cgroup holds it.

@@ -28,7 +28,7 @@ const sigsetSize = 128;
 /**
  * posix_spawn(3): starts `path` (an absolute one; `argv[0]` by itself) in a session of its own, with exactly the
  * descriptors given as 0, 1, 2 and those after, no other descriptor, the environment given, and default signal handling.
- * Answers the pid; the caller reaps it. For roles that do not run Bun's event loop; elsewhere use command.ts.
+ * Returns the pid; the caller reaps it. For roles that do not run Bun's event loop; elsewhere use command.ts.
  */
 export function spawnProcess(options: {
   readonly path?: string;
@@ -84,7 +84,7 @@ export function spawnProcess(options: {
   return pid[0] ?? 0;
 }
 
-/** These calls answer an errno instead of setting it. */
+/** These calls return an errno instead of setting it. */
 function refuse(step: string, code: number): void {
   if (code !== 0) throw new ErrnoError(`posix_spawn ${step}`, code);
 }

@@ -119,7 +119,7 @@ export class SeccompRules implements Disposable {
   }
 }
 
-/** These calls answer a negative errno. */
+/** These calls return a negative errno. */
 function refuse(step: string, result: number): void {
   if (result < 0) throw new ErrnoError(`seccomp_${step}`, -result);
 }

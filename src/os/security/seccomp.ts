@@ -89,7 +89,7 @@ const atArchitecture = 4;
 const atFirstArgument = 16;
 
 /**
- * seccomp(2): from now on these calls answer EPERM, in all threads of the process and for good. New threads stay
+ * seccomp(2): from now on these calls fail with EPERM, in all threads of the process and for good. New threads stay
  * possible, new namespaces are not. Needs no_new_privs or CAP_SYS_ADMIN.
  */
 export function forbidSystemCalls(calls: readonly SystemCall[]): void {

@@ -20,7 +20,7 @@ export interface TokenRequest {
 
 /**
  * Gets a bearer token from where the registry's challenge says (distribution token authentication), with the user's
- * credentials if that place may see them. Answers the Authorization header.
+ * credentials if that place may see them. Returns the Authorization header.
  */
 export async function fetchToken(
   ctx: Context,

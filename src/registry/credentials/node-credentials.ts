@@ -37,7 +37,7 @@ export interface CredentialSubject {
  * 3. Each Docker config.json in the order configured; within one, what fits the repository best (docker-config.ts).
  *
  * Credentials belong to the host that they were written for: a mirror gets those of its own name. A file, an entry or a
- * helper program that is of no use is left out with a warning, and the next source is asked: most pulls need none.
+ * helper program that cannot be used is left out with a warning, and the next source is asked: most pulls need none.
  */
 export async function findCredentials(
   ctx: Context,

@@ -6,7 +6,7 @@ const beatMs = 5000;
 const maxMissed = 6;
 
 /**
- * Asks a monitor now and then whether it is there, and calls `onStuck` once when it no longer answers: it was stopped
+ * Asks a monitor now and then whether it is there, and calls `onStuck` once when it no longer responds: it was stopped
  * by a signal, or is in a call that does not return. Beats are counted and not time, so that after the node slept, or
  * this process was stopped itself, the monitor has its turn before it is judged.
  */

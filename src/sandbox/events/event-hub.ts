@@ -8,7 +8,7 @@ import { Subscription } from "./subscription.ts";
 export interface EventHubOptions {
   readonly findSandbox: (id: SandboxId) => Sandbox | undefined;
   readonly listContainers: () => readonly Container[];
-  /** Never stands still: a kubelet takes an event only if it is newer than the last. */
+  /** Always moves on: a kubelet takes an event only if it is newer than the last. */
   readonly clock: () => bigint;
   /** Ends every subscription. */
   readonly signal: AbortSignal;

@@ -22,7 +22,7 @@ export interface PodEvent {
   readonly containers: readonly Container[];
 }
 
-/** Told of every change at the moment it is recorded, by whoever recorded it. Never throws, never waits. */
+/** Gets every change at the moment it is recorded, by whoever recorded it. Never throws, never waits. */
 export interface LifecycleEvents {
   publish(event: LifecycleEvent): void;
 }

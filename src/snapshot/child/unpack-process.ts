@@ -16,7 +16,7 @@ export interface UnpackStdio {
   readonly output?: number;
 }
 
-/** One `crib unpack` under way. Ends with the context, and at the latest when it is disposed. */
+/** One `crib unpack` in progress. Ends with the context, and at the latest when it is disposed. */
 export class UnpackProcess implements AsyncDisposable {
   readonly #signal: AbortSignal;
   readonly #child: Subprocess<"pipe" | number, "pipe", "pipe">;

@@ -42,7 +42,7 @@ const payloadLibraries = join(dirname(process.execPath), "lib");
  *                 attributes of those names
  *   complete DIR  finishes DIR/fs with what the layers below have; the order is JSON on stdin
  *   sync DIR      for each byte on stdin waits until the file system of DIR is on disk, and then writes one to stdout
- * Answers the exit code: 0, or 1 with an `UnpackFailure` on stdout.
+ * Returns the exit code: 0, or 1 with an `UnpackFailure` on stdout.
  */
 export async function runUnpack(
   argv: readonly string[],

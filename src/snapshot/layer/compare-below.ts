@@ -8,7 +8,7 @@ const pieceBytes = 1 << 20;
 
 /**
  * Compares files that a layer has and its archive has not with the layers below (`lower`, highest first), where they
- * must be from: directories on the way to what the archive has, and files that it links to. Answers what is wrong.
+ * must be from: directories on the way to what the archive has, and files that it links to. Returns what is wrong.
  */
 export async function compareBelow(
   fs: string,

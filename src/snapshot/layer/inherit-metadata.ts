@@ -21,7 +21,7 @@ interface Metadata {
 
 /**
  * Directories of the layer at `fs` that its archive left out get the metadata that they have in the layers below (`lower`,
- * highest first). Found as overlayfs would find them, but without a mount: no link is followed anywhere. Answers those
+ * highest first). Found as overlayfs would find them, but without a mount: no link is followed anywhere. Returns those
  * directories with the times that they have got.
  */
 export function inheritMetadata(

@@ -74,7 +74,7 @@ class Descent {
 }
 
 /**
- * Makes what is missing of a directory path, following links, also those to what is not there yet. Answers the
+ * Makes what is missing of a directory path, following links, also those to what is not there yet. Returns the
  * directories it made.
  */
 export function makeDirectories(path: Segments): readonly MadeDirectory[] {

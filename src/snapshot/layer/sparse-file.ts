@@ -49,7 +49,7 @@ export class SparseFile {
     return this.#regions !== undefined && this.#mapBytes % blockSize === 0;
   }
 
-  /** Answers how many bytes of the piece are the map's. */
+  /** Returns how many bytes of the piece are the map's. */
   #readMap(piece: Uint8Array): number {
     let used = 0;
     while (used < piece.byteLength && !this.#isMapRead()) {

@@ -70,7 +70,7 @@ export class TreeChecker implements TarSink {
     this.#sparse = undefined;
   }
 
-  /** Answers the files that are not from the archive: they must be from the layers below. Throws at what is wrong. */
+  /** Returns the files that are not from the archive: they must be from the layers below. Throws at what is wrong. */
   check(): readonly string[] {
     const expected = this.#resolved();
     const whiteouts = new Set([...this.#whiteouts].filter((key) => !expected.has(key)));

@@ -78,7 +78,7 @@ export class RecipeEncoder {
   }
 }
 
-/** The records in order. `read` fills what it is given, or answers 0 at the end. Paths and bytes are valid until the next record. */
+/** The records in order. `read` fills what it is given, or returns 0 at the end. Paths and bytes are valid until the next record. */
 export function* decodeRecipe(read: (into: Uint8Array) => number): Generator<RecipeRecord> {
   const length = Buffer.alloc(4);
   for (;;) {

@@ -142,7 +142,7 @@ export class DirectExec implements Disposable {
       return new ExecProcess(pid, reaper);
     } catch (err) {
       if (!(err instanceof ErrnoError)) throw err;
-      // Somebody has it open for writing, which is of no use to him but to keep us from executing it.
+      // Somebody has it open for writing, whose only effect is to keep us from executing it.
       if (err.errno === errno.ETXTBSY) this.#renewProgram();
       this.#log.debug("exec delegated to the runtime", { err: describe(err) });
       return undefined;

@@ -26,7 +26,7 @@ const atArchitecture = 4;
 
 /**
  * What runc puts in front of a filter that refuses by default: a call that is newer than all that its profile knows is
- * answered ENOSYS. C libraries try such a call first and do without it only if there is none.
+ * refused with ENOSYS. C libraries try such a call first and do without it only if there is none.
  */
 export function unknownCalls(lastCalls: readonly LastCall[]): Buffer {
   const sections = lastCalls.map(sectionOf);
