@@ -17,12 +17,12 @@ file, line and key.
 | \`crib config reload\` | the running daemon reads its files again, as it does for SIGHUP |
 | \`crib config show [FILE]\` | every setting with the file and line that it is from, without secrets |
 
-A reload changes what is marked with "yes" below, at once and for what begins afterwards; of everything else that has
-changed it says that a restart is needed. Files that are broken change nothing. Contents of registry files, credentials,
-certificates and signature policies are read at every use and need no reload. A handler of type "shim" that is changed
-or removed needs a restart, and so does a change of \`runtime.handlers.NAME.type\`.
+A reload applies the settings that are marked with "yes" below, to whatever begins afterwards; for every other setting that
+has changed it reports that a restart is needed. If a file is broken, nothing changes. Registry files, credentials,
+certificates and signature policies are read at every use and need no reload. A handler of type "shim" that is changed or
+removed needs a restart, and so does a change of \`runtime.handlers.NAME.type\`.
 
-This page is made from the table that the parser uses.
+This page is generated from the table that the parser uses.
 `;
 
 /** `docs/configuration.md`. */

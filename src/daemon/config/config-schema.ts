@@ -25,46 +25,50 @@ import {
  * `Config` are all made from this table. A key `maxParallel` is written `max_parallel` in the file.
  */
 export const schema = {
-  root: path("/var/lib/crib", "Images, containers' file systems and records; kept over a reboot."),
-  state: path("/run/crib", "Sockets, bundles and namespaces; a tmpfs, gone with a reboot."),
-  listen: unixAddress("", "Where the CRI is served. Empty: crib.sock in the state directory."),
+  root: path(
+    "/var/lib/crib",
+    "Directory of images, containers' file systems and records; it survives reboots.",
+  ),
+  state: path(
+    "/run/crib",
+    "Directory of sockets, bundles and namespaces, on a tmpfs; a reboot empties it.",
+  ),
+  listen: unixAddress("", "Address of the CRI socket. Empty: crib.sock in the state directory."),
   sandboxImage: text(
     "registry.k8s.io/pause:3.10.1",
-    "What Status reports as the sandbox image. Nothing is pulled: crib needs no such image.",
+    "The sandbox image that Status reports. It is never pulled: crib needs no such image.",
   ),
   log: {
     level: reloaded(logLevel),
     format: choice(
       "auto",
       ["auto", "json", "text"],
-      "How a line looks; auto is text on a terminal and json elsewhere.",
+      "Format of log lines; auto is text on a terminal and json elsewhere.",
     ),
   },
   cgroup: {
     driver: choice(
       "auto",
       ["auto", "cgroupfs", "systemd"],
-      "Who makes cgroups; auto is systemd where it runs the node. The kubelet is told.",
+      "Who creates cgroups; auto is systemd where systemd runs the node. The kubelet learns it from RuntimeConfig.",
     ),
   },
   runtime: {
-    defaultHandler: reloaded(
-      text("runc", "The handler of pods that name none (RuntimeClass picks another)."),
-    ),
+    defaultHandler: reloaded(text("runc", "The handler of pods without a RuntimeClass.")),
     create: choice(
       "auto",
       ["auto", "runtime"],
-      "Who makes containers; auto is crib itself where it knows how (the embedded runc's), else the handler.",
+      "Who creates containers; auto is crib itself for those of the embedded runc that it can create, else the handler's program.",
     ),
     exec: choice(
       "auto",
       ["auto", "runtime"],
-      "Who runs commands in containers; auto is crib itself where it knows how (the embedded runc's), else the handler.",
+      "Who runs commands in containers; auto is crib itself for those of the embedded runc that it can run, else the handler's program.",
     ),
     createTimeoutSeconds: integer(
       240,
       [1, 3600],
-      "How long a handler's program may take to create a container.",
+      "Time limit for a handler's program to create a container.",
     ),
     handlers: {
       kind: "named",
@@ -75,35 +79,35 @@ export const schema = {
           choice(
             "oci",
             ["oci", "shim"],
-            "How it is spoken to: oci is a program with runc's command line, shim is containerd's shim API (v2).",
+            "The interface: oci is a program with runc's command line, shim is containerd's shim API (v2).",
           ),
         ),
         path: reloaded(
           programName(
-            "The program. Empty: the embedded one of that name. A shim may also be given by containerd's name, io.containerd.runsc.v1.",
+            "Path of the program. Empty: the embedded one of that name. A shim can also be given by its name in containerd, io.containerd.runsc.v1.",
           ),
         ),
-        args: reloaded(texts([], "Flags of the program, before those that crib gives it.")),
+        args: reloaded(texts([], "Flags of the program; they come before crib's own.")),
         configPath: reloaded(
           path(
             "",
-            "A file for the runtime behind a shim, in its own format (Kata's configuration.toml, gVisor's runsc.toml).",
+            "Configuration file of the runtime behind a shim, in its own format (Kata's configuration.toml, gVisor's runsc.toml).",
           ),
         ),
         config: reloaded(
           lines(
-            "The same as text. Of runc's shim: containerd's options (BinaryName, Root, SystemdCgroup, ...).",
+            "The same, inline. For runc's shim: containerd's options (BinaryName, Root, SystemdCgroup, ...).",
           ),
         ),
         configType: reloaded(
-          text("", "The type URL that goes with it. Empty: what the shim is known to want."),
+          text("", "Type URL of the options. Empty: the one that the shim is known to expect."),
         ),
         podAnnotations: reloaded(
           keyPatterns(
-            'Annotations of pods that are put into the OCI configuration, where the program may obey them: keys, with * for any characters but / ("run.oci.*").',
+            'Annotations of pods that are passed to the runtime in the OCI configuration: keys, in which * stands for any characters but / ("run.oci.*").',
           ),
         ),
-        containerAnnotations: reloaded(keyPatterns("The same of containers' own annotations.")),
+        containerAnnotations: reloaded(keyPatterns("The same for annotations of containers.")),
       },
     } satisfies NamedTable<SettingTable>,
   },
@@ -111,32 +115,35 @@ export const schema = {
     openFiles: integer(
       1024,
       [64, 1_048_576],
-      "Files that a process of a container may have open (RLIMIT_NOFILE, soft).",
+      "Soft limit of open files (RLIMIT_NOFILE) of a container's processes.",
     ),
     maxOpenFiles: integer(
       524_288,
       [64, 1_073_741_816],
-      "Up to which it may raise that itself (hard); never more than the daemon has.",
+      "Hard limit of open files, up to which a process can raise its own; never more than the daemon's.",
     ),
     cdiSpecDirs: paths(
       ["/etc/cdi", "/var/run/cdi"],
-      "Descriptions of devices (CDI); of two directories the later one wins.",
+      "Directories of CDI specifications; where two define a device, the later directory wins.",
     ),
     blockioFile: path(
       "",
-      "YAML with classes of block I/O limits, which annotations of pods name. Empty: there are none.",
+      "YAML file with classes of block I/O limits, which annotations of pods refer to. Empty: no classes.",
     ),
   },
   network: {
     default: choice(
       "none",
       ["none", "embedded"],
-      "The network while conf_dirs hold none: none keeps the node NotReady, embedded is a bridge of crib's own.",
+      "The network while conf_dirs have no configuration: none keeps the node NotReady, embedded is crib's own bridge network.",
     ),
-    confDirs: paths(["/etc/cni/net.d"], "Where CNI network configurations are, first found first."),
+    confDirs: paths(
+      ["/etc/cni/net.d"],
+      "Directories of CNI network configurations; the first configuration that is found is used.",
+    ),
     pluginDirs: paths(
       ["/opt/cni/bin"],
-      "Where CNI plugins are looked for before the embedded ones.",
+      "Directories that are searched for CNI plugins before the embedded ones.",
     ),
   },
   images: {
@@ -149,118 +156,122 @@ export const schema = {
     registriesFiles: reloaded(
       paths(
         ["/etc/crib/registries.yaml", "/etc/rancher/k3s/registries.yaml"],
-        "Mirrors, certificates and credentials in k3s's format; the first that is there.",
+        "Mirrors, certificates and credentials in k3s's format; the first file that exists is read.",
       ),
     ),
     dockerConfigFiles: reloaded(
       paths(
         ["/etc/crib/docker.json", "/var/lib/kubelet/config.json", "/root/.docker/config.json"],
-        "Credentials in the format of Docker's config.json, for pulls that bring none; first found first.",
+        "Credentials in the format of Docker's config.json, for pulls without credentials of their own; the first match is used.",
       ),
     ),
     signaturePolicyFile: reloaded(
       path(
         "",
-        "Which images may come in, in the format of containers' policy.json; read at every pull and import. A file that is named here has to be there. Empty: /etc/crib/policy.json or else /etc/containers/policy.json, and where neither is, every image.",
+        "Signature policy in the format of policy.json (containers-policy.json(5)), read at every pull and import. A file that is named here must exist. Empty: /etc/crib/policy.json or else /etc/containers/policy.json; where neither exists, every image is accepted.",
       ),
     ),
     pinned: texts(
       [],
-      'Images that the kubelet\'s garbage collection leaves alone: names, with * for any characters ("registry.example/base/*").',
+      'Images that the kubelet\'s garbage collection does not remove: names, in which * stands for any characters ("registry.example/base/*").',
     ),
     importRegistries: registries(
-      'Where images of archives seem to come from as well: with "registry.example", docker.io/library/x:1 is also registry.example/library/x:1.',
+      'Registries under whose names images from archives are known as well: with "registry.example", docker.io/library/x:1 is also registry.example/library/x:1.',
     ),
     keepBlobs: flag(
       false,
-      "Keep layers also as they come from registries, so that mirror, export and pack give images on unchanged, to the digest. False frees them.",
+      "Whether compressed layers are retained, so that peers, exports and packed executables get images unchanged, with the same digests. False frees them.",
     ),
     maxParallelDownloads: integer(
       3,
       [1, 32],
-      "Layers fetched at the same time for one image; of those under 1 MB four times as many.",
+      "Layers of one image that are downloaded at the same time; four times as many of those under 1 MB.",
     ),
     maxParallelUnpacks: integer(
       0,
       [0, 32],
-      "Layers unpacked at the same time, of all images; 0 is a number that fits the machine.",
+      "Layers of all images that are unpacked at the same time; 0 chooses by the number of cores.",
     ),
     maxBytesPerSecond: reloaded(
-      integer(0, [0, 100_000_000_000], "Bandwidth of all downloads together; 0 is no limit."),
+      integer(0, [0, 100_000_000_000], "Bandwidth limit of all downloads together; 0 is no limit."),
     ),
     keepFreePercent: reloaded(
       integer(
         1,
         [0, 99],
-        "A pull that would leave less than this share of the layers' disk free fails: it is not images that fill it.",
+        "Share of the layers' disk that images leave free: a pull that would leave less fails.",
       ),
     ),
     maxLayerBytes: reloaded(
       integer(
         2 ** 40,
         [1 << 20, 2 ** 50],
-        "Size of a layer, uncompressed, and of each file in it with its holes. What bounds a pull is the disk; how well a layer is compressed is no matter.",
+        "Largest size of an uncompressed layer, and of each file in it, holes included.",
       ),
     ),
     maxLayerEntries: reloaded(
-      integer(2_000_000, [1000, 100_000_000], "Files, links and directories in a layer."),
+      integer(
+        2_000_000,
+        [1000, 100_000_000],
+        "Largest number of files, links and directories in a layer.",
+      ),
     ),
     stallSeconds: reloaded(
       integer(
         60,
         [1, 3600],
-        "A download in which nothing comes for so long is tried elsewhere. There is no limit of its whole time.",
+        "A download that receives nothing for this time is retried elsewhere. Its total time is not limited.",
       ),
     ),
   },
   mirror: {
     listen: listenAddress(
-      "Where this node serves its images to others, as a registry that can only be read. Empty: nowhere. Who can connect has all images.",
+      "Address at which this node serves its images to peers, as a read-only registry. Empty: not served. Whoever can connect can read all images.",
     ),
     tlsCertFile: path("", "Certificate of that server, PEM. Empty: plain HTTP."),
     tlsKeyFile: path("", "Its key."),
     peers: reloaded(
       texts(
         [],
-        'Other nodes that serve theirs, asked before any registry: URLs ("http://192.0.2.7:5005").',
+        'Nodes that serve their images, asked before any registry: URLs ("http://192.0.2.7:5005").',
       ),
     ),
     peersCaFile: reloaded(
-      path("", "Authorities for peers with https, besides the node's own, PEM."),
+      path("", "Certificate authorities for peers with https, besides the node's own, PEM."),
     ),
     peersResolveTags: reloaded(
       choice(
         "yes",
         ["yes", "no"],
-        "Whether a tag is what the first peer says that has it; if not, registries are asked what it is.",
+        "Whether the first peer that has a tag decides what it refers to; otherwise the registry does.",
       ),
     ),
   },
   proxy: {
-    http: reloaded(text("", "Proxy for http registries. Empty: the environment's HTTP_PROXY.")),
-    https: reloaded(text("", "Proxy for https registries. Empty: the environment's HTTPS_PROXY.")),
+    http: reloaded(text("", "Proxy for http registries. Empty: HTTP_PROXY of the environment.")),
+    https: reloaded(text("", "Proxy for https registries. Empty: HTTPS_PROXY of the environment.")),
     none: reloaded(
       texts(
         [],
-        "Hosts that are reached directly: names and all below them, addresses, ranges. Empty: the environment's NO_PROXY.",
+        "Hosts that are reached without a proxy: domains with their subdomains, addresses, ranges. Empty: NO_PROXY of the environment.",
       ),
     ),
   },
   streaming: {
     address: socketAddress(
       "127.0.0.1:0",
-      "Where exec, attach and port-forward are served. Only the kubelet of this node comes; the kernel chooses port 0.",
+      "Address of the server for exec, attach and port-forward. Only the kubelet of this node connects to it; with port 0 the kernel chooses a port.",
     ),
     tlsCertFile: path("", "Certificate of the streaming server, PEM. Empty: plain HTTP."),
-    tlsKeyFile: path("", "Its key. Both are read again when they change."),
+    tlsKeyFile: path("", "Its key. Both files are read again when they change."),
   },
   metrics: {
     address: listenAddress(
-      'Where /metrics, /healthz and /readyz are served by HTTP ("127.0.0.1:9753"). Empty: nowhere. Who can connect can read them.',
+      'Address at which /metrics, /healthz and /readyz are served over HTTP ("127.0.0.1:9753"). Empty: not served. Whoever can connect can read them.',
     ),
     pods: flag(
       false,
-      "Whether /metrics also has the metrics of pods and containers, under cAdvisor's names. A kubelet serves the same under /metrics/cadvisor.",
+      "Whether /metrics includes metrics of pods and containers, under cAdvisor's names. A kubelet serves the same under /metrics/cadvisor.",
     ),
   },
   traces: {
@@ -286,25 +297,25 @@ export const schema = {
     ),
     socketPath: path(
       "/var/run/nri/nri.sock",
-      "Where plugins connect; not served while somebody else does. Only root may.",
+      "Socket to which plugins connect; only root can. It is not served while another runtime serves it.",
     ),
     pluginPath: path(
       "/opt/nri/plugins",
-      "Plugins that are started with the daemon: programs of root's called NN-name.",
+      "Directory of plugins that the daemon starts: programs owned by root, named NN-name.",
     ),
     pluginConfigPath: path(
       "/etc/nri/conf.d",
-      "What they are configured with: NN-name.conf or name.conf.",
+      "Directory of their configurations: NN-name.conf or name.conf.",
     ),
     registrationTimeoutMs: integer(
       5000,
       [100, 600_000],
-      "How long a plugin may take to register, and to be told of everything that is there.",
+      "Time limit for a plugin to register and to take in the pods and containers that exist.",
     ),
     requestTimeoutMs: integer(
       2000,
       [10, 600_000],
-      "How long a plugin may take over one event. One that takes longer is disconnected.",
+      "Time limit of a plugin for one event. A plugin that takes longer is disconnected.",
     ),
     defaultValidator: {
       enable: flag(false, "Check what plugins do to new containers."),
@@ -337,9 +348,9 @@ export const schema = {
     shutdownSeconds: integer(
       10,
       [0, 600],
-      "How long a stopping daemon waits for calls that are under way. Containers run on.",
+      "How long a daemon that is stopping waits for calls in progress. Containers keep running.",
     ),
-    streamsPerConnection: integer(250, [8, 10_000], "Calls under way on one connection."),
+    streamsPerConnection: integer(250, [8, 10_000], "Calls in progress on one connection."),
   },
 } as const satisfies SettingTable;
 

@@ -212,4 +212,4 @@ function findAddress(value: unknown): string | undefined {
   return isIP(address) !== 0 && Number(port) <= 65535 ? address : undefined;
 }
 
-export const logLevel = choice("info", logLevels, "The least important lines to write.");
+export const logLevel = choice("info", logLevels, "The lowest level that is logged.");
