@@ -18,7 +18,7 @@ import {
   makeLayer,
   sha256,
 } from "../harness/images/oci-image.ts";
-import { packTar, type TarEntry } from "../harness/images/tar.ts";
+import { packGlobalHeader, packTar, type TarEntry } from "../harness/images/tar.ts";
 
 /* Images as people have them, which the specification does not foresee or other tools write in their own way. */
 
@@ -72,6 +72,27 @@ const attributes = makeImage(
         },
       ]),
     ),
+  ],
+  {},
+);
+
+const folder = (path: string): TarEntry => ({ type: "directory", path });
+/** Of overlayfs, as files of another overlay have it. */
+const device = (path: string): TarEntry => ({ type: "character-device", path, major: 0, minor: 0 });
+/** Layers as tools write them that are neither Docker nor containerd. */
+const otherTools = makeImage(
+  [
+    layerOf(file("gone"), folder("anew"), file("anew/old"), file("no-directory"), folder("bin")),
+    layerOf(device("gone"), device("anew"), folder("anew"), file("anew/new"), device("nothing")),
+    makeLayer(
+      Buffer.concat([
+        packGlobalHeader("1000000000", "mtime"),
+        packGlobalHeader("5", "uid"),
+        packTar([file("global")]),
+      ]),
+    ),
+    // Its directory is not in the archive, and no directory below.
+    layerOf(file("no-directory/file")),
   ],
   {},
 );
@@ -183,6 +204,7 @@ describe("images that people have", () => {
     registry = resources.use(
       await startFlakyRegistry({
         "app:attributes": attributes,
+        "app:other-tools": otherTools,
         "app:gzip": makeImage([zerosLayer("gzip")], {}),
         "app:zstd": makeImage([layerOf(file("below")), zerosLayer("zstd")], {}),
         "app:nothing": makeIndex([{ image: wrong, platform: foreignPlatform }]),
@@ -191,7 +213,7 @@ describe("images that people have", () => {
         ),
       }),
     );
-    daemon = resources.use(await Daemon.start());
+    daemon = resources.use(await Daemon.start({ demoImage: true }));
     crib = new CribCommand(daemon);
   });
   afterAll(() => resources.disposeAsync());
@@ -238,6 +260,21 @@ describe("images that people have", () => {
     }
     expect(lines[0]).not.toContain("user.mime");
     expect((await crib.run(["image", "verify"])).code).toBe(0);
+  });
+
+  test("whiteouts as devices, global headers, a directory instead of a file: taken, and found intact", async () => {
+    await pull("other-tools");
+    const mount = `type=image,source=${registry.host}/app:other-tools,target=/image`;
+    const script = "cd /image; echo * anew/*; stat -c '%u %Y' global; cat no-directory/file";
+    const { code, stdout } = await crib.run([
+      ...["run", "--rm", "--network=none", `--mount=${mount}`],
+      ...["crib.local/demo:1", "sh", "-c", script],
+    ]);
+    expect({ code, stdout }).toEqual({
+      code: 0,
+      stdout: "anew bin global no-directory anew/new\n0 1704067200\nno-directory/file",
+    });
+    expect(await crib.run(["image", "verify"])).toMatchObject({ code: 0 });
   });
 
   test.each(["gzip", "zstd"])(

@@ -21,14 +21,12 @@ export async function compareBelow(
     const here = at(fs, path);
     const status = findStatus(here);
     if (status === undefined) return `${showName(path)} is missing`;
-    if (below === undefined) {
-      // A directory that no layer describes.
-      if (isDirectory(status)) continue;
-      return `${showName(path)} should not be there`;
-    }
-    const there = at(below, path);
+    const there = below === undefined ? undefined : at(below, path);
+    const model = there && findStatus(there);
+    // A directory that no layer describes: there is nothing below, or what is no directory.
+    if (isDirectory(status) && !isDirectory(model)) continue;
+    if (there === undefined) return `${showName(path)} should not be there`;
     const found = describeFile(here, status);
-    const model = findStatus(there);
     const expected = model && describeFile(there, model);
     if (found !== expected) return `${showName(path)} is ${found} and not ${expected}`;
     if (isRegularFile(status) && !(await areEqual(here, there)))

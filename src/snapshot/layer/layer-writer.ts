@@ -26,7 +26,7 @@ import {
   showName,
   whiteoutPrefix,
 } from "../tar/entry-name.ts";
-import type { TarEntry } from "../tar/tar-reader.ts";
+import { isOverlayWhiteout, type TarEntry } from "../tar/tar-reader.ts";
 import { EntryMetadata } from "./entry-metadata.ts";
 import type { LayerLimits, TreeReport } from "./layer-report.ts";
 import { isWhiteout, makeDirectories, makeOpaque, removeTree } from "./layer-tree.ts";
@@ -203,6 +203,12 @@ export class LayerWriter implements RecordedSink {
         this.#make(path, () => makeNode(pathOf(path), S_IFIFO | entry.mode, [0, 0]));
         break;
       case "character-device":
+        if (isOverlayWhiteout(entry)) {
+          this.#makeWhiteout(path);
+          return;
+        }
+        this.#make(path, () => makeDevice(path, entry));
+        break;
       case "block-device":
         this.#make(path, () => makeDevice(path, entry));
         break;
@@ -293,9 +299,14 @@ export class LayerWriter implements RecordedSink {
     const victim = [...parent, hidden];
     const status = findStatus(pathOf(victim));
     if (status === undefined) {
-      this.#make(victim, () => makeNode(pathOf(victim), S_IFCHR, [0, 0]));
-      this.#count(0);
+      this.#makeWhiteout(victim);
     } else if (isDirectory(status)) makeOpaque(victim);
+  }
+
+  /** Nothing of what the archive says of such a device is kept. */
+  #makeWhiteout(path: Segments): void {
+    this.#make(path, () => makeNode(pathOf(path), S_IFCHR, [0, 0]));
+    this.#count(0);
   }
 
   /** Makes the file, with the directories above it and instead of what has its name, where needed. */
@@ -348,11 +359,8 @@ export class LayerWriter implements RecordedSink {
 }
 
 function makeDevice(path: Segments, { type, device, mode }: TarEntry): void {
-  const isCharacter = type === "character-device";
-  if (isCharacter && device[0] === 0 && device[1] === 0) {
-    throw invalidArgument("device 0:0, which is overlayfs's whiteout");
-  }
-  makeNode(pathOf(path), (isCharacter ? S_IFCHR : S_IFBLK) | mode, device);
+  const kind = type === "character-device" ? S_IFCHR : S_IFBLK;
+  makeNode(pathOf(path), kind | mode, device);
 }
 
 function writeAt(fd: number, data: Uint8Array, position: number): void {

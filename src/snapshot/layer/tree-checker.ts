@@ -16,7 +16,7 @@ import {
   showName,
   whiteoutPrefix,
 } from "../tar/entry-name.ts";
-import type { TarEntry, TarSink } from "../tar/tar-reader.ts";
+import { isOverlayWhiteout, type TarEntry, type TarSink } from "../tar/tar-reader.ts";
 import { describeEntry, describeFile } from "./describe-file.ts";
 import { findDirectory, opaqueAttribute } from "./layer-tree.ts";
 import { SparseFile } from "./sparse-file.ts";
@@ -51,7 +51,10 @@ export class TreeChecker implements TarSink {
     const key = path.join("/");
     if (name === opaqueMarker) this.#opaque.add(path.slice(0, -1).join("/"));
     else if (name.startsWith(whiteoutPrefix)) this.#addWhiteout(path, name);
-    else {
+    else if (isOverlayWhiteout(entry)) {
+      if (this.#entries.delete(key)) this.#hasReplaced = true;
+      this.#whiteouts.add(key);
+    } else {
       if (this.#entries.delete(key) && entry.type !== "directory") this.#hasReplaced = true;
       const description = describeEntry(entry, this.#leftOut);
       const linkTo = () => ({ linkTo: segmentsOf(entry.linkName) });

@@ -102,6 +102,12 @@ test("TarReader knows the names of all dialects", () => {
   expect(names(pax({ comment: "" }), member({ name: "own" }))).toEqual(["own"]);
 });
 
+test("a global PAX header says nothing of any entry", () => {
+  const global = pax({ mtime: "5", uid: "7", "SCHILY.xattr.user.a": "b" }, "g");
+  const [first] = read(Buffer.concat([global, member({ name: "own" }), end]));
+  expect(first?.entry).toMatchObject({ uid: 0, mtime: { seconds: 0 }, attributes: [] });
+});
+
 test("a PAX size is of the entry and not of the headers between", () => {
   const sized = pax({ size: "3" });
   const long = member({ type: "L", data: "long\0" });
@@ -137,6 +143,7 @@ test.each([
   ["a PAX and a GNU name", [pax({ path: "a" }), member({ type: "L", data: "b\0" }), member({})]],
   ["a header for nothing", [pax({ path: "a" })]],
   ["a global name", [pax({ path: "a" }, "g"), member({})]],
+  ["a global name of a sparse file", [pax({ "GNU.sparse.name": "a" }, "g"), member({})]],
   ["a global size", [pax({ size: "1" }, "g"), member({})]],
   ["an empty name", [pax({ path: "" }), member({ name: "own" })]],
   ["a global header inside", [pax({ path: "a" }), pax({ comment: "" }, "g"), member({})]],

@@ -39,6 +39,11 @@ export interface TarEntry {
   readonly attributes: readonly (readonly [attribute: Name, value: Name])[];
 }
 
+/** What overlayfs takes for a whiteout: layers made of another overlay's files have them where others have `.wh.` names. */
+export function isOverlayWhiteout({ type, device: [major, minor] }: TarEntry): boolean {
+  return type === "character-device" && major === 0 && minor === 0;
+}
+
 /** Gets `entry`, then the file's bytes in pieces, then `end`. A piece is valid during the call only. */
 export interface TarSink {
   entry(entry: TarEntry): void;
@@ -288,10 +293,14 @@ export class TarReader {
   }
 }
 
-/** GNU tar applies what one header says of all entries, Go does not: only what says nothing about them is let pass. */
+/**
+ * GNU tar applies what one header says of all entries, Go's reader, and so the peers, do not. Times, owners and the like
+ * are passed over as there; a name or a size of all entries is no honest archive's, and would be read in two ways.
+ */
 function checkGlobal(records: PaxRecords): void {
-  if (Object.keys(records).length === 0) return;
-  throw invalidArgument("global PAX header with more than a comment");
+  const { uid, gid, mtime, attributes, ...others } = records;
+  if (Object.keys(others).length === 0) return;
+  throw invalidArgument("global PAX header with a name or a size");
 }
 
 /** The highest value means "leave as it is" to chown(2). */

@@ -63,8 +63,8 @@ export function packTar(entries: readonly TarEntry[], options: TarOptions = {}):
 }
 
 /** A global PAX header, as `git archive` puts in front: readers must take it for no file. */
-export function packGlobalHeader(comment: string): Uint8Array {
-  const record = paxRecord("comment", encoder.encode(comment));
+export function packGlobalHeader(value: string, key = "comment"): Uint8Array {
+  const record = paxRecord(key, encoder.encode(value));
   return Buffer.concat([
     header({ name: "pax_global_header", typeFlag: "g", size: record.length }),
     padded(record),
