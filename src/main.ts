@@ -22,6 +22,8 @@ async function runRole([role, ...args]: readonly string[]): Promise<number> {
       return await (await import("./snapshot/child/unpack-role.ts")).runUnpack(args);
     case "counters":
       return (await import("./network/inside/counters-role.ts")).runCounters(args);
+    case "transfer":
+      return await (await import("./cli/copy/transfer-role.ts")).runTransfer(args);
     case "sockets":
       return (await import("./network/inside/sockets-role.ts")).runSockets(args);
     default:
@@ -78,6 +80,7 @@ const commands: Readonly<Record<CommandName, () => Promise<Command>>> = {
   inspect: async () => (await import("./cli/commands/inspect.ts")).inspect,
   info: async () => (await import("./cli/commands/info.ts")).info,
   check: async () => (await import("./cli/commands/check.ts")).check,
+  cp: async () => (await import("./cli/commands/cp.ts")).cp,
   kill: async () => (await import("./cli/commands/kill.ts")).kill,
   wait: async () => (await import("./cli/commands/wait.ts")).wait,
   pause: async () => (await import("./cli/commands/pause.ts")).pause,

@@ -379,3 +379,22 @@ export const prune = defineSpec({
   positionals: { min: 1, max: 1 },
   verbs: ["containers", "images", "volumes", "caches", "all"],
 });
+
+export const cp = defineSpec({
+  group: "containers and pods",
+  summary: "copy files between a running container and this node",
+  usage: "CONTAINER:PATH PATH|- | PATH|- CONTAINER:PATH",
+  details:
+    "With docker's rules: into a directory that is there, or as a name that is not there yet; a source that ends in `/.` is what is in it; a link is copied as a link, unless its name ends in a slash or -L is given. `-` is a tar stream on stdin or stdout. What the container has mounted is seen as it sees it. Nothing that it has made leads to files outside of it, or outside of the directory that is copied to. Files that come in are root's, unless -a is given. A path of this node with a colon is written `./a:b`.",
+  examples: [
+    "crib cp web:/etc/nginx/nginx.conf .",
+    "crib cp site/. web:/usr/share/nginx/html",
+    "crib cp web:/var/log - | tar t",
+  ],
+  options: {
+    archive: { kind: "flag", short: "a", help: "keep the owners' user and group ids" },
+    "follow-link": { kind: "flag", short: "L", help: "a source that is a link: what it leads to" },
+    quiet: { kind: "flag", short: "q", help: "accepted as docker's: nothing is printed anyway" },
+  },
+  positionals: { min: 2, max: 2, completes: "file" },
+});

@@ -27,6 +27,7 @@ export const commandTable = {
   start: containers.start,
   stop: containers.stop,
   restart: containers.restart,
+  cp: containers.cp,
   kill: containers.kill,
   wait: containers.wait,
   pause: containers.pause,
