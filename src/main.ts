@@ -130,12 +130,13 @@ async function loadConfigFile() {
 
 /** `crib config` and `crib registry` read as the daemon reads, and the command line imports no daemon. */
 async function loadConfigTools() {
-  const [text, { loadConfig }, { describeConfig }, registry, policy] = await Promise.all([
+  const [text, { loadConfig }, { describeConfig }, registry, policy, handlers] = await Promise.all([
     import("./daemon/config/config-text.ts"),
     import("./daemon/config/config.ts"),
     import("./daemon/config/describe-config.ts"),
     import("./daemon/explain-registry.ts"),
     import("./daemon/explain-policy.ts"),
+    import("./daemon/check-handlers.ts"),
   ]);
   const load = async (file: string | undefined) =>
     await loadConfig(
@@ -164,6 +165,9 @@ async function loadConfigTools() {
     ) {
       const { config } = await load(options.configFile);
       return await registry.checkLogin(ctx, name, options.credentials, config);
+    },
+    async checkHandlers(ctx: Context, file: string | undefined) {
+      return await handlers.checkHandlers(ctx, (await load(file)).config);
     },
     async explainPolicy(name: string, file: string | undefined) {
       return policy.explainPolicy(name, (await load(file)).config);

@@ -71,6 +71,8 @@ export interface ConfigTools {
     registry: string,
     options: { readonly credentials: string; readonly configFile: string | undefined },
   ): Promise<{ readonly ok: boolean; readonly text: string }>;
+  /** What the configured runtime handlers lack on this node, with the daemon's own search; throws as `read` does. */
+  checkHandlers(ctx: Context, file: string | undefined): Promise<readonly CheckedHandler[]>;
   /** What the signature policy asks of images of `name`, in one line. */
   explainPolicy(name: string, configFile: string | undefined): Promise<string>;
 }
@@ -83,6 +85,13 @@ export interface ReadConfig {
     readonly value: unknown;
     readonly origin: string;
   }[];
+}
+
+/** A runtime handler of the configuration, and one thing about it. */
+export interface CheckedHandler {
+  readonly name: string;
+  readonly level: "ok" | "warning" | "missing";
+  readonly detail: string;
 }
 
 /** What would be done with one host of a registry, and the file that says so. */

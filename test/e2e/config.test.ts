@@ -1,9 +1,10 @@
 import { expect, test } from "bun:test";
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { CribCommand } from "../harness/crib-command.ts";
 import { Daemon } from "../harness/daemon.ts";
 import { eventually } from "../harness/eventually.ts";
-import { payloadDir } from "../harness/payload.ts";
+import { executable, payloadDir } from "../harness/payload.ts";
+import { parts } from "../parts/paths.ts";
 
 test("drop-ins win over the file; crib config and crib check read what the daemon reads", async () => {
   const root = mkdtempSync("/var/tmp/crib-test-");
@@ -37,6 +38,47 @@ test("drop-ins win over the file; crib config and crib check read what the daemo
   expect(JSON.parse(check.stdout)).toContainEqual({
     ...{ area: "configuration", name: "files", level: "missing" },
     detail: expect.stringContaining(broken),
+  });
+});
+
+test("crib check names what each runtime handler lacks", async () => {
+  const root = mkdtempSync("/var/tmp/crib-test-");
+  await using cleanUp = new AsyncDisposableStack();
+  cleanUp.defer(() => rmSync(root, { recursive: true, force: true }));
+  const file = `${root}/config.toml`;
+  // A link by another name: only its program's name says that it is gVisor's.
+  const gvisor = `${root}/containerd-shim-runsc-v1`;
+  symlinkSync(parts.shims.runc, gvisor);
+  const shim = (name: string, path: string, more = "") =>
+    `[runtime.handlers.${name}]\ntype = "shim"\npath = "${path}"\n${more}\n`;
+  writeFileSync(
+    file,
+    `[runtime.handlers.youki]\npath = "${root}/youki"\n` +
+      shim("works", parts.shims.runc) +
+      shim("misspelt", parts.shims.runc, 'config = "BinaryNome = 3"') +
+      shim("without-runsc", gvisor) +
+      shim("not-installed", "io.containerd.nowhere.v2") +
+      shim("no-file", parts.shims.runc, `config_path = "${root}/kata.toml"`),
+  );
+  const run = Bun.spawnSync([executable, "check", "--config", file, "-o", "json"]);
+  expect(run.exitCode).toBe(1);
+  const findings: { area: string; name: string; level: string; detail: string }[] = JSON.parse(
+    run.stdout.toString(),
+  );
+  const found = Object.fromEntries(
+    findings
+      .filter(({ area }) => area === "runtime handlers")
+      .map(({ name, level, detail }) => [name, `${level}: ${detail}`]),
+  );
+  expect(found).toEqual({
+    runc: "ok: embedded",
+    crun: "ok: embedded",
+    works: expect.stringMatching(/^ok: .*containerd-shim-runc-v2 2\./),
+    youki: expect.stringMatching(/^missing: .*youki: no such program; its pods cannot be created$/),
+    misspelt: expect.stringMatching(/^missing: config: BinaryNome: no option of runc's shim/),
+    "without-runsc": expect.stringMatching(/^missing: runsc, which gVisor's shim runs, is not in /),
+    "not-installed": expect.stringMatching(/^missing: .*no containerd-shim-nowhere-v2 in /),
+    "no-file": expect.stringMatching(/^missing: config_path: read .*kata.toml/),
   });
 });
 

@@ -2,7 +2,14 @@
 export type Level = "ok" | "warning" | "missing";
 
 export interface Finding {
-  readonly area: "kernel" | "cgroups" | "network" | "storage" | "node" | "configuration";
+  readonly area:
+    | "kernel"
+    | "cgroups"
+    | "network"
+    | "storage"
+    | "node"
+    | "configuration"
+    | "runtime handlers";
   readonly name: string;
   readonly level: Level;
   /** What is there; where it is not ok, why it matters and what to do. */

@@ -31,7 +31,7 @@ export const check = implementCommand("check", async (env, options) => {
     ...checkNetwork(node, { path: usualPath.split(":") }),
     ...checkStorage(node, { root, state }),
     ...checkLimits(node),
-    ...(await checkConfiguration(await env.loadConfigTools(), options.config)),
+    ...(await checkConfiguration(env.ctx, await env.loadConfigTools(), options.config)),
   ];
   const shown = options.quiet ? all.filter(({ level }) => level !== "ok") : all;
   if (asJson) env.out.write(`${JSON.stringify(shown, null, 2)}\n`);

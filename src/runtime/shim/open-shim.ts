@@ -1,27 +1,16 @@
 import { createHash } from "node:crypto";
-import { readFileSync } from "node:fs";
-import { dirname } from "node:path";
 import type { CgroupHost } from "../../cgroup/host.ts";
 import type { Context } from "../../lib/context.ts";
-import { describe, invalidArgument, notFound } from "../../lib/errors.ts";
+import { describe } from "../../lib/errors.ts";
 import { parseFeatures } from "../features.ts";
 import type { OutputPool } from "../output-pool.ts";
 import type { RuntimeFeatures } from "../runtime.ts";
 import { ShimEvents } from "./events.ts";
-import { type RuncDefaults, readRunscConfig, shimKindOf, shimOptions } from "./options.ts";
-import { findProgram, resolveShim, shimSearchPath } from "./resolve.ts";
+import { locateShim, programName, type ShimSettings } from "./locate-shim.ts";
+import { type RuncDefaults, shimOptions } from "./options.ts";
 import type { ShimMonitors } from "./shim-deps.ts";
 import { readShimFeatures, type ShimProgram } from "./shim-program.ts";
 import { makeShimDirectory, ShimRuntime, writeShimConfig } from "./shim-runtime.ts";
-
-/** A runtime handler of type "shim", as it is configured. */
-export interface ShimSettings {
-  /** An absolute path, or containerd's name of the runtime. */
-  readonly path: string;
-  readonly configType: string;
-  readonly configPath: string;
-  readonly config: string;
-}
 
 /** What all shims of a daemon share. */
 export interface ShimHost {
@@ -37,7 +26,6 @@ export interface ShimHost {
   readonly commandMs?: number;
 }
 
-const maxConfigBytes = 256 * 1024;
 const defaultCommandMs = 60_000;
 /** Of SHA-256 in hex, which is what shims call their sockets. */
 const socketNameBytes = 64;
@@ -69,11 +57,7 @@ export async function openShimRuntime(
   runc: RuncDefaults,
 ): Promise<ShimRuntime> {
   const dir = makeShimDirectory(host.stateDir);
-  const given = settings.path.startsWith("/") ? [dirname(settings.path)] : [];
-  const found = resolveShim(settings.path, shimSearchPath([...given, dirname(host.binary)]));
-  const searchPath = shimSearchPath([dirname(found), dirname(host.binary)]);
-  const kind = shimKindOf(found);
-  const text = readConfig(settings);
+  const { path, kind, searchPath, text, runsc } = locateShim(settings, host.binary);
   const isInline = settings.config !== "" && kind !== "runc";
   const config = {
     typeUrl: settings.configType,
@@ -81,8 +65,8 @@ export async function openShimRuntime(
     text,
   };
   const program: ShimProgram = {
-    path: found,
-    name: found.split("/").at(-1) ?? found,
+    path,
+    name: programName(path),
     searchPath,
     namespace: host.namespace,
     address: `${dir}/events`,
@@ -92,39 +76,12 @@ export async function openShimRuntime(
     options: shimOptions(kind, config, runc),
     commandMs: host.commandMs ?? defaultCommandMs,
   };
-  const runsc = kind === "runsc" ? findRunsc(text, searchPath) : undefined;
   const told = await featuresOf(ctx, program);
   const features = runsc === undefined ? told : { ...told, ...gvisorLacks(runsc.obeysSeccomp) };
   return new ShimRuntime(ctx, {
     ...{ name, program, kind, features, runsc },
     ...host,
   });
-}
-
-function readConfig({ config, configPath }: ShimSettings): string {
-  if (config !== "" && configPath !== "") {
-    throw invalidArgument("config and config_path are both set: one of them is too many");
-  }
-  if (configPath === "") return config;
-  let text: string;
-  try {
-    text = readFileSync(configPath, "utf8");
-  } catch (cause) {
-    throw notFound(`config_path: read ${configPath}: ${describe(cause)}`);
-  }
-  if (text.length > maxConfigBytes) {
-    throw invalidArgument(`config_path: ${configPath} is over ${maxConfigBytes} bytes`);
-  }
-  return text;
-}
-
-function findRunsc(text: string, searchPath: string) {
-  const config = readRunscConfig(text);
-  const binary = findProgram(config.binary, searchPath);
-  if (binary === undefined) {
-    throw notFound(`${config.binary}, which gVisor's shim runs, is not in ${searchPath}`);
-  }
-  return { ...config, binary };
 }
 
 /** What runsc lists among its features, and what it does with a pod of the node are two things. */

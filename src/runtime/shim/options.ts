@@ -49,6 +49,11 @@ export function shimOptions(
   });
 }
 
+/** Throws `invalid-argument` where the text is none that this kind of shim can be given. */
+export function checkShimConfig(kind: ShimKind, text: string): void {
+  if (kind === "runc") runcOptions(parseToml(text), { binary: "", root: "", systemdCgroup: false });
+}
+
 const runscType = "io.containerd.runsc.v1.options";
 
 /** containerd's own names of runc's options (`[plugins...runtimes.runc.options]`). */
