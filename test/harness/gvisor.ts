@@ -1,8 +1,14 @@
 import { existsSync, mkdirSync, symlinkSync, writeFileSync } from "node:fs";
 import { parts } from "../parts/paths.ts";
 
-/** Whether gVisor is there to be tested (CRIB_TEST_GVISOR=1), and asked for. */
-export const hasGvisor = process.env["CRIB_TEST_GVISOR"] === "1" && existsSync(parts.shims.runsc);
+/** Whether gVisor is to be tested (CRIB_TEST_GVISOR=1). */
+export const hasGvisor = process.env["CRIB_TEST_GVISOR"] === "1";
+
+// Asked for and not there is no reason to skip.
+for (const program of hasGvisor ? [parts.shims.runsc, parts.shims.gvisor] : []) {
+  if (existsSync(program)) continue;
+  throw new Error(`CRIB_TEST_GVISOR=1, and ${program} is not there: bun test/parts/setup.ts`);
+}
 
 /**
  * gVisor's shim with runsc beside it, in `dir`. It wants to protect itself from the OOM killer, and does without only in

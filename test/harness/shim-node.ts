@@ -6,17 +6,19 @@ import { ctx, ShimmedNode } from "./shimmed.ts";
 /** A shim as the suite of all runtimes wants it: with one pod, whose own task is there. */
 export class ShimSuiteNode implements SuiteNode {
   readonly ctx = ctx;
+  readonly lacks: NonNullable<SuiteNode["lacks"]>;
   readonly #node: ShimmedNode;
   #pod: Task;
 
-  private constructor(node: ShimmedNode, pod: Task) {
+  private constructor(node: ShimmedNode, pod: Task, lacks: ShimSuiteNode["lacks"]) {
     this.#node = node;
     this.#pod = pod;
+    this.lacks = lacks;
   }
 
-  static async open(path: string, config = ""): Promise<ShimSuiteNode> {
-    const node = await ShimmedNode.open({ path, config });
-    return new ShimSuiteNode(node, await node.sandbox());
+  static async open(path: string, lacks: ShimSuiteNode["lacks"] = {}): Promise<ShimSuiteNode> {
+    const node = await ShimmedNode.open({ path });
+    return new ShimSuiteNode(node, await node.sandbox(), lacks);
   }
 
   get runtime(): Runtime {

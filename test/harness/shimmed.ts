@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, readFileSync, rmSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { readCgroupHost } from "../../src/cgroup/host.ts";
 import { type Context, detached } from "../../src/lib/context.ts";
 import { generateContainerId } from "../../src/lib/id.ts";
@@ -12,10 +12,10 @@ import { OutputPool } from "../../src/runtime/output-pool.ts";
 import { Reaper } from "../../src/runtime/reaper.ts";
 import type { CreateRequest, RecoverOptions, Task } from "../../src/runtime/runtime.ts";
 import type { ShimEvents } from "../../src/runtime/shim/events.ts";
+import type { ShimSettings } from "../../src/runtime/shim/locate-shim.ts";
 import {
   openShimEvents,
   openShimRuntime,
-  type ShimSettings,
   shimNamespaceOf,
 } from "../../src/runtime/shim/open-shim.ts";
 import type { ShimRuntime } from "../../src/runtime/shim/shim-runtime.ts";
@@ -54,6 +54,7 @@ export class ShimmedNode implements AsyncDisposable {
   readonly #commandMs: number | undefined;
   readonly #undo = new AsyncDisposableStack();
   readonly #rootfs: string;
+  readonly #network: string;
   readonly #tasks = new Map<string, { task: Task; request: CreateRequest }>();
   readonly #reaper: Reaper;
   monitors!: Monitors;
@@ -68,6 +69,7 @@ export class ShimmedNode implements AsyncDisposable {
     mkdirSync(`${this.stateDir}/containers`);
     mkdirSync(`${this.stateDir}/logs`);
     this.#rootfs = makeRootfs(this.stateDir);
+    this.#network = this.#undo.adopt(makeNetwork(`${this.stateDir}/network`), removeNetwork);
     this.#reaper = this.#undo.use(new Reaper());
   }
 
@@ -137,7 +139,7 @@ export class ShimmedNode implements AsyncDisposable {
     mount("overlay", `${bundleDir}/rootfs`, "overlay", 0, layers);
     const request: CreateRequest = {
       ...{ id, bundleDir, cgroupPath: `/crib-test/${id}` },
-      spec: specFor(`${bundleDir}/rootfs`, `/crib-test/${id}`, options),
+      spec: specFor(`${bundleDir}/rootfs`, `/crib-test/${id}`, this.#network, options),
       stdio: {
         terminal: options.terminal ?? false,
         stdin: options.stdin ?? false,
@@ -156,8 +158,9 @@ export class ShimmedNode implements AsyncDisposable {
     return existsSync(`${this.stateDir}/logs/${id}.log`);
   }
 
-  async sandbox(): Promise<Task> {
+  async sandbox(options: Pick<PodOptions, "memory"> = {}): Promise<Task> {
     const task = await this.create({
+      ...options,
       sandboxId: generateContainerId(),
       isSandbox: true,
       args: ["/bin/sleep", "100000"],
@@ -250,7 +253,32 @@ function readMonitorPids(stateDir: string): readonly number[] {
     .map(({ pid }) => pid);
 }
 
-function specFor(rootfs: string, cgroupsPath: string, options: PodOptions): RuntimeSpec {
+/** The network namespace of all pods, with nothing but a loopback interface that is up. */
+function makeNetwork(path: string): string {
+  writeFileSync(path, "");
+  const { exitCode, stderr } = Bun.spawnSync([
+    "unshare",
+    `--net=${path}`,
+    "ip",
+    "link",
+    "set",
+    "lo",
+    "up",
+  ]);
+  if (exitCode !== 0) throw new Error(stderr.toString());
+  return path;
+}
+
+function removeNetwork(path: string): void {
+  umount(path, 2);
+}
+
+function specFor(
+  rootfs: string,
+  cgroupsPath: string,
+  network: string,
+  options: PodOptions,
+): RuntimeSpec {
   const { memory, isSandbox, sandboxId } = options;
   return {
     ociVersion: "1.0.2",
@@ -274,7 +302,10 @@ function specFor(rootfs: string, cgroupsPath: string, options: PodOptions): Runt
       },
     ],
     linux: {
-      namespaces: ["mount", "ipc", "uts", "pid", "network"].map((type) => ({ type })),
+      namespaces: [
+        ...["mount", "ipc", "uts", "pid"].map((type) => ({ type })),
+        { type: "network", path: network },
+      ],
       cgroupsPath,
       resources: memory === undefined ? {} : { memory: { limit: memory, swap: memory } },
     },

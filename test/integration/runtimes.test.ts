@@ -8,8 +8,18 @@ import { OciSuiteNode } from "../harness/oci-node.ts";
 import { payloadDir } from "../harness/payload.ts";
 import { findRunc } from "../harness/run-spec.ts";
 import { ShimSuiteNode } from "../harness/shim-node.ts";
+import { ShimmedNode } from "../harness/shimmed.ts";
 import { tempDir } from "../harness/temp-dir.ts";
 import { parts } from "../parts/paths.ts";
+
+/** With where gVisor says so, or does it. */
+const gvisorLacks = {
+  // runsc's exec reads no consoleSize, so the size comes after the start (runsc/cmd/exec.go).
+  consoleSize: true,
+  // Containers have no cgroups that limit anything: one of the pod holds its only process (runsc/container/container.go,
+  // setupCgroupForSubcontainer; gvisor.dev/docs/user_guide/faq).
+  memoryLimit: true,
+} as const;
 
 testRuntime("runc, as it is embedded", () => OciSuiteNode.open(findRunc(), true));
 testRuntime("runc, as another program", () => OciSuiteNode.open(findRunc(), false));
@@ -17,7 +27,17 @@ testRuntime("crun", () => OciSuiteNode.open(`${payloadDir()}/crun/crun`, false))
 testRuntime("containerd's shim for runc", () => ShimSuiteNode.open(parts.shims.runc));
 if (hasGvisor) {
   const { path } = tempDir();
-  testRuntime("gVisor's shim", () => ShimSuiteNode.open(installGvisor(path)));
+  testRuntime("gVisor's shim", () => ShimSuiteNode.open(installGvisor(path), gvisorLacks));
+
+  test("a pod in gVisor that is killed for want of memory takes its containers along, which say so", async () => {
+    await using node = await ShimmedNode.open({ path: installGvisor(`${path}/oom`) });
+    const pod = await node.sandbox({ memory: 96 << 20 });
+    // Zeros have no end of line, before which it prints nothing.
+    const eats = "tail /dev/zero";
+    const task = await node.run(pod.id, eats);
+    expect(await task.wait()).toMatchObject({ exitCode: 137, oomKilled: true, isUnknown: false });
+    expect(await pod.wait()).toMatchObject({ exitCode: 137, oomKilled: true });
+  });
 }
 testRuntime("a program that keeps its state elsewhere", () => openOther());
 

@@ -8,6 +8,7 @@ import { childEnv } from "../../os/process/role.ts";
 import { endCommands } from "../commands-under-way.ts";
 import { criuFailure } from "../criu.ts";
 import { parseFeatures, unknownFeatures } from "../features.ts";
+import { releaseGvisorRoot } from "../gvisor-root.ts";
 import type { RuntimeFeatures } from "../runtime.ts";
 import { findRuntimeError, oneLine } from "../runtime-log.ts";
 import { deleteDirectly } from "./direct/direct-delete.ts";
@@ -128,6 +129,7 @@ class OciCommand implements OciProgram {
         ctx.log.warn("runtime state not deleted", { handler: this.name, err: describe(err) });
       }
     }
+    if (isNamed(this.path, "runsc")) releaseGvisorRoot(this.#root);
     // Also of a program that says it has deleted it, and has not.
     if (!this.#hasState(id)) return;
     rmSync(this.#stateOf(id), { recursive: true, force: true });

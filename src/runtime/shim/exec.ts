@@ -3,6 +3,7 @@ import { Task } from "../../gen/runtime/task/v3/shim_pb.ts";
 import { abortable } from "../../lib/abortable.ts";
 import { type Context, detached } from "../../lib/context.ts";
 import { AppError, describe } from "../../lib/errors.ts";
+import type { SpecProcess } from "../../oci/runtime-spec.ts";
 import type { WindowSize } from "../../os/terminal.ts";
 import { RemoteError } from "../../ttrpc/status.ts";
 import { FdReader, FdWriter } from "../fd-stream.ts";
@@ -113,6 +114,7 @@ async function startProcess(
     throw err;
   }
   streams.release();
+  await setSize(ctx, task, execId, process);
   const output = (fd: ExecStreams["stdout"]) => fd && undo.use(new FdReader(fd));
   const [stdout, stderr] = [output(streams.stdout), output(streams.stderr)];
   const ended = waitExec(ctx, task, execId).finally(() => {
@@ -129,6 +131,21 @@ async function startProcess(
     },
     [Symbol.asyncDispose]: () => open.disposeAsync(),
   };
+}
+
+/** Only runc's shim takes the size from the specification; of an ended program it does not matter. */
+async function setSize(
+  ctx: Context,
+  task: TaskCalls,
+  execId: string,
+  { terminal, consoleSize }: SpecProcess,
+): Promise<void> {
+  if (!terminal || consoleSize === undefined || task.hasNodePids) return;
+  const { width, height } = consoleSize;
+  const size = { id: task.id, execId, width, height };
+  await task
+    .call(detached(ctx), Task.method.resizePty, size)
+    .catch((err) => ctx.log.debug("resize an exec", { err: describe(err) }));
 }
 
 /** Its exit code, once the shim has copied all of its output. */

@@ -22,6 +22,7 @@ import { AppError, describe, failedPrecondition, kindOf, notFound } from "../../
 import { realtimeNs } from "../../os/clock.ts";
 import { RemoteError } from "../../ttrpc/status.ts";
 import { endCommands } from "../commands-under-way.ts";
+import { releaseGvisorRoot } from "../gvisor-root.ts";
 import { readExitRecord, writeExitRecord } from "../monitor/exit-record.ts";
 import type {
   CreatedTask,
@@ -36,6 +37,7 @@ import type {
   TaskReference,
   TaskStdio,
 } from "../runtime.ts";
+import { withNamedPidNamespace } from "./gvisor-pids.ts";
 import type { LiveTask } from "./live-task.ts";
 import { ShimConnections } from "./shim-connection.ts";
 import type { ShimRuntimeOptions } from "./shim-deps.ts";
@@ -70,6 +72,8 @@ const dropMs = 2000;
 const maxFailures = 5;
 const failurePauseMs = 200;
 const SIGKILL = 9;
+/** gVisor's shim for an end that it cannot ask for (runsc, pkg/shim/v1/runsc: internalErrorCode). */
+const unknownStatus = 128;
 
 /**
  * What runs behind a containerd shim (API version 2; containerd, core/runtime/v2/README.md). The shim is a process of its
@@ -122,8 +126,9 @@ export class ShimRuntime implements Runtime, TaskOwner, Disposable {
     ctx.signal.throwIfAborted();
     const { id, bundleDir, cgroupPath, stdio, spec, role } = request;
     const { program, kind } = this.options;
+    const isInGvisor = kind === "runsc" && role === "container";
     writeBundle(bundleDir, {
-      spec,
+      spec: isInGvisor ? withNamedPidNamespace(spec, bundleDir) : spec,
       program: program.path,
       // gVisor's shim takes it from its working directory; and where it finds another, each container has a shim.
       files: kind === "runsc" ? { "config.toml": "grouping = true\n" } : {},
@@ -314,9 +319,11 @@ export class ShimRuntime implements Runtime, TaskOwner, Disposable {
         if (answer === undefined) return killed();
         const { exitStatus, exitedAt } = answer;
         const finishedAtNs = (exitedAt && toNs(exitedAt)) ?? realtimeNs();
+        const oomKilled = this.#wasOomKilled(live);
         return {
-          exitCode: exitStatus,
-          oomKilled: this.#wasOomKilled(live),
+          // With the pod's kernel gone, gVisor's shim knows no status.
+          exitCode: oomKilled && exitStatus === unknownStatus ? 128 + SIGKILL : exitStatus,
+          oomKilled,
           finishedAtNs,
           isUnknown: false,
         };
@@ -370,8 +377,22 @@ export class ShimRuntime implements Runtime, TaskOwner, Disposable {
     };
   }
 
-  #wasOomKilled({ id, cgroupPath }: Pick<LiveTask, "id" | "cgroupPath">): boolean {
+  /** The pod's own task, of a container's. */
+  #podOf(id: string): LiveTask | undefined {
+    const live = this.#tasks.get(id);
+    if (live?.address === undefined || !live.hasStreams) return undefined;
+    const { path } = live.address;
+    return [...this.#tasks.values()].find(
+      (other) => !other.hasStreams && other.address?.path === path,
+    );
+  }
+
+  #wasOomKilled(task: Pick<LiveTask, "id" | "cgroupPath">): boolean {
+    const { id, cgroupPath } = task;
     if (this.options.events.wasOomKilled(id)) return true;
+    // The kernel that a pod's containers share is killed as one.
+    const pod = this.options.kind === "runc" ? undefined : this.#podOf(id);
+    if (pod !== undefined && this.#wasOomKilled(pod)) return true;
     if (cgroupPath === undefined) return false;
     return oomFiles(this.options.cgroup, cgroupPath).some((file) => {
       try {
@@ -535,6 +556,11 @@ export class ShimRuntime implements Runtime, TaskOwner, Disposable {
     }
     await this.#shutDown(ctx, live);
     releaseBundle(bundleDir);
+    const { runsc } = this.options;
+    const isLast = [...this.#tasks.values()].every((task) => task === live || task.isDeleted);
+    if (runsc !== undefined && isLast) {
+      releaseGvisorRoot(`${runsc.root}/${this.options.program.namespace}`);
+    }
   }
 
   /** One of an earlier daemon that was never recovered. */

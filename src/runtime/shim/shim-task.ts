@@ -27,6 +27,7 @@ import type {
   TaskStreams,
 } from "../runtime.ts";
 import { openShimExec, shimExecSync } from "./exec.ts";
+import { namedPidNamespace } from "./gvisor-pids.ts";
 import { connectInGvisor } from "./gvisor-ports.ts";
 import type { LiveTask } from "./live-task.ts";
 import type { ShimRuntimeOptions } from "./shim-deps.ts";
@@ -98,8 +99,11 @@ export class ShimTask implements Task {
   }
 
   pidNamespace(): string {
-    const path = `/proc/${this.record?.pid ?? 0}/ns/pid`;
-    if (this.isEnding() || !existsSync(path)) {
+    const { kind } = this.#runtime.options;
+    const isInGvisor = kind === "runsc" && this.#runtime.find(this.id)?.hasStreams === true;
+    const own = `/proc/${this.record?.pid ?? 0}/ns/pid`;
+    const path = isInGvisor ? namedPidNamespace(this.#reference.bundleDir) : own;
+    if (this.isEnding() || path === undefined || !existsSync(own)) {
       throw failedPrecondition(`task ${this.id} has no PID namespace: it does not run`);
     }
     return path;
