@@ -2,6 +2,7 @@ import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node
 import { parts } from "../../parts/paths.ts";
 import type { Daemon } from "../daemon.ts";
 import { eventually } from "../eventually.ts";
+import type { ApiServer } from "./api-server.ts";
 import { type Node, nodeAddress } from "./node.ts";
 
 /** A container as the kubelet's API tells of it, as far as tests look at it. */
@@ -68,7 +69,7 @@ const quick = {
   containerLogMonitorInterval: "3s",
 } as const;
 
-/** A kubelet without an API server: its pods are manifests in a directory. In the namespaces of a test file. */
+/** A kubelet, without an API server unless a test has one: its pods are manifests in a directory. In the namespaces of a test file. */
 export class Kubelet implements AsyncDisposable {
   readonly url = "https://127.0.0.1:10250";
   readonly rootDir: string;
@@ -79,8 +80,11 @@ export class Kubelet implements AsyncDisposable {
   #process: Bun.Subprocess | undefined;
   #starts = 0;
 
+  readonly #apiServer: ApiServer | undefined;
+
   /** `dir` is of the caller's making and removing, and holds everything that it writes. */
-  constructor(dir: string, node: Node, daemon: Daemon) {
+  constructor(dir: string, node: Node, daemon: Daemon, apiServer?: ApiServer) {
+    this.#apiServer = apiServer;
     this.#dir = dir;
     this.#node = node;
     this.#daemon = daemon;
@@ -100,13 +104,18 @@ export class Kubelet implements AsyncDisposable {
       volumePluginDir: `${this.#dir}/volume-plugins`,
       featureGates,
     };
-    writeFileSync(file, JSON.stringify({ ...config, ...quick, ...own }));
+    // So that an API server need not read protobuf.
+    const ofServer = this.#apiServer && { contentType: "application/json" };
+    writeFileSync(file, JSON.stringify({ ...config, ...quick, ...own, ...ofServer }));
+    const kubeconfig = `${this.#dir}/kubeconfig`;
+    if (this.#apiServer !== undefined) writeFileSync(kubeconfig, this.#apiServer.kubeconfig);
     this.#process = Bun.spawn(
       [
         ...this.#node.kubeletArgv,
         // A test run that is killed leaves no kubelet behind.
         ...["setpriv", "--pdeathsig", "KILL", parts.kubelet, `--config=${file}`, "--v=4"],
         ...[`--root-dir=${this.rootDir}`, `--cert-dir=${this.rootDir}/pki`],
+        ...(this.#apiServer === undefined ? [] : [`--kubeconfig=${kubeconfig}`]),
         ...[`--node-ip=${nodeAddress}`, "--hostname-override=node"],
       ],
       {
