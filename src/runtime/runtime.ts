@@ -66,6 +66,8 @@ export interface Runtime {
    * process that holds it, from its first container on.
    */
   readonly sandboxTask: "always" | "shared-pid";
+  /** A pod is being made: what its containers will want of the runtime is got ready in the background. Never throws. */
+  expectContainers?(): void;
   /**
    * Makes a task, its program not started, and its log file. Writes the bundle's config.json: the spec of the request,
    * with annotations of the runtime's own where it needs some. The bundle's directory and its mounted root file system are the caller's.

@@ -68,6 +68,7 @@ export function runSandbox(
       extras,
     };
     await validateSandbox(deps, sandbox);
+    getRuntime(deps.runtimes, handler).expectContainers?.();
     const subject = withFields(detached(ctx, setUpMs), { sandbox: sandbox.id });
     await setUp(subject, deps, sandbox);
     return sandbox.id;

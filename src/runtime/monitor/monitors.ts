@@ -129,6 +129,13 @@ export class Monitors implements AsyncDisposable {
     return new Map(all);
   }
 
+  /** Starts a monitor in the background where none has room, so that a container that comes soon need not wait for it. */
+  expectContainers(): void {
+    this.#withRoom(detached(this.#ctx)).catch((err) =>
+      this.#ctx.log.debug("no monitor before its first container", { err: describe(err) }),
+    );
+  }
+
   /**
    * Makes a container, its program not started yet, and its log file. Waits for the OCI runtime also when the
    * context is cancelled, so that nothing is left half made behind the caller's clean-up (`forget`, and the

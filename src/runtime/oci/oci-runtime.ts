@@ -52,6 +52,10 @@ export class OciRuntime implements Runtime {
     return this.#program.features;
   }
 
+  expectContainers(): void {
+    this.#node.monitors.expectContainers();
+  }
+
   async create(ctx: Context, request: CreateRequest): Promise<CreatedTask> {
     const { id, bundleDir, cgroupPath, stdio, spec } = request;
     const bundle = bundleFiles(bundleDir);
