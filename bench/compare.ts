@@ -1,11 +1,11 @@
 /**
- * bun bench/compare.ts [--rounds N] [--density N] [--write]
+ * bun bench/compare.ts [--rounds N] [--density N] [--write | --page]
  *
  * crib beside containerd with runc and with crun, the newest that Debian sid has, in one run on the same work: the same
  * conflist and plugins, image, request and client, in one network namespace, all taking turns. How long a pod takes to
  * start and to be gone, what the first ones take, how many a second up to 100, and CPU time and memory of all processes.
  * That a pod's address is reachable and a command in it works is checked. `--write` makes bench/RESULTS.md and
- * bench/results.json.
+ * bench/results.json, `--page` makes the page again of the figures that are there.
  */
 import {
   existsSync,
@@ -35,9 +35,15 @@ const { values } = parseArgs({
     rounds: { type: "string", default: "30" },
     density: { type: "string", default: "100" },
     write: { type: "boolean", default: false },
+    page: { type: "boolean", default: false },
     peers: { type: "string", default: "" },
   },
 });
+if (values.page) {
+  const kept = await Bun.file(`${import.meta.dir}/results.json`).json();
+  writeFileSync(`${import.meta.dir}/RESULTS.md`, resultsPage(kept));
+  process.exit();
+}
 if (values.peers === "") {
   const peers = JSON.stringify(await fetchPeers());
   const write = values.write ? ["--write"] : [];
