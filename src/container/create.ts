@@ -18,6 +18,8 @@ import type { ContainerExtras } from "./extras.ts";
 import { logPathOf, podLogDirectoryOf } from "./log-path.ts";
 import { releaseMs } from "./release.ts";
 import { discardProcess, undoCreation } from "./remove.ts";
+import { isArchivePath, removeCheckpoint } from "./restore/checkpoint-files.ts";
+import { type OpenedCheckpoint, openCheckpoint, requireMatch } from "./restore/open-checkpoint.ts";
 import { getRuntime, stdioOf } from "./runtimes.ts";
 import { mountImageVolumes, withImageRefs } from "./source/image-volumes.ts";
 import { placeNetDevices } from "./source/net-devices.ts";
@@ -101,7 +103,10 @@ async function setUp(
   { config, extras }: Pick<Container, "config" | "extras">,
   ended?: Container,
 ): Promise<Container> {
-  const image = imageOf(deps, config, ended?.imageId);
+  using leftover = new DisposableStack();
+  const checkpoint = await checkpointOf(ctx, deps, id, config, ended);
+  leftover.defer(() => removeCheckpoint(deps, id));
+  const image = checkpoint?.image ?? imageOf(deps, config, ended?.imageId);
   const runtime = getRuntime(deps.runtimes, environment.handler);
   const logPath = logPathOf(environment.config.logDirectory, config.logPath);
   const stopSignal = stopSignalOf(config.stopSignal, image.config.stopSignal);
@@ -129,7 +134,10 @@ async function setUp(
   const { userNamespace } = environment;
   if (ended === undefined) {
     await inStep(ctx, "snapshot.prepare", () =>
-      deps.snapshots.prepare(ctx, id, image.diffIds, { ids: userNamespace?.ids }),
+      deps.snapshots.prepare(ctx, id, image.diffIds, {
+        ids: userNamespace?.ids,
+        changes: checkpoint?.changes,
+      }),
     );
   }
   const { rootfs } = bundle;
@@ -171,6 +179,15 @@ async function setUp(
     deps.intents.put(intent);
   }
   const ids = userNamespace?.ids;
+  if (checkpoint !== undefined) {
+    const { restoring } = runtime;
+    const { maxBytes } = deps.restorePolicy;
+    if (restoring === undefined) {
+      throw failedPrecondition(`runtime handler ${runtime.name} cannot restore: only runc can`);
+    }
+    restoring.require();
+    await requireMatch(ctx, checkpoint, spec, { restoring, maxBytes });
+  }
   const request: CreateRequest = {
     id,
     bundleDir: bundle.dir,
@@ -180,6 +197,7 @@ async function setUp(
     sandboxId: environment.sandboxId,
     role: "container",
     hasSiblings: hasSiblings(deps, environment.sandboxId),
+    restore: checkpoint?.source,
   };
   const { record } = await inStep(ctx, "runtime.create", () => runtime.create(ctx, request));
   const container: Container = {
@@ -209,6 +227,7 @@ async function setUp(
     }),
   );
   undo.move();
+  if (checkpoint !== undefined) leftover.move();
   deps.events.publish({ type: "created", container });
   watchExit(deps, container);
   ctx.log.info("container created", { image: image.id });
@@ -217,6 +236,19 @@ async function setUp(
 
 function hasSiblings({ containers }: Pick<ContainerDeps, "containers">, id: SandboxId): boolean {
   return containers.list().some((one) => one.sandboxId === id && one.state.name !== "exited");
+}
+
+/** Where the image that the client wrote is a checkpoint archive of the node. One that is made anew starts afresh. */
+async function checkpointOf(
+  ctx: Context,
+  deps: ContainerDeps,
+  id: ContainerId,
+  { image }: pb.ContainerConfig,
+  ended: Container | undefined,
+): Promise<OpenedCheckpoint | undefined> {
+  const path = image?.image ?? "";
+  if (ended !== undefined || !isArchivePath(path)) return undefined;
+  return await openCheckpoint(ctx, deps, id, path);
 }
 
 /** By the name that the client wrote, or by the id of what it meant then: the name may mean another image by now. */

@@ -17,11 +17,19 @@ import type { AnnotationPatterns } from "./spec/annotations.ts";
 import type { SpecHost } from "./spec/host.ts";
 import type { PulledProfiles } from "./spec/security/seccomp.ts";
 
+/** Which checkpoints may be restored here. */
+export interface RestorePolicy {
+  /** Archives below these directories; none: nothing is restored. */
+  readonly directories: readonly string[];
+  readonly maxBytes: number;
+}
+
 /** What the operations on containers use; built once by daemon/serve.ts. Each operation picks its part. */
 export interface ContainerDeps {
   readonly stateDir: string;
-  /** Where checkpoints are prepared; nothing in it outlives the daemon. */
+  /** Where checkpoints are prepared, and kept for containers that are restored when they are started. */
   readonly checkpointDir: string;
+  readonly restorePolicy: RestorePolicy;
   readonly containers: ContainerTable;
   readonly intents: IntentTable;
   /** What `write` changes in the tables is on disk together, or none of it. */

@@ -1,14 +1,17 @@
 import { type Context, detached, withFields } from "../lib/context.ts";
 import { describe } from "../lib/errors.ts";
+import type { ContainerId } from "../lib/id.ts";
 import type { TaskExit } from "../runtime/runtime.ts";
 import type { Container } from "./container.ts";
 import type { ContainerDeps } from "./deps.ts";
 import { type ExitDeps, recordExit, watchExit } from "./exit.ts";
 import { releaseMs, releaseProcess } from "./release.ts";
 import { undoCreation } from "./remove.ts";
+import { removeOtherCheckpoints } from "./restore/checkpoint-files.ts";
 import { stdioOf, taskOf } from "./runtimes.ts";
 
-type RecoverDeps = ExitDeps & Pick<ContainerDeps, "intents" | "bootId" | "logLimits">;
+type RecoverDeps = ExitDeps &
+  Pick<ContainerDeps, "intents" | "bootId" | "logLimits" | "checkpointDir">;
 
 /**
  * Makes the records of containers agree with the node after a start: undoes creations that were cut off, notes
@@ -29,6 +32,10 @@ export async function recoverContainers(ctx: Context, deps: RecoverDeps): Promis
       return attempt(subject, "recover", () => recoverContainer(subject, deps, container));
     }),
   ]);
+  removeOtherCheckpoints(
+    deps,
+    (id) => deps.containers.find(id as ContainerId)?.state.name === "created",
+  );
 }
 
 async function recoverContainer(

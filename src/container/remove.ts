@@ -6,6 +6,7 @@ import type { CreateIntent } from "../state/intents.ts";
 import type { ContainerDeps } from "./deps.ts";
 import { removeEmptyLog } from "./log-path.ts";
 import { releaseMs, releaseProcess } from "./release.ts";
+import { removeCheckpoint } from "./restore/checkpoint-files.ts";
 import { type ProcessHolder, type TaskDeps, taskOf } from "./runtimes.ts";
 import { removeImageVolumes } from "./source/image-volumes.ts";
 import { killContainer } from "./stop.ts";
@@ -60,7 +61,7 @@ export async function undoCreation(
 /** Removes everything but the row. Idempotent. */
 export async function discardContainer(
   ctx: Context,
-  deps: TaskDeps & Pick<ContainerDeps, "snapshots">,
+  deps: TaskDeps & Pick<ContainerDeps, "snapshots" | "checkpointDir">,
   container: ProcessHolder,
 ): Promise<void> {
   await discardProcess(ctx, deps, container);
@@ -78,5 +79,6 @@ export async function discardProcess(
     await taskOf(deps, container).forget(ctx);
   });
   removeBundle(bundleOf(deps.stateDir, container.id));
+  removeCheckpoint(deps, container.id);
   await removeImageVolumes(ctx, deps, container.id);
 }

@@ -3,15 +3,25 @@ import { type Context, detached } from "../lib/context.ts";
 import { describe, failedPrecondition, kindOf } from "../lib/errors.ts";
 import type { ContainerId } from "../lib/id.ts";
 import { inStep } from "../lib/step.ts";
+import type { TaskRecord } from "../runtime/runtime.ts";
 import type { Container } from "./container.ts";
 import type { ContainerDeps } from "./deps.ts";
 import { releaseMs, releaseProcess } from "./release.ts";
+import { removeCheckpoint } from "./restore/checkpoint-files.ts";
 import { getRuntime, type TaskDeps, taskOf } from "./runtimes.ts";
 
 type StartDeps = TaskDeps &
   Pick<
     ContainerDeps,
-    "containers" | "snapshots" | "locks" | "starting" | "exits" | "events" | "plugins" | "clock"
+    | "checkpointDir"
+    | "containers"
+    | "snapshots"
+    | "locks"
+    | "starting"
+    | "exits"
+    | "events"
+    | "plugins"
+    | "clock"
   >;
 
 /**
@@ -28,12 +38,14 @@ export async function startContainer(
   if (container.state.name !== "created") {
     throw failedPrecondition(`start container ${id}: it is ${container.state.name}, not created`);
   }
-  const { pid } = container.state;
   try {
     await inStep(ctx, "plugins.call", () => deps.plugins.startContainer(ctx, container));
-    await inStep(ctx, "runtime.start", () => letRun(ctx, deps, container));
+    const record = await inStep(ctx, "runtime.start", () => letRun(ctx, deps, container));
+    const { task = container.task } = { task: record };
+    const { pid } = task;
     const started: Container = {
       ...container,
+      task,
       state: { name: "running", pid, startedAtNs: deps.clock() },
     };
     inStep(ctx, "records.write", () => deps.containers.put(started));
@@ -51,16 +63,21 @@ export async function startContainer(
 }
 
 /** Ends as a failure soon after the container's process: an OCI runtime that hangs would wait for it for ever. */
-async function letRun(ctx: Context, deps: StartDeps, container: Container): Promise<void> {
+async function letRun(
+  ctx: Context,
+  deps: StartDeps,
+  container: Container,
+): Promise<TaskRecord | undefined> {
   const { id } = container;
   const ended = new AbortController();
   deps.starting.set(id, ended);
   try {
     const signal = AbortSignal.any([ctx.signal, ended.signal]);
     getRuntime(deps.runtimes, container.handler);
-    await taskOf(deps, container).start({ ...ctx, signal });
+    return await taskOf(deps, container).start({ ...ctx, signal });
   } finally {
     deps.starting.delete(id);
+    removeCheckpoint(deps, id);
   }
 }
 

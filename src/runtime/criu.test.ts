@@ -30,8 +30,12 @@ test("writeCriuConfig() names files by mount and inode, and leaves out what is n
   const dir = mkdtempSync("/tmp/crib-criu-");
   try {
     writeFileSync(`${dir}/pipe`, "");
-    writeCriuConfig(`${dir}/conf`, [`${dir}/pipe`, `${dir}/none`]);
+    const none = `${dir}/none`;
+    const pipes = { stdin: none, stdout: `${dir}/pipe`, stderr: none };
+    const { stdin, stdout = "", stderr } = writeCriuConfig(`${dir}/conf`, pipes);
     const inode = statSync(`${dir}/pipe`).ino.toString(16);
+    expect([stdin, stderr]).toEqual([undefined, undefined]);
+    expect(stdout).toMatch(new RegExp(`^file\\[[0-9a-f]+:${inode}\\]$`));
     expect(readFileSync(`${dir}/conf`, "utf8")).toMatch(
       new RegExp(`^external file\\[[0-9a-f]+:${inode}\\]\\n$`),
     );

@@ -18,13 +18,34 @@ export function requireCriu(): void {
  * Tells CRIU which files are the node's: the pipes of the container's stdio, which the container cannot see by their
  * paths. Whoever restores it gives other ones.
  */
-export function writeCriuConfig(path: string, pipes: readonly string[]): void {
-  const lines = pipes.flatMap((pipe) => {
-    const found = identityOf(pipe);
-    return found === undefined ? [] : [`external file[${found}]\n`];
-  });
+export function writeCriuConfig(path: string, pipes: StdioPaths): StdioNames {
+  const names: { [name in StdioName]?: string } = {};
+  for (const name of stdioNames) {
+    const found = identityOf(pipes[name]);
+    if (found !== undefined) names[name] = `file[${found}]`;
+  }
+  const lines = Object.values(names).map((name) => `external ${name}\n`);
   writeFileSync(path, lines.join(""), { mode: 0o600 });
+  return names;
 }
+
+/**
+ * Tells CRIU that those files are its own stdio now, and that connections have no other end any more: the container has
+ * another address.
+ */
+export function writeRestoreConfig(path: string, names: StdioNames): void {
+  const lines = stdioNames.flatMap((name, fd) => {
+    const key = names[name];
+    return key === undefined ? [] : [`inherit-fd fd[${fd}]:${key}\n`];
+  });
+  writeFileSync(path, ["tcp-close\n", ...lines].join(""), { mode: 0o600 });
+}
+
+const stdioNames = ["stdin", "stdout", "stderr"] as const;
+type StdioName = (typeof stdioNames)[number];
+type StdioPaths = Readonly<Record<StdioName, string>>;
+/** What CRIU calls a container's pipes, those that it has. */
+export type StdioNames = Readonly<Partial<Record<StdioName, string>>>;
 
 /** Mount and inode in hexadecimal, as CRIU names a file; undefined when it is not there. */
 function identityOf(path: string): string | undefined {
@@ -45,14 +66,20 @@ function identityOf(path: string): string | undefined {
 const maxReasons = 3;
 
 /** Why CRIU could not: the first errors of its log, where it has written one. */
-export function criuFailure(workDir: string, cause: unknown): AppError {
-  const reasons = readLog(`${workDir}/dump.log`)
+export function criuFailure(
+  workDir: string,
+  cause: unknown,
+  step: "dump" | "restore" = "dump",
+): AppError {
+  const reasons = readLog(`${workDir}/${step}.log`)
     .split("\n")
-    .filter((line) => /\bError \(/.test(line))
+    // It goes on without the limit that it asks for first.
+    .filter((line) => /\bError \(/.test(line) && !line.includes("RLIMIT_NOFILE for self"))
     .slice(0, maxReasons)
     .map((line) => oneLine(line.replace(/^\([0-9.]+\)\s*/, "")));
   const why = reasons.length > 0 ? reasons.join("; ") : undefined;
-  const message = why === undefined ? "CRIU cannot dump it" : `CRIU cannot dump it: ${why}`;
+  const failed = `CRIU cannot ${step} it`;
+  const message = why === undefined ? failed : `${failed}: ${why}`;
   return new AppError(message, {
     kind: "failed-precondition",
     ...(why === undefined ? { cause } : {}),

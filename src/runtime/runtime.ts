@@ -1,7 +1,7 @@
 import type { CgroupDetails } from "../cgroup/stats/details.ts";
 import type { CgroupReading } from "../cgroup/stats/open-cgroups.ts";
 import type { Context } from "../lib/context.ts";
-import type { RuntimeSpec, SpecProcess, SpecResources } from "../oci/runtime-spec.ts";
+import type { RuntimeSpec, SpecProcess, SpecResources, SpecSeccomp } from "../oci/runtime-spec.ts";
 import type { OwnedFd } from "../os/file/owned-fd.ts";
 import type { WindowSize } from "../os/terminal.ts";
 
@@ -87,6 +87,18 @@ export interface Runtime {
    * recorded of them. What nobody has a record of is then given to `interrupt`, `delete` and `forget`.
    */
   list(): Promise<readonly string[]>;
+  /** Absent where the runtime restores nothing. */
+  readonly restoring?: Restoring | undefined;
+}
+
+export interface Restoring {
+  /**
+   * The program of a seccomp profile as containers of this runtime have it, for a comparison with a checkpoint's;
+   * `undefined` where it is not known.
+   */
+  filterOf(profile: SpecSeccomp): Uint8Array | undefined;
+  /** Throws `failed-precondition` where the node lacks what it needs. */
+  require(): void;
 }
 
 /** Names a task; the same for all its life. */
@@ -160,7 +172,20 @@ export interface CreateRequest extends Omit<TaskReference, "record"> {
    * share refuses this one (`failed-precondition`).
    */
   readonly hasSiblings: boolean;
+  /** The task goes on from a checkpoint when it is started, instead of running its program. */
+  readonly restore?: RestoreSource | undefined;
 }
+
+/** A checkpoint that was judged: it agrees with the spec of the request. */
+export interface RestoreSource {
+  /** CRIU's images: the caller's, who keeps them until the task was started or is removed. */
+  readonly imageDir: string;
+  /** Where the tool logs. */
+  readonly workDir: string;
+  readonly stdio: CheckpointedStdio;
+}
+
+export type CheckpointedStdio = Readonly<Partial<Record<"stdin" | "stdout" | "stderr", string>>>;
 
 export interface RecoverOptions {
   readonly stdio: TaskStdio;
@@ -194,10 +219,11 @@ export interface Task {
   readonly record: TaskRecord | undefined;
 
   /**
-   * Lets the user's program run. Throws with the runtime's reason where the program cannot be executed; the caller then
-   * ends the task with exit code 128 (StartError), and nothing of it runs. Only once.
+   * Lets the user's program run, or go on from the checkpoint that the task was created with. Throws with the runtime's
+   * reason where that cannot be; the caller then ends the task with exit code 128 (StartError), and nothing of it runs.
+   * Only once. Returns the record that is to be kept from now on, where it is another one.
    */
-  start(ctx: Context): Promise<void>;
+  start(ctx: Context): Promise<TaskRecord | undefined>;
   /**
    * Sends a signal to the first process, without waiting for what it does. False where that has ended: whoever has its
    * number now is left alone.
@@ -248,9 +274,10 @@ export interface Task {
   details(ctx: Context): Promise<TaskDetails>;
   /**
    * Dumps the memory of a running task to `imageDir`, an empty directory, and lets it go on. What the tool logs is in
-   * `workDir`. `failed-precondition` with the reason where the node or the runtime cannot.
+   * `workDir`. `failed-precondition` with the reason where the node or the runtime cannot. Returns by which names the dump
+   * knows the task's pipes, for `RestoreSource`.
    */
-  checkpoint(ctx: Context, options: CheckpointOptions): Promise<void>;
+  checkpoint(ctx: Context, options: CheckpointOptions): Promise<CheckpointedStdio>;
   /**
    * A connection to a port of the pod, of its sandbox's task: a connected stream socket, which the caller owns. Absent
    * where the pod's ports are reached through its network namespace. A kernel of its own has sockets that the node does

@@ -13,7 +13,13 @@ import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import { abortable } from "../lib/abortable.ts";
 import type { Context } from "../lib/context.ts";
-import { AppError, describe, failedPrecondition, notFound } from "../lib/errors.ts";
+import {
+  AppError,
+  describe,
+  failedPrecondition,
+  invalidArgument,
+  notFound,
+} from "../lib/errors.ts";
 import { type ChainId, chainIdHex, chainIdsOf } from "../oci/chain-id.ts";
 import type { Digest } from "../oci/digest.ts";
 import { rebuildInChild } from "./child/rebuild-child.ts";
@@ -126,6 +132,21 @@ export class Layers implements LayerStore {
     chmodSync(join(directory, "fs"), 0o755);
     const report = await this.#unpacker.apply(ctx, directory, source, group);
     return new Unpacked(directory, report, undo.move());
+  }
+
+  /** Unpacks what a writable part above `chain` holds to `target`, which is not there yet. */
+  async unpackChanges(
+    ctx: Context,
+    source: AsyncIterable<Uint8Array>,
+    chain: readonly ChainId[],
+    target: string,
+  ): Promise<void> {
+    await using unpacked = await this.unpack(ctx, source);
+    if (!(unpacked instanceof Unpacked)) throw new TypeError("a layer of another store");
+    const { directory, report } = unpacked;
+    if (report.isRootOpaque) throw invalidArgument("changes that hide the whole image");
+    await this.#complete(ctx, directory, report, chain);
+    renameSync(join(directory, "fs"), target);
   }
 
   async commit(ctx: Context, unpacked: UnpackedLayer, diffIds: readonly Digest[]): Promise<Layer> {

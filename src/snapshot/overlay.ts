@@ -74,13 +74,14 @@ export class OverlaySnapshotter implements Snapshotter {
     ctx: Context,
     id: string,
     diffIds: readonly Digest[],
-    options: { readonly ids?: PodIds | undefined } = {},
+    options: Parameters<Snapshotter["prepare"]>[3] = {},
   ): Promise<void> {
     const chain = chainIdsOf(diffIds);
     this.#begin(ctx, id, chain);
     const model = chain.length === 0 ? undefined : this.layers.lowerDirectories(chain)[0];
     mkdirSync(this.#path(id, "work"), { mode: 0o700 });
-    makeUpper(this.#path(id, "upper"), model, options.ids);
+    if (options.changes === undefined) makeUpper(this.#path(id, "upper"), model, options.ids);
+    else await this.layers.unpackChanges(ctx, options.changes, chain, this.#path(id, "upper"));
     this.#end(id, chain);
   }
 

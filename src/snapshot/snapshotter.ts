@@ -34,13 +34,17 @@ export interface VolumeOptions {
 export interface Snapshotter {
   /**
    * Makes the writable part above these layers, lowest first; none is fine. All layers must be there. Its root is owned
-   * by what the layers say, as `ids` have it on the node.
+   * by what the layers say, as `ids` have it on the node. It holds what `changes` has, an archive as `readChanges` returns
+   * it, which is unpacked with the care that a layer's is.
    */
   prepare(
     ctx: Context,
     id: string,
     diffIds: readonly Digest[],
-    options?: { readonly ids?: PodIds | undefined },
+    options?: {
+      readonly ids?: PodIds | undefined;
+      readonly changes?: AsyncIterable<Uint8Array> | undefined;
+    },
   ): Promise<void>;
   /**
    * Makes a snapshot without a writable part: it only keeps these layers, at least one, and can be mounted. They are laid

@@ -117,6 +117,7 @@ export class OciSuiteNode implements SuiteNode {
         cgroup,
         log: silentLog,
       }),
+      filters: this.#filters,
       execOutput: new OutputPool(),
       createMs: 240_000,
       socketDir: this.#dir,

@@ -22,6 +22,7 @@ async function filesOf(dir: string): Promise<Record<string, string>> {
       spec: {} as RuntimeSpec,
       runtime: "runc",
       at: new Date(),
+      stdio: {},
     },
     dir,
   );

@@ -4,6 +4,7 @@ import type { Image } from "../../image/image.ts";
 import type { RuntimeSpec } from "../../oci/runtime-spec.ts";
 import { isErrno } from "../../os/errno-error.ts";
 import { OwnedFd } from "../../os/file/owned-fd.ts";
+import type { CheckpointedStdio } from "../../runtime/runtime.ts";
 import type { TarMember } from "../../snapshot/tar/pack-tar.ts";
 import type { Container } from "../container.ts";
 import { findLog } from "../log-path.ts";
@@ -17,6 +18,8 @@ export interface CheckpointSubject {
   /** Name of the OCI runtime. */
   readonly runtime: string;
   readonly at: Date;
+  /** By which names CRIU knows its pipes. */
+  readonly stdio: CheckpointedStdio;
 }
 
 /**
@@ -43,7 +46,7 @@ export async function* checkpointMembers(
   yield* member("container.log", findLog(logPath, config.logPath));
 }
 
-function configDump({ container, image, runtime, at }: CheckpointSubject) {
+function configDump({ container, image, runtime, at, stdio }: CheckpointSubject) {
   const { config, id } = container;
   return {
     id,
@@ -56,6 +59,7 @@ function configDump({ container, image, runtime, at }: CheckpointSubject) {
     checkpointedTime: at.toISOString(),
     restoredTime: "0001-01-01T00:00:00Z",
     restored: false,
+    stdio,
   };
 }
 

@@ -6,6 +6,7 @@ import type { Context } from "../../lib/context.ts";
 import { failedPrecondition } from "../../lib/errors.ts";
 import type { ContainerId } from "../../lib/id.ts";
 import type { RuntimeSpec } from "../../oci/runtime-spec.ts";
+import type { CheckpointedStdio } from "../../runtime/runtime.ts";
 import { packTar } from "../../snapshot/tar/pack-tar.ts";
 import type { Container } from "../container.ts";
 import type { ContainerDeps } from "../deps.ts";
@@ -31,11 +32,11 @@ export async function checkpointContainer(
   const runtime = getRuntime(deps.runtimes, container.handler);
   const at = new Date();
   using work = workDirectory(deps.checkpointDir);
-  await dump(ctx, deps, container, work.path);
+  const stdio = await dump(ctx, deps, container, work.path);
   await writeFile(ctx, `${work.path}/rootfs-diff.tar`, deps.snapshots.readChanges(ctx, id));
   const spec = readConfig(bundleOf(deps.stateDir, id)) as RuntimeSpec;
   const image = deps.images.find(container.imageId);
-  const subject = { container, pod: options.pod, image, spec, runtime: runtime.name, at };
+  const subject = { container, pod: options.pod, image, spec, runtime: runtime.name, at, stdio };
   await writeArchive(ctx, options.location, packTar(checkpointMembers(subject, work.path)));
   ctx.log.info("container checkpointed", { container: id, location: options.location });
 }
@@ -46,13 +47,13 @@ async function dump(
   deps: TaskDeps,
   container: Container,
   workDir: string,
-): Promise<void> {
+): Promise<CheckpointedStdio> {
   const { id, config } = container;
   const imageDir = `${workDir}/checkpoint`;
   mkdirSync(imageDir, { mode: 0o700 });
   try {
     const options = { imageDir, workDir, terminal: config.tty };
-    await taskOf(deps, container).checkpoint(ctx, options);
+    return await taskOf(deps, container).checkpoint(ctx, options);
   } catch (cause) {
     throw new Error(`checkpoint container ${id}`, { cause });
   }

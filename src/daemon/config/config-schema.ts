@@ -338,6 +338,17 @@ export const schema = {
       ),
     },
   },
+  checkpoint: {
+    restoreFrom: paths(
+      [],
+      "Directories with checkpoint archives that containers may be restored from; empty: none is. CRIU reads an archive as root and makes what is in it: name only directories that nobody but administrators and the kubelet write to (SECURITY.md).",
+    ),
+    maxBytes: integer(
+      68_719_476_736,
+      [1_048_576, 2 ** 50],
+      "How large an archive that is restored may be, and what it holds.",
+    ),
+  },
   compat: {
     containerdSocket: path(
       "",

@@ -156,6 +156,7 @@ export async function openDomain(
       prepared: new PreparedExecs(directExec, cgroup),
     },
     directCreate: openDirectCreate(ctx, config, { cgroup, cgroupDriver, filters }),
+    filters,
     execOutput: new OutputPool(),
     createMs: config.runtime.createTimeoutSeconds * 1000,
     socketDir: config.state,
@@ -174,6 +175,10 @@ export async function openDomain(
   const deps: DomainDeps = {
     stateDir: config.state,
     checkpointDir: `${config.root}/checkpoints`,
+    restorePolicy: {
+      directories: config.checkpoint.restoreFrom,
+      maxBytes: config.checkpoint.maxBytes,
+    },
     containers,
     sandboxes,
     events,

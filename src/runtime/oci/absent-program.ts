@@ -16,6 +16,7 @@ export const absentProgram: OciProgram = {
   joinsNamespaces: true,
   directRoot: undefined,
   createArgv: refuse,
+  restoreArgv: refuse,
   execArgv: refuse,
   start: async () => refuse(),
   update: async () => refuse(),

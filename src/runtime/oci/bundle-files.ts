@@ -7,8 +7,10 @@ export interface BundleFiles {
   readonly pidFile: string;
   /** What CRIU is told of the container; there only once it has been checkpointed. */
   readonly criuConfig: string;
+  /** What is to be restored when it is started; there until then. */
+  readonly restore: string;
   /** The named pipes of its stdio, those that it has. */
-  readonly pipes: readonly string[];
+  readonly pipes: Readonly<Record<"stdin" | "stdout" | "stderr", string>>;
 }
 
 export function bundleFiles(dir: string): BundleFiles {
@@ -18,6 +20,7 @@ export function bundleFiles(dir: string): BundleFiles {
     exitFile: `${dir}/exit.json`,
     pidFile: `${dir}/pid`,
     criuConfig: `${dir}/criu.conf`,
-    pipes: ["stdin", "stdout", "stderr"].map((name) => `${dir}/${name}`),
+    restore: `${dir}/restore.json`,
+    pipes: { stdin: `${dir}/stdin`, stdout: `${dir}/stdout`, stderr: `${dir}/stderr` },
   };
 }

@@ -5,6 +5,7 @@ import type { OutputPool } from "../output-pool.ts";
 import type { Reaper } from "../reaper.ts";
 import type { DirectCreate } from "./direct/create/direct-create.ts";
 import type { DirectExec } from "./direct/direct-exec.ts";
+import type { Filters } from "./direct/filters.ts";
 import type { PreparedExecs } from "./prepared-execs.ts";
 import type { TaskExits } from "./task-exits.ts";
 
@@ -20,6 +21,8 @@ export interface OciNode {
   readonly direct: { readonly exec: DirectExec; readonly prepared: PreparedExecs } | undefined;
   /** Absent where the programs make all containers. */
   readonly directCreate: DirectCreate | undefined;
+  /** Compiled seccomp profiles. */
+  readonly filters: Pick<Filters, "instructions">;
   readonly execOutput: OutputPool;
   /** How long `create` of a program may take. */
   readonly createMs: number;

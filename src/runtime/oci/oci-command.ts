@@ -13,7 +13,14 @@ import type { RuntimeFeatures } from "../runtime.ts";
 import { findRuntimeError, oneLine } from "../runtime-log.ts";
 import { deleteDirectly } from "./direct/direct-delete.ts";
 import { finishStart, startDirectly } from "./direct/direct-start.ts";
-import type { Argv, CreateArguments, ExecArguments, OciProgram, RuntimeState } from "./program.ts";
+import type {
+  Argv,
+  CreateArguments,
+  ExecArguments,
+  OciProgram,
+  RestoreArguments,
+  RuntimeState,
+} from "./program.ts";
 
 export interface OciCommandOptions {
   readonly name: string;
@@ -98,6 +105,21 @@ class OciCommand implements OciProgram {
     ];
   }
 
+  restoreArgv(options: RestoreArguments): Argv {
+    const { id, bundleDir, pidFile, logFile, consoleSocket, imageDir, workDir, lsmProfile } =
+      options;
+    return [
+      ...this.#prefix,
+      ...["--log", logFile, "restore", "--detach", "--bundle", bundleDir, "--pid-file", pidFile],
+      ...["--image-path", imageDir, "--work-path", workDir, "--file-locks"],
+      // The request's cgroup, not those that the checkpoint names.
+      ...["--manage-cgroups-mode", "ignore"],
+      ...(lsmProfile === undefined ? [] : ["--lsm-profile", lsmProfile]),
+      ...(consoleSocket === undefined ? [] : ["--shell-job", "--console-socket", consoleSocket]),
+      checkId(id),
+    ];
+  }
+
   execArgv(options: ExecArguments): Argv {
     const { id, processFile, pidFile, logFile, consoleSocket, detach } = options;
     return [
@@ -136,7 +158,7 @@ class OciCommand implements OciProgram {
     ctx.log.warn("runtime state removed without the runtime", { handler: this.name });
   }
 
-  async interrupt(id: string, steps: readonly ("create" | "start")[]): Promise<void> {
+  async interrupt(id: string, steps: readonly ("create" | "start" | "restore")[]): Promise<void> {
     await endCommands(this.path, checkId(id), steps);
   }
 

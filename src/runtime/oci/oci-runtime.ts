@@ -1,14 +1,17 @@
 import { chownSync, writeFileSync } from "node:fs";
 import { oomFiles } from "../../cgroup/oom.ts";
 import type { Context } from "../../lib/context.ts";
+import { failedPrecondition } from "../../lib/errors.ts";
 import { stringifyExact } from "../../lib/json.ts";
 import type { RuntimeSpec } from "../../oci/runtime-spec.ts";
 import { isErrno } from "../../os/errno-error.ts";
-import { criuConfigAnnotation } from "../criu.ts";
+import { criuConfigAnnotation, requireCriu, writeRestoreConfig } from "../criu.ts";
 import { CreateRefusal } from "../monitor/create-refusal.ts";
 import type {
   CreatedTask,
   CreateRequest,
+  RestoreSource,
+  Restoring,
   Runtime,
   RuntimeFeatures,
   StreamOwner,
@@ -23,6 +26,7 @@ import type { OciNode } from "./node.ts";
 import { OciTask } from "./oci-task.ts";
 import { ensureOomScore } from "./oom-score.ts";
 import type { OciProgram } from "./program.ts";
+import { deferRestore, withOwnCgroups } from "./restore-task.ts";
 import { requireSharedNamespaces } from "./shared-namespaces.ts";
 import { keepSwapLimit } from "./swap-limit.ts";
 
@@ -57,6 +61,7 @@ export class OciRuntime implements Runtime {
   }
 
   async create(ctx: Context, request: CreateRequest): Promise<CreatedTask> {
+    if (request.restore !== undefined) return this.#prepareRestore(request, request.restore);
     const { id, bundleDir, cgroupPath, stdio, spec } = request;
     const bundle = bundleFiles(bundleDir);
     const written = writeConfig(bundle, this.#withSwapLimit(spec));
@@ -89,6 +94,30 @@ export class OciRuntime implements Runtime {
       monitor: created.monitorId,
     };
     return new OciTask(this.#program, this.#node, { ...reference, record });
+  }
+
+  /** A task whose process comes when it is started. */
+  #prepareRestore(
+    { id, bundleDir, cgroupPath, spec, stdio }: CreateRequest,
+    source: RestoreSource,
+  ): CreatedTask {
+    this.restoring?.require();
+    if (this.restoring === undefined) throw failedPrecondition(`${this.name} restores nothing`);
+    const bundle = bundleFiles(bundleDir);
+    const mounted = withOwnCgroups(spec, this.#node.cgroup, cgroupPath);
+    writeConfig(bundle, this.#withSwapLimit(mounted));
+    writeRestoreConfig(bundle.criuConfig, source.stdio);
+    const record = deferRestore(bundle, { source, stdio });
+    return new OciTask(this.#program, this.#node, { id, bundleDir, cgroupPath, record });
+  }
+
+  /** Only by the program that is known to give a checkpoint no mount of the node but those of the spec. */
+  get restoring(): Restoring | undefined {
+    if (!this.#program.isEmbeddedRunc) return undefined;
+    return {
+      filterOf: (profile) => this.#node.filters.instructions(profile),
+      require: requireCriu,
+    };
   }
 
   /** A task without a process, whose start fails with the reason; what the program has left of it goes now. */
@@ -154,7 +183,7 @@ function writeConfig({ config, criuConfig }: BundleFiles, spec: RuntimeSpec): Ru
 
 /** The program does it too, but cannot in some user namespaces. A terminal is the program's. */
 function ownPipes({ pipes }: BundleFiles, { uid, gid }: StreamOwner): void {
-  for (const pipe of pipes) {
+  for (const pipe of Object.values(pipes)) {
     try {
       chownSync(pipe, uid, gid);
     } catch (err) {

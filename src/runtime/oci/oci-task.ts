@@ -14,6 +14,7 @@ import { requireCriu, writeCriuConfig } from "../criu.ts";
 import { readExitRecord } from "../monitor/exit-record.ts";
 import type {
   AttachOptions,
+  CheckpointedStdio,
   CheckpointOptions,
   ExecCommand,
   ExecOptions,
@@ -38,6 +39,7 @@ import type { ExecRequest } from "./exec/start-exec.ts";
 import type { OciNode } from "./node.ts";
 import { readProcessFigures } from "./process-figures.ts";
 import type { OciProgram } from "./program.ts";
+import { isPendingRestore, restoreTask } from "./restore-task.ts";
 import { signalContainer } from "./signal-container.ts";
 import { keepSwapLimit } from "./swap-limit.ts";
 
@@ -73,13 +75,22 @@ export class OciTask<Record extends TaskRecord | undefined = TaskRecord | undefi
     return this.#reference.record;
   }
 
-  async start(ctx: Context): Promise<void> {
+  async start(ctx: Context): Promise<TaskRecord | undefined> {
     const refusal = this.#refusal;
     if (refusal !== undefined) {
       this.#node.exits.report(this.id, neverRan());
       throw failedPrecondition(refusal);
     }
-    await this.#program.start(ctx, this.id);
+    if (!isPendingRestore(this.record)) {
+      await this.#program.start(ctx, this.id);
+      return undefined;
+    }
+    try {
+      return await restoreTask(ctx, this.#program, this.#node, this.#reference);
+    } catch (err) {
+      this.#node.exits.report(this.id, neverRan());
+      throw err;
+    }
   }
 
   async signal(_ctx: Context, signal: number): Promise<boolean> {
@@ -87,7 +98,7 @@ export class OciTask<Record extends TaskRecord | undefined = TaskRecord | undefi
   }
 
   async kill(_ctx: Context): Promise<void> {
-    if (this.#refusal !== undefined) this.#node.exits.report(this.id, neverRan());
+    if (this.#hasNoProcess) this.#node.exits.report(this.id, neverRan());
     signalContainer(this.#process, constants.signals.SIGKILL);
     const { cgroupPath } = this.#reference;
     if (cgroupPath !== undefined) killOnce(this.#node.cgroup, cgroupPath);
@@ -98,7 +109,7 @@ export class OciTask<Record extends TaskRecord | undefined = TaskRecord | undefi
   }
 
   isEnding(): boolean {
-    if (this.#refusal !== undefined) return false;
+    if (this.#hasNoProcess) return false;
     const process = this.#process;
     return process === undefined || isEnding(process.pid, process.pidStartTime);
   }
@@ -161,12 +172,13 @@ export class OciTask<Record extends TaskRecord | undefined = TaskRecord | undefi
     };
   }
 
-  async checkpoint(ctx: Context, options: CheckpointOptions): Promise<void> {
+  async checkpoint(ctx: Context, options: CheckpointOptions): Promise<CheckpointedStdio> {
     requireCriu();
     const { criuConfig, pipes } = this.#files;
-    writeCriuConfig(criuConfig, pipes);
+    const stdio = writeCriuConfig(criuConfig, pipes);
     try {
       await this.#program.checkpoint(ctx, this.id, options);
+      return stdio;
     } catch (err) {
       // Whoever is killed while it dumps leaves the container frozen.
       thaw(this.#node.cgroup, this.#cgroupPath);
@@ -175,6 +187,7 @@ export class OciTask<Record extends TaskRecord | undefined = TaskRecord | undefi
   }
 
   async recover(ctx: Context, { stdio, isStarted }: RecoverOptions): Promise<RecoveredTask> {
+    if (isPendingRestore(this.record)) return await this.#recoverPending(ctx);
     if (this.#refusal !== undefined) return { status: "created" };
     const monitored = this.#node.monitors.list().get(this.id);
     const isWatched =
@@ -190,6 +203,18 @@ export class OciTask<Record extends TaskRecord | undefined = TaskRecord | undefi
     const state = await this.#program.state(ctx, this.id);
     const runs = state?.status === "running" || state?.status === "paused";
     return { status: runs ? "running" : "created" };
+  }
+
+  /** A restore that was cut off may have let the program run for a moment: then it is not done again. */
+  async #recoverPending(ctx: Context): Promise<RecoveredTask> {
+    await this.#program.interrupt(this.id, ["restore"]);
+    const isBegun =
+      this.#node.monitors.list().has(this.id) ||
+      (await this.#program.state(ctx, this.id)) !== undefined;
+    if (!isBegun) return { status: "created" };
+    await this.delete(ctx);
+    await this.#node.monitors.forget(ctx, this.id);
+    return { status: "stopped", exit: undefined };
   }
 
   /** Finds a monitor for one that lives and has none. Where it has no pipes any more it cannot go on. */
@@ -215,7 +240,7 @@ export class OciTask<Record extends TaskRecord | undefined = TaskRecord | undefi
   }
 
   async interrupt(): Promise<void> {
-    await this.#program.interrupt(this.id, ["create", "start"]);
+    await this.#program.interrupt(this.id, ["create", "start", "restore"]);
   }
 
   async delete(ctx: Context): Promise<void> {
@@ -264,6 +289,11 @@ export class OciTask<Record extends TaskRecord | undefined = TaskRecord | undefi
   get #refusal(): string | undefined {
     const refusal = this.record?.["refusal"];
     return typeof refusal === "string" ? refusal : undefined;
+  }
+
+  /** None yet, or never. */
+  get #hasNoProcess(): boolean {
+    return this.#refusal !== undefined || isPendingRestore(this.record);
   }
 
   get #files() {

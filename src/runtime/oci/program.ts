@@ -19,6 +19,13 @@ export interface CreateArguments {
   readonly consoleSocket?: string | undefined;
 }
 
+export interface RestoreArguments extends CreateArguments {
+  readonly imageDir: string;
+  readonly workDir: string;
+  /** `apparmor:NAME`, in the place of what the checkpoint says. */
+  readonly lsmProfile?: string | undefined;
+}
+
 export interface ExecArguments {
   readonly id: string;
   /** An OCI `process` object. */
@@ -50,6 +57,8 @@ export interface OciProgram {
   /** Where it keeps its state; `undefined` where containers are not to be made without it. */
   readonly directRoot: string | undefined;
   createArgv(options: CreateArguments): Argv;
+  /** Makes a container whose program goes on from a checkpoint, in the place of `createArgv` and `start`. */
+  restoreArgv(options: RestoreArguments): Argv;
   execArgv(options: ExecArguments): Argv;
   /** Lets the user's program run. */
   start(ctx: Context, id: string): Promise<void>;
@@ -62,7 +71,7 @@ export interface OciProgram {
    * Ends a `create` or `start` of this container that hangs, or that somebody began who has been killed. The first
    * process of a container that waits to be started may look like a `create`.
    */
-  interrupt(id: string, steps: readonly ("create" | "start")[]): Promise<void>;
+  interrupt(id: string, steps: readonly ("create" | "start" | "restore")[]): Promise<void>;
   /** `resources` is the runtime-spec's `linux.resources`. */
   update(ctx: Context, id: string, resources: object): Promise<void>;
   /**

@@ -12,6 +12,7 @@ import type { OwnedFd } from "../../os/file/owned-fd.ts";
 import { criuFailure } from "../criu.ts";
 import type {
   AttachOptions,
+  CheckpointedStdio,
   CheckpointOptions,
   ExecOptions,
   ExecSession,
@@ -78,7 +79,7 @@ export class ShimTask implements Task {
     return this.#runtime.callsOf(this.#runtime.get(this.id));
   }
 
-  async start(ctx: Context): Promise<void> {
+  async start(ctx: Context): Promise<undefined> {
     await this.#runtime.start(ctx, this.id);
   }
 
@@ -173,7 +174,7 @@ export class ShimTask implements Task {
     return readFigures(stats);
   }
 
-  async checkpoint(ctx: Context, options: CheckpointOptions): Promise<void> {
+  async checkpoint(ctx: Context, options: CheckpointOptions): Promise<CheckpointedStdio> {
     const { kind, name } = this.#runtime.options;
     if (kind !== "runc") {
       throw failedPrecondition(
@@ -196,6 +197,7 @@ export class ShimTask implements Task {
     try {
       const timeoutMs = checkpointMs;
       await this.#calls.call(ctx, TaskService.method.checkpoint, request, { timeoutMs });
+      return {};
     } catch (err) {
       throw criuFailure(workDir, err as Error);
     }

@@ -1,4 +1,5 @@
 import { createHash } from "node:crypto";
+import { readSync } from "node:fs";
 import { stringifyExact } from "../../../lib/json.ts";
 import type { SpecSeccomp } from "../../../oci/runtime-spec.ts";
 import { sealedFile } from "../../../os/file/memfd.ts";
@@ -54,6 +55,12 @@ export class Filters implements Disposable {
     return this.#filters.get(filter.key) === filter && this.#use(filter.key) === filter;
   }
 
+  /** The program itself, an array of struct sock_filter. */
+  instructions(profile: SpecSeccomp): Uint8Array | undefined {
+    const filter = this.get(profile);
+    return filter && instructionsOf(filter);
+  }
+
   #use(key: string): Filter | undefined {
     const filter = this.#filters.get(key);
     this.#filters.delete(key);
@@ -79,4 +86,11 @@ export class Filters implements Disposable {
 
 function keyOf(profile: SpecSeccomp): string {
   return createHash("sha256").update(stringifyExact(profile)).digest("hex");
+}
+
+export function instructionsOf({ file, length }: Filter): Uint8Array {
+  const instructions = Buffer.alloc(length * instructionBytes);
+  const read = readSync(file.fd, instructions, 0, instructions.byteLength, 0);
+  if (read !== instructions.byteLength) throw new RangeError("a seccomp filter is cut off");
+  return instructions;
 }

@@ -1,11 +1,10 @@
-import { readSync, rmSync, writeFileSync } from "node:fs";
+import { rmSync, writeFileSync } from "node:fs";
 import type { CgroupHost } from "../../../../cgroup/host.ts";
 import type { Count } from "../../../../lib/count.ts";
 import { describe } from "../../../../lib/errors.ts";
 import type { Log } from "../../../../lib/log.ts";
 import type { RuntimeSpec } from "../../../../oci/runtime-spec.ts";
-import { instructionBytes } from "../../../../os/security/bpf.ts";
-import type { Filter, Filters } from "../filters.ts";
+import { type Filters, instructionsOf } from "../filters.ts";
 import { encodePlan } from "./encode-plan.ts";
 import { type ContainerFacts, LeftToRuntime, type NodeFacts } from "./facts.ts";
 import { type CreatePlan, planCreate } from "./plan-create.ts";
@@ -67,11 +66,4 @@ export class DirectCreate {
     if (bytes === undefined) throw new LeftToRuntime("the size of its plan");
     return bytes;
   }
-}
-
-function instructionsOf({ file, length }: Filter): Uint8Array {
-  const instructions = Buffer.alloc(length * instructionBytes);
-  const read = readSync(file.fd, instructions, 0, instructions.byteLength, 0);
-  if (read !== instructions.byteLength) throw new RangeError("a seccomp filter is cut off");
-  return instructions;
 }
