@@ -80,9 +80,10 @@ export async function runCommandLine(
   }
 }
 
-function checkVerb({ verbs }: CommandSpec, [verb]: readonly string[]): void {
+function checkVerb({ verbs, positionals }: CommandSpec, [verb]: readonly string[]): void {
   if (verbs === undefined || (verb !== undefined && verbs.includes(verb))) return;
-  const known = `not ${verbs.slice(0, -1).join(", ")} or ${verbs.at(-1)}`;
+  if (verb === undefined && positionals.min === 0) return;
+  const known = `not ${[verbs.slice(0, -1).join(", "), verbs.at(-1)].filter(Boolean).join(" or ")}`;
   throw new UsageError(`"${plain(verb ?? "")}": ${known}${suggestion(verb ?? "", verbs)}`);
 }
 

@@ -7,7 +7,7 @@ import { checkLimits } from "../check/limits.ts";
 import { checkNetwork } from "../check/network.ts";
 import { thisNode } from "../check/node.ts";
 import { checkStorage } from "../check/storage.ts";
-import { implementCommand } from "../command.ts";
+import { type CommandEnv, implementCommand } from "../command.ts";
 import { exitCodes } from "../failure.ts";
 import { wantsJson } from "../output/list-output.ts";
 import { type Output, plain, type Style } from "../output/output.ts";
@@ -22,22 +22,34 @@ const usualPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 export const check = implementCommand("check", async (env, options) => {
   const asJson = wantsJson(options.output);
-  const node = thisNode(env.now());
-  const root = resolve(options.root ?? env.variables["CRIB_DATA"] ?? "/var/lib/crib");
-  const state = resolve(options.state ?? "/run/crib");
-  const all = [
-    ...checkKernel(node),
-    ...checkCgroups(node),
-    ...checkNetwork(node, { path: usualPath.split(":") }),
-    ...checkStorage(node, { root, state }),
-    ...checkLimits(node),
-    ...(await checkConfiguration(env.ctx, await env.loadConfigTools(), options.config)),
-  ];
+  const all = await findAll(env, options);
   const shown = options.quiet ? all.filter(({ level }) => level !== "ok") : all;
   if (asJson) env.out.write(`${JSON.stringify(shown, null, 2)}\n`);
   else writeFindings(env.out, shown);
   return all.some(({ level }) => level === "missing") ? exitCodes.failed : exitCodes.ok;
 });
+
+/** What this node has and lacks. */
+export async function findAll(
+  env: CommandEnv,
+  places: {
+    readonly root?: string | undefined;
+    readonly state?: string | undefined;
+    readonly config?: string | undefined;
+  },
+): Promise<readonly Finding[]> {
+  const node = thisNode(env.now());
+  const root = resolve(places.root ?? env.variables["CRIB_DATA"] ?? "/var/lib/crib");
+  const state = resolve(places.state ?? "/run/crib");
+  return [
+    ...checkKernel(node),
+    ...checkCgroups(node),
+    ...checkNetwork(node, { path: usualPath.split(":") }),
+    ...checkStorage(node, { root, state }),
+    ...checkLimits(node),
+    ...(await checkConfiguration(env.ctx, await env.loadConfigTools(), places.config)),
+  ];
+}
 
 function writeFindings(out: Output, findings: readonly Finding[]): void {
   const width = Math.max(0, ...findings.map(({ name }) => name.length));

@@ -45,7 +45,7 @@ async function show(
 }
 
 /** As the daemon has it; undefined where none runs. */
-async function readInForce(env: CommandEnv): Promise<ReadConfig | undefined> {
+export async function readInForce(env: CommandEnv): Promise<ReadConfig | undefined> {
   using cri = env.connect();
   try {
     const { files, settings } = await cri.admin.getConfig({}, { signal: env.ctx.signal });

@@ -1,14 +1,26 @@
+import { writeFileSync } from "node:fs";
+import { hostname } from "node:os";
+import { resolve } from "node:path";
 import {
   GetActivityResponseSchema,
   type StepInProgress,
 } from "../../gen/crib/admin/v1/admin_pb.ts";
-import { implementCommand } from "../command.ts";
+import { makeBundle } from "../bundle/bundle.ts";
+import { daemonParts } from "../bundle/daemon-parts.ts";
+import { nodeParts } from "../bundle/node-parts.ts";
+import { type CommandEnv, implementCommand, type ReadConfig } from "../command.ts";
 import { exitCodes } from "../failure.ts";
 import { wantsJson, writeJson } from "../output/list-output.ts";
 import { plain } from "../output/output.ts";
 import { writeTable } from "../output/table.ts";
+import { findAll } from "./check.ts";
+import { readInForce } from "./config.ts";
 
-export const debug = implementCommand("debug", async (env, { output }) => {
+export const debug = implementCommand("debug", async (env, { output, log }, [action, file]) => {
+  if (action === "bundle") {
+    await writeBundle(env, file, log);
+    return exitCodes.ok;
+  }
   using cri = env.connect();
   const activity = await cri.admin.getActivity({}, { signal: env.ctx.signal });
   if (wantsJson(output)) {
@@ -32,6 +44,44 @@ export const debug = implementCommand("debug", async (env, { output }) => {
   if (rows.length > 0) writeTable(env.out, ["IN PROGRESS", "AGE", "SUBJECT"], rows);
   return exitCodes.ok;
 });
+
+async function writeBundle(
+  env: CommandEnv,
+  file: string | undefined,
+  log: string | undefined,
+): Promise<void> {
+  using cri = env.connect();
+  const config = await readConfig(env).catch(() => undefined);
+  const place = (key: string, usual: string) =>
+    String(config?.settings.find((setting) => setting.key === key)?.value ?? usual);
+  const places = {
+    root: place("root", "/var/lib/crib"),
+    state: place("state", "/run/crib"),
+  };
+  const time = env
+    .now()
+    .toISOString()
+    .replaceAll(/[-:]|\.\d+/g, "");
+  const directory = `crib-bundle-${hostname()}-${time}`;
+  const bundle = await makeBundle(directory, env.now(), [
+    ...daemonParts(cri, () => readConfig(env)),
+    {
+      name: "check.json",
+      about: "what this node has and lacks (crib check)",
+      read: async () => `${JSON.stringify(await findAll(env, places), null, 2)}\n`,
+    },
+    ...nodeParts(Object.values(places), log),
+  ]);
+  if (file === "-") return env.out.write(bundle);
+  const path = resolve(file ?? `${directory}.tar.gz`);
+  writeFileSync(path, bundle, { mode: 0o600 });
+  env.out.write(`${plain(path)}\n`);
+}
+
+/** As it is in force, or else as the files have it. */
+async function readConfig(env: CommandEnv): Promise<ReadConfig> {
+  return (await readInForce(env)) ?? (await (await env.loadConfigTools()).read(undefined));
+}
 
 function stepRow({ name, attributes, ageMs }: StepInProgress): string[] {
   return [`  ${name}`, seconds(ageMs), fields(attributes)];

@@ -63,13 +63,22 @@ export const config = defineSpec({
 
 export const debug = defineSpec({
   group: "node",
-  summary: "show what the daemon is doing: calls in progress and their steps, locks, memory",
-  usage: "",
+  summary: "show what the daemon is doing, or make a support bundle",
+  usage: "[bundle [FILE]]",
   details:
-    "What SIGUSR1 writes to the daemon's log: counts of what it has and holds, and each call and creation in progress with its age and the steps that it is in, the oldest first.",
-  examples: ["crib debug", "crib debug -o json | jq .calls"],
-  options: outputOptions,
-  positionals: { min: 0, max: 0 },
+    "`bundle` makes a tar.gz that can be mailed: versions, `crib check`, the configuration, what the daemon is doing, records of pods, containers and images, mounts, processes, the end of the log. Secrets, environments and arguments of containers are not in it. FILE is crib-bundle-HOST-TIME.tar.gz in this directory unless given, - is stdout. Without `bundle`: what SIGUSR1 writes to the daemon's log: counts of what it has and holds, and each call and creation in progress with its age and the steps that it is in, the oldest first.",
+  examples: ["crib debug", "crib debug -o json | jq .calls", "crib debug bundle"],
+  options: {
+    ...outputOptions,
+    log: {
+      kind: "value",
+      argument: "FILE",
+      completes: "file",
+      help: "the daemon's log, where it is neither in the journal nor in /var/log/crib.log",
+    },
+  },
+  positionals: { min: 0, max: 2 },
+  verbs: ["bundle"],
 });
 
 export const demo = defineSpec({

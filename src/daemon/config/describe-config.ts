@@ -1,3 +1,4 @@
+import { hideSecrets } from "../../lib/hide-secrets.ts";
 import { schema } from "./config-schema.ts";
 import type { GivenSettings } from "./given.ts";
 import { dotted, isNamed, isSetting, namesIn, tomlKey } from "./given.ts";
@@ -42,18 +43,4 @@ function settingsOf(given: GivenSettings): readonly PlacedSetting[] {
       return namesIn(node, keyPath, given).flatMap((name) => walk(node.entry, [...keyPath, name]));
     });
   return walk(schema, []);
-}
-
-const hidden = "***";
-
-/** User names and passwords in URLs, and what follows a word for a secret in texts and flags. */
-export function hideSecrets(value: unknown): unknown {
-  if (Array.isArray(value)) return value.map((entry) => hideSecrets(entry));
-  if (typeof value !== "string") return value;
-  return value
-    .replace(/(\/\/)[^/@\s]+@/g, `$1${hidden}@`)
-    .replace(
-      /((?:password|passwd|secret|token|credential|api_?key|private_?key)[\w-]*["']?\s*[=:]\s*)("[^"]*"|'[^']*'|[^\s,&]+)/gi,
-      `$1${hidden}`,
-    );
 }
