@@ -181,6 +181,29 @@ describeInside("a pod's network", () => {
     await remove(pod.id);
   });
 
+  test.each([{}, { cniVersion: "" }, { cniVersion: "0.2.0" }])(
+    "is made by a configuration that says %j, which is older than 0.3.0",
+    async (version) => {
+      const ipam = { type: "host-local", subnet: "10.79.0.0/24", dataDir: `${daemon.root}/old` };
+      const plugin = { type: "bridge", bridge: "old0", isGateway: true, ipam };
+      const file = `${daemon.root}/net.d/10-old.conf`;
+      mkdirSync(`${daemon.root}/net.d`, { recursive: true });
+      writeFileSync(file, JSON.stringify({ ...version, name: "old", ...plugin }));
+      const pod = await eventually(async () => {
+        const made = await runPod(daemon.cri, logs.path);
+        const { status } = await daemon.cri.runtime.podSandboxStatus({ podSandboxId: made.id });
+        const ip = status?.network?.ip ?? "";
+        if (ip.startsWith("10.79.0.")) return { ...made, ip };
+        await remove(made.id);
+        throw new Error(`the pod has ${ip}`);
+      });
+      expect(run("ip", "address", "show", "old0")).toContain("10.79.0.1/24");
+      rmSync(file);
+      await remove(pod.id);
+      await eventually(() => expect(readdirSync(`${daemon.root}/old/old`)).not.toContain(pod.ip));
+    },
+  );
+
   test("can be removed whatever has become of its record", async () => {
     const annotations = { [ingress]: "10M" };
     const pod = await runPod(daemon.cri, logs.path, { annotations, portMappings: [mapping] });

@@ -27,6 +27,15 @@ describe("readResult()", () => {
     ]);
   });
 
+  test("takes one address of each family from a result of before 0.3.0", () => {
+    const old = { ip4: { ip: "10.0.0.2/24", gateway: "10.0.0.1" }, ip6: { ip: "fd00::2/64" } };
+    for (const cniVersion of ["0.1.0", "0.2.0", "", undefined]) {
+      expect(read({ cniVersion, ...old, dns: {} })).toEqual(["10.0.0.2", "fd00::2"]);
+    }
+    expect(() => read({ ip4: { ip: "10.0.0.2" } })).toThrow("ip4.ip");
+    expect(() => read({})).toThrow("cniVersion");
+  });
+
   test.each([
     ["10.0.0.2"],
     ["10.0.0.2/33"],

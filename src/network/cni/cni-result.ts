@@ -29,6 +29,7 @@ export function parseResult(stdout: Uint8Array, what: string, interfaceName: str
 
 export function readResult(value: unknown, what: string, interfaceName: string): CniResult {
   const raw = asObject(value, what);
+  if (isOld(raw)) return { raw, ips: oldAddresses(raw, what) };
   const version = asString(raw["cniVersion"], `${what}: cniVersion`);
   if (!cniVersions.includes(version as CniVersion)) {
     throw invalidArgument(`${what}: version ${JSON.stringify(version.slice(0, 20))}`);
@@ -53,6 +54,23 @@ export function readResult(value: unknown, what: string, interfaceName: string):
     if (isPods) ips.push(ip);
   }
   return { raw, ips };
+}
+
+/** Before 0.3.0 there was one address of each family, and none of interfaces. */
+function isOld(raw: JsonObject): boolean {
+  const { cniVersion: version = "", ip4, ip6 } = raw;
+  const isSaid = version === "0.1.0" || version === "0.2.0";
+  return isSaid || (version === "" && (ip4 ?? ip6) !== undefined);
+}
+
+function oldAddresses(raw: JsonObject, what: string): readonly string[] {
+  return ["ip4", "ip6"].flatMap((family) => {
+    const name = `${what}: ${family}`;
+    const entry = optional(raw[family], name, asObject);
+    if (entry === undefined) return [];
+    checkGateway(entry["gateway"], `${name}.gateway`);
+    return [parseAddress(asString(entry["ip"], `${name}.ip`), `${name}.ip`)];
+  });
 }
 
 function readInterface(value: unknown, what: string): { name: string; sandbox: string } {

@@ -35,9 +35,14 @@ describe("parseConflist()", () => {
     expect(parse(several).cniVersion).toBe("1.1.0");
   });
 
+  test("takes a list that says no version for one of the oldest", () => {
+    for (const cniVersion of [undefined, ""]) {
+      expect(parse({ ...list, cniVersion }).cniVersion).toBe("0.1.0");
+    }
+  });
+
   test.each([
-    [{ ...list, cniVersion: "0.2.0" }],
-    [{ ...list, cniVersion: undefined }],
+    [{ ...list, cniVersion: "0.0.1" }],
     [{ ...list, name: "../x" }],
     [{ ...list, name: "" }],
     [{ ...list, plugins: [] }],

@@ -10,7 +10,7 @@ import {
 } from "../../lib/json.ts";
 
 /** The versions of the CNI specification that we speak, oldest first. */
-export const cniVersions = ["0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0"] as const;
+export const cniVersions = ["0.1.0", "0.2.0", "0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0"] as const;
 export type CniVersion = (typeof cniVersions)[number];
 
 /** One plugin of a chain. `config` goes to the plugin as it is, plus what the runtime adds. */
@@ -76,21 +76,21 @@ export function speaks(conflist: Conflist, version: CniVersion): boolean {
   return cniVersions.indexOf(conflist.cniVersion) >= cniVersions.indexOf(version);
 }
 
-/** `cniVersions` offers several, of which the newest that we know is taken; otherwise it is `cniVersion`. */
+/**
+ * `cniVersions` offers several, of which the newest that we know is taken; otherwise it is `cniVersion`. A file that says
+ * none is of the oldest, as it is to the peers and to plugins.
+ */
 function readVersion(json: JsonObject, what: string): CniVersion {
   const single = optional(json["cniVersion"], `${what}: cniVersion`, asString);
   const several = (optional(json["cniVersions"], `${what}: cniVersions`, asArray) ?? []).map((v) =>
     asString(v, `${what}: cniVersions`),
   );
-  const offered = single === undefined ? several : [...several, single];
+  const said = single === undefined || single === "" ? several : [...several, single];
+  const offered = said.length === 0 ? ["0.1.0"] : said;
   const version = cniVersions.findLast((known) => offered.includes(known));
   if (version !== undefined) return version;
   const shown = JSON.stringify(offered.join(", ").slice(0, 100));
-  throw invalidArgument(
-    offered.length === 0
-      ? `${what}: cniVersion is missing`
-      : `${what}: CNI version ${shown}, supported are ${cniVersions.join(", ")}`,
-  );
+  throw invalidArgument(`${what}: CNI version ${shown}, supported are ${cniVersions.join(", ")}`);
 }
 
 function readPlugin(value: unknown, what: string): PluginConfig {

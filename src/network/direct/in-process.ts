@@ -4,7 +4,7 @@ import type { JsonObject } from "../../lib/json.ts";
 import type { OwnProgram } from "../../os/process/command.ts";
 import { findPlugin } from "../cni/cni-plugin.ts";
 import type { CniRecord } from "../cni/cni-records.ts";
-import type { PluginConfig } from "../cni/conflist.ts";
+import { type PluginConfig, speaks } from "../cni/conflist.ts";
 import {
   addBridged,
   type Bridged,
@@ -52,6 +52,8 @@ export class InProcessPlugins {
   ): Known | undefined {
     const plugin = conflist.plugins[at];
     if (plugin === undefined || !this.#isOwn(plugin.type, pluginDirs)) return undefined;
+    // Results of before have another form, which the plugins know.
+    if (!speaks(conflist, "0.3.0")) return undefined;
     if (at === 0 && plugin.type === "bridge" && this.#isOwn("host-local", pluginDirs)) {
       const plan = planBridge(plugin, conflist.name, conflist.cniVersion);
       return plan && { kind: "bridge", plan };
