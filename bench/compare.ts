@@ -16,7 +16,7 @@ import {
   rmSync,
   writeFileSync,
 } from "node:fs";
-import { cpus, release, totalmem } from "node:os";
+import { cpus, loadavg, release, totalmem } from "node:os";
 import { parseArgs } from "node:util";
 import { NamespaceMode } from "../src/gen/runtime/v1/api_pb.ts";
 import type { Cri } from "../test/harness/cri.ts";
@@ -306,6 +306,8 @@ async function measureSteps(): Promise<readonly StepTime[]> {
   });
 }
 
+/** Before and after: others may have been at work meanwhile. */
+const load = [loadavg()[0] ?? 0];
 const candidates = await openCandidates();
 const times = await measureTimes(candidates);
 const results: Result[] = candidates.map(({ runtime, network }, i) => {
@@ -360,7 +362,9 @@ printTable(
   steps.map(({ name, ms, times: count }) => [name, ms.toFixed(2), count.toFixed(1)]),
 );
 if (values.write) {
+  load.push(loadavg()[0] ?? 0);
   const machine = {
+    load,
     cpus: `${cpus().length} x ${cpus()[0]?.model.trim()}`,
     memoryBytes: totalmem(),
     kernel: release(),

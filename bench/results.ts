@@ -32,6 +32,8 @@ export interface Measured {
     readonly memoryBytes: number;
     readonly kernel: string;
     readonly cgroups: string;
+    /** Load averages of a minute, before and after. */
+    readonly load: readonly number[];
   };
   readonly versions: Readonly<Record<string, string>>;
   readonly rounds: number;
@@ -177,7 +179,8 @@ export function resultsPage(measured: Measured): string {
   return `# crib beside its peers
 
 Made by \`bun bench/run.ts compare --write\` on ${date}; the figures are in \`results.json\`. ${machine.cpus}, ${gigabytes} GiB, Linux
-${machine.kernel}, cgroups of ${machine.cgroups}. Versions: ${Object.entries(versions)
+${machine.kernel}, cgroups of ${machine.cgroups}; load average ${machine.load.map((it) => it.toFixed(1)).join(" before and ")} after (a machine with
+nothing else to do has 0 and 2 to 4). Versions: ${Object.entries(versions)
     .map(([name, version]) => `${name} ${version}`)
     .join(", ")} (all but crib's are Debian sid's).
 
@@ -187,7 +190,7 @@ all. They take turns pod by pod, ${rounds} each after five that are counted by t
 reachable and a command in the container works is checked. Times are medians at the client; a start is RunPodSandbox,
 CreateContainer and StartContainer, a teardown StopContainer, RemoveContainer, StopPodSandbox and RemovePodSandbox.
 crib does what the plugins do in process, as it does where a node has none installed. CPU time and memory (PSS) are those
-of daemon, monitors or shims, pause processes and all that they start.
+of daemon, monitors or shims, pause processes and all that they start; "without a pod" is after those that were timed.
 
 ${table(
   ["", "crib", ...peers, "of the best peer", "aim", ""],
