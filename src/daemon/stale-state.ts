@@ -21,9 +21,7 @@ export function clearStaleState(state: string, bootId: string, log: Log): void {
     if (bootIdPattern.test(before)) {
       throw failedPrecondition(`${state} is of another boot, but ${mounted[0]} is mounted`);
     }
-    log.warn("boot record damaged, mounts show the current boot", {
-      state,
-    });
+    log.warn("boot record damaged", { state });
   } else if (before !== undefined) {
     for (const part of parts) rmSync(`${state}/${part}`, { recursive: true, force: true });
     log.info("leftovers of an earlier boot removed", { state });

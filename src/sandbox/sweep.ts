@@ -68,9 +68,9 @@ async function logged(
   try {
     await remove(subject);
     ctx.count?.("recovery.result", 1, "leftover_removed");
-    ctx.log.warn(`unrecorded ${what} removed`);
+    ctx.log.warn("leftover removed", { what });
   } catch (err) {
     ctx.count?.("recovery.result", 1, "failed");
-    ctx.log.warn(`unrecorded ${what} not removed`, { cleanup_err: describe(err) });
+    ctx.log.warn("leftover not removed", { what, cleanup_err: describe(err) });
   }
 }

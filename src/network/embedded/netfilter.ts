@@ -36,11 +36,11 @@ export async function allowPodTraffic(
     } catch (err) {
       // A kernel without what iptables wants may still have nftables.
       if (!tools.nft) throw err;
-      ctx.log.warn("iptables unusable, using nft", { err: describe(err) });
+      ctx.log.warn("iptables failed, using nft", { err: describe(err) });
     }
   }
   if (tools.nft) await run(ctx, ["nft", "-f", "-"], nftRules(subnets));
-  else ctx.log.warn("no iptables and no nft: pods reach only the node and each other");
+  else ctx.log.warn("masquerading unavailable", { err: "the node has neither iptables nor nft" });
 }
 
 async function withIptables(ctx: Context, subnet: Cidr): Promise<void> {

@@ -132,7 +132,7 @@ export class Monitors implements AsyncDisposable {
   /** Starts a monitor in the background where none has room, so that a container that comes soon need not wait for it. */
   expectContainers(): void {
     this.#withRoom(detached(this.#ctx)).catch((err) =>
-      this.#ctx.log.debug("no monitor before its first container", { err: describe(err) }),
+      this.#ctx.log.debug("monitor not started ahead", { err: describe(err) }),
     );
   }
 

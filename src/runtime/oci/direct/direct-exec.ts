@@ -170,7 +170,7 @@ export class DirectExec implements Disposable {
     this.#log.debug("exec delegated to the runtime", { step, errno: code });
     if (step === newestStep && code === errno.ENOSYS) {
       this.#isUseful = false;
-      this.#log.warn("direct exec disabled: Linux 5.9 is needed");
+      this.#log.warn("direct exec disabled", { err: "Linux 5.9 is needed" });
     }
     return undefined;
   }
