@@ -1,4 +1,5 @@
 import { expect, test } from "bun:test";
+import { existsSync } from "node:fs";
 import { posix } from "node:path";
 import { ImageService, RuntimeService } from "../src/gen/runtime/v1/api_pb.ts";
 
@@ -236,6 +237,40 @@ test("READMEs of the source name files that exist", async () => {
     }
   }
   expect(wrong).toEqual([]);
+});
+
+test("links of READMEs and docs lead to files and headings that exist", async () => {
+  const wrong: string[] = [];
+  const globs = ["*.md", "{bench,docs,embed,proto,release}/*.md", "{src,test}/**/*.md"];
+  const files = globs.flatMap((glob) => [...new Bun.Glob(glob).scanSync(".")]);
+  expect(files.length).toBeGreaterThan(30);
+  const anchorsOf = async (file: string) =>
+    [...(await Bun.file(file).text()).matchAll(/^#+ (.*)$/gm)].map(([, title = ""]) =>
+      title
+        .toLowerCase()
+        .replaceAll(/[^\w -]/g, "")
+        .replaceAll(" ", "-"),
+    );
+  for (const file of files) {
+    const text = (await Bun.file(file).text()).replaceAll(/^```.*?^```/gms, "");
+    for (const [, link = ""] of text.matchAll(/\]\((?!https?:)([^)\s]+)\)/g)) {
+      const [path = "", anchor] = link.split("#");
+      const target = path === "" ? file : posix.join(posix.dirname(file), path);
+      const isThere = path === "" || existsSync(target);
+      const hasAnchor =
+        anchor === undefined || (isThere && (await anchorsOf(target)).includes(anchor));
+      if (!isThere || !hasAnchor) wrong.push(`${file}: ${link}`);
+    }
+  }
+  expect(wrong).toEqual([]);
+});
+
+test("the figures of README are those of bench/RESULTS.md", async () => {
+  const results = await Bun.file("bench/RESULTS.md").text();
+  const measured = /^## Measured\n(.*?)^## /ms.exec(await Bun.file("README.md").text())?.[1] ?? "";
+  const rows = measured.match(/^\| \w.*\|$/gm) ?? [];
+  expect(rows.length).toBeGreaterThan(4);
+  expect(rows.filter((row) => !results.includes(`\n${row}`))).toEqual([]);
 });
 
 test("SECURITY.md names tests that exist, and has every row that a test names", async () => {
