@@ -27,7 +27,9 @@ export async function openNodeImages(
 ): Promise<OpenImages> {
   const { images } = config;
   const { registry, transfer, ...reloaded } = imageSettingsOf(config, loadVerifier);
-  ctx.log.info("signature policy in force", { file: findPolicyFile(policyFilesOf(config)) ?? "none" });
+  ctx.log.info("signature policy in force", {
+    file: findPolicyFile(policyFilesOf(config)) ?? "none",
+  });
   return await openImages(ctx, {
     root: config.root,
     nearby: await openNearby(ctx, config, resources),
