@@ -27,7 +27,7 @@ export function readCgroupHost(): CgroupHost {
   return { ...layout, systemd: runsSystemd() };
 }
 
-/** Pure part of `readCgroupHost`: `unifiedControllers` answers `cgroup.controllers` of a version 2 root. */
+/** Pure part of `readCgroupHost`: `unifiedControllers` returns `cgroup.controllers` of a version 2 root. */
 export function parseLayout(input: {
   readonly mountinfo: string;
   readonly cgroups: string;

@@ -112,8 +112,8 @@ describe("the daemon", () => {
         throw new ConnectError("state: \x1b[2Jbroken", Code.Internal);
       },
     });
-    const answer = await runCrib(["logs", "web", "--socket", cri.endpoint]);
-    expect(answer).toEqual({ code: 1, stdout: "", stderr: "crib: state: �[2Jbroken\n" });
+    const response = await runCrib(["logs", "web", "--socket", cri.endpoint]);
+    expect(response).toEqual({ code: 1, stdout: "", stderr: "crib: state: �[2Jbroken\n" });
   });
 
   test("reports a registry that cannot be reached as exit code 4", async () => {
@@ -186,8 +186,8 @@ describe("logs", () => {
 
   test("join what was split and separate stdout from stderr", async () => {
     await using cri = await serveLog();
-    const answer = await runCrib(["logs", "web", "--socket", cri.endpoint]);
-    expect(answer).toEqual({ code: 0, stdout: "one\ntwo\n\n", stderr: "warning\n" });
+    const response = await runCrib(["logs", "web", "--socket", cri.endpoint]);
+    expect(response).toEqual({ code: 0, stdout: "one\ntwo\n\n", stderr: "warning\n" });
   });
 
   test("--since leaves away what was before", async () => {
@@ -231,9 +231,9 @@ describe("logs", () => {
     mkdirSync(`${cri.dir}/other`);
     symlinkSync("../other", `${cri.dir}/pod/web`);
     writeFileSync(`${cri.dir}/other/0.log`, log);
-    const answer = await runCrib(["logs", "web", "--socket", cri.endpoint]);
+    const response = await runCrib(["logs", "web", "--socket", cri.endpoint]);
     const stderr = `crib: no log file ${cri.dir}/pod/web/0.log\n`;
-    expect(answer).toEqual({ code: 3, stdout: "", stderr });
+    expect(response).toEqual({ code: 3, stdout: "", stderr });
   });
 
   test("--tail counts the container's lines", async () => {
@@ -244,15 +244,15 @@ describe("logs", () => {
 
   test("of an ended container end, also with -f", async () => {
     await using cri = await serveLog();
-    const answer = await runCrib(["logs", "-f", oldId, "--socket", cri.endpoint]);
-    expect(answer.stdout).toBe("one\ntwo\n\n");
+    const response = await runCrib(["logs", "-f", oldId, "--socket", cri.endpoint]);
+    expect(response.stdout).toBe("one\ntwo\n\n");
   });
 
   test("of a file that is no CRI log are an error", async () => {
     await using cri = await serveLog();
     writeFileSync(`${cri.dir}/0.log`, "root:x:0:0\n");
-    const answer = await runCrib(["logs", "web", "--socket", cri.endpoint]);
-    expect(answer.stderr).toBe('crib: not a line of a CRI log: "root:x:0:0"\n');
+    const response = await runCrib(["logs", "web", "--socket", cri.endpoint]);
+    expect(response.stderr).toBe('crib: not a line of a CRI log: "root:x:0:0"\n');
   });
 });
 
@@ -267,12 +267,12 @@ describe("exec", () => {
       },
     });
     const argv = ["exec", "--timeout", "5", "web", "ls", "-l", "--", "x"];
-    const answer = await runCrib(argv, { variables: { CRIB_SOCKET: cri.endpoint } });
-    expect(answer).toEqual({ code: 42, stdout: "out", stderr: "err" });
+    const response = await runCrib(argv, { variables: { CRIB_SOCKET: cri.endpoint } });
+    expect(response).toEqual({ code: 42, stdout: "out", stderr: "err" });
     expect(cmd).toEqual(["ls", "-l", "--", "x"]);
   });
 
-  test("answers 125 where crib itself failed", async () => {
+  test("returns 125 where crib itself failed", async () => {
     await using cri = await serveFakeCri(lists);
     const { code } = await runCrib(["exec", "--socket", cri.endpoint, "none", "true"]);
     expect(code).toBe(125);
@@ -338,7 +338,7 @@ describe("stop, rm, rmi", () => {
     expect(removed).toEqual([podId, "sha256:free"]);
   });
 
-  test("stop goes on after a failure and answers the first one's code", async () => {
+  test("stop goes on after a failure and returns the first one's code", async () => {
     const stopped: string[] = [];
     await using cri = await serveFakeCri({
       ...lists,
@@ -427,7 +427,7 @@ test("events are a line each, until the daemon stops, which is a failure", async
 });
 
 describe("inspect", () => {
-  test("answers JSON, with verbose info parsed", async () => {
+  test("prints JSON, with verbose info parsed", async () => {
     await using cri = await serveFakeCri({
       ...lists,
       podSandboxStatus: () => ({ status: { id: podId }, info: { info: '{"pid":7}', raw: "x" } }),

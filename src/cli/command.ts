@@ -108,7 +108,7 @@ export interface ExplainedHost {
   readonly proxy: string | undefined;
   readonly credentials: string | undefined;
   readonly problems: readonly string[];
-  readonly answer: { readonly ok: boolean; readonly text: string } | undefined;
+  readonly response: { readonly ok: boolean; readonly text: string } | undefined;
 }
 
 export type CommandRun = (

@@ -8,6 +8,6 @@ export async function confirm(env: CommandEnv, what: string, option = "--yes"): 
     throw new UsageError(`stdin is no terminal to ask at: give ${option}`);
   }
   env.out.writeError(`${what}\nGo on? [y/N] `);
-  const answer = (await abortable(env.input.read(), env.ctx.signal)) ?? [];
-  return /^y(es)?$/i.test(Buffer.from(answer).toString("utf8").trim());
+  const response = (await abortable(env.input.read(), env.ctx.signal)) ?? [];
+  return /^y(es)?$/i.test(Buffer.from(response).toString("utf8").trim());
 }

@@ -1,7 +1,7 @@
 import type { CommandEnv } from "./command.ts";
 import { describeFailure, exitCodeOf, exitCodes } from "./failure.ts";
 
-/** Does `act` for every argument, tells each failure, and answers the first failure's exit code. */
+/** Does `act` for every argument, tells each failure, and responses the first failure's exit code. */
 export async function eachOf(
   env: CommandEnv,
   keys: readonly string[],

@@ -37,7 +37,7 @@ const kindOfCode: Readonly<Partial<Record<Code, ErrorKind>>> = {
   [Code.DeadlineExceeded]: "deadline-exceeded",
 };
 
-/** The kind of a failure here, or of the daemon's answer. */
+/** The kind of a failure here, or of the daemon's response. */
 export function failureKind(err: unknown): ErrorKind {
   const cause = primary(err);
   if (cause instanceof ConnectError) {

@@ -30,7 +30,7 @@ import { stopSignalOf } from "./stop-signal.ts";
 /**
  * Makes a container with its root file system, spec and log file, and its first process waiting in the OCI runtime.
  * The caller has checked the sandbox. A repeated call for the same name and attempt joins the one that is running, and
- * is answered like it once more if all its callers had given up and it was not started since.
+ * gets its response once more if all its callers had given up and it was not started since.
  */
 export function createContainer(
   ctx: Context,

@@ -1,7 +1,7 @@
 import { abortable } from "../lib/abortable.ts";
 import type { ContainerId } from "../lib/id.ts";
 
-/** Who waits for a container to end. A wait that nobody answers costs nothing once its signal has aborted. */
+/** Who waits for a container to end. A wait that never ends costs nothing once its signal has aborted. */
 export class ExitWaiters {
   readonly #waiting = new Map<ContainerId, PromiseWithResolvers<void>>();
 

@@ -26,7 +26,7 @@ export function logPathOf(logDirectory: string, logPath: string): string {
   return path;
 }
 
-/** The sandbox's `log_directory` again, from what `logPathOf` has answered. */
+/** The sandbox's `log_directory` again, from what `logPathOf` has returned. */
 export function podLogDirectoryOf(path: string, logPath: string): string | undefined {
   return path === "" ? undefined : path.slice(0, -logPath.length).replace(/\/+$/, "") || undefined;
 }

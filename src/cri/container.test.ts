@@ -286,14 +286,14 @@ test("UpdateContainerResources and ReopenContainerLog reach the domain", async (
   expect(status.code).toBe(Code.InvalidArgument);
 });
 
-test("ExecSync answers the exit code as an answer", async () => {
+test("ExecSync returns the exit code in its response", async () => {
   const subject = container(pod.id);
   const { domain, runtime } = setUp(subject);
   const cmd = ["sh", "-c", "exit 3", ""];
-  const answer = await runtime.execSync({ containerId: subject.id, cmd, timeout: 7n });
-  expect(answer.exitCode).toBe(3);
-  expect(Buffer.from(answer.stdout).toString()).toBe("out");
-  expect(Buffer.from(answer.stderr).toString()).toBe("err");
+  const response = await runtime.execSync({ containerId: subject.id, cmd, timeout: 7n });
+  expect(response.exitCode).toBe(3);
+  expect(Buffer.from(response.stdout).toString()).toBe("out");
+  expect(Buffer.from(response.stderr).toString()).toBe("err");
   expect(domain.calls).toEqual([["execSync", subject.id, { argv: cmd, timeoutMs: 7000 }]]);
   await runtime.execSync({ containerId: subject.id, cmd, timeout: 1n << 60n });
   expect(domain.calls[1]?.[2]).toEqual({ argv: cmd, timeoutMs: 24 * 24 * 3600 * 1000 });

@@ -13,7 +13,7 @@ const maxTimeoutSeconds = 24n * 24n * 3600n; // setTimeout counts to 2^31 millis
 
 export function execMethods({ containers }: Pick<CriDeps, "containers">): Methods {
   return {
-    /** A command's exit code is an answer, not an error; only what kept it from running is. */
+    /** A command's exit code is a result, not an error; only what kept it from running is. */
     async execSync(request, handler) {
       checkMessage(pb.ExecSyncRequestSchema, request);
       const argv = checkCommand(request.cmd);

@@ -7,7 +7,7 @@ import type { Readiness } from "./call/readiness.ts";
 const Status = health.HealthCheckResponse_ServingStatus;
 const services = new Set(["", RuntimeService.typeName, ImageService.typeName]);
 
-/** grpc.health.v1: answers while the daemon recovers and stops, when nothing else does. */
+/** grpc.health.v1: serves while the daemon recovers and stops, when nothing else does. */
 export function createHealthService(
   readiness: Pick<Readiness, "state" | "changedFrom">,
 ): ServiceImpl<typeof health.Health> {

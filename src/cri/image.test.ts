@@ -37,7 +37,7 @@ test("ImageStatus has every field, for a numeric user and for a name", async () 
   expect(second.image?.uid).toBeUndefined();
 });
 
-test("ImageStatus of an unknown image is an answer without image; verbose shows the config", async () => {
+test("ImageStatus of an unknown image is a response without image; verbose shows the config", async () => {
   const { images } = setUp(image());
   const unknown = await images.imageStatus({ image: { image: "other:1" } });
   expect(unknown.image).toBeUndefined();
@@ -57,7 +57,7 @@ test("ListImages lists all, or the one that the filter names", async () => {
   expect(await list("d:1")).toEqual([]);
 });
 
-test("PullImage answers the image's id and hands the credentials over", async () => {
+test("PullImage returns the image's id and hands the credentials over", async () => {
   const { domain, images, lines } = setUp();
   const none = { identityToken: "", registryToken: "", serverAddress: "" };
   const auths = [
@@ -119,13 +119,13 @@ test("RemoveImage hands the name over", async () => {
 
 test("ImageFsInfo has used_bytes, without which kubelets end", async () => {
   const { images } = setUp();
-  const answer = await images.imageFsInfo({});
-  expect(answer.imageFilesystems).toHaveLength(1);
-  expect(answer.imageFilesystems[0]).toMatchObject({
+  const result = await images.imageFsInfo({});
+  expect(result.imageFilesystems).toHaveLength(1);
+  expect(result.imageFilesystems[0]).toMatchObject({
     timestamp: 1_700_000_009_000_000_009n,
     fsId: { mountpoint: "/var/lib/crib/content" },
     usedBytes: { value: 1000n },
     inodesUsed: { value: 10n },
   });
-  expect(answer.containerFilesystems[0]).toMatchObject({ usedBytes: { value: 2000n } });
+  expect(result.containerFilesystems[0]).toMatchObject({ usedBytes: { value: 2000n } });
 });

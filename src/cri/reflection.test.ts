@@ -20,20 +20,20 @@ async function ask(...questions: Question[]) {
   async function* requests() {
     for (const messageRequest of questions) yield { host: "h", messageRequest };
   }
-  const answers = [];
+  const responses = [];
   for await (const { messageResponse } of createClient(
     ServerReflection,
     transport,
   ).serverReflectionInfo(requests())) {
-    answers.push(messageResponse);
+    responses.push(messageResponse);
   }
-  return answers;
+  return responses;
 }
 
 test("lists the services", async () => {
-  const [answer] = await ask({ case: "listServices", value: "" });
+  const [response] = await ask({ case: "listServices", value: "" });
   const names =
-    answer?.case === "listServicesResponse" ? answer.value.service.map(({ name }) => name) : [];
+    response?.case === "listServicesResponse" ? response.value.service.map(({ name }) => name) : [];
   expect(names.sort()).toEqual([
     "grpc.health.v1.Health",
     "grpc.reflection.v1.ServerReflection",
@@ -48,9 +48,9 @@ test.each([
   "runtime.v1.RuntimeService.Version",
   "runtime.v1.Container",
 ])("gives the file that declares %s", async (value) => {
-  const [answer] = await ask({ case: "fileContainingSymbol", value });
-  if (answer?.case !== "fileDescriptorResponse") throw new Error(`${answer?.case}`);
-  const [bytes = Buffer.alloc(0)] = answer.value.fileDescriptorProto;
+  const [response] = await ask({ case: "fileContainingSymbol", value });
+  if (response?.case !== "fileDescriptorResponse") throw new Error(`${response?.case}`);
+  const [bytes = Buffer.alloc(0)] = response.value.fileDescriptorProto;
   const file = fromBinary(FileDescriptorProtoSchema, bytes);
   const registry = createFileRegistry(file, () => undefined);
   expect(registry.getService("runtime.v1.RuntimeService")?.methods.length).toBeGreaterThan(30);
@@ -58,23 +58,23 @@ test.each([
 
 test("gives a file with what it imports", async () => {
   const value = "grpc/reflection/v1alpha/reflection.proto";
-  const [answer] = await ask({ case: "fileByFilename", value });
-  if (answer?.case !== "fileDescriptorResponse") throw new Error(`${answer?.case}`);
-  const names = answer.value.fileDescriptorProto.map(
+  const [response] = await ask({ case: "fileByFilename", value });
+  if (response?.case !== "fileDescriptorResponse") throw new Error(`${response?.case}`);
+  const names = response.value.fileDescriptorProto.map(
     (bytes) => fromBinary(FileDescriptorProtoSchema, bytes).name,
   );
   expect(names).toEqual([value, "grpc/reflection/v1/reflection.proto"]);
 });
 
-test("answers what it does not have, and what it is not asked, with an error each", async () => {
-  const answers = await ask(
+test("returns an error for what it does not have, and for what it is not asked", async () => {
+  const responses = await ask(
     { case: "fileContainingSymbol", value: "no.Such" },
     { case: "fileByFilename", value: "../etc/passwd" },
     { case: "allExtensionNumbersOfType", value: "x" },
     { case: undefined },
   );
-  const codes = answers.map((answer) =>
-    answer.case === "errorResponse" ? answer.value.errorCode : undefined,
+  const codes = responses.map((response) =>
+    response.case === "errorResponse" ? response.value.errorCode : undefined,
   );
   expect(codes).toEqual([Code.NotFound, Code.NotFound, Code.NotFound, Code.InvalidArgument]);
 });

@@ -11,7 +11,7 @@ import {
 import { file_grpc_reflection_v1alpha_reflection } from "../gen/grpc/reflection/v1alpha/reflection_pb.ts";
 import { file_runtime_v1_api } from "../gen/runtime/v1/api_pb.ts";
 
-type Answer = NonNullable<
+type MessageResponse = NonNullable<
   MessageInitShape<typeof ServerReflectionResponseSchema>["messageResponse"]
 >;
 
@@ -31,14 +31,14 @@ export function createReflectionService(): ServiceImpl<typeof ServerReflection> 
         yield {
           validHost: host,
           originalRequest: request,
-          messageResponse: answer(request.messageRequest),
+          messageResponse: respond(request.messageRequest),
         };
       }
     },
   };
 }
 
-function answer(request: ServerReflectionRequest["messageRequest"]): Answer {
+function respond(request: ServerReflectionRequest["messageRequest"]): MessageResponse {
   switch (request.case) {
     case "listServices": {
       const services = files.flatMap((file) => file.services.map(({ typeName }) => typeName));
@@ -63,7 +63,7 @@ function fileOf(symbol: string): DescFile | undefined {
   return (registry.get(symbol) ?? registry.getService(symbol.replace(/\.[^.]*$/, "")))?.file;
 }
 
-function withImports(file: DescFile | undefined): Answer {
+function withImports(file: DescFile | undefined): MessageResponse {
   if (file === undefined) return failure(Code.NotFound, "no such file or symbol");
   const fileDescriptorProto = [file, ...file.dependencies].map(({ proto }) =>
     toBinary(FileDescriptorProtoSchema, proto),
@@ -71,6 +71,6 @@ function withImports(file: DescFile | undefined): Answer {
   return { case: "fileDescriptorResponse", value: { fileDescriptorProto } };
 }
 
-function failure(errorCode: Code, errorMessage: string): Answer {
+function failure(errorCode: Code, errorMessage: string): MessageResponse {
   return { case: "errorResponse", value: { errorCode, errorMessage } };
 }

@@ -123,8 +123,8 @@ test("PodSandboxStatus gives back what was asked for and what is", async () => {
   const second = container(pod.id, { createdAtNs: 2n });
   for (const one of [first, second, container(sandbox().id)]) domain.running.set(one.id, one);
 
-  const answer = await runtime.podSandboxStatus({ podSandboxId: pod.id });
-  const { status } = answer;
+  const response = await runtime.podSandboxStatus({ podSandboxId: pod.id });
+  const { status } = response;
   expect(status?.id).toBe(pod.id);
   expect(status?.metadata).toMatchObject({
     name: "web",
@@ -140,10 +140,10 @@ test("PodSandboxStatus gives back what was asked for and what is", async () => {
   expect(Object.entries(status?.labels ?? {})).toEqual(Object.entries(labels));
   expect(status?.annotations).toEqual(annotations);
   expect(status?.runtimeHandler).toBe("crun");
-  expect(answer.info).toEqual({});
-  expect(answer.timestamp).toBe(0n);
+  expect(response.info).toEqual({});
+  expect(response.timestamp).toBe(0n);
   // The one that counts, as a kubelet with EventedPLEG sees it.
-  expect(answer.containersStatuses.map(({ id }) => id)).toEqual([second.id, first.id]);
+  expect(response.containersStatuses.map(({ id }) => id)).toEqual([second.id, first.id]);
 });
 
 test("PodSandboxStatus leaves the network out for a pod in the node's, and keeps the IP after stop", async () => {

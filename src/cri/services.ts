@@ -19,7 +19,7 @@ import { statsMethods } from "./stats.ts";
 import { statusMethods } from "./status.ts";
 import { streamingMethods } from "./streaming.ts";
 
-/** What is not here answers UNIMPLEMENTED, which kubelets take for "not supported". */
+/** What is not here returns UNIMPLEMENTED, which kubelets take for "not supported". */
 function createRuntimeService(deps: CriDeps): Partial<ServiceImpl<typeof RuntimeService>> {
   return {
     ...statusMethods(deps),

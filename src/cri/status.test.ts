@@ -21,13 +21,13 @@ test("Version has the four texts that kubelets want", async () => {
 
 test("Status has both conditions, the handlers with the default one under no name, and the features", async () => {
   const { runtime } = setUp();
-  const answer = await runtime.status({});
-  const conditions = answer.status?.conditions.map(({ $typeName: _, ...condition }) => condition);
+  const response = await runtime.status({});
+  const conditions = response.status?.conditions.map(({ $typeName: _, ...condition }) => condition);
   expect(conditions).toEqual([
     { type: "RuntimeReady", status: true, reason: "", message: "" },
     { type: "NetworkReady", status: false, reason: "NoNetwork", message: "no configuration" },
   ]);
-  const handlers = answer.runtimeHandlers.map(({ name, features }) => [
+  const handlers = response.runtimeHandlers.map(({ name, features }) => [
     name,
     features?.recursiveReadOnlyMounts,
     features?.userNamespaces,
@@ -37,9 +37,9 @@ test("Status has both conditions, the handlers with the default one under no nam
     ["runc", true, false],
     ["crun", false, true],
   ]);
-  expect(answer.features?.supplementalGroupsPolicy).toBe(true);
-  expect(answer.features?.mountOptions).toBe(true);
-  expect(answer.info).toEqual({});
+  expect(response.features?.supplementalGroupsPolicy).toBe(true);
+  expect(response.features?.mountOptions).toBe(true);
+  expect(response.info).toEqual({});
 });
 
 test("Status names the default handler once, also when the domain lists it under no name", async () => {

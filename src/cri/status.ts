@@ -25,7 +25,7 @@ export function statusMethods({ node }: Pick<CriDeps, "node">): Methods {
       const network = await node.networkStatus(contextOf(handler));
       return {
         status: {
-          // That it answers says that it is ready: until recovery is over no call gets here.
+          // That it responds says that it is ready: until recovery is over no call gets here.
           conditions: [
             { type: "RuntimeReady", status: true },
             { type: "NetworkReady", ...network },

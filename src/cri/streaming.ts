@@ -8,7 +8,7 @@ import { getById } from "./request/lookup.ts";
 
 type Methods = Pick<ServiceImpl<typeof pb.RuntimeService>, "exec" | "attach" | "portForward">;
 
-/** Each answers a URL, where the client finds what it asked for. */
+/** Each returns a URL, where the client finds what it asked for. */
 export function streamingMethods(
   deps: Pick<CriDeps, "sandboxes" | "containers" | "streaming">,
 ): Methods {

@@ -42,11 +42,13 @@ export async function checkLogin(
     const options = { config: { ...config, images }, asks: true };
     const hosts = await explainConfigured(ctx, name, options);
     const own = hosts.findLast(({ isMirror }) => !isMirror);
-    if (own?.answer === undefined) return { ok: false, text: "no host is configured for it" };
-    const { credentials, answer } = own;
+    if (own?.response === undefined) return { ok: false, text: "no host is configured for it" };
+    const { credentials, response } = own;
     // Logins of registries.yaml win over those of the file.
     const isOther = credentials !== undefined && !credentials.startsWith(directory);
-    return isOther ? { ok: false, text: `${credentials} has a login that is used first` } : answer;
+    return isOther
+      ? { ok: false, text: `${credentials} has a login that is used first` }
+      : response;
   } finally {
     rmSync(directory, { recursive: true, force: true });
   }

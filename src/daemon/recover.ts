@@ -8,7 +8,7 @@ import type { SandboxDeps } from "../sandbox/deps.ts";
 import { recoverSandboxes } from "../sandbox/recover.ts";
 import { sweepUnknown } from "../sandbox/sweep.ts";
 
-/** Makes what is recorded agree with what is there, before the first call is answered. */
+/** Makes what is recorded agree with what is there, before the first call is served. */
 export async function recover(ctx: Context, deps: SandboxDeps): Promise<void> {
   await inStep(ctx, "recovery.containers", () => recoverContainers(ctx, deps));
   await inStep(ctx, "recovery.sandboxes", () => recoverSandboxes(ctx, deps));

@@ -24,7 +24,7 @@ function open(connections: Connections, address: string) {
   return { fake, socket };
 }
 
-test("Connections.add() closes what has asked nothing for the longest time, not what is being answered", () => {
+test("Connections.add() closes what has asked nothing for the longest time, not what is being served", () => {
   const connections = new Connections(3);
   const [busy, first, second] = ["a", "b", "c"].map((address) => open(connections, address));
   if (busy === undefined || first === undefined || second === undefined) throw new Error();
@@ -35,7 +35,7 @@ test("Connections.add() closes what has asked nothing for the longest time, not 
   call[Symbol.dispose]();
 });
 
-test("Connections.add() gives a place of the address that has most, while all are being answered", () => {
+test("Connections.add() gives a place of the address that has most, while all are being served", () => {
   const connections = new Connections(4);
   const slow = Array.from({ length: 3 }, () => open(connections, "slow"));
   const other = open(connections, "other");

@@ -8,7 +8,7 @@ interface Connection {
 
 /**
  * The connections of the server, at most `max` of them. A further one gets the place of the connection that has asked
- * nothing for the longest time; where all are being answered, the place of the oldest of the address that has the most,
+ * nothing for the longest time; where all are being served, the place of the oldest of the address that has the most,
  * if that are more than the newcomer's address would have. So neither idle nor slow clients keep others out.
  */
 export class Connections {
@@ -33,7 +33,7 @@ export class Connections {
     socket.once("close", () => this.#open.delete(socket));
   }
 
-  /** A call begins; dispose when it has been answered. */
+  /** A call begins; dispose when it has been served. */
   begin(socket: Socket): Disposable {
     this.#change(socket, 1);
     return { [Symbol.dispose]: () => this.#change(socket, -1) };

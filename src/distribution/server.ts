@@ -4,9 +4,9 @@ import { createServer as createSecureServer } from "node:https";
 import type { AddressInfo } from "node:net";
 import type { Context } from "../lib/context.ts";
 import { describe, kindOf } from "../lib/errors.ts";
-import { answer } from "./answer.ts";
 import { Connections } from "./connections.ts";
 import type { DistributionDeps } from "./deps.ts";
+import { respond } from "./respond.ts";
 
 export interface DistributionOptions {
   readonly host: string;
@@ -87,7 +87,7 @@ async function serveOne(
   response.once("close", () => gone.abort(new Error("the client has left")));
   const own = { ...ctx, signal: AbortSignal.any([ctx.signal, gone.signal]) };
   try {
-    await answer(own, deps, request, response);
+    await respond(own, deps, request, response);
   } catch (err) {
     const level = kindOf(err) === "cancelled" || gone.signal.aborted ? "debug" : "warn";
     ctx.log[level]("peer request failed", {

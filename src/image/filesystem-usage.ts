@@ -26,7 +26,7 @@ export async function filesystemUsage(
   const mountpoint = deps.layers.directory;
   const brief = withTimeout(ctx, measureMs);
   const writable = await Promise.all(
-    // One that is removed meanwhile takes nothing. One that takes longer to measure is in the next answer.
+    // One that is removed meanwhile takes nothing. One that takes longer to measure is in the next result.
     deps.snapshots.list().map((id) => deps.snapshots.usage(brief, id).catch(() => nothing)),
   );
   ctx.signal.throwIfAborted();
@@ -38,7 +38,7 @@ export async function filesystemUsage(
   };
 }
 
-/** A kubelet asks with a deadline of two minutes and evicts pods without an answer. */
+/** A kubelet asks with a deadline of two minutes and evicts pods without a result. */
 const measureMs = 2_000;
 
 const nothing: Usage = { usedBytes: 0, inodes: 0 };

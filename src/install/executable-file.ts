@@ -32,8 +32,8 @@ export async function versionOfExecutable(file: string): Promise<string> {
   requireElf(file);
   const stdout = await ask(file, "version", "--output=json");
   try {
-    const answer = asObject(parseJson(stdout, file, { maxBytes: maxVersionBytes }), file);
-    return asString(answer["crib"], `${file}: crib`);
+    const response = asObject(parseJson(stdout, file, { maxBytes: maxVersionBytes }), file);
+    return asString(response["crib"], `${file}: crib`);
   } catch (cause) {
     throw failedPrecondition(`${file}: says no version: not crib`, cause);
   }

@@ -68,7 +68,7 @@ export function placeFiles(
   return placed;
 }
 
-/** Removes what was installed. Files that somebody has changed since are left, unless `all`; they are the answer. */
+/** Removes what was installed. Files that somebody has changed since are left, unless `all`; they are returned. */
 export function removeFiles(root: string, options: { readonly all: boolean }): readonly string[] {
   const left: string[] = [];
   for (const [path, digest] of Object.entries(readRecord(root))) {

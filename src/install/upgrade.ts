@@ -11,7 +11,7 @@ const pauseMs = 100;
 
 export interface UpgradeDeps {
   readonly service: Service;
-  /** Whether a daemon answers on the node's socket. */
+  /** Whether a daemon serves on the node's socket. */
   readonly isServing: (signal: AbortSignal) => Promise<boolean>;
 }
 
@@ -92,10 +92,10 @@ async function switched(
   // Gone: it serves, or the service has put the previous one back.
   if ((await digestOf(paths.executable)) !== digest) return "the new version did not come to serve";
   const serves = await untilServing(isServing, timeout);
-  return serves ? undefined : "the new version does not answer";
+  return serves ? undefined : "the new version does not serve";
 }
 
-/** Whether the daemon in whose place there is a mark has taken it away and answers. */
+/** Whether the daemon in whose place there is a mark has taken it away and serves. */
 async function untilServed(
   isServing: UpgradeDeps["isServing"],
   signal: AbortSignal,

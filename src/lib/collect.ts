@@ -10,7 +10,7 @@ export async function readLimited(
   for await (const chunk of source ?? []) {
     size += chunk.byteLength;
     if (size > maxBytes) {
-      throw new AppError(`answer over ${maxBytes} bytes`, { kind: "resource-exhausted" });
+      throw new AppError(`response over ${maxBytes} bytes`, { kind: "resource-exhausted" });
     }
     chunks.push(Buffer.from(chunk));
   }

@@ -54,7 +54,7 @@ export class SharedFlight<T> {
       flight.waiters--;
       if (flight.waiters === 0 && signal.aborted) {
         flight.abort.abort(signal.reason);
-        // Nothing partial is left behind when the caller has its answer.
+        // Nothing partial is left behind when the caller has its result.
         await flight.result.catch(() => {});
       }
     }

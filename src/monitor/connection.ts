@@ -3,34 +3,34 @@ import { EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT } from "../os/epoll.ts";
 import { readInto, writeFrom } from "../os/file/io.ts";
 import type { OwnedFd } from "../os/file/owned-fd.ts";
 import { CreateRefusal } from "../runtime/monitor/create-refusal.ts";
-import { formatMessage, type MonitorError } from "../runtime/monitor/monitor-answers.ts";
 import {
   type MonitorRequest,
   maxMessageBytes,
   parseRequest,
 } from "../runtime/monitor/monitor-protocol.ts";
+import { formatMessage, type MonitorError } from "../runtime/monitor/monitor-responses.ts";
 import type { Loop } from "./loop.ts";
 
 const readBytes = 16 * 1024;
-/** A daemon that does not read this much of its answers is stuck: it may connect again. */
+/** A daemon that does not read this much of its responses is stuck: it may connect again. */
 const maxUnsentBytes = 4 * 1024 * 1024;
 const newline = 0x0a;
 
-/** Answers one request, now or later, once. A throw is an answer too. */
-export type Answer = (result: unknown) => void;
+/** Responds to one request, now or later, once. A throw is a response too. */
+export type Respond = (result: unknown) => void;
 
 /** A connection that from now on speaks something else, and belongs to who took it. */
 export interface HandedOver {
   readonly fd: OwnedFd;
   /** What came after the request. */
   readonly received: Buffer;
-  /** The end of the answer. */
+  /** The end of the response. */
   readonly unsent: Buffer;
 }
 
 export type Dispatch = (
   request: MonitorRequest,
-  answer: Answer,
+  respond: Respond,
   refuse: (err: unknown) => void,
   handOver: () => HandedOver,
 ) => void;
@@ -98,8 +98,8 @@ export class Connection implements Disposable {
       });
     };
     try {
-      const answer: Answer = (result) => this.send({ id, result: result ?? null });
-      this.#dispatch(parse(), answer, refuse, () => this.#handOver());
+      const respond: Respond = (result) => this.send({ id, result: result ?? null });
+      this.#dispatch(parse(), respond, refuse, () => this.#handOver());
     } catch (err) {
       refuse(err);
     }

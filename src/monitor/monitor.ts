@@ -3,7 +3,6 @@ import { setNonblocking } from "../os/file/io.ts";
 import { type ExitStatus, pidfdGetfd, pidfdOpen } from "../os/process/pidfd.ts";
 import { setWindowSize } from "../os/terminal.ts";
 import { type ExitRecord, writeExitRecord } from "../runtime/monitor/exit-record.ts";
-import type { CreatedContainer, ListedContainer } from "../runtime/monitor/monitor-answers.ts";
 import {
   type AdoptRequest,
   type AttachRequest,
@@ -15,8 +14,9 @@ import {
   planOf,
   protocolVersion,
 } from "../runtime/monitor/monitor-protocol.ts";
+import type { CreatedContainer, ListedContainer } from "../runtime/monitor/monitor-responses.ts";
 import { attach, checkAttach } from "./attach/attach.ts";
-import type { Answer, HandedOver } from "./connection.ts";
+import type { HandedOver, Respond } from "./connection.ts";
 import type { MonitoredContainer } from "./container.ts";
 import { createContainer } from "./create.ts";
 import { makeExitRecord, reapEnded, watchProcess } from "./exit.ts";
@@ -80,14 +80,14 @@ export class Monitor {
 
   dispatch(
     request: MonitorRequest,
-    answer: Answer,
+    respond: Respond,
     refuse: (err: unknown) => void,
     handOver: () => HandedOver,
   ): void {
-    if (request.op === "create") this.#create(request, answer, refuse);
-    else if (request.op === "ended") this.#ended(request, answer);
-    else if (request.op === "attach") this.#attach(request, answer, handOver);
-    else answer(this.#perform(request));
+    if (request.op === "create") this.#create(request, respond, refuse);
+    else if (request.op === "ended") this.#ended(request, respond);
+    else if (request.op === "attach") this.#attach(request, respond, handOver);
+    else respond(this.#perform(request));
   }
 
   #perform(
@@ -141,7 +141,7 @@ export class Monitor {
     }
   }
 
-  #create(request: CreateRequest, answer: Answer, refuse: (err: unknown) => void): void {
+  #create(request: CreateRequest, respond: Respond, refuse: (err: unknown) => void): void {
     const id = request.container;
     if (this.#isRetired) throw failedPrecondition("this monitor takes no new container");
     if (this.#containers.has(id) || this.#creating.has(id)) {
@@ -156,7 +156,7 @@ export class Monitor {
         this.#creating.delete(id);
         this.#save(container);
         this.#take(container);
-        answer({ ...created(container), leftToRuntime });
+        respond({ ...created(container), leftToRuntime });
       },
       failed: (err) => {
         this.#creating.delete(id);
@@ -193,20 +193,20 @@ export class Monitor {
     return created(container);
   }
 
-  #ended({ container: id, record, drainMs }: EndedRequest, answer: Answer): void {
+  #ended({ container: id, record, drainMs }: EndedRequest, respond: Respond): void {
     const container = this.#get(id);
     const end = () => {
       this.#endWith(container, record);
-      answer(null);
+      respond(null);
     };
     if (container.exited !== undefined || container.outputs.size === 0) end();
     else container.whenDrained(this.#deps.loop, drainMs, end);
   }
 
-  #attach(request: AttachRequest, answer: Answer, handOver: () => HandedOver): void {
+  #attach(request: AttachRequest, respond: Respond, handOver: () => HandedOver): void {
     const container = this.#get(request.container);
     checkAttach(container);
-    answer(null);
+    respond(null);
     attach(this.#deps.loop, container, request, handOver(), () => {
       try {
         this.#save(container);

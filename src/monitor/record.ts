@@ -2,8 +2,8 @@ import { readdirSync, readFileSync, rmSync } from "node:fs";
 import { writeFileAtomically } from "../lib/atomic-file.ts";
 import { asBoolean, asInteger, asObject, optional, parseJson } from "../lib/json.ts";
 import { decodeExitRecord, type ExitRecord } from "../runtime/monitor/exit-record.ts";
-import { formatMessage } from "../runtime/monitor/monitor-answers.ts";
 import { type ContainerPlan, readPlan } from "../runtime/monitor/monitor-protocol.ts";
+import { formatMessage } from "../runtime/monitor/monitor-responses.ts";
 
 /** The pid of a container whose processes others watch. */
 export const noProcess = 0;

@@ -44,7 +44,7 @@ beforeEach(() => {
     chmodSync(`${dir}/bin/${name}`, 0o755);
   }
   configure({});
-  answer(result);
+  pluginReturns(result);
 });
 
 afterEach(() => rmSync(dir, { recursive: true }));
@@ -59,7 +59,7 @@ function on(command: string, script: string): void {
   writeFileSync(`${dir}/bin/on-${command}`, script);
 }
 
-function answer(value: unknown): void {
+function pluginReturns(value: unknown): void {
   on("ADD", `cat <<'END'\n${typeof value === "string" ? value : JSON.stringify(value)}\nEND\n`);
 }
 
@@ -202,8 +202,8 @@ describe("attach() and detach()", () => {
     ["an unknown version", { ...result, cniVersion: "8.0.0" }, 'version "8.0.0"'],
     ["no JSON", "hello", "not valid JSON"],
     ["nothing", "", "not valid JSON"],
-  ])("a plugin that answers %s is an error, and DEL follows", async (_, value, message) => {
-    answer(value);
+  ])("a plugin that returns %s is an error, and DEL follows", async (_, value, message) => {
+    pluginReturns(value);
     const failure = open().attach(ctx, attachment());
     expect(failure).rejects.toThrow();
     await failure.catch((err) => {
@@ -295,7 +295,7 @@ describe("status()", () => {
 
 test("gc() takes down what is not kept, then tells the plugins", async () => {
   configure({ cniVersion: "1.1.0" });
-  answer({ ...result, cniVersion: "1.1.0" });
+  pluginReturns({ ...result, cniVersion: "1.1.0" });
   const network = open();
   const [kept, lost] = [attachment(), attachment()];
   await network.attach(ctx, kept);
@@ -309,7 +309,7 @@ test("gc() takes down what is not kept, then tells the plugins", async () => {
 
 test("gc() keeps what other runtimes have attached, and leaves all where that is not known", async () => {
   configure({ cniVersion: "1.1.0" });
-  answer({ ...result, cniVersion: "1.1.0" });
+  pluginReturns({ ...result, cniVersion: "1.1.0" });
   const network = open();
   const kept = attachment();
   await network.attach(ctx, kept);

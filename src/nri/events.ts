@@ -21,7 +21,7 @@ export const events = {
 
 export type EventName = keyof typeof events;
 
-/** Older plugins know these as kinds of StateChange. Nothing but an empty answer comes back. */
+/** Older plugins know these as kinds of StateChange. Nothing but an empty response comes back. */
 const stateChanges: ReadonlySet<EventName> = new Set([
   "runPodSandbox",
   "postUpdatePodSandbox",

@@ -11,8 +11,8 @@ export interface ByteRange {
   readonly end: number;
 }
 
-/** A host's answer to the question for a range of a blob. */
-export interface RangeAnswer {
+/** A host's response to the request for a range of a blob. */
+export interface RangeResponse {
   /** False where the host does not know ranges and sends the whole blob. */
   readonly isPartial: boolean;
   /** The bytes from where the range starts on, whatever the host began with; up to the end of the blob where it is not partial. */
@@ -29,7 +29,7 @@ export async function openRange(
   blob: Descriptor,
   range: ByteRange,
   stallMs: number,
-): Promise<RangeAnswer> {
+): Promise<RangeResponse> {
   const what = `blob ${blob.digest}`;
   const progress = new Progress(stallMs);
   const isWhole = range.start === 0 && range.end === blob.sizeBytes;

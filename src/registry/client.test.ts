@@ -14,10 +14,10 @@ import { plainHost } from "./hosts/registry-host.ts";
 const ctx = { signal: new AbortController().signal, log: silentLog };
 const secret: Credentials = { username: "user", password: "pa55" };
 
-type Answer = (request: Request, url: URL, count: number) => Response | Promise<Response>;
+type Respond = (request: Request, url: URL, count: number) => Response | Promise<Response>;
 
 /** An HTTP server that remembers what it was asked. */
-function serve(answer: Answer) {
+function serve(respond: Respond) {
   const requests: { readonly path: string; readonly authorization: string | null }[] = [];
   const server = Bun.serve({
     port: 0,
@@ -26,7 +26,7 @@ function serve(answer: Answer) {
       const url = new URL(request.url);
       const authorization = request.headers.get("authorization");
       requests.push({ path: url.pathname + url.search, authorization });
-      return answer(request, url, requests.length);
+      return respond(request, url, requests.length);
     },
   });
   return {

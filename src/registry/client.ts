@@ -48,8 +48,8 @@ const notThere: ReadonlySet<ErrorKind> = new Set([
   "invalid-argument",
 ]);
 
-/** How long the head of an answer may take. */
-const answerTimeoutMs = 30_000;
+/** How long the head of a response may take. */
+const responseTimeoutMs = 30_000;
 
 /** One image's repository, for the time of one pull. The hosts are asked in order; the first that has the thing serves it. */
 export class Repository {
@@ -181,7 +181,7 @@ export function openRepositoryOn(
   reference: Reference,
   { transfer }: Pick<RegistryOptions, "transfer">,
 ): Repository {
-  const timeoutMs = Math.min(answerTimeoutMs, transfer.stallMs);
+  const timeoutMs = Math.min(responseTimeoutMs, transfer.stallMs);
   const options = { proxy: noProxy, timeoutMs, credentials: async () => undefined };
   const clients = hosts.map((host) => new HostClient(host, reference, options));
   return new Repository(reference.registry, clients, transfer, { isPeer: true });
@@ -197,7 +197,7 @@ export async function openRepository(
   reference: Reference,
   request?: Credentials,
 ): Promise<Repository> {
-  const timeoutMs = Math.min(answerTimeoutMs, options.transfer.stallMs);
+  const timeoutMs = Math.min(responseTimeoutMs, options.transfer.stallMs);
   const hosts = await openHosts(options, reference, {
     request,
     timeoutMs,

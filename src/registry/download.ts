@@ -129,18 +129,18 @@ class Download {
       const { client } = turn;
       const from = start;
       const transfer = async () => {
-        const answer = await openRange(
+        const response = await openRange(
           this.#ctx,
           client,
           this.#blob,
           { start, end },
           this.#options.stallMs,
         );
-        if (answer.isPartial) this.#callHelpers();
+        if (response.isPartial) this.#callHelpers();
         // It sends the rest anyway: nobody else needs to ask for that.
         else end = this.#takeUpTo(end);
         await using part = await this.#sink.openPart(start);
-        for await (const chunk of answer.bytes) {
+        for await (const chunk of response.bytes) {
           const wanted = chunk.subarray(0, end - start);
           await part.write(wanted);
           start = part.end;

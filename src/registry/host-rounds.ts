@@ -106,7 +106,7 @@ export class HostRounds {
 
 /**
  * Whose failure decides what kind of failure it is when all hosts have failed, lowest first; of equals the one that comes
- * last. Who answered knows more than who could not be reached; the registry itself, which comes last, more than its
+ * last. A host that responded knows more than one that could not be reached; the registry itself, which comes last, more than its
  * mirrors; and a mirror that refuses us more than one that has not got the image, since mirrors need not have all.
  */
 function weightOf({ failure, place }: Candidate, last: number): number {

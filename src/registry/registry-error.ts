@@ -10,7 +10,7 @@ export class RegistryError extends AppError {
   readonly codes: readonly string[];
   /** What a Retry-After header asked for. */
   readonly retryAfterMs: number | undefined;
-  /** Why there is no connection, as the runtime calls it (ECONNREFUSED, EPROTO); undefined where somebody answered. */
+  /** Why there is no connection, as the runtime calls it (ECONNREFUSED, EPROTO); undefined where the host responded. */
   readonly connectionCode: string | undefined;
 
   constructor(

@@ -16,7 +16,7 @@ const notBelieved = 495;
 export interface Route {
   readonly host: Pick<RegistryHost, "ca" | "clientCertificates" | "skipVerify" | "headers">;
   readonly proxy: ProxySettings;
-  /** How long the head of an answer may take. */
+  /** How long the head of a response may take. */
   readonly timeoutMs: number;
 }
 
@@ -31,7 +31,7 @@ export interface RequestOptions {
 
 /**
  * One HTTP request to a host, redirects followed by us: what authorises us, and what the configuration has for this
- * host, goes to the first origin only and never comes back once that has been left; https stays https. Answers
+ * host, goes to the first origin only and never comes back once that has been left; https stays https. Returns
  * whatever status it is; failing to get one is a RegistryError, which is transient unless it is about certificates.
  */
 export async function request(
@@ -100,7 +100,7 @@ async function fetchOnce(
     ctx.signal.throwIfAborted();
     if (timeout.signal.aborted) {
       // biome-ignore lint/style/useErrorCause: it says no more than this
-      throw new StalledError(`${redactUrl(url)}: no answer in ${route.timeoutMs} ms`);
+      throw new StalledError(`${redactUrl(url)}: no response in ${route.timeoutMs} ms`);
     }
     const code = codeOf(cause);
     const distrust = tlsFailure(code);

@@ -14,14 +14,14 @@ test("OutputPool gives one command less than a kubelet's message may have", () =
 test("OutputPool is shared, gives every command what a probe needs, and gets everything back", () => {
   const pool = new OutputPool(1024 * mebibyte);
   for (let round = 0; round < 3; round++) {
-    const answered = new AbortController();
-    const budgets = Array.from({ length: 100 }, () => pool.open(answered.signal));
+    const sent = new AbortController();
+    const budgets = Array.from({ length: 100 }, () => pool.open(sent.signal));
     const taken = budgets.map((budget) => budget.take(15 * mebibyte));
     expect(Math.max(...taken)).toBe(15 * mebibyte - 4096);
     expect(Math.min(...taken)).toBe(64 * 1024);
     const total = taken.reduce((sum, bytes) => sum + bytes, 0);
     expect(total).toBe(16 * mebibyte + 100 * 64 * 1024);
-    answered.abort();
+    sent.abort();
     expect(budgets.map((budget) => budget.take(1))).toEqual(Array(100).fill(0));
   }
   const { signal } = new AbortController();

@@ -58,7 +58,7 @@ export class Reaper implements Disposable {
     }
   }
 
-  /** Somebody will ask about this process, so it is no orphan, until the answer is disposed. */
+  /** Somebody will ask about this process, so it is no orphan, until what is returned is disposed. */
   keep(pid: number): Disposable {
     this.#kept.set(pid, (this.#kept.get(pid) ?? 0) + 1);
     return {
@@ -71,7 +71,7 @@ export class Reaper implements Disposable {
     };
   }
 
-  /** A child that is to come, and of which only `pid` will know (0 so far), is no orphan until the answer is disposed. */
+  /** A child that is to come, and of which only `pid` will know (0 so far), is no orphan until what is returned is disposed. */
   keepComing(pid: () => number): Disposable {
     this.#coming.add(pid);
     return { [Symbol.dispose]: () => void this.#coming.delete(pid) };
@@ -98,10 +98,10 @@ export class Reaper implements Disposable {
 
   #ask(): void {
     for (const waiter of this.#waiters) {
-      const answer = askEnd(waiter.pidfd);
-      if (answer === "running") continue;
+      const end = askEnd(waiter.pidfd);
+      if (end === "running") continue;
       this.#remove(waiter);
-      waiter.resolve(answer === "unknown" ? undefined : answer);
+      waiter.resolve(end === "unknown" ? undefined : end);
     }
   }
 

@@ -28,7 +28,7 @@ import { validateSandbox } from "./validate.ts";
 
 /**
  * Makes the environment of a pod and returns when it is ready: files, pinned namespaces, network. No process runs
- * for it. A repeated call, which asks for the same in every detail, joins the one that is running, and is answered like
+ * for it. A repeated call, which asks for the same in every detail, joins the one that is running, and gets the same response as
  * it once more if all its callers had given up: a kubelet would find the pod in the list, but only after an error and
  * its back-off. Any other call for the same pod and attempt is refused.
  */

@@ -100,7 +100,7 @@ function readSimple({ payload, annotations }: Extract<Signature, { format: "simp
   };
 }
 
-/** What Rekor answered when cosign asked it to take the signature in. */
+/** What Rekor returned when cosign asked it to take the signature in. */
 function readLogEntry(json: string): TransparencyLogEntry {
   const what = "log entry";
   const limits = { maxBytes: maxSignatureBytes };

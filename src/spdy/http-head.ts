@@ -4,7 +4,7 @@ import type { ByteChannel } from "./byte-channel.ts";
 const maxHeadBytes = 16 * 1024;
 const headEnd = Buffer.from("\r\n\r\n");
 
-/** Everything in front of the empty line of an HTTP/1.1 request or answer, and what came after it. */
+/** Everything in front of the empty line of an HTTP/1.1 request or response, and what came after it. */
 export async function readHead(
   channel: Pick<ByteChannel, "read">,
 ): Promise<{ readonly text: string; readonly rest: Buffer }> {

@@ -11,7 +11,7 @@ const leastSqlite = [3, 51, 3] as const;
 
 /**
  * The records of this node, in one SQLite file that this process alone has open. Rows are small and few; everything is
- * read once at start and answered from memory.
+ * read once at start and served from memory.
  *
  * A write survives the end of this process at once. A power cut may take the last ones, in order, unless they were made
  * `durably`: what pods and containers write describes processes of this boot, which the power cut ends as well, and

@@ -41,8 +41,8 @@ function parseHead(text: string): RequestHead {
   };
 }
 
-/** The answer to a request that is not upgraded; the connection ends with it. */
-export function formatAnswer(
+/** The response to a request that is not upgraded; the connection ends with it. */
+export function formatResponse(
   status: string,
   text: string,
   headers: readonly (readonly [string, string])[] = [],

@@ -87,7 +87,7 @@ class HalfPairs implements Disposable {
     clearTimeout(other.timer);
     this.#waiting.delete(request);
     const [data, error] = type === "data" ? [stream, other.stream] : [other.stream, stream];
-    // Not before its streams have been answered.
+    // Not before its streams have been accepted.
     queueMicrotask(() => this.#onPair({ port, data, error }));
     return true;
   }

@@ -6,7 +6,7 @@ import { handlersFor, SocketStream } from "../os/socket/socket-stream.ts";
 import { withFirst } from "../spdy/byte-channel.ts";
 import { lingerMs, settledWithin } from "./client-streams.ts";
 import type { StreamingDeps, StreamRequest } from "./deps.ts";
-import { formatAnswer, readRequestHead } from "./http-head.ts";
+import { formatResponse, readRequestHead } from "./http-head.ts";
 import { Listener, type ListenerOptions } from "./listener.ts";
 import { type SessionTimes, serveSession, sessionProtocols } from "./session.ts";
 import { Tokens } from "./tokens.ts";
@@ -108,8 +108,8 @@ export class StreamingServer implements AsyncDisposable {
   }
 
   async #serveStranger(stream: SocketStream): Promise<void> {
-    const refuse = async (...answer: Parameters<typeof formatAnswer>) => {
-      await stream.write(formatAnswer(...answer));
+    const refuse = async (...response: Parameters<typeof formatResponse>) => {
+      await stream.write(formatResponse(...response));
       await settledWithin(Promise.all([stream.end(), drain(stream)]), lingerMs);
     };
     const known = await this.#readRequest(stream);
@@ -136,7 +136,7 @@ export class StreamingServer implements AsyncDisposable {
     this.#admitted++;
     const ended = this.#endOf(request);
     try {
-      await stream.write(upgrade.answer);
+      await stream.write(upgrade.response);
       const subject =
         request.kind === "portforward"
           ? { sandbox: request.sandbox }
@@ -164,7 +164,7 @@ export class StreamingServer implements AsyncDisposable {
       return await abortable(readRequestHead(stream), tooLate);
     } catch (err) {
       if (stream.gone.aborted) return undefined;
-      await stream.write(formatAnswer("400 Bad Request", "not a request"));
+      await stream.write(formatResponse("400 Bad Request", "not a request"));
       await settledWithin(stream.end(), lingerMs);
       this.#ctx.log.debug("streaming request", { err: describe(err) });
       return undefined;

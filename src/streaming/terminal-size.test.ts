@@ -1,7 +1,7 @@
 import { expect, test } from "bun:test";
 import { TerminalSizeParser } from "./terminal-size.ts";
 
-test("TerminalSizeParser reads sizes however they are cut, and answers the last", () => {
+test("TerminalSizeParser reads sizes however they are cut, and returns the last", () => {
   const parser = new TerminalSizeParser();
   expect(parser.push(Buffer.from('{"Width":80,"Hei'))).toBeUndefined();
   expect(parser.push(Buffer.from('ght":24}\n'))).toEqual({ columns: 80, rows: 24 });

@@ -5,8 +5,8 @@ import { formatHead, type RequestHead } from "./http-head.ts";
 export interface Upgrade {
   readonly transport: "spdy" | "websocket";
   readonly protocol: string;
-  /** The 101 answer. */
-  readonly answer: Buffer;
+  /** The 101 response. */
+  readonly response: Buffer;
 }
 
 /** Why a request cannot be upgraded. */
@@ -43,12 +43,12 @@ function negotiateSpdy(head: RequestHead, ours: readonly string[]): Upgrade | No
       headers: ours.map((one) => ["X-Accepted-Stream-Protocol-Versions", one]),
     };
   }
-  const answer = formatHead("101 Switching Protocols", [
+  const response = formatHead("101 Switching Protocols", [
     ["Connection", "Upgrade"],
     ["Upgrade", "SPDY/3.1"],
     ...(protocol === "" ? [] : ([[spdyHeader, protocol]] as const)),
   ]);
-  return { transport: "spdy", protocol, answer };
+  return { transport: "spdy", protocol, response };
 }
 
 /** RFC 6455 section 4.2. No extension is agreed on. */
@@ -71,13 +71,13 @@ function negotiateWebSocket(head: RequestHead, ours: readonly string[]): Upgrade
     return { status: "403 Forbidden", text: "no WebSocket protocol in common" };
   }
   const accept = createHash("sha1").update(`${key}${websocketGuid}`).digest("base64");
-  const answer = formatHead("101 Switching Protocols", [
+  const response = formatHead("101 Switching Protocols", [
     ["Connection", "Upgrade"],
     ["Upgrade", "websocket"],
     ["Sec-WebSocket-Accept", accept],
     ["Sec-WebSocket-Protocol", protocol],
   ]);
-  return { transport: "websocket", protocol, answer };
+  return { transport: "websocket", protocol, response };
 }
 
 const websocketGuid = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";

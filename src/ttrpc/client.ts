@@ -44,7 +44,7 @@ export class TtrpcClient implements Disposable {
     return this.#channel.gone;
   }
 
-  /** Without `timeoutMs` an answer may take as long as the connection and the context last. */
+  /** Without `timeoutMs` a response may take as long as the connection and the context last. */
   async call<Input extends DescMessage, Output extends DescMessage>(
     ctx: Context,
     method: DescMethodUnary<Input, Output>,
@@ -81,13 +81,13 @@ export class TtrpcClient implements Disposable {
     this.#stream += 2;
     const stream = this.#stream;
     const frame = encodeFrame({ stream, type: FrameType.request, flags: 0, data });
-    const answer = Promise.withResolvers<Uint8Array>();
-    this.#pending.set(stream, answer);
+    const result = Promise.withResolvers<Uint8Array>();
+    this.#pending.set(stream, result);
     // Whoever is not waited for any more must not become an unhandled rejection.
-    answer.promise.catch(() => {});
+    result.promise.catch(() => {});
     try {
       await abortable(this.#channel.write(frame), signal);
-      return await abortable(answer.promise, signal);
+      return await abortable(result.promise, signal);
     } finally {
       this.#pending.delete(stream);
     }
@@ -112,7 +112,7 @@ export class TtrpcClient implements Disposable {
   #take({ stream, type, data }: Frame): void {
     if (type !== FrameType.response) throw new RangeError(`a frame of type ${type}`);
     const { status, payload } = fromBinary(ResponseSchema, data);
-    // An answer that comes too late has nobody who waits for it.
+    // Nobody waits for a response that comes too late.
     const waiting = this.#pending.get(stream);
     if (status === undefined || status.code === 0) waiting?.resolve(payload);
     else waiting?.reject(toRemoteError(status.code, status.message));

@@ -16,7 +16,7 @@ import type { Channel } from "./channel.ts";
 import { encodeFrame, type Frame, FrameType, readFrame } from "./frame.ts";
 import { toStatus } from "./status.ts";
 
-/** The methods of a service by their local names; one that is missing answers `unimplemented`. */
+/** The methods of a service by their local names; one that is missing returns `unimplemented`. */
 export type TtrpcService<Service extends DescService> = {
   readonly [Name in keyof Service["method"]]?: Service["method"][Name] extends DescMethodUnary<
     infer Input extends DescMessage,
@@ -36,7 +36,7 @@ const defaultMaxCalls = 64;
 const maxTimeoutMs = 24 * 3600 * 1000;
 
 /**
- * Answers the calls of one connection until it ends, any number at once. The context of a call is cancelled when the
+ * Serves the calls of one connection until it ends, any number at once. The context of a call is cancelled when the
  * caller's time is over and when the connection is gone. Throws when the peer speaks nonsense; the connection is closed
  * in any case.
  */
@@ -54,7 +54,7 @@ export async function serveTtrpc<Service extends DescService>(
   using _closed = channel;
 
   async function serve(frame: Frame): Promise<void> {
-    const answer = await outcome(async () => {
+    const result = await outcome(async () => {
       if (frame.flags !== 0) throw new AppError("streaming", { kind: "unimplemented" });
       if (calls > maxCalls) {
         throw new AppError(`over ${maxCalls} calls`, { kind: "resource-exhausted" });
@@ -62,7 +62,7 @@ export async function serveTtrpc<Service extends DescService>(
       return await dispatch(own, fromBinary(RequestSchema, frame.data), service, methods);
     });
     await channel.write(
-      encodeFrame({ ...frame, type: FrameType.response, flags: 0, data: answer }),
+      encodeFrame({ ...frame, type: FrameType.response, flags: 0, data: result }),
     );
   }
 

@@ -20,7 +20,7 @@ const codes = {
 
 const maxMessageLength = 4096;
 
-/** The peer answered that it will not or could not. Whatever else goes wrong with a call is a plain `AppError`. */
+/** The peer returned that it will not or could not. Whatever else goes wrong with a call is a plain `AppError`. */
 export class RemoteError extends AppError {
   override readonly name = "RemoteError";
 }

@@ -29,7 +29,7 @@ const failureOf = (promise: Promise<unknown>) =>
     (err) => err,
   );
 
-test("a call gets its own answer, in whatever order answers come", async () => {
+test("a call gets its own response, in whatever order they come", async () => {
   const first = Promise.withResolvers<void>();
   const { client } = connect({
     async configure(_ctx, { config }) {

@@ -50,7 +50,7 @@ async function isServedMeanwhile(daemon: Daemon, logs: string, place: string): P
   }
   for (const { code, message } of await attempts) {
     expect(message).toContain("mount source");
-    expect(message).toContain("does not answer");
+    expect(message).toContain("does not respond");
     expect(code).toBe(Code.DeadlineExceeded);
   }
   // It is known now, and another child would only hang too.

@@ -139,7 +139,7 @@ function withMemoryLimit(
   };
 }
 
-test("under a memory limit of 96 MB it answers what others ask for all at once, and pulls", async () => {
+test("under a memory limit of 96 MB it serves what others ask for all at once, and pulls", async () => {
   using dir = tempDir("/var/tmp");
   await using limited = withMemoryLimit(dir.path, 96 << 20);
   await using registry = await startRegistry({ writable: true });

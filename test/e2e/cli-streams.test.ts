@@ -220,7 +220,7 @@ async function echoServer(port: number): Promise<AsyncDisposable> {
   return await echoInPod(daemon, id, port);
 }
 
-/** Sends bytes, ends, and answers what came back; rejects at a reset. */
+/** Sends bytes, ends, and returns what came back; rejects at a reset. */
 function exchange(port: number, bytes: Uint8Array): Promise<Buffer> {
   const { promise, resolve, reject } = Promise.withResolvers<Buffer>();
   const chunks: Buffer[] = [];

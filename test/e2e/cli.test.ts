@@ -18,7 +18,7 @@ const crib = (...argv: readonly string[]) => command.run(argv);
 const cribOk = (...argv: readonly string[]) => command.ok(...argv);
 
 describe("crib run", () => {
-  test("separates stdout from stderr, answers the exit code, and leaves nothing with --rm", async () => {
+  test("separates stdout from stderr, returns the exit code, and leaves nothing with --rm", async () => {
     const script = 'echo "$GREETING from $(id -u)"; echo oops >&2; exit 7';
     const answer = await crib(
       ...["run", "--rm", "--name", "once", "-e", "GREETING=hello", "-u", "65534", image],

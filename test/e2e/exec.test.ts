@@ -224,7 +224,7 @@ const badCommands: readonly (readonly string[])[] = [
   [""],
 ];
 
-/** One after the other until the first error, which it answers. */
+/** One after the other until the first error, which it returns. */
 async function execUntilFailure(id: string): Promise<string> {
   for (;;) {
     try {

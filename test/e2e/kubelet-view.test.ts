@@ -461,7 +461,7 @@ describe("a log has an entry for each line", () => {
     expect(entriesOf(logPath).filter(([tag]) => tag !== "F")).toEqual([]);
   });
 
-  test("and a prompt that nobody answers is there after a while, as is the last line of a program", async () => {
+  test("and a prompt without a reply is there after a while, as is the last line of a program", async () => {
     const id = await startScript(daemon.cri, pod, "printf 'Name? '; sleep 1000");
     await eventually(async () => {
       expect(entriesOf((await statusOf(daemon.cri, id)).logPath)).toEqual([["P", 6]]);

@@ -328,7 +328,7 @@ test("a plugin that comes late, also while containers are created, and after a r
   expect(all?.containers?.map(({ id }) => id).sort()).toEqual([before, ...ids].sort());
 });
 
-test("a plugin that does not answer, or is gone, is in nobody's way", async () => {
+test("a plugin that does not respond, or is gone, delays nothing", async () => {
   using logs = tempDir();
   await using daemon = await Daemon.start({ demoImage: true, nri: "request_timeout_ms = 3000" });
   await using slow = await NriPlugin.connect(daemon.nriSocket, { hold: ["RunPodSandbox"] });

@@ -96,7 +96,7 @@ for (const network of ["embedded", "conflist"] as const) {
       });
     };
 
-    /** Every list and every reading answers, with the witness in it and with nothing else but `ids`. */
+    /** Every list and every reading succeeds, with the witness in it and with nothing else but `ids`. */
     const expectAnswers = async (ids: readonly string[], containerIds: readonly string[]) => {
       const { runtime } = daemon.cri;
       const sandboxes = await runtime.listPodSandbox({});

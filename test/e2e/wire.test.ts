@@ -26,7 +26,7 @@ import {
 } from "../harness/http2-frames.ts";
 
 /*
- * Whatever a client sends, the process lives, says nothing of an uncaught exception, and answers the next client.
+ * Whatever a client sends, the process lives, says nothing of an uncaught exception, and serves the next client.
  * The server is a process of its own so that this is really seen.
  */
 
@@ -239,7 +239,7 @@ describe("a real client", () => {
     await runtime.removePodSandbox({ podSandboxId });
   });
 
-  test("ten answers of 12 MiB at once do not keep other calls of the connection out", async () => {
+  test("ten responses of 12 MiB at once do not keep other calls of the connection out", async () => {
     const annotations = { k0: "x".repeat(1 << 20), k1: "y".repeat(1 << 20) };
     const labels = Object.fromEntries(
       Array.from({ length: 3000 }, (_, i) => [`l${i}`, "x".repeat(3000)]),

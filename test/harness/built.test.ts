@@ -3,7 +3,7 @@ import { cached } from "../../embed/cache.ts";
 import { findBuiltDirectory } from "./built.ts";
 import { tempDir } from "./temp-dir.ts";
 
-test("findBuiltDirectory() answers what the last build has taken, for this processor", async () => {
+test("findBuiltDirectory() returns what the last build has taken, for this processor", async () => {
   using cache = tempDir();
   const build = async (name: string, input: string) => {
     await Bun.sleep(5); // times of files are compared

@@ -44,7 +44,7 @@ export function testEnv(options: TestEnvOptions = {}): {
   return { env, written: () => ({ ...text }) };
 }
 
-/** Runs a command line as `crib` would, in this process, and answers what came of it. */
+/** Runs a command line as `crib` would, in this process, and returns what came of it. */
 export async function runCrib(
   argv: readonly string[],
   options: TestEnvOptions = {},

@@ -2,7 +2,7 @@ import { resolve } from "node:path";
 
 const binary = resolve(import.meta.dir, "../../.cache/parts/bin/crictl");
 
-/** Runs the real crictl; answers stdout without the last newline, or throws with what it wrote. */
+/** Runs the real crictl; returns stdout without the last newline, or throws with what it wrote. */
 export async function crictl(socket: string, ...args: readonly string[]): Promise<string> {
   const child = Bun.spawn(
     [

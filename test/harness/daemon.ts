@@ -27,7 +27,7 @@ export interface DaemonOptions {
   readonly registryConfigDir?: string;
   /** What serves while no CNI configuration is there; "embedded" unless told. */
   readonly network?: "embedded" | "none";
-  /** Import the image that crib carries before it answers. */
+  /** Import the image that crib carries before it serves. */
   readonly demoImage?: boolean;
   readonly env?: Readonly<Record<string, string>>;
   /** Of the caller's making and removing; absent: one of its own. */
@@ -105,7 +105,7 @@ export class Daemon implements AsyncDisposable {
     return existsSync(this.logFile) ? readFileSync(this.logFile, "utf8") : "";
   }
 
-  /** Starts it (again) and waits until it answers. `toml` is instead of what it had, `file` another version of it. */
+  /** Starts it (again) and waits until it serves. `toml` is instead of what it had, `file` another version of it. */
   async start(toml?: string, file: string = this.#options.executable ?? executable): Promise<void> {
     const config = `${this.root}/config.toml`;
     const dirs = this.#options.registryConfigDir ?? `${this.root}/certs.d`;
@@ -131,7 +131,7 @@ export class Daemon implements AsyncDisposable {
       ]);
       if (this.#options.demoImage === true) await eventually(() => this.#requireDemoImage());
     } catch (cause) {
-      throw new Error(`the daemon does not answer:\n${this.log}`, { cause });
+      throw new Error(`the daemon does not serve:\n${this.log}`, { cause });
     }
   }
 

@@ -13,7 +13,7 @@ export interface FakeCri extends AsyncDisposable {
   readonly dir: string;
 }
 
-/** A CRI server on a Unix socket of its own that answers what `handlers` say; the rest is UNIMPLEMENTED. */
+/** A CRI server on a Unix socket of its own that returns what `handlers` return; the rest is UNIMPLEMENTED. */
 export async function serveFakeCri(
   runtime: Partial<ServiceImpl<typeof pb.RuntimeService>>,
   images: Partial<ServiceImpl<typeof pb.ImageService>> = {},

@@ -90,7 +90,7 @@ export function callHeaders(
 }
 
 /**
- * One connection: writes `bytes`, and answers what came back when `until` says so, the server closed, or time is over:
+ * One connection: writes `bytes`, and returns what came back when `until` says so, the server closed, or time is over:
  * `waitMs`, or a minute for what `until` waits for. `lingerMs` later, if more may come.
  */
 export async function exchange(

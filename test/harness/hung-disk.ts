@@ -5,7 +5,7 @@ const FUSE_INIT = 26;
 const requestBytes = 128 << 10;
 
 /**
- * A file system that takes every request and never answers, as a network's whose server has gone. Whoever asks it is in
+ * A file system that takes every request and never responds, as a network's whose server has gone. Whoever asks it is in
  * an uninterruptible call until this is disposed.
  */
 export async function hungDisk(path: string): Promise<Disposable> {

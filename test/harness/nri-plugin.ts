@@ -79,13 +79,13 @@ export class NriPlugin implements AsyncDisposable {
     this.#write({ id, ...answer });
   }
 
-  /** Asks for changes by itself: answers those that failed. */
+  /** Asks for changes by itself: returns those that failed. */
   async update(update: readonly object[]): Promise<PluginEvent> {
-    const isAnswer = (line: PluginEvent) => line.event === undefined;
-    const before = this.events.filter(isAnswer).length;
+    const isResponse = (line: PluginEvent) => line.event === undefined;
+    const before = this.events.filter(isResponse).length;
     this.#write({ update });
     return await eventually(() => {
-      const answer = this.events.filter(isAnswer)[before];
+      const answer = this.events.filter(isResponse)[before];
       if (answer === undefined) throw new Error("no answer");
       return answer;
     });

@@ -5,7 +5,7 @@ export interface SystemCall {
   readonly args: readonly bigint[];
 }
 
-/** Runs the instructions that seccomp filters are made of (linux/filter.h) and answers what they return. */
+/** Runs the instructions that seccomp filters are made of (linux/filter.h) and returns what they return. */
 export function runFilter(program: Buffer, call: SystemCall): number {
   const data = Buffer.alloc(64);
   data.writeUInt32LE(call.number >>> 0, 0);

@@ -151,7 +151,7 @@ describe("a shim that", () => {
   });
 
   test.each(["Create", "Start", "Wait", "Exec", "Pids", "Delete"])(
-    "answers %s with nonsense is told of, and its pod can be removed",
+    "responds to %s with nonsense causes an error, and its pod can be removed",
     async (Garbage) => {
       await withShim({ Garbage }, async (node) => {
         const pod = await node.sandbox().catch(() => undefined);

@@ -52,7 +52,7 @@ test("counters of a namespace are read without a process in it, until they are f
   expect(counters.read("pod")).toBeUndefined();
 });
 
-test("a child that answers nonsense, or not for each namespace, is an error and leaves nothing open", async () => {
+test("a child that returns nonsense, or not for each namespace, is an error and leaves nothing open", async () => {
   const answers = ["x", "{}", "[]", "[1,2]", ""];
   for (const answer of answers) {
     using counters = new NetworkCounters(["/bin/echo", "-n", answer]);

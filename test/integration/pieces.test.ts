@@ -285,7 +285,7 @@ describe("a stream is read the same however its bytes are cut", () => {
     expect(await expectSame(sizes, readSize)).toEqual({ columns: 100, rows: 50 });
   });
 
-  test("answers of registries, chunked and not, and JSON in them", async () => {
+  test("responses of registries, chunked and not, and JSON in them", async () => {
     const body = JSON.stringify({ errors: [{ code: "MANIFEST_UNKNOWN" }] });
     const chunks = [body.slice(0, 5), body.slice(5, 20), body.slice(20)]
       .map((text) => `${text.length.toString(16)}\r\n${text}\r\n`)

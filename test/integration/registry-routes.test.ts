@@ -227,14 +227,14 @@ describe("how a registry is reached", () => {
     expect(JSON.stringify(host)).not.toContain("pa55");
   });
 
-  test("explainRegistry() says what is tried, and what each host answers", async () => {
+  test("explainRegistry() says what is tried, and what each host returns", async () => {
     const host = await serveTls("server");
     const toml = `server = "https://${host}"\nca = "$DIR/ca.pem"\n[host."http://127.0.0.1:1"]\nheader = {x-secret = "pa55"}`;
     const explained = await explainRegistry(ctx, options(toml), parseReference("reg.test/app"), {
       asks: true,
       timeoutMs: 30_000,
     });
-    expect(explained.map(({ url, isMirror, answer }) => [url, isMirror, answer?.ok])).toEqual([
+    expect(explained.map(({ url, isMirror, response }) => [url, isMirror, response?.ok])).toEqual([
       ["http://127.0.0.1:1/v2", true, false],
       [`https://${host}/v2`, true, true],
     ]);

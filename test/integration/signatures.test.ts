@@ -230,8 +230,8 @@ describe.skipIf(!isPossible)("a policy that asks for signatures", () => {
     await pull(second.images, "app/mirrored:1");
   });
 
-  /** The registry, but for what `answer` answers itself. */
-  function inFront(answer: (path: string) => Response | undefined) {
+  /** The registry, but for what `respond` serves itself. */
+  function inFront(respond: (path: string) => Response | undefined) {
     const asked: string[] = [];
     const proxy = Bun.serve({
       port: 0,
@@ -239,7 +239,7 @@ describe.skipIf(!isPossible)("a policy that asks for signatures", () => {
         const path = new URL(request.url).pathname;
         asked.push(path);
         const { headers } = request;
-        return answer(path) ?? fetch(`${registry.url}${path}`, { headers });
+        return respond(path) ?? fetch(`${registry.url}${path}`, { headers });
       },
     });
     return { url: proxy.url.href, asked, [Symbol.asyncDispose]: () => proxy.stop(true) };
@@ -252,8 +252,8 @@ describe.skipIf(!isPossible)("a policy that asks for signatures", () => {
     const index = bundleImages(image.manifest, [bundleOf(signer, signStatement(digest))]);
     // Under another tag: the manifests are there, and nothing says what they refer to.
     await pushImage(registry.url, "app/referred", "elsewhere", index);
-    let answer = () => new Response("", { status: 404 });
-    await using front = inFront((path) => (path.includes("/referrers/") ? answer() : undefined));
+    let respond = () => new Response("", { status: 404 });
+    await using front = inFront((path) => (path.includes("/referrers/") ? respond() : undefined));
     const { images } = await open(
       { default: [signedDigest] },
       { [host]: `server = "${front.url}"` },
@@ -263,15 +263,15 @@ describe.skipIf(!isPossible)("a policy that asks for signatures", () => {
         headers: { "content-type": "application/vnd.oci.image.index.v1+json" },
       });
     const none = JSON.stringify({ schemaVersion: 2, manifests: [] });
-    for (const nothing of [answer, listed("<html>welcome</html>"), listed(none)]) {
-      answer = nothing;
+    for (const nothing of [respond, listed("<html>welcome</html>"), listed(none)]) {
+      respond = nothing;
       expect(await refusalOf(images, "app/referred:1")).toEndWith("it has no signature");
     }
-    answer = listed(Buffer.alloc(5 << 20, 0x20));
-    expect(await refusalOf(images, "app/referred:1")).toContain("answer over 4194304 bytes");
-    answer = listed(new Uint8Array(index.manifest.bytes));
+    respond = listed(Buffer.alloc(5 << 20, 0x20));
+    expect(await refusalOf(images, "app/referred:1")).toContain("response over 4194304 bytes");
+    respond = listed(new Uint8Array(index.manifest.bytes));
     await pull(images, "app/referred:1");
-    answer = () => new Response("", { status: 405 });
+    respond = () => new Response("", { status: 405 });
     await pushImage(registry.url, "app/referred", digest.replace(":", "-"), index);
     await pull(images, "app/referred:1");
   });

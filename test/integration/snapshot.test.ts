@@ -65,7 +65,7 @@ async function* streamOf(bytes: Uint8Array, size = 60_000): AsyncGenerator<Uint8
   for (let at = 0; at < bytes.byteLength; at += size) yield bytes.subarray(at, at + size);
 }
 
-/** Unpacks and commits the layers; answers their diffIDs and the directory of the highest. */
+/** Unpacks and commits the layers; returns their diffIDs and the directory of the highest. */
 async function apply(...layers: readonly (readonly TarEntry[] | Uint8Array)[]) {
   const diffIds: Digest[] = [];
   for (const entries of layers) {
@@ -87,7 +87,7 @@ async function failure(...layers: readonly (readonly TarEntry[] | Uint8Array)[])
   return err === undefined ? "applied" : `${kindOf(err)} ${messageOf(err)}`;
 }
 
-/** Mounts the layers and answers what `look` sees. */
+/** Mounts the layers and returns what `look` sees. */
 async function mounted<T>(diffIds: readonly Digest[], look: (root: string) => T): Promise<T> {
   const id = `look-${Math.random().toString(36).slice(2)}`;
   const target = join(dir.path, id);

@@ -13,8 +13,8 @@ export const images = implementCommand("images", async (env, options, [image = "
     return exitCodes.ok;
   }
   const filter = { image: { image } };
-  const answer = await cri.images.listImages({ filter }, { signal: env.ctx.signal });
-  const sorted = answer.images.toSorted((a, b) => nameOf(a).localeCompare(nameOf(b)));
+  const response = await cri.images.listImages({ filter }, { signal: env.ctx.signal });
+  const sorted = response.images.toSorted((a, b) => nameOf(a).localeCompare(nameOf(b)));
   const id = options["no-trunc"] ? (text: string) => text : shortId;
   writeList(env.out, options, {
     schema: pb.ListImagesResponseSchema,

@@ -8,10 +8,10 @@ import { verboseJson } from "../output/verbose-json.ts";
 export const info = implementCommand("info", async (env, { output }) => {
   const asJson = wantsJson(output);
   using cri = env.connect();
-  const answer = await cri.runtime.status({ verbose: true }, { signal: env.ctx.signal });
-  const conditions = answer.status?.conditions ?? [];
+  const response = await cri.runtime.status({ verbose: true }, { signal: env.ctx.signal });
+  const conditions = response.status?.conditions ?? [];
   if (asJson) {
-    const shown = verboseJson(pb.StatusResponseSchema, answer);
+    const shown = verboseJson(pb.StatusResponseSchema, response);
     env.out.write(`${JSON.stringify(shown, null, 2)}\n`);
   } else {
     writeTable(

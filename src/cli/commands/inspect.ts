@@ -30,28 +30,28 @@ const inspectors: Readonly<Record<Kind, Inspector>> = {
   async container(cri, key, signal) {
     const container = await findContainer(cri, key, signal);
     if (container === undefined) return undefined;
-    const answer = await cri.runtime.containerStatus(
+    const response = await cri.runtime.containerStatus(
       { containerId: container.id, verbose: true },
       { signal },
     );
-    return verboseJson(pb.ContainerStatusResponseSchema, answer);
+    return verboseJson(pb.ContainerStatusResponseSchema, response);
   },
   async pod(cri, key, signal) {
     const pod = await findPod(cri, key, signal);
     if (pod === undefined) return undefined;
-    const answer = await cri.runtime.podSandboxStatus(
+    const response = await cri.runtime.podSandboxStatus(
       { podSandboxId: pod.id, verbose: true },
       { signal },
     );
-    return verboseJson(pb.PodSandboxStatusResponseSchema, answer);
+    return verboseJson(pb.PodSandboxStatusResponseSchema, response);
   },
   async image(cri, key, signal) {
     const found = await findImage(cri, key, signal);
     if (found === undefined) return undefined;
-    const answer = await cri.images.imageStatus(
+    const response = await cri.images.imageStatus(
       { image: { image: found.id }, verbose: true },
       { signal },
     );
-    return verboseJson(pb.ImageStatusResponseSchema, answer);
+    return verboseJson(pb.ImageStatusResponseSchema, response);
   },
 };

@@ -111,7 +111,7 @@ async function check(
   configFile: string | undefined,
 ): Promise<void> {
   const tools = await env.loadConfigTools();
-  const answer = await tools.checkLogin(env.ctx, registry, { credentials: text, configFile });
-  if (answer.ok) return;
-  throw new AppError(`login to ${registry}: ${answer.text}`, { kind: "unauthenticated" });
+  const response = await tools.checkLogin(env.ctx, registry, { credentials: text, configFile });
+  if (response.ok) return;
+  throw new AppError(`login to ${registry}: ${response.text}`, { kind: "unauthenticated" });
 }

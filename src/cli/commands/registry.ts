@@ -23,7 +23,7 @@ export const registry = implementCommand(
         `${env.out.paint("bold", "policy")} ${plain(await tools.explainPolicy(name, config))}\n`,
       );
     }
-    return offline || hosts.some(({ answer }) => answer?.ok) ? exitCodes.ok : exitCodes.failed;
+    return offline || hosts.some(({ response }) => response?.ok) ? exitCodes.ok : exitCodes.failed;
   },
 );
 
@@ -44,7 +44,7 @@ function writeHost(out: Output, place: number, host: ExplainedHost): void {
   for (const [label, value = ""] of rows) {
     if (value !== "") out.write(`   ${label.padEnd(13)}  ${plain(value)}\n`);
   }
-  if (host.answer === undefined) return;
-  const style = host.answer.ok ? "green" : "red";
-  out.write(`   ${"asked now".padEnd(13)}  ${out.paint(style, plain(host.answer.text))}\n`);
+  if (host.response === undefined) return;
+  const style = host.response.ok ? "green" : "red";
+  out.write(`   ${"asked now".padEnd(13)}  ${out.paint(style, plain(host.response.text))}\n`);
 }

@@ -16,7 +16,7 @@ export const reset = implementCommand("reset", async (env, options) => {
   const listen = socket === undefined ? undefined : `unix://${parseEndpoint(socket)}`;
   const tools = await env.loadNodeTools({ config, root, state, listen });
   using cri = openCriClient(tools.socket);
-  const isRunning = await answers(cri, env.ctx.signal);
+  const isRunning = await isServing(cri, env.ctx.signal);
   if (isRunning && all) {
     throw failedPrecondition("crib serve is running: stop it first, as with `systemctl stop crib`");
   }
@@ -26,7 +26,7 @@ export const reset = implementCommand("reset", async (env, options) => {
   return isRunning ? await resetRunning(env, cri) : await resetStopped(env, tools, all);
 });
 
-async function answers(cri: CriClient, signal: AbortSignal): Promise<boolean> {
+async function isServing(cri: CriClient, signal: AbortSignal): Promise<boolean> {
   try {
     await cri.runtime.version({}, { signal });
     return true;

@@ -18,8 +18,8 @@ export const stats = implementCommand("stats", async (env, options, keys) => {
   using cri = env.connect();
   const isWanted = await findWanted(env, cri, keys, options);
   if (asJson) {
-    const answer = await readStats(env, cri, isWanted);
-    writeJson(env.out, pb.ListPodSandboxStatsResponseSchema, answer);
+    const response = await readStats(env, cri, isWanted);
+    writeJson(env.out, pb.ListPodSandboxStatsResponseSchema, response);
     return exitCodes.ok;
   }
   if (options["no-stream"] || !env.out.isTerminal) await showOnce(env, cri, isWanted);
@@ -47,12 +47,12 @@ async function findWanted(
 
 /** Pods that have something wanted, with that. */
 async function readStats(env: CommandEnv, cri: CriClient, isWanted: IsWanted) {
-  const answer = await cri.runtime.listPodSandboxStats({}, { signal: env.ctx.signal });
-  for (const pod of answer.stats) {
+  const response = await cri.runtime.listPodSandboxStats({}, { signal: env.ctx.signal });
+  for (const pod of response.stats) {
     if (pod.linux === undefined) continue;
     pod.linux.containers = pod.linux.containers.filter((container) => isWanted(pod, container));
   }
-  const wanted = answer.stats.filter((pod) => (pod.linux?.containers.length ?? 0) > 0);
+  const wanted = response.stats.filter((pod) => (pod.linux?.containers.length ?? 0) > 0);
   return create(pb.ListPodSandboxStatsResponseSchema, { stats: wanted });
 }
 

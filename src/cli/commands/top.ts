@@ -39,8 +39,8 @@ const maxInfoBytes = 1024 * 1024;
 
 /** On the node. */
 async function firstPidOf(cri: CriClient, containerId: string, signal: AbortSignal) {
-  const answer = await cri.runtime.containerStatus({ containerId, verbose: true }, { signal });
-  const text = answer.info["info"] ?? "{}";
+  const response = await cri.runtime.containerStatus({ containerId, verbose: true }, { signal });
+  const text = response.info["info"] ?? "{}";
   const info = asObject(parseJson(text, "info", { maxBytes: maxInfoBytes }), "info");
   const pid = optional(info["pid"], "pid", asInteger) ?? 0;
   if (pid <= 0) throw failedPrecondition(`container ${containerId} does not run`);

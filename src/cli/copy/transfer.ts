@@ -54,8 +54,11 @@ export async function openContainer(
 }
 
 async function firstPidOf(cri: CriClient, id: string, signal: AbortSignal): Promise<number> {
-  const answer = await cri.runtime.containerStatus({ containerId: id, verbose: true }, { signal });
-  const text = answer.info["info"] ?? "{}";
+  const response = await cri.runtime.containerStatus(
+    { containerId: id, verbose: true },
+    { signal },
+  );
+  const text = response.info["info"] ?? "{}";
   const info = asObject(parseJson(text, "info", { maxBytes: maxInfoBytes }), "info");
   return optional(info["pid"], "pid", asInteger) ?? 0;
 }

@@ -60,7 +60,7 @@ export function startDaemon({ dir, confDir, payload }: DaemonPlaces): DaemonProc
   };
 }
 
-/** Asks until the answer is there; `check` throws what makes asking again useless. */
+/** Asks until there is a response; `check` throws what makes asking again useless. */
 export async function eventually<T>(
   ask: () => Promise<T | undefined>,
   options: {
@@ -76,8 +76,8 @@ export async function eventually<T>(
     options.signal?.throwIfAborted();
     options.check?.();
     try {
-      const answer = await ask();
-      if (answer !== undefined) return answer;
+      const response = await ask();
+      if (response !== undefined) return response;
     } catch (err) {
       cause = err;
     }

@@ -82,7 +82,7 @@ async function runPod(env: CommandEnv, narrator: Narrator, run: PodRun): Promise
 }
 
 async function requireNothingLeft(marks: TraceMarks): Promise<{ readonly detail: string }> {
-  // Taking the network away goes on a moment after the calls have answered.
+  // Taking the network away goes on a moment after the calls have returned.
   await eventually(
     async () => {
       const traces = findTraces(marks);

@@ -4,7 +4,7 @@ import { startProgress } from "../output/progress.ts";
 
 /** Tells a person step by step what happens, how long it took and what came of it. */
 export interface Narrator {
-  /** Runs `act`; its answer's `detail` stands beside the time. A failure is marked and thrown on; once interrupted, no step begins. */
+  /** Runs `act`; the `detail` of its result stands beside the time. A failure is marked and thrown on; once interrupted, no step begins. */
   step<T extends { readonly detail: string }>(title: string, act: () => Promise<T>): Promise<T>;
   /** What a program wrote, set off from what we say. */
   quote(text: string): void;
@@ -25,9 +25,9 @@ export function narrate(out: Output, interrupt?: AbortSignal): Narrator {
         out.write(`${mark} ${title.padEnd(titleWidth)} ${out.paint("dim", elapsed)}${rest}\n`);
       };
       try {
-        const answer = await during(out, title, act);
-        line(out.paint("green", "✓"), plain(answer.detail));
-        return answer;
+        const response = await during(out, title, act);
+        line(out.paint("green", "✓"), plain(response.detail));
+        return response;
       } catch (err) {
         line(out.paint("red", "✗"), "");
         throw err;

@@ -6,7 +6,7 @@ export const demoImage = "crib.local/demo:1";
 export const demoPort = 8080;
 export const greeting = "hello from a pod";
 
-/** A shell that answers SIGTERM at once, with a web server beside it. */
+/** A shell that ends at once on SIGTERM, with a web server beside it. */
 const script = [
   "trap 'echo asked to stop; exit 0' TERM",
   `echo "${greeting}"`,

@@ -32,18 +32,18 @@ export async function showPod(
   const { sandbox, container } = configs;
   await using undo = new AsyncDisposableStack();
   const { podSandboxId } = await narrator.step("RunPodSandbox", async () => {
-    const answer = await cri.runtime.runPodSandbox({ config: sandbox }, { signal });
-    marks.ids.push(answer.podSandboxId);
-    undo.defer(() => removePod(cri, answer.podSandboxId, detached(env.ctx, stepMs).signal));
-    return { ...answer, detail: `pod ${shortId(answer.podSandboxId)}, namespaces and network` };
+    const response = await cri.runtime.runPodSandbox({ config: sandbox }, { signal });
+    marks.ids.push(response.podSandboxId);
+    undo.defer(() => removePod(cri, response.podSandboxId, detached(env.ctx, stepMs).signal));
+    return { ...response, detail: `pod ${shortId(response.podSandboxId)}, namespaces and network` };
   });
   const { containerId } = await narrator.step("CreateContainer", async () => {
-    const answer = await cri.runtime.createContainer(
+    const response = await cri.runtime.createContainer(
       { podSandboxId, config: container, sandboxConfig: sandbox },
       { signal },
     );
-    marks.ids.push(answer.containerId);
-    return { ...answer, detail: `container ${shortId(answer.containerId)}` };
+    marks.ids.push(response.containerId);
+    return { ...response, detail: `container ${shortId(response.containerId)}` };
   });
   await narrator.step("StartContainer", async () => {
     await cri.runtime.startContainer({ containerId }, { signal });
@@ -111,12 +111,12 @@ async function showExec(
 ): Promise<void> {
   const cmd = ["sh", "-c", "uname -a; ip -4 -o address; ps -o pid,user,comm"];
   const { output } = await narrator.step("ExecSync", async () => {
-    const answer = await cri.runtime.execSync(
+    const response = await cri.runtime.execSync(
       { containerId, cmd, timeout: 10n },
       { signal: env.ctx.signal },
     );
-    if (answer.exitCode !== 0) throw failure(`exec ended with ${answer.exitCode}`);
-    return { output: Buffer.from(answer.stdout).toString(), detail: "uname, ip, ps" };
+    if (response.exitCode !== 0) throw failure(`exec ended with ${response.exitCode}`);
+    return { output: Buffer.from(response.stdout).toString(), detail: "uname, ip, ps" };
   });
   narrator.quote(output);
 }
@@ -132,7 +132,7 @@ async function showNetwork(
     const ip = status?.network?.ip ?? "";
     const url = `http://${ip}:${demoPort}/`;
     const body = (await httpGet(ip, demoPort, env.ctx.signal)).trim();
-    if (body !== greeting) throw failure(`${url} answered ${JSON.stringify(body.slice(0, 100))}`);
+    if (body !== greeting) throw failure(`${url} returned ${JSON.stringify(body.slice(0, 100))}`);
     return { detail: `${url} says ${JSON.stringify(body)}` };
   });
 }

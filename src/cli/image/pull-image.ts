@@ -10,7 +10,7 @@ export interface PullOptions {
   readonly quiet: boolean;
 }
 
-/** Pulls and answers the image's reference. On a terminal with a bar for each layer, where the daemon tells of them. */
+/** Pulls and responses the image's reference. On a terminal with a bar for each layer, where the daemon tells of them. */
 export async function pullImage(
   env: CommandEnv,
   cri: CriClient,

@@ -17,7 +17,7 @@ export interface LogPlace {
 export interface ReadLogOptions {
   /** Only the last so many lines of the container, which may be more lines of the file. */
   readonly tail?: number | undefined;
-  /** Go on at the end of the file until this answers true, through rotations. */
+  /** Go on at the end of the file until this responses true, through rotations. */
   readonly until?: () => Promise<boolean>;
   readonly signal: AbortSignal;
 }

@@ -20,8 +20,8 @@ export async function findLogDirectory(
   podSandboxId: string,
   signal: AbortSignal,
 ): Promise<string> {
-  const answer = await cri.runtime.podSandboxStatus({ podSandboxId, verbose: true }, { signal });
-  const text = answer.info["info"] ?? "{}";
+  const response = await cri.runtime.podSandboxStatus({ podSandboxId, verbose: true }, { signal });
+  const text = response.info["info"] ?? "{}";
   const { logDirectory } = asObject(parseJson(text, "info", { maxBytes: maxInfoBytes }), "info");
   return typeof logDirectory === "string" ? logDirectory : "";
 }

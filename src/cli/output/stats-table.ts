@@ -12,7 +12,7 @@ const header = [
   ...["IN", "OUT"].map((title) => title.padStart(widths.size)),
 ];
 
-/** Reads CPU time twice: the share of a core between the two answers, container by container. */
+/** Reads CPU time twice: the share of a core between the two responses, container by container. */
 export class StatsTable {
   #before = new Map<string, pb.CpuUsage>();
 

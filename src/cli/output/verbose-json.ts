@@ -1,7 +1,7 @@
 import type { DescMessage, MessageShape } from "@bufbuild/protobuf";
 import { protoJson } from "./list-output.ts";
 
-/** An answer to a verbose request: its `info` is JSON in strings; shown as what it is. */
+/** A response to a verbose request: its `info` is JSON in strings; shown as what it is. */
 export function verboseJson<D extends DescMessage>(
   schema: D,
   message: MessageShape<D> & { readonly info: Readonly<Record<string, string>> },

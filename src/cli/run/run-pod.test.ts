@@ -80,7 +80,7 @@ async function serveNode(
 }
 
 describe("crib run", () => {
-  test("pulls what is missing, prints the log and answers the exit code", async () => {
+  test("pulls what is missing, prints the log and returns the exit code", async () => {
     const { cri, calls, end, request } = await serveNode();
     await using _cri = cri;
     using client = openCriClient(cri.endpoint);

@@ -151,7 +151,7 @@ function nameTaken({ metadata }: pb.PodSandboxConfig, by: string): AppError {
 }
 
 /**
- * Shows what the container writes until it ends, and answers its exit code. The first interrupt stops the container,
+ * Shows what the container writes until it ends, and returns its exit code. The first interrupt stops the container,
  * the second kills it; either way its end is awaited. `talking` is who shows it in place of the log.
  */
 export async function followPod(

@@ -37,8 +37,8 @@ export async function readStreamKinds(
   containerId: string,
   signal: AbortSignal,
 ): Promise<{ readonly stdin: boolean; readonly tty: boolean }> {
-  const answer = await cri.runtime.containerStatus({ containerId, verbose: true }, { signal });
-  const text = answer.info["info"] ?? "{}";
+  const response = await cri.runtime.containerStatus({ containerId, verbose: true }, { signal });
+  const text = response.info["info"] ?? "{}";
   const info = asObject(parseJson(text, "info", { maxBytes: maxInfoBytes }), "info");
   return { stdin: info["stdin"] !== false, tty: info["tty"] === true };
 }

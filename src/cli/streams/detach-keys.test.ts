@@ -7,9 +7,9 @@ function typed(keys: string, pieces: readonly string[]) {
   const detach = parseDetachKeys(keys);
   let through = "";
   for (const piece of pieces) {
-    const answer = detach?.push(Buffer.from(piece, "latin1"));
-    through += Buffer.from(answer?.through ?? []).toString("latin1");
-    if (answer?.isDetached) return { through, isDetached: true };
+    const response = detach?.push(Buffer.from(piece, "latin1"));
+    through += Buffer.from(response?.through ?? []).toString("latin1");
+    if (response?.isDetached) return { through, isDetached: true };
   }
   return { through, isDetached: false };
 }

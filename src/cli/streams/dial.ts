@@ -5,7 +5,7 @@ import { withFirst } from "../../spdy/byte-channel.ts";
 import { SpdyConnection } from "../../spdy/connection.ts";
 import { readHead } from "../../spdy/http-head.ts";
 
-const answerMs = 30_000;
+const responseMs = 30_000;
 const pingMs = 30_000;
 const maxReasonLength = 200;
 
@@ -21,7 +21,7 @@ export async function dialStream(
   protocol: string,
 ): Promise<StreamConnection> {
   using undo = new DisposableStack();
-  const soon = AbortSignal.any([signal, AbortSignal.timeout(answerMs)]);
+  const soon = AbortSignal.any([signal, AbortSignal.timeout(responseMs)]);
   const socket = undo.use(await connect(new URL(url), soon));
   await socket.write(formatRequest(new URL(url), protocol));
   const { text, rest } = await abortable(readHead(socket), soon).catch((cause: unknown) => {

@@ -14,7 +14,7 @@ export const attach = defineSpec({
   details: [
     "Shows what the program writes from now on and gives it what is typed, where the container was made with stdin",
     "(`crib run -i`). Of a container with a terminal every key goes to the program, Ctrl-C too; the keys to leave",
-    "are ctrl-p ctrl-q. Without a terminal Ctrl-C leaves. The program goes on either way; answers its exit code",
+    "are ctrl-p ctrl-q. Without a terminal Ctrl-C leaves. The program goes on either way; returns its exit code",
     "if it ends, and 0 after the keys.",
   ].join(" "),
   examples: [
@@ -230,7 +230,7 @@ export const stats = defineSpec({
   usage: "[CONTAINER|POD...]",
   details: [
     "On a terminal every two seconds anew, until Ctrl-C. 100 % is one core; MEMORY is the working set; DISK is the",
-    "writable layer; PIDS, IN and OUT are the whole pod's. With -o json the runtime's own answer, once.",
+    "writable layer; PIDS, IN and OUT are the whole pod's. With -o json the runtime's own response, once.",
   ].join(" "),
   examples: [
     "crib stats",

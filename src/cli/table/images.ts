@@ -74,7 +74,7 @@ export const pack = defineSpec({
   summary: "write an executable that is crib plus images",
   usage: "--image IMAGE... -o FILE",
   details: [
-    "Whoever runs FILE needs no registry for these images: `crib serve` answers their pulls from the file.",
+    "Whoever runs FILE needs no registry for these images: `crib serve` serves their pulls from the file.",
     "Images that are not here are pulled first. FILE may be packed from a packed crib: its images are replaced.",
   ].join(" "),
   examples: ["crib pack --image registry.local/app:1 --image local/db:7 -o crib-site"],

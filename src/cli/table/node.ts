@@ -143,7 +143,7 @@ export const registry = defineSpec({
   summary: "explain what a pull from a registry would try, and why",
   usage: "check HOST[/REPOSITORY]",
   details:
-    "Lists the hosts in the order in which they are asked, with the file that each setting is from, and asks each for its API; then what the signature policy asks of its images. Reads the node's files as a pull does; needs no daemon. Exit code 1 when no host answers.",
+    "Lists the hosts in the order in which they are asked, with the file that each setting is from, and asks each for its API; then what the signature policy asks of its images. Reads the node's files as a pull does; needs no daemon. Exit code 1 when no host responses.",
   examples: [
     "crib registry check docker.io",
     "crib registry check registry.example:5000/team/app --offline",

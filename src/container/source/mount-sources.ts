@@ -3,14 +3,14 @@ import { realpathCached } from "../../os/file/cached-path.ts";
 import { ownChild } from "../../os/process/own-child.ts";
 import { childEnv, roleArgv } from "../../os/process/role.ts";
 
-const answerMs = 10_000;
+const responseMs = 10_000;
 /** Children that outlive SIGKILL in a file system that hangs. Beyond it, it is the node that is ill. */
 const maxChildren = 64;
 const maxMessageBytes = 4096;
 
 /**
- * Looks up paths of the node that a pod names, of any file system: a network's may never answer, and whoever asks it
- * cannot be killed. What the kernel knows by heart is answered at once, all else by a child, one for each path.
+ * Looks up paths of the node that a pod names, of any file system: a network's may never respond, and a thread that asks it
+ * cannot be killed. What the kernel knows by heart is returned at once, all else by a child, one for each path.
  */
 export class MountSources {
   readonly #argv: readonly string[];
@@ -35,9 +35,9 @@ export class MountSources {
   async #ask(path: string): Promise<string> {
     const now = performance.now();
     const first = [...this.#asked].find((other) => other.path === path);
-    if (first !== undefined && now - first.since > answerMs) {
+    if (first !== undefined && now - first.since > responseMs) {
       const seconds = Math.round((now - first.since) / 1000);
-      throw hangs(`does not answer for ${seconds} s now`, "unavailable");
+      throw hangs(`does not respond for ${seconds} s now`, "unavailable");
     }
     if (this.#asked.size >= maxChildren) throw hangs("too many file systems hang", "unavailable");
     const child = ownChild(
@@ -53,8 +53,8 @@ export class MountSources {
     const late = Promise.withResolvers<never>();
     const timer = setTimeout(() => {
       child.kill("SIGKILL");
-      late.reject(hangs(`does not answer in ${answerMs} ms`, "deadline-exceeded"));
-    }, answerMs);
+      late.reject(hangs(`does not respond in ${responseMs} ms`, "deadline-exceeded"));
+    }, responseMs);
     try {
       const exitCode = await Promise.race([ended, late.promise]);
       if (exitCode === 0) return await new Response(child.stdout).text();

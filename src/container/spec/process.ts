@@ -75,7 +75,7 @@ function checkName(name: string): string {
 
 /**
  * config.json is JSON: runc reads bytes that are no UTF-8 as U+FFFD, so the process would get another value
- * than it was given. Refusing is the honest answer.
+ * than it was given. Refusing is the honest response.
  */
 function decodeValue(name: string, value: Uint8Array): string {
   let text: string;

@@ -141,7 +141,7 @@ test("a mistake of the client in a change is an info line, and of very many some
   for (const line of lines) expect(line).toMatchObject({ level: "info", code: "InvalidArgument" });
 });
 
-test("a call is in progress until it is answered, fails, or nobody reads its stream any more", async () => {
+test("a call is in progress until it returns, fails, or nobody reads its stream any more", async () => {
   const { runtime, health, calls } = openClients(openDomain());
   const leaving = new AbortController();
   for await (const _ of health.watch({}, { signal: leaving.signal })) {

@@ -33,7 +33,7 @@ export function listenToSteps(values: ContextValues, listener: StepListener): vo
   values.set(stepListenersKey, [...values.get(stepListenersKey), listener]);
 }
 
-/** The context of a call: it ends when the client leaves, the client's deadline passes, or the call has been answered. */
+/** The context of a call: it ends when the client leaves, the client's deadline passes, or the call has returned. */
 export function contextOf(handler: HandlerContext): Context {
   const { signal, values } = handler;
   const step = openSteps(values.get(stepListenersKey));

@@ -3,7 +3,7 @@ import type { LogFields } from "../../lib/log.ts";
 const maxFieldLength = 256;
 
 /**
- * What a request or an answer is about, for the log: ids and names only, never env, auth or annotations.
+ * What a request or a response is about, for the log: ids and names only, never env, auth or annotations.
  * Reads the few fields that CRI messages share, whatever the message is.
  */
 export function subjectOf(message: object): LogFields {

@@ -9,8 +9,8 @@ import {
 import { BinaryWriter, WireType } from "@bufbuild/protobuf/wire";
 
 /*
- * Lists are answered out of the bytes of their items. protobuf-es writes a message's unknown fields as they are: the
- * answer is an empty message whose items are "unknown" fields with the number of its repeated field.
+ * Lists are made of the bytes of their items. protobuf-es writes a message's unknown fields as they are: the
+ * response is an empty message whose items are "unknown" fields with the number of its repeated field.
  */
 
 /** A message with its length in front, as a field holds it. */

@@ -100,8 +100,8 @@ test("calls at the same time have the same figures, the next one has new ones", 
   left.abort();
   expect(await gone).toBe("gone");
   go();
-  const answers = await Promise.all(calls);
-  expect(answers.map(({ podMetrics }) => podMetrics.length)).toEqual(Array(16).fill(1));
+  const responses = await Promise.all(calls);
+  expect(responses.map(({ podMetrics }) => podMetrics.length)).toEqual(Array(16).fill(1));
   // Who comes a moment later has a reading of its own.
   expect(readings).toBeLessThanOrEqual(3);
   const before = readings;

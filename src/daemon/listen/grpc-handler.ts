@@ -17,11 +17,11 @@ import type { Log } from "../../lib/log.ts";
 import { limitedBody, smallBytes } from "./request-body.ts";
 import { Turns } from "./turns.ts";
 
-// What containerd takes; the kubelet's own limit for answers.
+// What containerd takes; the kubelet's own limit for responses.
 const maxMessageBytes = 16 << 20;
 /** Of large requests in progress, all together: one of the largest. Decoded they take a few times as much. */
 const maxRequestsBytes = maxMessageBytes;
-/** An answer that its client does not take holds up the next list no longer than this. */
+/** A response that its client does not take holds up the next list no longer than this. */
 const maxTurnMs = 500;
 
 export interface GrpcHandlerOptions {
@@ -43,7 +43,7 @@ export class RequestQueues {
 export type RequestHandler = (request: Http2ServerRequest, response: Http2ServerResponse) => void;
 
 /**
- * Answers gRPC, and nothing else, out of HTTP/2 requests. It never throws, whatever the request holds.
+ * Serves gRPC, and nothing else, out of HTTP/2 requests. It never throws, whatever the request holds.
  * No compression: over a Unix socket it costs time and saves nothing.
  */
 export function createGrpcHandler(options: GrpcHandlerOptions): RequestHandler {
@@ -60,7 +60,7 @@ export function createGrpcHandler(options: GrpcHandlerOptions): RequestHandler {
   const methods = new Map(router.handlers.map((handler) => [handler.requestPath, handler]));
   const { budget, listing } = options.queues ?? new RequestQueues();
 
-  async function answer(request: Http2ServerRequest, response: Http2ServerResponse): Promise<void> {
+  async function serve(request: Http2ServerRequest, response: Http2ServerResponse): Promise<void> {
     const path = request.url.split("?", 1)[0] ?? "";
     const method = methods.get(path);
     if (method === undefined) {
@@ -95,7 +95,7 @@ export function createGrpcHandler(options: GrpcHandlerOptions): RequestHandler {
 
   return (request, response) => {
     response.stream.once("finish", () => endUnread(request, response));
-    answer(request, response).catch((err: unknown) => {
+    serve(request, response).catch((err: unknown) => {
       options.log.debug("request failed", { err: describe(err) });
       if (!response.headersSent && !response.destroyed) {
         refuse(response, Code.InvalidArgument, "request headers are not valid");
@@ -104,7 +104,7 @@ export function createGrpcHandler(options: GrpcHandlerOptions): RequestHandler {
   };
 }
 
-/** Of all there is, in one answer: what keeps the thread busy. */
+/** Of all there is, in one response: what keeps the thread busy. */
 function isList({ name, methodKind }: DescMethod): boolean {
   return methodKind === "unary" && name.startsWith("List");
 }
@@ -141,7 +141,7 @@ function normalized(request: Http2ServerRequest, path: string): Http2ServerReque
 }
 
 /**
- * Resets a call that has been answered before its request was whole: a client that waits for room to send the rest
+ * Resets a call whose response was sent before its request was whole: a client that waits for room to send the rest
  * would keep the stream open (RFC 9113 section 8.1).
  */
 function endUnread(request: Http2ServerRequest, response: Http2ServerResponse): void {
@@ -157,7 +157,7 @@ function isEndless(timeout: string | readonly string[] | undefined): boolean {
   return Number(digits) * (secondsOf[unit] ?? 0) > maxTimerSeconds;
 }
 
-/** An answer of trailers only (gRPC over HTTP/2, "Responses"). */
+/** A response of trailers only (gRPC over HTTP/2, "Responses"). */
 function refuse(response: Http2ServerResponse, code: Code, message: string): void {
   response.writeHead(200, {
     "content-type": "application/grpc",

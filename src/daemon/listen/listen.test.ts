@@ -30,11 +30,11 @@ function openPlace(): Place {
   };
 }
 
-function answers(router: ConnectRouter): void {
+function routesOfTest(router: ConnectRouter): void {
   router.service(RuntimeService, { version: () => ({ runtimeName: "crib" }) });
 }
 
-function serve(socket: string, routes = answers, shutdownMs = 1000) {
+function serve(socket: string, routes = routesOfTest, shutdownMs = 1000) {
   return listen({
     socket,
     routes,
@@ -132,7 +132,7 @@ test("disposal aborts what is not over in time, with UNAVAILABLE", async () => {
   expect((await call).code).toBe(Code.Unavailable);
 });
 
-test("the authority that grpc-go sends is answered, and one that is no host does no harm", async () => {
+test("the authority that grpc-go sends is accepted, and one that is no host does no harm", async () => {
   using place = openPlace();
   await using _server = await serve(place.socket);
   const path = "/runtime.v1.RuntimeService/Version";
@@ -140,8 +140,8 @@ test("the authority that grpc-go sends is answered, and one that is no host does
   for (const authority of ["%2Frun%2Fcrib.sock", "localhost", "::::", "[::1"]) {
     const headers = callHeaders(path, { ":authority": authority });
     const call = Buffer.concat([opening, headersFrame(1, headers), dataFrame(1, message)]);
-    const answer = await exchange(place.socket, call, { until: (got) => got.includes("crib") });
-    expect(answer.includes("crib")).toBe(true);
+    const response = await exchange(place.socket, call, { until: (got) => got.includes("crib") });
+    expect(response.includes("crib")).toBe(true);
   }
   await exchange(place.socket, Buffer.from("GET / HTTP/1.1\r\n\r\n"));
   await client(place.socket).version({});

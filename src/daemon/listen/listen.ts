@@ -14,7 +14,7 @@ import { createGrpcHandler, type RequestQueues } from "./grpc-handler.ts";
 
 const maxConnections = 1000;
 const maxHeaderBytes = 64 << 10;
-/** Answers that a connection has not taken yet; beyond it new calls on it are refused. A few of the largest ExecSync fit. */
+/** Responses that a connection has not taken yet; beyond it new calls on it are refused. A few of the largest ExecSync fit. */
 const maxSessionMegabytes = 128;
 /** After the calls in progress have been aborted: time for their errors to reach the clients. */
 const lastWordsMs = 1000;
@@ -39,7 +39,7 @@ export async function listen(options: ListenOptions): Promise<AsyncDisposable> {
   const { log } = options;
   await claimSocketPath(options.socket);
   const shutdown = new AbortController();
-  const answer = createGrpcHandler({ ...options, shutdownSignal: shutdown.signal });
+  const serve = createGrpcHandler({ ...options, shutdownSignal: shutdown.signal });
   const calls = new Calls();
   const sessions = new Set<ServerHttp2Session>();
 
@@ -69,7 +69,7 @@ export async function listen(options: ListenOptions): Promise<AsyncDisposable> {
     request.on("error", () => {}); // said by the stream
     response.on("error", () => {});
     calls.add(response);
-    answer(request, response);
+    serve(request, response);
   });
   await listening(server, options.socket);
   server.on("error", (err) => log.error("listener failed", { err: describe(err) }));
@@ -91,7 +91,7 @@ export async function listen(options: ListenOptions): Promise<AsyncDisposable> {
   };
 }
 
-/** Counts answers that have not been given yet. */
+/** Counts responses that have not been sent yet. */
 class Calls {
   #size = 0;
   #idle: PromiseWithResolvers<void> | undefined;

@@ -18,7 +18,7 @@ const prefixBytes = 5;
 
 /**
  * The body of a gRPC request that is one message. A large message is not read before there is room for all of it: the connection's
- * flow control keeps it at the client. `held` keeps the room until the call has been answered.
+ * flow control keeps it at the client. `held` keeps the room until the call has returned.
  */
 export async function* limitedBody(
   body: AsyncIterable<Uint8Array>,

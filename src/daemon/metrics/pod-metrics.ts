@@ -12,7 +12,7 @@ const readMs = 30_000;
 
 /** The metrics of ListPodSandboxMetrics, under the same names. */
 export function addPodMetrics(metrics: MetricSet, { accounts, read }: PodSource): void {
-  // All metrics of one answer are of one reading.
+  // All metrics of one response are of one reading.
   let current: Promise<Readings> | undefined;
   metrics.beforeRender(() => {
     current = undefined;

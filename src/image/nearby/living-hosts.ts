@@ -5,7 +5,7 @@ const probeMs = 1000;
 const freshMs = 30_000;
 
 /**
- * Which of these hosts answer at all: asked together, and again after half a minute. A node that is switched off costs a
+ * Which of these hosts respond at all: asked together, and again after half a minute. A node that is switched off costs a
  * second then.
  */
 export class LivingHosts {
@@ -24,8 +24,8 @@ export class LivingHosts {
   }
 
   async #ask(ctx: Context): Promise<readonly RegistryHost[]> {
-    const answers = await Promise.all(this.#hosts.map(isLiving));
-    const living = this.#hosts.filter((_, i) => answers[i]);
+    const areAlive = await Promise.all(this.#hosts.map(isLiving));
+    const living = this.#hosts.filter((_, i) => areAlive[i]);
     if (living.length < this.#hosts.length) {
       ctx.log.debug("peers unreachable", { living: living.length, of: this.#hosts.length });
     }
@@ -33,7 +33,7 @@ export class LivingHosts {
   }
 }
 
-/** Whoever answers anything lives. Not the caller's signal: others wait for this too. */
+/** A host that responds at all is alive. Not the caller's signal: others wait for this too. */
 async function isLiving({ base, ca }: RegistryHost): Promise<boolean> {
   try {
     const response = await fetch(`${base.href}/`, {

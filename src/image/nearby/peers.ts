@@ -84,7 +84,7 @@ async function findOn(
   const made = manifest.artifact === undefined ? originalsIn(annotationsOf(named)) : undefined;
   const documents =
     byDigest?.documents ??
-    // A peer that has kept the layers, or has an artifact, answers what the registry did.
+    // A peer that has kept the layers, or has an artifact, returns what the registry did.
     (made === undefined ? manifests : await fetchAll(ctx, repository, made));
   if (documents.length > 0) checkChain(documents, idOf(manifest, manifests));
   const [outermost] = documents;

@@ -33,7 +33,7 @@ export interface SignatureDeps {
 /**
  * Asks the policy, as it is now, about every name that the image would get. What counts is the digest that the name has led to:
  * a signature of the index, or of the manifest in it that is for this node, is one of what will run. Signatures are looked for
- * in the sources, in order; only the last one has to answer.
+ * in the sources, in order; only the last one has to respond.
  */
 export async function admitImage(
   ctx: Context,
@@ -201,7 +201,7 @@ class Signatures {
   }
 }
 
-/** Who cannot be asked may answer later; any other answer is one without a signature. */
+/** A source that cannot be reached may respond later; any other failure means that there is no signature. */
 function lookupFailure(digest: Digest, cause: unknown): Error {
   const message = `look for signatures of ${digest}`;
   if (kindOf(cause) === "unavailable") return new Error(message, { cause });

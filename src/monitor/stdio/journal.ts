@@ -71,7 +71,7 @@ export class Journal {
     this.#map[0] = 1;
   }
 
-  /** Reads at most `available` bytes, which must be there, behind the carried ones. Answers how many came. */
+  /** Reads at most `available` bytes, which must be there, behind the carried ones. Returns how many came. */
   read(fd: number, available: number): number | undefined {
     const slot = this.#slots[this.#active];
     if (this.#markAt + markBytes > this.#marks.byteLength) this.#markAt = 0;

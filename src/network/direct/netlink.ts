@@ -95,7 +95,7 @@ export function newBridge(name: string, mtu: number): Message {
   ]);
 }
 
-/** Without an acknowledgement: the answer is one. */
+/** Without an acknowledgement: the response is one. */
 export function getLink(name: string): Message {
   return link(RTM_GETLINK, 0, 0, [
     attribute(IFLA_IFNAME, text(name)),

@@ -52,10 +52,10 @@ export class NetworkCounters implements Disposable {
   async #openBatch(ctx: Context, batch: readonly (readonly [string, string])[]): Promise<void> {
     const paths = batch.map(([, path]) => path);
     try {
-      await takeFromChild(ctx, this.#argv, paths, (answer, descriptor) => {
-        const answers = readAnswers(answer, batch.length);
+      await takeFromChild(ctx, this.#argv, paths, (response, descriptor) => {
+        const responses = readResponses(response, batch.length);
         for (const [i, [id]] of batch.entries()) {
-          const found = answers[i];
+          const found = responses[i];
           if (typeof found === "number") this.#open.set(id, descriptor(found));
           else ctx.log.debug("network counters not opened", { sandbox: id, err: String(found) });
         }
@@ -70,8 +70,10 @@ export class NetworkCounters implements Disposable {
   }
 }
 
-function readAnswers(value: unknown, count: number): readonly unknown[] {
-  const answers = asArray(value, "counters");
-  if (answers.length === count) return answers;
-  throw new AppError(`${answers.length} descriptors for ${count} namespaces`, { kind: "internal" });
+function readResponses(value: unknown, count: number): readonly unknown[] {
+  const responses = asArray(value, "counters");
+  if (responses.length === count) return responses;
+  throw new AppError(`${responses.length} descriptors for ${count} namespaces`, {
+    kind: "internal",
+  });
 }

@@ -88,8 +88,8 @@ export class PodSockets implements Disposable {
     const count = this.#batch[family];
     this.#batch[family] = Math.min(2 * count, largestBatch);
     try {
-      await takeFromChild(ctx, this.#argv, { path, family, count }, (answer, descriptor) => {
-        for (const fd of readDescriptors(answer)) {
+      await takeFromChild(ctx, this.#argv, { path, family, count }, (response, descriptor) => {
+        for (const fd of readDescriptors(response)) {
           const socket = descriptor(fd);
           if (this.#isDisposed) socket[Symbol.dispose]();
           else this.#spare[family].push(socket);
@@ -109,9 +109,9 @@ export class PodSockets implements Disposable {
   }
 }
 
-function readDescriptors(answer: unknown): readonly number[] {
-  if (typeof answer === "string") throw new AppError(answer, { kind: "internal" });
-  const descriptors = asList(answer, "sockets", asInteger);
+function readDescriptors(response: unknown): readonly number[] {
+  if (typeof response === "string") throw new AppError(response, { kind: "internal" });
+  const descriptors = asList(response, "sockets", asInteger);
   if (descriptors.length === 0) throw new AppError("no socket", { kind: "internal" });
   return descriptors;
 }

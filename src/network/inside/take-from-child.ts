@@ -8,21 +8,21 @@ import { pidfdGetfd, pidfdOpen } from "../../os/process/pidfd.ts";
 import { childEnv } from "../../os/process/role.ts";
 
 /** A child takes some 10 ms, and seconds on a node that is busy. */
-const answerMs = 30_000;
+const responseMs = 30_000;
 /** A descriptor is a few digits; the reason why there is none is one line. */
-const maxAnswerBytes = 1 << 20;
+const maxResponseBytes = 1 << 20;
 
 /**
- * Asks a child, which goes into a network namespace and opens something there, and gives `take` its answer and the way
+ * Asks a child, which goes into a network namespace and opens something there, and gives `take` its result and the way
  * to have the descriptors that this names. The child ends when `take` returns.
  */
 export async function takeFromChild(
   ctx: Context,
   argv: readonly string[],
   request: unknown,
-  take: (answer: unknown, descriptor: (fd: number) => OwnedFd) => void,
+  take: (response: unknown, descriptor: (fd: number) => OwnedFd) => void,
 ): Promise<void> {
-  const { signal } = withTimeout(ctx, answerMs);
+  const { signal } = withTimeout(ctx, responseMs);
   const child = ownChild(
     Bun.spawn([...argv], {
       cwd: "/",
@@ -34,9 +34,9 @@ export async function takeFromChild(
   );
   try {
     using pidfd = pidfdOpen(child.pid);
-    const text = await abortable(readLimited(child.stdout, maxAnswerBytes), signal);
-    const answer = parseJson(text, "answer", { maxBytes: maxAnswerBytes });
-    take(answer, (fd) => pidfdGetfd(pidfd.fd, fd));
+    const text = await abortable(readLimited(child.stdout, maxResponseBytes), signal);
+    const response = parseJson(text, "response", { maxBytes: maxResponseBytes });
+    take(response, (fd) => pidfdGetfd(pidfd.fd, fd));
   } finally {
     child.kill("SIGKILL");
   }

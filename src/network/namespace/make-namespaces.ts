@@ -115,9 +115,9 @@ function mapLine({ hostId, length }: IdRange): string {
   return `0 ${hostId} ${length}\n`;
 }
 
-/** The answer is how many words came before the step, and its errno. */
-function stepFailure(steps: readonly Step[], answer: string): AppError | undefined {
-  const [, before, code] = /^(\d+) (\d+)$/.exec(answer) ?? [];
+/** The result is how many words came before the step, and its errno. */
+function stepFailure(steps: readonly Step[], response: string): AppError | undefined {
+  const [, before, code] = /^(\d+) (\d+)$/.exec(response) ?? [];
   let count = 0;
   for (const { words, failure } of steps) {
     if (count === Number(before)) return failure(new ErrnoError(words[0] ?? "", Number(code)));

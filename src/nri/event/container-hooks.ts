@@ -49,8 +49,8 @@ export function containerHooks(
         const message = about(domain, view());
         for (const plugin of connected) {
           if (!plugin.wants("stopContainer")) continue;
-          const answer = await plugin.ask(ctx, method.stopContainer, message);
-          if (answer !== undefined) wanted.add(plugin.title, answer);
+          const response = await plugin.ask(ctx, method.stopContainer, message);
+          if (response !== undefined) wanted.add(plugin.title, response);
         }
         return wanted;
       });

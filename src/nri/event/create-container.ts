@@ -39,11 +39,11 @@ export async function askForAdjustment(
     if (!plugin.wants("createContainer")) continue;
     const spec = applyAdjustment(creation.spec, merged);
     const container = toContainerMessage({ ...creation, spec });
-    const answer = await plugin.ask(ctx, nri.Plugin.method.createContainer, { pod, container });
-    if (answer?.adjust !== undefined) {
-      merged = mergeAdjustment(merged, answer.adjust, owners, plugin.title);
+    const response = await plugin.ask(ctx, nri.Plugin.method.createContainer, { pod, container });
+    if (response?.adjust !== undefined) {
+      merged = mergeAdjustment(merged, response.adjust, owners, plugin.title);
     }
-    if (answer !== undefined) updates.add(plugin.title, answer);
+    if (response !== undefined) updates.add(plugin.title, response);
   }
   const { config } = creation;
   validateAdjustment(validator, {
@@ -79,7 +79,7 @@ interface Pending {
   readonly updates: Updates;
 }
 
-/** All of them at once: the answer of one changes nothing for another. */
+/** All of them at once: the response of one changes nothing for another. */
 async function askValidators(
   ctx: Context,
   plugins: readonly Plugin[],
@@ -91,10 +91,10 @@ async function askValidators(
   const method = nri.Plugin.method.validateContainerAdjustment;
   await Promise.all(
     validators.map(async (plugin) => {
-      const answer = await plugin.ask(ctx, method, message);
+      const response = await plugin.ask(ctx, method, message);
       // A validator that says nothing has not agreed.
-      if (answer !== undefined && !answer.reject) return;
-      const reason = answer?.reason.slice(0, 1000) || "no reason given";
+      if (response !== undefined && !response.reject) return;
+      const reason = response?.reason.slice(0, 1000) || "no reason given";
       throw new AppError(`NRI validator ${plugin.title}: ${reason}`, { kind: "permission-denied" });
     }),
   );

@@ -8,7 +8,7 @@ import type { Plugin } from "../plugin/plugin.ts";
 import type { AboutContainer } from "../views.ts";
 import { Updates } from "./updates.ts";
 
-export interface UpdateAnswer {
+export interface UpdateResponse {
   /** What plugins want of the container that is updated, beyond what was asked. */
   readonly own: SpecResources;
   /** And of others. */
@@ -21,7 +21,7 @@ export async function askForUpdate(
   plugins: readonly Plugin[],
   about: AboutContainer,
   asked: SpecResources,
-): Promise<UpdateAnswer> {
+): Promise<UpdateResponse> {
   const id = about.container.id ?? "";
   const updates = new Updates();
   const own = () => toSpecUpdate(updates.of(id) ?? create(nri.LinuxResourcesSchema));
@@ -29,8 +29,8 @@ export async function askForUpdate(
     if (!plugin.wants("updateContainer")) continue;
     const linuxResources = toNriResources(overlayResources(asked, own()));
     const message = { ...about, linuxResources };
-    const answer = await plugin.ask(ctx, nri.Plugin.method.updateContainer, message);
-    if (answer !== undefined) updates.add(plugin.title, answer);
+    const response = await plugin.ask(ctx, nri.Plugin.method.updateContainer, message);
+    if (response !== undefined) updates.add(plugin.title, response);
   }
   const wanted = own();
   updates.take(id);

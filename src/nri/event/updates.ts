@@ -4,7 +4,7 @@ import { failedPrecondition, invalidArgument } from "../../lib/errors.ts";
 import { mergeResources } from "../adjust/merge-resources.ts";
 import { Owners } from "../owners.ts";
 
-/** One answer of a plugin may change this many containers. */
+/** One response of a plugin may change this many containers. */
 const maxUpdates = 10_000;
 
 export interface WantedUpdate {
@@ -29,12 +29,12 @@ export class Updates {
   /** Throws where two plugins want different values for the same limit of a container. */
   add(
     plugin: string,
-    answer: {
+    response: {
       readonly update: readonly nri.ContainerUpdate[];
       readonly evict?: readonly nri.ContainerEviction[];
     },
   ): void {
-    const { update, evict = [] } = answer;
+    const { update, evict = [] } = response;
     if (update.length + evict.length > maxUpdates) {
       throw invalidArgument(`NRI plugin ${plugin} wants more than ${maxUpdates} updates`);
     }

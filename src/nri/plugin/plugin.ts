@@ -60,7 +60,7 @@ export class Plugin implements Disposable {
   }
 
   /**
-   * Asks the plugin. Throws what it answers against the request. A plugin that does not respond is closed, unless it
+   * Asks the plugin. Throws what it returns against the request. A plugin that does not respond is closed, unless it
    * asked to stay, and the request goes on without it (`undefined`), unless it asked that it fail.
    */
   async ask<Input extends DescMessage, Output extends DescMessage>(
@@ -75,8 +75,8 @@ export class Plugin implements Disposable {
       const step = `NRI plugin ${this.title}: ${method.name}`;
       const kind = kindOf(cause);
       // The deadline went along with the request: a plugin's side may be the first to say that it has passed.
-      const isAnswer = cause instanceof RemoteError && kind !== "deadline-exceeded";
-      if (isAnswer) throw refusal(step, cause);
+      const isResponse = cause instanceof RemoteError && kind !== "deadline-exceeded";
+      if (isResponse) throw refusal(step, cause);
       if (ctx.signal.aborted || (kind !== "deadline-exceeded" && kind !== "unavailable")) {
         throw new Error(step, { cause });
       }
@@ -102,9 +102,9 @@ export class Plugin implements Disposable {
     for (const [i, batch] of batches.entries()) {
       const more = i + 1 < batches.length;
       const method = nri.Plugin.method.synchronize;
-      const answer = await this.#client.call(ctx, method, { ...batch, more }, { timeoutMs });
-      if (!more) return answer.update;
-      if (!answer.more || answer.update.length > 0) {
+      const response = await this.#client.call(ctx, method, { ...batch, more }, { timeoutMs });
+      if (!more) return response.update;
+      if (!response.more || response.update.length > 0) {
         throw new AppError(`NRI plugin ${this.title} cannot be synchronized in parts`, {
           kind: "failed-precondition",
         });

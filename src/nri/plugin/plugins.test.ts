@@ -75,7 +75,7 @@ test("a plugin's word against a request ends it; the rest is not asked", async (
   expect([kindOf(err), later]).toEqual(["failed-precondition", 0]);
 });
 
-test("a plugin that does not answer is disconnected and passed over, unless it asked otherwise", async () => {
+test("a plugin that does not respond is disconnected and passed over, unless it asked otherwise", async () => {
   const silent = { runPodSandbox: never };
   const identity = { index: "01", name: "silent" };
   const dropped = connect(identity, silent);

@@ -9,7 +9,7 @@ import { serveTtrpc } from "../../ttrpc/server.ts";
 import { allEvents } from "../events.ts";
 import { Plugin, type PluginIdentity, type PluginSubscription } from "./plugin.ts";
 
-/** Numbers of the two connections in one: the plugin answers on the first, the runtime on the second. */
+/** Numbers of the two connections in one: the plugin serves on the first, the runtime on the second. */
 const channelIds = [1, 2] as const;
 
 /** Of the interface that is spoken here: proto/nri. */
@@ -60,7 +60,7 @@ export async function registerPlugin(
   const own = withTimeout(ctx, registrationTimeoutMs);
   const end = AbortSignal.any([own.signal, connection.gone]);
   const identity = await abortable(registered.promise, end);
-  const answer = await client.call(
+  const response = await client.call(
     own,
     nri.Plugin.method.configure,
     {
@@ -73,7 +73,7 @@ export async function registerPlugin(
     },
     { timeoutMs: requestTimeoutMs },
   );
-  plugin = new Plugin(client, identity, parseSubscription(answer), requestTimeoutMs);
+  plugin = new Plugin(client, identity, parseSubscription(response), requestTimeoutMs);
   undo.move();
   return plugin;
 }

@@ -123,7 +123,7 @@ export async function runCommand(
   }
 }
 
-/** `runCommand` for programs whose only good exit code is 0. Answers stdout. */
+/** `runCommand` for programs whose only good exit code is 0. Returns stdout. */
 export async function runChecked(
   ctx: Context,
   argv: readonly string[],

@@ -43,10 +43,10 @@ export async function fetchToken(
   if (!response.ok) throw await errorOfResponse(step, response);
   const body = new Progress(route.timeoutMs).watch(response.body, step);
   const bytes = await readLimited(body, maxTokenBytes);
-  const answer = asObject(parseJson(bytes, step, { maxBytes: maxTokenBytes }), step);
+  const fields = asObject(parseJson(bytes, step, { maxBytes: maxTokenBytes }), step);
   const token =
-    optional(answer["token"], `${step}: token`, asString) ??
-    asString(answer["access_token"], `${step}: access_token`);
+    optional(fields["token"], `${step}: token`, asString) ??
+    asString(fields["access_token"], `${step}: access_token`);
   if (!/^[\x21-\x7e]+$/.test(token)) throw new RegistryError(`${step}: not a token`, 401);
   return `Bearer ${token}`;
 }

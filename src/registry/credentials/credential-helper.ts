@@ -42,18 +42,18 @@ export async function askHelper(
     if (stdout.toString().includes("credentials not found")) return undefined;
     throw new AppError(`${step}: exit code ${exitCode}`, { kind: "unauthenticated" });
   }
-  return parseAnswer(stdout, step);
+  return parseResponse(stdout, step);
 }
 
-function parseAnswer(stdout: Uint8Array, step: string): Credentials {
+function parseResponse(stdout: Uint8Array, step: string): Credentials {
   try {
-    const answer = asObject(parseJson(stdout, step, { maxBytes: maxOutputBytes }), step);
-    const username = asString(answer["Username"], "Username");
-    const secret = asString(answer["Secret"], "Secret");
+    const response = asObject(parseJson(stdout, step, { maxBytes: maxOutputBytes }), step);
+    const username = asString(response["Username"], "Username");
+    const secret = asString(response["Secret"], "Secret");
     return username === tokenUser ? { identityToken: secret } : { username, password: secret };
   } catch {
     // biome-ignore lint/style/useErrorCause: it may show what the helper wrote
-    throw failedPrecondition(`${step}: not the answer of a credential helper`);
+    throw failedPrecondition(`${step}: not the output of a credential helper`);
   }
 }
 

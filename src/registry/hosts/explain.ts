@@ -27,10 +27,10 @@ export interface HostExplanation {
   /** What is wrong in the files, and left out: of all hosts. */
   readonly problems: readonly string[];
   /** What the host says when asked, if it was. */
-  readonly answer: Answer | undefined;
+  readonly response: HostResponse | undefined;
 }
 
-export interface Answer {
+export interface HostResponse {
   readonly ok: boolean;
   readonly text: string;
 }
@@ -65,16 +65,16 @@ export async function explainRegistry(
         proxy: proxy === undefined ? undefined : redactUrl(new URL(proxy)),
         credentials: (await findCredentials(ctx))?.from,
         problems,
-        answer: asks ? await ask(ctx, client) : undefined,
+        response: asks ? await ask(ctx, client) : undefined,
       };
     }),
   );
 }
 
-async function ask(ctx: Context, client: HostClient): Promise<Answer> {
+async function ask(ctx: Context, client: HostClient): Promise<HostResponse> {
   try {
     await client.ping(ctx);
-    return { ok: true, text: "answers" };
+    return { ok: true, text: "responds" };
   } catch (err) {
     ctx.signal.throwIfAborted();
     return { ok: false, text: describe(err) };

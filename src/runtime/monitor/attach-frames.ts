@@ -1,5 +1,5 @@
 /*
- * What a connection to a monitor carries after the answer to `attach`: frames of a kind (one byte), a length (four
+ * What a connection to a monitor carries after the response to `attach`: frames of a kind (one byte), a length (four
  * bytes, big-endian) and that many bytes. From the monitor come the container's output, and `end` when it has ended; a
  * connection that ends without it was cut off. To the monitor go input, and `stdinEnd` when there will be no more.
  */

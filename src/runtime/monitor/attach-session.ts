@@ -10,8 +10,8 @@ import {
   frameKind,
   maxPayloadBytes,
 } from "./attach-frames.ts";
-import { formatMessage, parseMessage } from "./monitor-answers.ts";
 import { type AttachRequest, maxMessageBytes, protocolVersion } from "./monitor-protocol.ts";
+import { formatMessage, parseMessage } from "./monitor-responses.ts";
 
 /** What waits here for a slow client, who is cut off when it is more. A monitor keeps very little. */
 const maxBehindBytes = 8 * 1024 * 1024;
@@ -20,7 +20,7 @@ const maxBehindBytes = 8 * 1024 * 1024;
 export interface AttachBudget {
   left: number;
 }
-const answerMs = 10_000;
+const responseMs = 10_000;
 const newline = 0x0a;
 
 /** What concerns the container, and so is not done over this client's own connection: its terminal's size, the end of stdin. */
@@ -73,8 +73,8 @@ export class AttachSession implements AsyncDisposable {
       Buffer.from(formatMessage({ id: 1, op: "hello", version: protocolVersion })),
     );
     await socket.write(Buffer.from(formatMessage({ id: 2, ...request })));
-    const answers = readAnswers(socket);
-    const rest = await abortable(answers, withTimeout(ctx, answerMs).signal);
+    const fromMonitor = readResponses(socket);
+    const rest = await abortable(fromMonitor, withTimeout(ctx, responseMs).signal);
     undo.move();
     return new AttachSession(socket, request, events, budget, rest);
   }
@@ -160,8 +160,8 @@ export class AttachSession implements AsyncDisposable {
   }
 }
 
-/** Reads the answers to `hello` and `attach`; what comes after them is the container's. */
-async function readAnswers(socket: SocketStream): Promise<Buffer> {
+/** Reads the responses to `hello` and `attach`; what comes after them is the container's. */
+async function readResponses(socket: SocketStream): Promise<Buffer> {
   let rest: Buffer = Buffer.alloc(0);
   for (;;) {
     for (let at = rest.indexOf(newline); at >= 0; at = rest.indexOf(newline)) {
@@ -173,7 +173,7 @@ async function readAnswers(socket: SocketStream): Promise<Buffer> {
     }
     const chunk = await socket.read();
     if (chunk === undefined || rest.byteLength > maxMessageBytes) {
-      throw new AppError("the monitor gave no answer", { kind: "unavailable" });
+      throw new AppError("the monitor sent no response", { kind: "unavailable" });
     }
     rest = Buffer.concat([rest, chunk]);
   }

@@ -1,6 +1,6 @@
 const beatMs = 5000;
 /**
- * Beats in a row without an answer. A disk that is busy (an SD card that writes back) holds a monitor in a write for
+ * Beats in a row without a response. A disk that is busy (an SD card that writes back) holds a monitor in a write for
  * many seconds, and to kill it costs: who is attached is cut off, and what is being created fails.
  */
 const maxMissed = 6;
@@ -26,11 +26,11 @@ export class Heartbeat implements Disposable {
       }
       this.#isAsked = true;
       this.#missed = 0;
-      const answered = () => {
+      const responded = () => {
         this.#isAsked = false;
       };
-      // A refusal is an answer. When the connection ends, so does this.
-      ask().then(answered, answered);
+      // A refusal is a response. When the connection ends, so does this.
+      ask().then(responded, responded);
     }, beatMs);
   }
 

@@ -4,7 +4,7 @@ import { OwnedFd } from "../../os/file/owned-fd.ts";
 import { type ExitStatus, findProcess, pidfdGetfd } from "../../os/process/pidfd.ts";
 import { processStartTime } from "../../os/process/process-stat.ts";
 import type { Reaper } from "../reaper.ts";
-import type { CreatedContainer } from "./monitor-answers.ts";
+import type { CreatedContainer } from "./monitor-responses.ts";
 
 export type EndReaper = Pick<Reaper, "ended" | "keep">;
 
@@ -53,7 +53,7 @@ export class HeldContainer implements Disposable {
   }
 
   /**
-   * How the process ended, as far as that can be known; "released" when it is not held any more by then. One answer for
+   * How the process ended, as far as that can be known; "released" when it is not held any more by then. One result for
    * every monitor that is told: who reaps a process gets its status, and on Linux before 6.15 nobody after that.
    */
   async ended(): Promise<ExitStatus | undefined | "released"> {

@@ -1,7 +1,7 @@
 import type { ExitRecord } from "./exit-record.ts";
 import { type EndReaper, HeldContainer } from "./held-container.ts";
-import type { ListedContainer } from "./monitor-answers.ts";
 import type { MonitorClient } from "./monitor-client.ts";
+import type { ListedContainer } from "./monitor-responses.ts";
 
 interface LinkedContainer {
   readonly held: HeldContainer | undefined;

@@ -16,11 +16,11 @@ test("MonitorClient.kill() ends whoever listens there, and nobody who only looks
     const events = { onExit: () => {}, onClose: closed.resolve };
     // Its socket is there a moment before it listens.
     const client = await eventually(() => MonitorClient.connect(path, events));
-    const answer = client.request({ op: "hello", version: protocolVersion }).catch(String);
+    const response = client.request({ op: "hello", version: protocolVersion }).catch(String);
     client.kill();
     await silent.exited;
     expect(silent.signalCode).toBe("SIGKILL");
-    expect(await answer).toContain("the monitor has gone");
+    expect(await response).toContain("the monitor has gone");
     await closed.promise;
     client.kill();
     expect(other.exitCode ?? other.signalCode).toBeNull();

@@ -5,13 +5,13 @@ import { findProcess, signalUnlessEnded } from "../../os/process/pidfd.ts";
 import { peerOf } from "../../os/socket/unix-socket.ts";
 import { CreateRefusal } from "./create-refusal.ts";
 import type { ExitRecord } from "./exit-record.ts";
+import { type MonitorRequest, maxMessageBytes } from "./monitor-protocol.ts";
 import {
   formatMessage,
   type MonitorError,
   type MonitorMessage,
   parseMessage,
-} from "./monitor-answers.ts";
-import { type MonitorRequest, maxMessageBytes } from "./monitor-protocol.ts";
+} from "./monitor-responses.ts";
 
 const newline = 0x0a;
 const SIGKILL = 9;
@@ -54,15 +54,15 @@ export class MonitorClient implements Disposable {
     return client;
   }
 
-  /** The answer of the monitor, or the error that it gave, or `unavailable` when it goes before. */
+  /** The monitor's response, or the error that it gave, or `unavailable` when it goes before. */
   request(request: MonitorRequest): Promise<unknown> {
     if (this.#isClosed) return Promise.reject(gone());
     const id = this.#nextId++;
-    const answer = Promise.withResolvers<unknown>();
-    this.#waiting.set(id, answer);
+    const result = Promise.withResolvers<unknown>();
+    this.#waiting.set(id, result);
     this.#unsent = Buffer.concat([this.#unsent, Buffer.from(formatMessage({ id, ...request }))]);
     this.#flush();
-    return answer.promise;
+    return result.promise;
   }
 
   /** Throws `unavailable` once the connection has ended. */
@@ -108,11 +108,11 @@ export class MonitorClient implements Disposable {
       this.#events.onExit(message.container, message.record);
       return;
     }
-    const answer = this.#waiting.get(message.id);
+    const result = this.#waiting.get(message.id);
     this.#waiting.delete(message.id);
     if ("error" in message) {
-      answer?.reject(errorOf(message.error));
-    } else answer?.resolve(message.result);
+      result?.reject(errorOf(message.error));
+    } else result?.resolve(message.result);
   }
 
   #closed(): void {
@@ -125,7 +125,7 @@ export class MonitorClient implements Disposable {
     this.#isClosed = true;
     this.#process?.[Symbol.dispose]();
     this.#process = undefined;
-    for (const answer of this.#waiting.values()) answer.reject(gone());
+    for (const result of this.#waiting.values()) result.reject(gone());
     this.#waiting.clear();
   }
 

@@ -9,12 +9,6 @@ import type { ExitRecord } from "./exit-record.ts";
 import { Heartbeat } from "./heartbeat.ts";
 import { LinkedContainers } from "./linked-containers.ts";
 import {
-  type CreatedContainer,
-  type ListedContainer,
-  readCreatedContainer,
-  readList,
-} from "./monitor-answers.ts";
-import {
   type Argv,
   awaitMonitor,
   type ConnectedMonitor,
@@ -29,6 +23,12 @@ import {
   type OpenStreamsRequest,
   protocolVersion,
 } from "./monitor-protocol.ts";
+import {
+  type CreatedContainer,
+  type ListedContainer,
+  readCreatedContainer,
+  readList,
+} from "./monitor-responses.ts";
 
 export interface LinkOptions {
   readonly ctx: Context;
@@ -124,7 +124,7 @@ export class MonitorLink implements Disposable {
   }
 
   /**
-   * Asks the monitor, or its successor when it is being replaced, also when it goes before it has answered: what is
+   * Asks the monitor, or its successor when it is being replaced, also when it goes before it has responded: what is
    * asked may be asked twice.
    */
   async request(ctx: Context, request: MonitorRequest): Promise<unknown> {

@@ -5,9 +5,9 @@ import { AppError } from "../../lib/errors.ts";
 import { isErrno } from "../../os/errno-error.ts";
 import { ownChild } from "../../os/process/own-child.ts";
 import { childEnv } from "../../os/process/role.ts";
-import { readHelloResult } from "./monitor-answers.ts";
 import { MonitorClient, type MonitorClientEvents } from "./monitor-client.ts";
 import { protocolVersion } from "./monitor-protocol.ts";
+import { readHelloResult } from "./monitor-responses.ts";
 
 /** How long a new monitor may take until it listens, and any monitor until it says hello. */
 const startMs = 10_000;

@@ -23,10 +23,10 @@ import { decodeExitRecord, type ExitRecord } from "./exit-record.ts";
  *   monitor → daemon   {"id": 7, "result": ...} or {"id": 7, "error": {"kind": ..., "message": ...}}
  *                      {"event": "exited", "container": ..., "record": ...}   to every connection
  *
- * Requests are here, and what a monitor says is in monitor-answers.ts.
- * After the answer to `attach` the connection carries attach-frames.ts and nothing else.
+ * Requests are here, and what a monitor sends is in monitor-responses.ts.
+ * After the response to `attach` the connection carries attach-frames.ts and nothing else.
  *
- * The first request of a connection is `hello`. Answers come in any order. A message over `maxMessageBytes`, or one
+ * The first request of a connection is `hello`. Responses come in any order. A message over `maxMessageBytes`, or one
  * that does not parse, ends the connection. A new version may add requests and optional fields; anything else needs
  * a new number, and the daemon goes on speaking the old one to monitors that still run it.
  */
@@ -88,7 +88,7 @@ export interface OpenStreamsRequest extends ContainerPlan {
   readonly op: "openStreams";
 }
 
-/** A container of `openStreams` has ended. Answered when its log is complete and the record on disk. Idempotent. */
+/** A container of `openStreams` has ended. The response comes when its log is complete and the record on disk. Idempotent. */
 export interface EndedRequest {
   readonly op: "ended";
   readonly container: string;
@@ -142,7 +142,7 @@ export type MonitorRequest =
   /** Take no new container, leave after the last one. */
   | { readonly op: "retire" };
 
-/** Request ids that the sender chose come back with the answer, also when the rest of it was refused. */
+/** Request ids that the sender chose come back with the response, also when the rest of it was refused. */
 export interface NumberedRequest {
   readonly id: number;
   readonly parse: () => MonitorRequest;

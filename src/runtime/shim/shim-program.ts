@@ -42,7 +42,7 @@ const SIGKILL = 9;
 const endMs = 5000;
 
 /**
- * Runs `start` in a bundle: it answers where the shim of this task listens, which is a new one or the pod's
+ * Runs `start` in a bundle: it prints where the shim of this task listens, which is a new one or the pod's
  * (containerd, core/runtime/v2/README.md). The caller ends what is left of a start that failed (`endShim`).
  */
 export async function startShim(
@@ -80,7 +80,7 @@ export async function deleteDeadShim(
     const { exitStatus, exitedAt } = fromBinary(DeleteResponseSchema, stdout);
     return { exitCode: exitStatus, finishedAtNs: exitedAt && toNs(exitedAt) };
   } catch (cause) {
-    throw failure(program, "delete", "what it printed is no answer", cause);
+    throw failure(program, "delete", "what it printed is no response", cause);
   }
 }
 

@@ -78,7 +78,7 @@ const unknownStatus = 128;
 /**
  * What runs behind a containerd shim (API version 2; containerd, core/runtime/v2/README.md). The shim is a process of its
  * own, one a pod or one a container as it decides, that outlives this daemon and is spoken to over ttrpc. A task's
- * streams are named pipes in its bundle, which a monitor reads, and its end is what Wait answers.
+ * streams are named pipes in its bundle, which a monitor reads, and its end is what Wait returns.
  */
 export class ShimRuntime implements Runtime, TaskOwner, Disposable {
   readonly sandboxTask = "always";
@@ -314,10 +314,10 @@ export class ShimRuntime implements Runtime, TaskOwner, Disposable {
           { id },
           { timeoutMs: undefined },
         );
-        const answer = await Promise.race([waiting, live.dropped.promise]);
+        const response = await Promise.race([waiting, live.dropped.promise]);
         live.isEnding = true;
-        if (answer === undefined) return killed();
-        const { exitStatus, exitedAt } = answer;
+        if (response === undefined) return killed();
+        const { exitStatus, exitedAt } = response;
         const finishedAtNs = (exitedAt && toNs(exitedAt)) ?? realtimeNs();
         const oomKilled = this.#wasOomKilled(live);
         return {

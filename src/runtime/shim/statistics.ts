@@ -19,7 +19,7 @@ export interface ShimFigures {
   readonly details: CgroupDetails;
 }
 
-/** Reads the answer of Stats, in either of its two forms (github.com/containerd/cgroups). */
+/** Reads the response of Stats, in either of its two forms (github.com/containerd/cgroups). */
 export function readFigures(stats: Any | undefined): ShimFigures {
   const type = stats?.typeUrl.split("/").at(-1);
   if (stats === undefined || type === undefined) throw unknownFigures("nothing");

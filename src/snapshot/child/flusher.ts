@@ -5,7 +5,7 @@ import type { UnpackArgv } from "./unpack-child.ts";
 import { unpackEnv } from "./unpack-env.ts";
 import { readFailure } from "./unpack-process.ts";
 
-/** What it answers; a failure is JSON and begins with another byte. */
+/** What it returns; a failure is JSON and begins with another byte. */
 const dot = 0x2e;
 
 /**
@@ -50,10 +50,10 @@ export class Flusher implements Disposable {
 
   async #listen(): Promise<void> {
     let failure = Buffer.alloc(0);
-    for await (const answer of this.#child.stdout) {
-      for (const [i, byte] of answer.entries()) {
+    for await (const response of this.#child.stdout) {
+      for (const [i, byte] of response.entries()) {
         if (byte !== dot) {
-          failure = Buffer.concat([failure, answer.subarray(i)]);
+          failure = Buffer.concat([failure, response.subarray(i)]);
           break;
         }
         this.#waiting.shift()?.resolve();

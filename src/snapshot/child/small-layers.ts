@@ -13,7 +13,7 @@ import type { UnpackArgv } from "./unpack-child.ts";
 import { unpackEnv } from "./unpack-env.ts";
 import { readFailure } from "./unpack-process.ts";
 
-const maxAnswerBytes = 32 << 20;
+const maxResponseBytes = 32 << 20;
 const idleMs = 1000;
 
 /**
@@ -56,7 +56,7 @@ export class SmallLayers {
 class SeriesChild implements Disposable {
   readonly #directory: string;
   readonly #child: Subprocess<"pipe", "pipe", "ignore">;
-  readonly #answers: AsyncIterator<Buffer>;
+  readonly #responses: AsyncIterator<Buffer>;
   #timer: Timer | undefined;
 
   constructor(argv: UnpackArgv, parent: string) {
@@ -69,7 +69,7 @@ class SeriesChild implements Disposable {
         stdio: ["pipe", "pipe", "ignore"],
       }),
     );
-    this.#answers = lines(this.#child.stdout);
+    this.#responses = lines(this.#child.stdout);
   }
 
   /** The layer is in the child's reach only meanwhile. */
@@ -84,13 +84,13 @@ class SeriesChild implements Disposable {
       this.#child.stdin.write(bytes);
       // A child that has ended says so on its stdout.
       Promise.resolve(this.#child.stdin.flush()).catch(() => {});
-      const answer = await abortable(this.#answers.next(), ctx.signal);
-      if (answer.done === true) {
+      const line = await abortable(this.#responses.next(), ctx.signal);
+      if (line.done === true) {
         throw new AppError("unpacking was ended", { kind: "resource-exhausted" });
       }
-      const failure = readFailure(answer.value);
+      const failure = readFailure(line.value);
       if (failure !== undefined) throw failure;
-      return parseJson(answer.value, "report", { maxBytes: maxAnswerBytes }) as LayerReport;
+      return parseJson(line.value, "report", { maxBytes: maxResponseBytes }) as LayerReport;
     } catch (err) {
       this.#child.kill("SIGKILL");
       await this.#child.exited;

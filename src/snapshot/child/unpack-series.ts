@@ -27,12 +27,12 @@ export async function unpackSeries(
     const order = decodeOrder(head);
     const bytes = Buffer.alloc(order.sizeBytes);
     if (readFully(0, bytes) < order.sizeBytes) return;
-    const answer = await unpackOne(order, bytes, native, limits).catch((err: unknown) => ({
+    const response = await unpackOne(order, bytes, native, limits).catch((err: unknown) => ({
       kind: kindOf(err),
       error: describe(err),
     }));
     chrootTo(top.fd);
-    writeAll(1, Buffer.from(`${JSON.stringify(answer)}\n`));
+    writeAll(1, Buffer.from(`${JSON.stringify(response)}\n`));
   }
 }
 

@@ -49,7 +49,7 @@ describe("WebSocketConnection.read()", () => {
     );
   });
 
-  test("answers a ping in the middle of a message, and a close", async () => {
+  test("responds to a ping in the middle of a message, and to a close", async () => {
     const { channel, written } = channelOf(
       clientFrame(0x02, Buffer.from("a")),
       clientFrame(0x89, Buffer.from("are you there")),

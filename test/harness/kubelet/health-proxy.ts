@@ -1,7 +1,7 @@
 import { connect, createServer } from "node:net";
 import { nodeAddress } from "./node.ts";
 
-/** Hands connections to a port of the node on to a socket, where gRPC's health service answers. */
+/** Hands connections to a port of the node on to a socket, where gRPC's health service is. */
 export async function startHealthProxy(
   socket: string,
 ): Promise<AsyncDisposable & { readonly port: number }> {

@@ -21,7 +21,7 @@ export const lineCount = 4000;
 export interface PodsOptions {
   /** A directory of the node. */
   readonly outDir: string;
-  /** Where the node answers gRPC health checks. */
+  /** Where the node serves gRPC health checks. */
   readonly healthPort: number;
 }
 
@@ -80,7 +80,7 @@ export function makePods({ outDir, healthPort }: PodsOptions): readonly PodManif
           ],
         },
         {
-          // Hands what comes on to who answers health checks on the node.
+          // Hands what comes on to what serves health checks on the node.
           ...container(
             "grpc",
             `nc -ll -p 50051 -e nc ${nodeAddress} ${healthPort} & trap 'exit 0' TERM; wait`,

@@ -32,7 +32,7 @@ export async function dial(url: string): Promise<Socket> {
   return socket;
 }
 
-/** Sends a request for an upgrade and answers what comes after a 101; throws any other answer. */
+/** Sends a request for an upgrade and returns what comes after a 101; throws any other response. */
 export async function upgrade(
   url: string,
   headers: readonly string[],

@@ -4,8 +4,8 @@ import type { Digest } from "../oci/digest.ts";
 import type { DistributionDeps } from "./deps.ts";
 import { parseRequest } from "./request.ts";
 
-/** Answers one request (distribution-spec 1.1, pull). */
-export async function answer(
+/** Serves one request (distribution-spec 1.1, pull). */
+export async function respond(
   ctx: Context,
   deps: DistributionDeps,
   request: IncomingMessage,
@@ -42,11 +42,11 @@ export async function answer(
       return;
     }
     case "blob":
-      await answerBlob(ctx, deps, asked, request, response);
+      await serveBlob(ctx, deps, asked, request, response);
   }
 }
 
-async function answerBlob(
+async function serveBlob(
   ctx: Context,
   deps: DistributionDeps,
   { name, digest }: Extract<ReturnType<typeof parseRequest>, { kind: "blob" }>,
@@ -87,7 +87,7 @@ async function answerBlob(
   response.end();
 }
 
-/** Of one range; several, or what is no range, are answered with everything (RFC 9110, 14.2). */
+/** Of one range; several, or what is no range, are served with everything (RFC 9110, 14.2). */
 function rangeOf(
   header: string | undefined,
   sizeBytes: number,
