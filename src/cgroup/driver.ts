@@ -4,7 +4,7 @@ import type { CgroupHost } from "./host.ts";
 /** Who makes the cgroups of containers: the OCI runtime by mkdir, or systemd when asked over D-Bus. */
 export type CgroupDriver = "cgroupfs" | "systemd";
 
-/** `auto`: systemd where it runs the node, as the kubelet expects of both. The kubelet is told by RuntimeConfig. */
+/** `auto`: systemd where it runs the node, as the kubelet expects of both. The kubelet gets it by RuntimeConfig. */
 export function detectDriver(
   configured: CgroupDriver | "auto",
   host: Pick<CgroupHost, "systemd">,

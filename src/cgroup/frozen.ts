@@ -5,7 +5,7 @@ import type { CgroupHost } from "./host.ts";
 
 /**
  * Whether somebody keeps the processes of the cgroup from running, here or above: what joins it would stand still as
- * well. Version 1 says so of both in one file; version 2 tells one that is still freezing from one that has frozen.
+ * well. Version 1 says so of both in one file; version 2 distinguishes one that is still freezing from one that has frozen.
  */
 export function isFrozen(host: CgroupHost, relative: string): boolean {
   const version1 = directoryFor(host, "freezer", relative);

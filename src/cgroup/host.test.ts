@@ -72,7 +72,7 @@ test("parseOomKills() reads both versions", () => {
   expect(parseOomKills("under_oom 0\n")).toBe(0);
 });
 
-test("detectDriver() follows the node unless told", () => {
+test("detectDriver() follows the node by default", () => {
   expect(detectDriver("auto", { systemd: true })).toBe("systemd");
   expect(detectDriver("auto", { systemd: false })).toBe("cgroupfs");
   expect(detectDriver("cgroupfs", { systemd: true })).toBe("cgroupfs");

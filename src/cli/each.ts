@@ -1,7 +1,7 @@
 import type { CommandEnv } from "./command.ts";
 import { describeFailure, exitCodeOf, exitCodes } from "./failure.ts";
 
-/** Does `act` for every argument, tells each failure, and responses the first failure's exit code. */
+/** Does `act` for every argument, reports each failure, and returns the first failure's exit code. */
 export async function eachOf(
   env: CommandEnv,
   keys: readonly string[],
@@ -12,7 +12,7 @@ export async function eachOf(
     try {
       await act(key);
     } catch (err) {
-      // What concerns all arguments alike is told once, by the caller.
+      // What concerns all arguments alike is reported once, by the caller.
       const own = exitCodeOf(err);
       const isCommon = own === exitCodes.unavailable || own === exitCodes.interrupted;
       if (keys.length === 1 || isCommon) throw err;

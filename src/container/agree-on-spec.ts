@@ -18,7 +18,7 @@ export interface AgreedSpec extends Agreement {
   readonly resources: SpecResources;
 }
 
-/** Makes a container's spec and lets plugins change it. `undo` takes what they are told when the creation fails. */
+/** Makes a container's spec and lets plugins change it. `undo` takes the notification that follows when the creation fails. */
 export async function agreeOnSpec(
   ctx: Context,
   deps: SpecDeps & Pick<ContainerDeps, "plugins" | "cgroup" | "cgroupDriver">,

@@ -22,7 +22,7 @@ export interface SandboxEnvironment {
   readonly hostnamePath: string;
   readonly hostsPath: string;
   readonly resolvConfPath: string;
-  /** A file that tells which of the node's network interfaces came to the pod. */
+  /** A file that says which of the node's network interfaces came to the pod. */
   readonly netDevicesPath: string;
   /** The pod's shared /dev/shm; absent with the node's ipc namespace. */
   readonly shmPath: string | undefined;

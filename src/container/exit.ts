@@ -29,7 +29,7 @@ export function watchExit(deps: ExitDeps, container: Container): void {
 }
 
 /**
- * Takes note that a container has ended, tells who waits for it, and gives back what only a live container needs.
+ * Takes note that a container has ended, notifies those who wait for it, and gives back what only a live container needs.
  * Idempotent: the first record of an end stands.
  */
 export async function recordExit(

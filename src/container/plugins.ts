@@ -35,13 +35,13 @@ export interface Adjustment {
 
 /**
  * Held from the moment plugins have been asked until what they were asked about is recorded, or will never be: a plugin
- * that connects meanwhile is told of the state of things after that.
+ * that connects meanwhile learns of the state of things after that.
  */
 export type Agreement = Disposable;
 
 /**
- * Plugins that are asked and told in the life of containers; nri/ connects them. What is asked throws where a plugin
- * refuses; what is told never throws. All of it costs next to nothing while no plugin is connected.
+ * Plugins that are asked and notified in the life of containers; nri/ connects them. A request throws where a plugin
+ * refuses; a notification never throws. All of it costs next to nothing while no plugin is connected.
  */
 export interface ContainerPlugins {
   createContainer(ctx: Context, creation: Creation): Promise<Adjustment & Agreement>;
@@ -53,7 +53,7 @@ export interface ContainerPlugins {
   /** Returns what plugins want instead of, or beyond, what is asked. */
   updateContainer(ctx: Context, container: Container, asked: SpecResources): Promise<SpecResources>;
   postUpdateContainer(ctx: Context, container: Container): Promise<void>;
-  /** It has ended, by itself or not. Plugins are told before whatever is said after this; nobody waits for it. */
+  /** It has ended, by itself or not. Plugins are notified before whatever is said after this; nobody waits for it. */
   stopContainer(ctx: Context, container: Container): void;
   removeContainer(ctx: Context, container: Container): Promise<Agreement>;
 }

@@ -26,7 +26,7 @@ export async function removeContainer(
   using _lock = await inStep(ctx, "lock.wait", () => deps.locks.lock(id, ctx.signal));
   const last = deps.containers.find(id);
   if (last === undefined) return;
-  // While it can still be told what it was.
+  // While plugins can still be notified of it.
   using _told = await inStep(ctx, "plugins.call", () =>
     deps.plugins.removeContainer(detached(ctx), last),
   );
@@ -38,7 +38,7 @@ export async function removeContainer(
 
 /**
  * Undoes a creation that failed or was cut off, also one whose `create` still runs because the monitor that began it
- * has been killed, or has not heard that the daemon was. The intent goes last: what fails is tried again after a restart.
+ * has been killed, or does not know that the daemon was. The intent goes last: what fails is tried again after a restart.
  */
 export async function undoCreation(
   ctx: Context,

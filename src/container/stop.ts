@@ -56,7 +56,7 @@ async function ended(deps: StopDeps, id: ContainerId, signal: AbortSignal): Prom
   try {
     await deps.exits.wait(id, signal);
   } catch {
-    // Told below.
+    // Reported below.
   }
   return gone();
 }

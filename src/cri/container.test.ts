@@ -144,7 +144,7 @@ test("ContainerStatus of a running container has every field", async () => {
   expect(status?.mounts[0]).toMatchObject(mounts[0] ?? {});
 });
 
-test("ContainerStatus tells how a container ended", async () => {
+test("ContainerStatus returns how a container ended", async () => {
   const exited = container(pod.id, {
     state: {
       name: "exited",

@@ -22,7 +22,7 @@ const files: readonly DescFile[] = [
   file_grpc_reflection_v1alpha_reflection,
 ];
 
-/** grpc.reflection: tells tools like grpcurl what the socket serves. Serves both of its versions. */
+/** grpc.reflection: shows tools like grpcurl what the socket serves. Serves both of its versions. */
 export function createReflectionService(): ServiceImpl<typeof ServerReflection> {
   return {
     async *serverReflectionInfo(requests) {

@@ -99,7 +99,7 @@ export function sandboxMethods(
   };
 }
 
-/** A sandbox that is still being made has no id that anybody was told. */
+/** A sandbox that is still being made has no id that was returned to a client. */
 function isKnown(sandbox: Sandbox): boolean {
   return sandbox.state !== "starting";
 }

@@ -61,7 +61,7 @@ test("Status with verbose has config and versions in JSON", async () => {
   expect(JSON.parse(info["versions"] ?? "")).toEqual({ crib: "0.1.0", runc: "1.5.0" });
 });
 
-test("RuntimeConfig tells the cgroup driver", async () => {
+test("RuntimeConfig returns the cgroup driver", async () => {
   const cgroupfs = await setUp().runtime.runtimeConfig({});
   expect(cgroupfs.linux?.cgroupDriver).toBe(CgroupDriver.CGROUPFS);
   const systemd = await setUp({ cgroupDriver: "systemd" }).runtime.runtimeConfig({});

@@ -30,7 +30,7 @@ export interface ImagesOptions {
   readonly transfer?: TransferOptions;
   /** Whether layers are also kept as they come, from now on; otherwise those that an earlier life kept are freed. */
   readonly keepsBlobs?: boolean;
-  /** Of each layer; the usual ones unless told. */
+  /** Of each layer; the usual ones by default. */
   readonly limits?: LayerLimits;
   /** Asked before any registry. */
   readonly nearby?: readonly ImageProvider[];

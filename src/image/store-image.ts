@@ -52,7 +52,7 @@ export async function storeImage(
     return image;
   } catch (err) {
     await giveUp(ctx, deps, found, { chain, isFull: kindOf(err) === "resource-exhausted" }).catch(
-      // On a full disk this may fail as well; what is told is why the image is not there.
+      // On a full disk this may fail as well; what is thrown is why the image is not there.
       (cause: unknown) =>
         ctx.log.warn("clean-up after a failed pull failed", { err: describe(cause) }),
     );

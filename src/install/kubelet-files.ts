@@ -1,6 +1,6 @@
 import { type NodeFile, socket } from "./node-files.ts";
 
-/** What other programs of the node have to be told, ready to be pasted. */
+/** What other programs of the node need as configuration, ready to be pasted. */
 export function kubeletHints(): readonly (readonly [who: string, what: string])[] {
   return [
     ["kubelet (configuration file)", `containerRuntimeEndpoint: ${socket}`],
@@ -40,7 +40,7 @@ export function kubeletFiles(node: NodeView): readonly NodeFile[] {
       path,
       content: withExtraArgument(node.read(path) ?? "", socket),
       mode: 0o644,
-      purpose: "tells the kubelet",
+      purpose: "configures the kubelet",
       isOthers: true,
     });
   }
@@ -52,7 +52,7 @@ export function kubeletFiles(node: NodeView): readonly NodeFile[] {
         path: `/etc/rancher/${name}/config.yaml.d/50-crib.yaml`,
         content: `container-runtime-endpoint: ${socket}\n`,
         mode: 0o644,
-        purpose: `tells ${name}`,
+        purpose: `configures ${name}`,
       },
       networkFile(name, {
         confDirs: [`${data}/agent/etc/cni/net.d`, "/etc/cni/net.d"],
@@ -68,7 +68,7 @@ export function kubeletFiles(node: NodeView): readonly NodeFile[] {
         path,
         content: withFlagLine(node.read(path) ?? "", socket),
         mode: 0o660,
-        purpose: "tells MicroK8s",
+        purpose: "configures MicroK8s",
         isOthers: true,
       },
       networkFile("microk8s", {

@@ -1,9 +1,9 @@
-/** What may wait, unless told, before whoever fills a queue waits as well. */
+/** What may wait by default before the writer of a queue waits as well. */
 const defaultMaxBytes = 256 * 1024;
 
 export interface ByteQueueOptions {
   readonly maxBytes?: number;
-  /** Hears how much has been read. */
+  /** Called with how much has been read. */
   readonly onTaken?: (bytes: number) => void;
 }
 

@@ -14,7 +14,7 @@ export interface Context {
 
 const cleanupMs = 10_000;
 
-/** For clean-up: the caller's cancellation does not reach it, and it has its own deadline (10 s unless told). */
+/** For clean-up: the caller's cancellation does not reach it, and it has its own deadline (10 s by default). */
 export function detached(ctx: Context, timeoutMs: number = cleanupMs): Context {
   return { ...ctx, signal: AbortSignal.timeout(timeoutMs) };
 }

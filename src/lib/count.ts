@@ -1,5 +1,5 @@
 /**
- * What the domain counts, and by what each of them is told apart: metrics are `crib_<name>_total`, so the names stay.
+ * What the domain counts, and the label of each: metrics are `crib_<name>_total`, so the names stay.
  */
 export const countDescriptions = {
   "image.pulled_bytes": {

@@ -35,7 +35,7 @@ test("SingleFlight.run() starts anew after a failure", async () => {
   await flight.idle();
 });
 
-test("SingleFlight.run() tells the next caller, once, of what nobody was left to hear", async () => {
+test("SingleFlight.run() gives the next caller, once, the outcome for which no caller was left", async () => {
   const flight = new SingleFlight<number>();
   const told = async (unheard: number | undefined) => unheard ?? -1;
   for (const heard of [false, true]) {

@@ -21,7 +21,7 @@ export class SingleFlight<Value> {
   readonly #unheard = new Map<string, Value>();
 
   /**
-   * An aborted caller leaves at once, the attempt goes on. `start` is told what the last attempt came to, if nobody
+   * An aborted caller leaves at once, the attempt goes on. `start` gets the outcome of the last attempt, if nobody
    * was left to hear of it; a failure that nobody is left to hear of is in the log of the call that began it.
    */
   run(

@@ -1,7 +1,7 @@
 import type { OwnedFd } from "../os/file/owned-fd.ts";
 import type { ExitRecord } from "../runtime/monitor/exit-record.ts";
 import type { ContainerPlan } from "../runtime/monitor/monitor-protocol.ts";
-import type { Audience } from "./attach/audience.ts";
+import type { AttachedClients } from "./attach/attached-clients.ts";
 import type { Loop } from "./loop.ts";
 import type { LogStream } from "./stdio/cri-log.ts";
 import { HeldLine } from "./stdio/held-line.ts";
@@ -28,7 +28,7 @@ export class MonitoredContainer implements Disposable {
   terminal: OwnedFd | undefined;
   stdin: OwnedFd | undefined;
   /** Both are made when somebody attaches. */
-  audience: Audience | undefined;
+  clients: AttachedClients | undefined;
   input: Input | undefined;
   /** It was open for one client (`stdinOnce`), who has gone. */
   isStdinClosed = false;
@@ -61,7 +61,7 @@ export class MonitoredContainer implements Disposable {
 
   addOutput(stream: Output["stream"], source: OwnedFd): Output {
     const tap = (data: Buffer, from: number, to: number) =>
-      this.audience?.output(stream, data, from, to);
+      this.clients?.output(stream, data, from, to);
     const output = { ...this.loggedStream(stream), source, tap };
     this.outputs.add(output);
     return output;
@@ -108,7 +108,7 @@ export class MonitoredContainer implements Disposable {
   }
 
   [Symbol.dispose](): void {
-    this.audience?.[Symbol.dispose]();
+    this.clients?.[Symbol.dispose]();
     this.input?.[Symbol.dispose]();
     this.#open.dispose();
   }

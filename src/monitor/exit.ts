@@ -12,7 +12,7 @@ const askMs = 50;
 /**
  * Calls `onEnd` once when the process has ended and its status is known. Our own child stays a zombie until `reapEnded`:
  * if this monitor is killed before the record is on disk, the daemon gets the child and with it the status. A process that is not our child (its
- * monitor was killed) tells its status only after whoever got it has reaped it, on Linux >= 6.15; the daemon may
+ * monitor was killed) shows its status only after the process that got it has reaped it, on Linux >= 6.15; the daemon may
  * know it earlier. Dispose to stop watching.
  */
 export function watchProcess(

@@ -28,7 +28,7 @@ import { SealedPrograms } from "./sealed-programs.ts";
 import type { UnfinishedOutput } from "./stdio/journal.ts";
 import type { Output, Pump } from "./stdio/pump.ts";
 
-/** A terminal's last bytes come a moment after its process ended; the end of a terminal tells, or this time. */
+/** A terminal's last bytes come a moment after its process ended; the end of a terminal shows it, or this time. */
 const terminalDrainMs = 200;
 
 export interface MonitorDeps {
@@ -241,7 +241,7 @@ export class Monitor {
     });
   }
 
-  /** The log is complete and the record on disk before anybody hears of it. Idempotent. */
+  /** The log is complete and the record on disk before it is reported. Idempotent. */
   #end(container: MonitoredContainer, status: ExitStatus | undefined): void {
     if (container.exited !== undefined) return;
     this.#endWith(container, makeExitRecord(status, readOomKilled(container.plan.oomFiles)));
@@ -263,7 +263,7 @@ export class Monitor {
     }
     reapEnded(container.process);
     this.#deps.broadcast({ event: "exited", container: container.id, record });
-    container.audience?.finish();
+    container.clients?.finish();
   }
 
   #resize(id: string, columns: number, rows: number): void {

@@ -30,7 +30,7 @@ export function removeRecord(dir: string, container: string): void {
   rmSync(`${dir}/${container}${suffix}`, { force: true });
 }
 
-/** Every record that can be read; `report` hears of the others. */
+/** Every record that can be read; `report` gets the others. */
 export function readRecords(
   dir: string,
   report: (file: string, err: unknown) => void,

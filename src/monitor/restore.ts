@@ -62,7 +62,7 @@ export function restoreContainer(record: ContainerRecord): MonitoredContainer {
   return container;
 }
 
-/** `undefined` when it has ended, whatever has its number now: the daemon, its new parent, tells how. */
+/** `undefined` when it has ended, whatever has its number now: the daemon, its new parent, knows how. */
 function openProcess({ pid, startTime }: ContainerRecord): OwnedFd | undefined {
   const pidfd = findProcess(pid);
   if (pidfd === undefined || processStartTime(pid) === startTime) return pidfd;

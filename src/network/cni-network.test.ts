@@ -148,7 +148,7 @@ describe("attach() and detach()", () => {
     expect(names).not.toContain("HOME");
   });
 
-  test("after a reboot DEL is told that the namespace is gone", async () => {
+  test("after a reboot DEL learns that the namespace is gone", async () => {
     const pod = attachment();
     await open().attach(ctx, pod);
     await open().detach(ctx, { ...pod, netnsPath: undefined });
@@ -293,7 +293,7 @@ describe("status()", () => {
   });
 });
 
-test("gc() takes down what is not kept, then tells the plugins", async () => {
+test("gc() takes down what is not kept, then notifies the plugins", async () => {
   configure({ cniVersion: "1.1.0" });
   pluginReturns({ ...result, cniVersion: "1.1.0" });
   const network = open();

@@ -50,7 +50,7 @@ export interface CniNetworkOptions {
   readonly foreignResultsDir?: string;
 }
 
-/** A network for one attachment. `embedded` tells where its plugins are looked for first. */
+/** A network for one attachment. `embedded` says where its plugins are looked for first. */
 interface Chosen {
   readonly conflist: Conflist;
   readonly embedded: boolean;
@@ -82,7 +82,7 @@ export class CniNetwork implements Network {
   readonly #attaching = new Set<SandboxId>();
   /** What is left of detaching: slow, and nothing that a caller has to wait for. On record until it is done. */
   readonly #detaching = new Map<SandboxId, Promise<void>>();
-  /** The last status that was told. */
+  /** The last status that was returned. */
   #told:
     | { readonly about: string; readonly at: number; readonly status: NetworkStatus }
     | undefined;

@@ -21,7 +21,7 @@ export interface NetworkStatus {
 /** Connects pods. A caller runs at most one operation for a sandbox at a time. */
 export interface Network {
   /**
-   * Throws `invalid-argument` for what no network can be told, and `failed-precondition` for what this one does not
+   * Throws `invalid-argument` for what no network can be asked, and `failed-precondition` for what this one does not
    * have. To be called before anything is made for the pod: what is recorded is not judged again.
    */
   validate(attachment: Attachment): void;

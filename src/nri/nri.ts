@@ -18,7 +18,7 @@ import { type RegisterOptions, registerPlugin } from "./plugin/register.ts";
 
 export interface NriOptions {
   readonly config: NriConfig;
-  /** Of this program, as plugins are told. */
+  /** Of this program, for plugins. */
   readonly version: string;
   readonly domain: NriDomain;
   /** Those of the time before this was made count too. */
@@ -29,7 +29,7 @@ export interface NriOptions {
 const maxConnections = 64;
 
 /**
- * Node Resource Interface 0.12 (github.com/containerd/nri): programs that are told of pods and containers, and may
+ * Node Resource Interface 0.12 (github.com/containerd/nri): programs that are notified of pods and containers, and may
  * change containers. They connect to a socket, or are started from a directory. Disposing closes all connections and
  * ends what was started.
  */
@@ -103,7 +103,7 @@ export class Nri implements Disposable {
   async #synchronize(plugin: Plugin): Promise<void> {
     const { domain, config } = this.#options;
     const ctx = this.#ctx;
-    // Being told of everything is a part of registering, and has the time for that.
+    // Learning of everything is a part of registering, and has the time for that.
     const timeoutMs = Math.max(config.registrationTimeoutMs, config.requestTimeoutMs);
     const update = await this.#plugins.add(ctx, plugin, () =>
       plugin.synchronize(ctx, batches(domain), timeoutMs),

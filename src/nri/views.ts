@@ -8,7 +8,7 @@ import {
 } from "./message/container.ts";
 import { type PodMessage, toPodMessage } from "./message/pod.ts";
 
-/** What plugins are told of a container that is there. */
+/** What plugins get to know of a container that is there. */
 export function viewOf(domain: NriDomain, container: Container): ContainerView {
   const { id, imageId } = container;
   return { ...container, image: domain.findImage(imageId), spec: domain.readSpec(id) };

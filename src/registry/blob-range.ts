@@ -21,7 +21,7 @@ export interface RangeResponse {
 
 /**
  * Asks one host for bytes of a blob. No If-Range: the name of a blob is its digest, so replicas that differ in their
- * ETag do not make what we have wrong, and if bytes are wrong the digest tells.
+ * ETag do not make what we have wrong, and if bytes are wrong the digest shows it.
  */
 export async function openRange(
   ctx: Context,

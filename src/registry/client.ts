@@ -132,7 +132,7 @@ export class Repository {
     sink: BlobSink,
     options: {
       readonly distrusted: ReadonlySet<string>;
-      /** Told of each host that bytes came from. */
+      /** Called for each host that bytes came from. */
       readonly onSource: (host: string) => void;
     },
   ): Promise<void> {

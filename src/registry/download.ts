@@ -46,7 +46,7 @@ export interface DownloadOptions extends TransferBudget {
   readonly registry: string;
   /** Other nodes of the site, and no registry. */
   readonly isPeer: boolean;
-  /** Told of each host that a byte came from. */
+  /** Called for each host that a byte came from. */
   readonly onSource: (client: HostClient) => void;
 }
 

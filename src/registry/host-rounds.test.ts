@@ -33,7 +33,7 @@ test("all hosts are asked before any is asked again", async () => {
   expect(await turns(hosts, busy, 4)).toBe("abca");
 });
 
-test("who says no is not asked again, and what each has said is told", async () => {
+test("who says no is not asked again, and what each has said is in the error", async () => {
   const hosts = new HostRounds(clients("a", "b"), "pull");
   expect(await turns(hosts, new RegistryError("none", 404), 2)).toBe("ab");
   await expect(hosts.next(ctx)).rejects.toThrow("b: none; a: none");

@@ -5,7 +5,7 @@ import { OwnedFd } from "../os/file/owned-fd.ts";
 import { childEnv } from "../os/process/role.ts";
 import { oneLine } from "./runtime-log.ts";
 
-/** Annotation with which runc and crun are told of a configuration of CRIU for one container. */
+/** Annotation that names to runc and crun a configuration of CRIU for one container. */
 export const criuConfigAnnotation = "org.criu.config";
 
 /** Throws `failed-precondition` where the node has no CRIU. It is the administrator's: nothing of it is embedded. */
@@ -15,7 +15,7 @@ export function requireCriu(): void {
 }
 
 /**
- * Tells CRIU which files are the node's: the pipes of the container's stdio, which the container cannot see by their
+ * Declares to CRIU which files are the node's: the pipes of the container's stdio, which the container cannot see by their
  * paths. Whoever restores it gives other ones.
  */
 export function writeCriuConfig(path: string, pipes: StdioPaths): StdioNames {
@@ -30,7 +30,7 @@ export function writeCriuConfig(path: string, pipes: StdioPaths): StdioNames {
 }
 
 /**
- * Tells CRIU that those files are its own stdio now, and that connections have no other end any more: the container has
+ * Declares to CRIU that those files are its own stdio now, and that connections have no other end any more: the container has
  * another address.
  */
 export function writeRestoreConfig(path: string, names: StdioNames): void {

@@ -17,7 +17,7 @@ interface Waiter {
 }
 
 /**
- * Tells how processes ended that Bun did not start: orphans that came to the daemon because it is a sub-reaper
+ * Reports how processes ended that Bun did not start: orphans that came to the daemon because it is a sub-reaper
  * (execs, containers of a killed monitor). Orphans that nobody asks about it reaps a little later: while such a
  * zombie is there, the PID namespace that it belongs to, and so its container, cannot end.
  */

@@ -1,7 +1,7 @@
 import { openPipe, readInto, setNonblocking } from "../os/file/io.ts";
 import type { OwnedFd } from "../os/file/owned-fd.ts";
 
-/** What `enter` tells before it ends. */
+/** What `enter` reports before it ends. */
 export interface Report {
   /** The child, on the node; 0 when there has been none. */
   readonly pid: number;
@@ -10,7 +10,7 @@ export interface Report {
 
 const maxBytes = 256;
 
-/** The pipe that it tells by. */
+/** The pipe of the report. */
 export class ReportPipe implements Disposable {
   readonly #readEnd: OwnedFd;
   readonly #bytes = Buffer.alloc(maxBytes);
@@ -25,7 +25,7 @@ export class ReportPipe implements Disposable {
     setNonblocking(readEnd.fd);
   }
 
-  /** What has been told so far. */
+  /** What has been reported so far. */
   read(): Report {
     const room = maxBytes - this.#length;
     if (room > 0) {

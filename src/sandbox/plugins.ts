@@ -2,7 +2,7 @@ import type { Adjustment, Agreement, ContainerPlugins } from "../container/plugi
 import type { Context } from "../lib/context.ts";
 import type { Sandbox, SandboxResources } from "./sandbox.ts";
 
-/** As for containers: what is asked throws where a plugin refuses, what is told never throws. */
+/** As for containers: a request throws where a plugin refuses, a notification never throws. */
 export interface SandboxPlugins extends ContainerPlugins {
   runSandbox(ctx: Context, sandbox: Sandbox): Promise<Agreement>;
   updateSandbox(ctx: Context, sandbox: Sandbox, change: SandboxResources): Promise<void>;

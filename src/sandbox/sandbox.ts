@@ -2,7 +2,7 @@ import type * as pb from "../gen/runtime/v1/api_pb.ts";
 import type { ContainerId, SandboxId } from "../lib/id.ts";
 import type { TaskRecord } from "../runtime/runtime.ts";
 
-/** `starting` is an intent on disk: nobody has been told of the sandbox, and a restart undoes it. */
+/** `starting` is an intent on disk: its id has not been returned yet, and a restart undoes it. */
 export type SandboxState = "starting" | "ready" | "not-ready";
 
 /** A task that holds a pod's PID namespace, or is the machine that the pod runs in. */

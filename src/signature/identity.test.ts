@@ -55,7 +55,7 @@ test.each([
   expect(accepts(identity, signed, wanted)).toBe(isAccepted);
 });
 
-test("identityProblem() tells cosign's users what to write", () => {
+test("identityProblem() says what cosign's users have to write", () => {
   expect(identityProblem(usual, repository, parseReference(tagged))).toBe(
     'it is for "registry.test/app/web", which matchRepoDigestOrExact does not accept for a tag (cosign signs a repository: matchRepository)',
   );

@@ -88,7 +88,7 @@ export class SpdyConnection implements Disposable {
     this.#send(formatNumbers(controlType.ping, this.#server === undefined ? 1 : 2));
   }
 
-  /** Tells the peer that this is the end, after all that was written. */
+  /** Sends the end, after all that was written. */
   end(): Promise<void> {
     this.#goAway(goAwayStatus.ok);
     return this.#channel.end();
@@ -157,7 +157,7 @@ export class SpdyConnection implements Disposable {
   async #data({ stream: id, isFin, length }: Extract<FrameHeader, { kind: "data" }>) {
     const stream = this.#streams.get(id);
     if (stream === undefined || stream.isReceiveEnded) {
-      // One that has ended a moment ago is no fault: the peer may not have heard of it.
+      // One that has ended a moment ago is no fault: the peer may not know of it yet.
       const isUnknown = id % 2 === 0 || id > this.#lastId;
       const status = isUnknown ? resetStatus.invalidStream : resetStatus.streamAlreadyClosed;
       if (isUnknown || stream !== undefined) await this.#channel.write(resetFrame(id, status));

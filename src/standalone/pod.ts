@@ -10,7 +10,7 @@ import type { RestartPolicy } from "./restart-policy.ts";
 export interface StandalonePod extends StandaloneOptions {
   /** Its sandbox's. */
   readonly id: SandboxId;
-  /** `undefined` while the pod is being made: nobody has been told of it, and a restart removes it. */
+  /** `undefined` while the pod is being made: its id has not been returned yet, and a restart removes it. */
   readonly containerId: ContainerId | undefined;
   /** A user has stopped it, and nobody has started it since. */
   readonly isStopped: boolean;

@@ -1,7 +1,7 @@
 import { type ClientStreams, settledWithin } from "./client-streams.ts";
 import type { TerminalSize } from "./terminal-size.ts";
 
-/** What a terminal can have from the beginning, if its client says so in time. `streams` tells all sizes, this one again. */
+/** What a terminal can have from the beginning, if its client says so in time. `streams` returns all sizes, this one again. */
 export async function awaitFirstSize(
   streams: ClientStreams,
   timeoutMs: number,

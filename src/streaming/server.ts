@@ -154,7 +154,7 @@ export class StreamingServer implements AsyncDisposable {
     }
   }
 
-  /** `undefined` when it did not come in time, or is none; the client has been told. */
+  /** `undefined` when it did not come in time, or is none; the client has got its response. */
   async #readRequest(stream: SocketStream) {
     try {
       const tooLate = AbortSignal.any([

@@ -90,7 +90,7 @@ export async function serveSession(
 /** A client that was too slow, or a daemon that is stopping: the reason gets so long to arrive. */
 const lastWordsMs = 2000;
 
-/** Whatever goes wrong on our side is told to the client. */
+/** Whatever goes wrong on our side is reported to the client. */
 async function serveCommand(
   ctx: Context,
   streams: ClientStreams,

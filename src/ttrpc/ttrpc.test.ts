@@ -61,7 +61,7 @@ test("an error of a method, and a method that is missing, are the peer's word", 
   expect(describe(other)).toContain("nri.pkg.api.v1alpha1.Runtime/RegisterPlugin");
 });
 
-test("a call ends with its time, and the peer is told how long it has", async () => {
+test("a call ends with its time, and the peer gets to know how long it has", async () => {
   const cancelled = Promise.withResolvers<void>();
   const { client } = connect({
     async runPodSandbox({ signal }) {

@@ -15,7 +15,7 @@ export interface CgroupReading extends CgroupUsage {
 
 // Eight files a container: stats of 500 containers without opening a file. The rest are opened for each reading.
 const maxOpenFiles = 4000;
-// Of containers that nobody told us have ended.
+// Of containers whose end was not reported.
 const maxCgroups = 4000;
 
 interface OpenCgroup {

@@ -45,7 +45,7 @@ describe("checkCgroups()", () => {
     expect(detailOf(found, "memory")).toContain("cgroup_enable=memory cgroup_memory=1");
   });
 
-  test("tells hybrid from v1, and none at all", () => {
+  test("distinguishes hybrid from v1, and from none at all", () => {
     const v1 = "cgroup /sys/fs/cgroup/memory cgroup rw,memory 0 0\n";
     const hybrid = `${v1}cgroup2 /sys/fs/cgroup/unified cgroup2 rw 0 0\n`;
     const found = checkCgroups(nodeWith({ "/proc/self/mounts": hybrid }));

@@ -1,4 +1,4 @@
-/** What the transfer role is told to do, as JSON in its only argument. Descriptor 3 is the root that it stays below. */
+/** The instructions of the transfer role, as JSON in its only argument. Descriptor 3 is the root that it stays below. */
 export type TransferOrder =
   /** Reports a `Found` on stdout. Links are followed to the end unless `follow` is false. */
   | { readonly op: "stat"; readonly path: string; readonly follow: boolean }

@@ -43,7 +43,7 @@ interface PodRun {
   readonly payload: string;
   readonly marks: TraceMarks & { readonly ids: string[]; readonly interfaces: string[] };
   readonly undo: AsyncDisposableStack;
-  /** Tells of the cleaning up. */
+  /** Prints the clean-up. */
   readonly closing: Narrator;
 }
 

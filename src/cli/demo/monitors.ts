@@ -1,7 +1,7 @@
 import { argumentsOf, processIds } from "../../os/process/process-stat.ts";
 import { eventually } from "./daemon-process.ts";
 
-/** Monitors outlive their daemon on purpose, so the demo ends its own: those that were told a directory in `dir`. */
+/** Monitors outlive their daemon on purpose, so the demo ends its own: those that were given a directory in `dir`. */
 export async function endMonitors(dir: string): Promise<{ readonly detail: string }> {
   const ended = findMonitors(dir);
   for (const pid of ended) process.kill(pid, "SIGKILL");

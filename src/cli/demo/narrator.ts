@@ -2,7 +2,7 @@ import { formatElapsed } from "../output/format.ts";
 import { type Output, plain } from "../output/output.ts";
 import { startProgress } from "../output/progress.ts";
 
-/** Tells a person step by step what happens, how long it took and what came of it. */
+/** Prints step by step what happens, how long it took and what came of it. */
 export interface Narrator {
   /** Runs `act`; the `detail` of its result stands beside the time. A failure is marked and thrown on; once interrupted, no step begins. */
   step<T extends { readonly detail: string }>(title: string, act: () => Promise<T>): Promise<T>;

@@ -10,7 +10,7 @@ export interface PullOptions {
   readonly quiet: boolean;
 }
 
-/** Pulls and responses the image's reference. On a terminal with a bar for each layer, where the daemon tells of them. */
+/** Pulls and returns the image's reference. On a terminal with a bar for each layer, where the daemon reports them. */
 export async function pullImage(
   env: CommandEnv,
   cri: CriClient,

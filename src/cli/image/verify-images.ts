@@ -4,7 +4,7 @@ import { exitCodes } from "../failure.ts";
 import { shortId } from "../output/format.ts";
 import { plain } from "../output/output.ts";
 
-/** Tells of everything that is damaged as it is found, and of how much is not. Fails if damage is left. */
+/** Prints everything that is damaged as it is found, and of how much is not. Fails if damage is left. */
 export async function verifyStoredImages(
   env: CommandEnv,
   cri: CriClient,

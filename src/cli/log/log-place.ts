@@ -14,7 +14,7 @@ export function logPlaceOf(path: string, logDirectory: string): LogPlace {
 
 const maxInfoBytes = 1024 * 1024;
 
-/** Of a pod: crib tells it with the verbose status, CRI nowhere. "" where it is not told. */
+/** Of a pod: it is in crib's verbose status, and nowhere in CRI. "" where it is not there. */
 export async function findLogDirectory(
   cri: CriClient,
   podSandboxId: string,

@@ -7,7 +7,7 @@ const clearLine = "\r\x1b[K";
 
 /**
  * A line on stderr that moves until it is disposed, and nothing where stderr is no terminal. `describe` is asked
- * at every frame: today it says what goes on, bytes and layers once the daemon tells them.
+ * at every frame: today it says what goes on, bytes and layers once the daemon reports them.
  */
 export function startProgress(out: Output, describe: () => string): Disposable {
   if (!out.canRedraw) return { [Symbol.dispose]: () => {} };

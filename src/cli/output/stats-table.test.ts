@@ -27,7 +27,7 @@ function pod(name: string, at: bigint, cpu: bigint, available = 0n): pb.PodSandb
 
 const cells = (line = "") => line.trim().split(/ {2,}/);
 
-test("StatsTable tells CPU by what was used since the response before, in cores", () => {
+test("StatsTable shows CPU as what was used since the response before, in cores", () => {
   const table = new StatsTable();
   const first = table.next([pod("web", second, 0n), pod("db", second, 0n)]);
   expect(first.map((line) => cells(line).slice(0, 3))).toEqual([

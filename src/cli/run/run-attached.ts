@@ -18,14 +18,14 @@ export async function runAttached(
   await using end = new AsyncDisposableStack();
   end.defer(async () => {
     over.abort();
-    await talking?.catch(() => {}); // the terminal is as it was, for whatever is told now
+    await talking?.catch(() => {}); // the terminal is as it was, for whatever is printed now
   });
   const attached = { ...env, ctx: { ...env.ctx, signal: over.signal } };
   const detachKeys = options.tty ? parseDetachKeys(defaultDetachKeys) : undefined;
   const beforeStart = async (containerId: string) => {
     const { promise: opened, resolve: onOpen } = Promise.withResolvers<void>();
     talking = attachTo(attached, cri, containerId, { ...options, detachKeys, onOpen });
-    talking.catch(() => {}); // told below
+    talking.catch(() => {}); // reported below
     await Promise.race([opened, talking]);
   };
   const started = await startPod(env, cri, { ...request, beforeStart });

@@ -56,7 +56,7 @@ export interface RunRequest {
   readonly sysctls: Readonly<Record<string, string>>;
   readonly security: RunSecurity;
   readonly stopSignal: pb.Signal;
-  /** `crib stop` waits so long for the container, unless it is told otherwise. */
+  /** `crib stop` waits so long for the container, unless another time is given. */
   readonly stopSeconds: number | undefined;
   readonly resources: MessageInitShape<typeof pb.LinuxContainerResourcesSchema>;
 }

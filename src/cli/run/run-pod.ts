@@ -165,7 +165,7 @@ export async function followPod(
   const never = new AbortController().signal;
   const stopOn = (signal: AbortSignal, timeout: bigint) => {
     const stop = () => {
-      // A failed stop is told by the daemon's log; the wait below goes on, and the next interrupt tries again.
+      // A failed stop is in the daemon's log; the wait below goes on, and the next interrupt tries again.
       cri.runtime.stopContainer({ containerId, timeout }).catch(() => {});
     };
     if (signal.aborted) stop();

@@ -31,7 +31,7 @@ export async function attachTo(
 
 const maxInfoBytes = 1024 * 1024;
 
-/** Whether a container has a terminal, and whether it takes input: crib tells it with the verbose status, CRI nowhere. */
+/** Whether a container has a terminal, and whether it takes input: it is in crib's verbose status, and nowhere in CRI. */
 export async function readStreamKinds(
   cri: CriClient,
   containerId: string,

@@ -40,7 +40,7 @@ export async function dialStream(
 async function connect(url: URL, signal: AbortSignal): Promise<SocketStream> {
   const hostname = url.hostname.replace(/[[\]]/g, "");
   const port = Number(url.port || (url.protocol === "https:" ? 443 : 80));
-  // The daemon has told us this address and a token for it; its certificate is for clients that come from elsewhere.
+  // The daemon has returned this address and a token for it; its certificate is for clients that come from elsewhere.
   const tls = url.protocol === "https:" ? { tls: { rejectUnauthorized: false } } : {};
   const connecting = SocketStream.connect({ hostname, port, ...tls });
   try {

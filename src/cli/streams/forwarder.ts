@@ -28,7 +28,7 @@ export class Forwarder implements Disposable {
     this.#env = env;
     this.#cri = cri;
     this.#podSandboxId = podSandboxId;
-    this.#failed.promise.catch(() => {}); // whoever waits for it hears it
+    this.#failed.promise.catch(() => {}); // those who wait for it get it
   }
 
   /** Rejects when the pod is gone: no connection will succeed any more. */

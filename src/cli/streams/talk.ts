@@ -55,7 +55,7 @@ export async function talk(env: CommandEnv, url: string, options: TalkOptions): 
   return await abortable(Promise.race([ended, left.promise]), signal);
 }
 
-/** Tells the program the size of our terminal, now and whenever it changes. */
+/** Gives the program the size of our terminal, now and whenever it changes. */
 function followSize(env: CommandEnv, resize: SpdyStream): Disposable {
   const tell = () => {
     const size = env.out.size();

@@ -40,7 +40,7 @@ export const events = defineSpec({
   usage: "",
   details: [
     "One line each, until Ctrl-C: time, event, pod or container, id, name, the pod's namespace and name, and how a",
-    "container ended. With -o json one object a line, as the runtime tells it.",
+    "container ended. With -o json one object a line, as the runtime returns it.",
   ].join(" "),
   examples: [
     "crib events",
@@ -141,7 +141,7 @@ export const portForward = defineSpec({
   usage: "POD [LOCAL:]REMOTE...",
   details: [
     "Also reaches what listens on the pod's 127.0.0.1 only. Prints each address that it listens on; without LOCAL",
-    "that is REMOTE here too, and an empty or zero LOCAL is any free port. A connection that fails is told on",
+    "that is REMOTE here too, and an empty or zero LOCAL is any free port. A connection that fails is reported on",
     "stderr, and the others go on. Ends when it finds the pod gone.",
   ].join(" "),
   examples: [

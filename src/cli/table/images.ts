@@ -148,7 +148,7 @@ export const history = defineSpec({
   group: "images",
   summary: "show the steps of an image's making and their layers",
   usage: "IMAGE",
-  details: "As its config tells them, the newest first, with what each layer takes on the disk.",
+  details: "As its config has them, the newest first, with what each layer takes on the disk.",
   examples: ["crib history docker.io/library/alpine:3", "crib history --no-trunc local/app:1"],
   options: {
     ...outputOptions,

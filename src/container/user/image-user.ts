@@ -4,7 +4,7 @@ import { parseId } from "./user-database.ts";
 
 const maxLength = 512;
 
-/** What ImageStatus tells of an image's USER: the kubelet's runAsNonRoot decides on it. */
+/** What ImageStatus returns of an image's USER: the kubelet's runAsNonRoot decides on it. */
 export interface ImageUser {
   readonly uid?: number;
   readonly username: string;

@@ -148,7 +148,7 @@ describe("resolveUser()", () => {
   });
 });
 
-test("imageUser() tells a uid from a name", () => {
+test("imageUser() distinguishes a uid from a name", () => {
   expect(imageUser({ user: "1002" })).toEqual({ uid: 1002, username: "" });
   expect(imageUser({ user: "www-data" })).toEqual({ username: "www-data" });
   expect(imageUser({ user: "1003:1004" })).toEqual({ uid: 1003, username: "" });

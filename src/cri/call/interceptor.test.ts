@@ -89,7 +89,7 @@ test("Health.Check of another service is NotFound", async () => {
   expect((await failure(health.check({ service: "x" }))).code).toBe(Code.NotFound);
 });
 
-test("Health.Watch tells each change and ends when the daemon stops", async () => {
+test("Health.Watch sends each change and ends when the daemon stops", async () => {
   const { health, readiness, lines } = openClients(openDomain());
   readiness.set("recovering");
   const seen: number[] = [];

@@ -21,7 +21,7 @@ const codeOfReason = {
   SecurityProfileInvalid: undefined,
 } as const satisfies Record<ErrorReason, Code | undefined>;
 
-/** What a client is told of a failure: the chain of messages, one code, the reason first where there is one. */
+/** What a client gets to know of a failure: the chain of messages, one code, the reason first where there is one. */
 export function toStatusError(err: unknown): ConnectError {
   if (err instanceof ConnectError && codeOf(err) === err.code) return err;
   const reason = reasonOf(err);

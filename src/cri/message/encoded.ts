@@ -33,7 +33,7 @@ export function fillList<List extends Message>(
   return list;
 }
 
-// gRPC clients take 4 MiB unless told; a quarter of it leaves room for the largest item there can be.
+// gRPC clients take 4 MiB by default; a quarter of it leaves room for the largest item there can be.
 const maxBatchBytes = 1 << 20;
 const maxBatchItems = 1000;
 

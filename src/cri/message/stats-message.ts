@@ -5,7 +5,7 @@ import type { InterfaceCounters, PodStats } from "../../sandbox/usage/stats.ts";
 
 type Init<Schema extends Parameters<typeof create>[0]> = MessageInitShape<Schema>;
 
-/** `mountpoint` is where writable layers are: the one that ImageFsInfo tells. */
+/** `mountpoint` is where writable layers are: the one that ImageFsInfo returns. */
 export function toContainerStats(
   stats: ContainerStats,
   mountpoint: string,

@@ -35,7 +35,7 @@ export function gauge<S>(name: Name, help: string, read: Single<S>): Metric<S> {
   return { name, help, type: GAUGE, labelKeys: [], read: (source) => single(read(source)) };
 }
 
-/** A counter with several values, told apart by these labels. */
+/** A counter with several values, distinguished by these labels. */
 export function counters<S>(
   name: Name,
   help: string,

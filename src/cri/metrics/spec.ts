@@ -1,7 +1,7 @@
 import type { ContainerMetrics } from "../../container/metrics.ts";
 import { gauge, type Metric } from "./metric.ts";
 
-// What the kernel does for a cgroup that is told nothing.
+// What the kernel does for a cgroup without settings.
 const defaultPeriod = 100_000n;
 const defaultShares = 1024n;
 

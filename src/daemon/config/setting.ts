@@ -10,7 +10,7 @@ export interface Setting<T> {
   /** The value, or a message that says what is expected. */
   readonly read: (value: unknown) => T | Refusal;
   readonly doc: string;
-  /** A changed value takes effect when the configuration is read again; unless told, with a restart. */
+  /** A changed value takes effect when the configuration is read again; by default with a restart. */
   readonly reloads?: true;
 }
 

@@ -53,7 +53,7 @@ const podsHead = `
 ## Pods and containers
 
 With \`[metrics] pods = true\` also these, under cAdvisor's names and with its labels (\`container\`, \`id\`, \`image\`, \`name\`,
-\`namespace\`, \`pod\`, and what tells several values apart). A kubelet that takes its metrics from the CRI serves the same under
+\`namespace\`, \`pod\`, and what distinguishes several values). A kubelet that takes its metrics from the CRI serves the same under
 \`/metrics/cadvisor\` ([metrics-of-pods.md](metrics-of-pods.md)), so scrape one of the two.
 
 | metric | type | |

@@ -122,7 +122,7 @@ async function takeEntry(
   else for await (const _ of all);
 }
 
-/** What tells a layer from a document. */
+/** What distinguishes a layer from a document. */
 async function readHead(bytes: AsyncIterator<Uint8Array>): Promise<Buffer> {
   let head = Buffer.alloc(0);
   while (head.byteLength < headBytes) {

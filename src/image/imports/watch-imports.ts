@@ -7,7 +7,7 @@ const usualTimes = {
   /** After a change, and while something is unsettled. */
   soonMs: 2000,
   maxRetryMs: 600_000,
-  /** Where changes are not told: a network file system, a symbolic link's target. */
+  /** Where changes are not reported: a network file system, a symbolic link's target. */
   idleMs: 120_000,
 };
 
@@ -78,7 +78,7 @@ class Bell {
     return wasRung;
   }
 
-  /** Sleeps through rings, and forgets them: what they told of is looked at next. */
+  /** Sleeps through rings, and forgets them: what they were about is looked at next. */
   async pause(ms: number): Promise<void> {
     const until = performance.now() + ms;
     while (performance.now() < until && !this.#signal.aborted) {

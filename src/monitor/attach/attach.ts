@@ -6,16 +6,16 @@ import type { MonitoredContainer } from "../container.ts";
 import type { Loop } from "../loop.ts";
 import { noProcess } from "../record.ts";
 import { Input } from "../stdio/input.ts";
+import { AttachedClients } from "./attached-clients.ts";
 import { Attachment } from "./attachment.ts";
-import { Audience } from "./audience.ts";
 
 const maxAttachments = 100;
 
 /** Throws when nobody can attach to the container now. */
 export function checkAttach(container: MonitoredContainer): void {
-  const { id, audience, exited, plan, terminal } = container;
+  const { id, clients, exited, plan, terminal } = container;
   if (exited !== undefined) throw failedPrecondition(`container ${id} has ended`);
-  if ((audience?.size ?? 0) >= maxAttachments) {
+  if ((clients?.size ?? 0) >= maxAttachments) {
     const message = `container ${id} has ${maxAttachments} attached clients`;
     throw new AppError(message, { kind: "resource-exhausted" });
   }
@@ -36,8 +36,8 @@ export function attach(
   onStdinClosed: () => void,
 ): void {
   const { plan } = container;
-  container.audience ??= new Audience(loop, container.outputs);
-  const { audience } = container;
+  container.clients ??= new AttachedClients(loop, container.outputs);
+  const { clients } = container;
   const onInputEnd = () => {
     if (!request.stdin || !plan.stdinOnce || plan.terminal || container.isStdinClosed) return;
     container.closeStdin();
@@ -53,13 +53,13 @@ export function attach(
       else input.write(bytes, onDone);
     },
     onInputEnd,
-    onCaughtUp: () => audience.caughtUp(),
+    onCaughtUp: () => clients.caughtUp(),
     onClose: () => {
-      audience.delete(attachment);
+      clients.delete(attachment);
       onInputEnd();
     },
   });
-  audience.add(attachment);
+  clients.add(attachment);
   attachment.start();
 }
 

@@ -18,7 +18,7 @@ const nowhere: LogPosition = { inode: 0, size: 0 };
 /** One pipe or terminal of one container, and where its output goes. */
 export interface Output extends LoggedStream {
   readonly source: OwnedFd;
-  /** Hears of every byte as it comes, `[from, to)` of `data`, which is valid until it returns. */
+  /** Called with every byte as it comes, `[from, to)` of `data`, which is valid until it returns. */
   readonly tap?: (data: Buffer, from: number, to: number) => void;
 }
 

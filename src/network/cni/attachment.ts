@@ -13,7 +13,7 @@ export interface PortMapping {
   readonly hostIp: string;
 }
 
-/** A pod to be connected: everything that a plugin may be told of it. */
+/** A pod to be connected: everything that a plugin may get to know of it. */
 export interface Attachment {
   readonly sandboxId: SandboxId;
   /** Absent when the namespace is gone (after a reboot): only for `detach`. */
@@ -48,7 +48,7 @@ export interface RuntimeConfig {
 }
 
 /**
- * Throws `invalid-argument` for what no plugin can be told. To be called before anything is made for the pod: what is
+ * Throws `invalid-argument` for what no plugin can be given. To be called before anything is made for the pod: what is
  * undone later is not judged again.
  */
 export function checkAttachment(attachment: Attachment): void {
@@ -78,7 +78,7 @@ export function runtimeConfigOf(attachment: Attachment): RuntimeConfig {
   };
 }
 
-/** What of it can be told to plugins, for taking an attachment down: that never refuses what a pod once asked for. */
+/** What of it can be given to plugins, for taking an attachment down: that never refuses what a pod once asked for. */
 export function salvage(attachment: Attachment): {
   readonly runtimeConfig: RuntimeConfig;
   readonly cniArgs: string;
@@ -148,7 +148,7 @@ export function cniArgsOf(attachment: Attachment): string {
 function checkArgument(key: string, value: string): string {
   if (value.length > 512 || /[;=\p{Cc}]/u.test(value)) {
     throw invalidArgument(
-      `${key}: ${JSON.stringify(value.slice(0, 100))} cannot be told to a plugin`,
+      `${key}: ${JSON.stringify(value.slice(0, 100))} cannot be passed to a plugin`,
     );
   }
   return value;

@@ -15,7 +15,7 @@ import { type Conflist, formatConflist, readConflist } from "./conflist.ts";
 
 /**
  * What DEL needs to undo an ADD, whatever has become of the configuration since. Written before ADD is begun
- * (`result` absent) and again before its success is told, so that no ADD is ever without its DEL.
+ * (`result` absent) and again before its success is returned, so that no ADD is ever without its DEL.
  */
 export interface CniRecord {
   readonly sandboxId: SandboxId;

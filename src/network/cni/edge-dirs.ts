@@ -22,7 +22,7 @@ const edge: CniDirs = {
 };
 
 /**
- * The given directories and, after them, those of edge distributions: crib runs under their kubelets without being told. Only where the
+ * The given directories and, after them, those of edge distributions: crib runs under their kubelets without being configured. Only where the
  * standard directory is among them: an administrator who names others wants these.
  */
 export function withEdgeDirs({ confDirs, pluginDirs }: CniDirs): CniDirs {

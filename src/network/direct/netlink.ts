@@ -107,18 +107,18 @@ export function deleteLink(name: string): Message {
   return link(RTM_DELLINK, NLM_F_ACK, 0, [attribute(IFLA_IFNAME, text(name))]);
 }
 
-/** To be told the index. */
+/** Returns the index. */
 export function linkUp(): Message {
   return withHoles(link(RTM_NEWLINK, NLM_F_ACK, IFF_UP, []), { index: indexAt });
 }
 
-/** To be told the index, and that of the master. */
+/** Returns the index, and that of the master. */
 export function setMaster(): Message {
   const { bytes } = link(RTM_SETLINK, NLM_F_ACK, 0, [attribute(IFLA_MASTER, u32(0))]);
   return { bytes, holes: { index: indexAt, master: bytes.byteLength - 4 } };
 }
 
-/** To be told the index: a port of a bridge that sends back what came by it. */
+/** Returns the index: a port of a bridge that sends back what came by it. */
 export function hairpin(): Message {
   const mode = attribute(
     IFLA_PROTINFO | NLA_F_NESTED,
@@ -130,7 +130,7 @@ export function hairpin(): Message {
 }
 
 /**
- * To be told the index and the MAC address that the interface is to have. A bridge whose last port has gone has none
+ * Returns the index and the MAC address that the interface is to have. A bridge whose last port has gone has none
  * (zeros): it gets a random one, locally administered, as the kernel gives them.
  */
 export function setMac(): Message {
@@ -140,7 +140,7 @@ export function setMac(): Message {
   return { bytes, holes: { index: indexAt, mac: headSize + ifinfomsgSize + 4 } };
 }
 
-/** To be told the index. The broadcast address is that of the range, where it has one. */
+/** Returns the index. The broadcast address is that of the range, where it has one. */
 export function newAddress(address: Uint8Array, prefix: number): Message {
   const family = familyOf(address);
   const body = Buffer.alloc(8);
@@ -156,7 +156,7 @@ export function newAddress(address: Uint8Array, prefix: number): Message {
   return { bytes, holes: { index: indexAt } };
 }
 
-/** To be told the index of the interface. */
+/** Returns the index of the interface. */
 export function newRoute(
   destination: { readonly address: Uint8Array; readonly prefix: number },
   gateway: Uint8Array | undefined,

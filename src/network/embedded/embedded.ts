@@ -172,7 +172,7 @@ function readSettings(path: string): Settings {
   try {
     return parseSettings(bytes, path);
   } catch {
-    // The bridge, where there is one, tells the range that is in use.
+    // The bridge, where there is one, has the range that is in use.
     renameSync(path, `${path}.corrupt`);
     return {};
   }

@@ -26,13 +26,13 @@ export interface NamespaceRequest {
   /** For a new UTS namespace; absent keeps the node's name. */
   readonly hostname?: string;
   readonly sysctls: Readonly<Record<string, string>>;
-  /** Where a new network namespace is pinned; `<dir>/net` unless told. */
+  /** Where a new network namespace is pinned; `<dir>/net` by default. */
   readonly netPath?: string;
   /** A new user namespace, pinned at `<dir>/user`; the others then belong to it. */
   readonly userNamespace?: { readonly ids: PodIds };
 }
 
-/** Where a pinned namespace is, unless a place of its own was told: what goes into `linux.namespaces[].path`. */
+/** Where a pinned namespace is, unless a place of its own was given: what goes into `linux.namespaces[].path`. */
 export function namespacePath(dir: string, kind: NamespaceKind | "user"): string {
   return `${dir}/${kind}`;
 }

@@ -18,7 +18,7 @@ function nodeDirectory(): string {
   return existsSync("/var/run") ? "/var/run/netns" : "/run/netns";
 }
 
-/** Tells the namespaces of this state directory from those of other daemons of the node. */
+/** Distinguishes the namespaces of this state directory from those of other daemons of the node. */
 function prefixOf(stateDir: string): string {
   return `crib-${createHash("sha256").update(resolve(stateDir)).digest("hex").slice(0, 8)}-`;
 }

@@ -57,7 +57,7 @@ export function parseSysctls(
   });
 }
 
-/** The first separator tells which of `.` and `/` separates; the other one is part of a name. */
+/** The first separator decides which of `.` and `/` separates; the other one is part of a name. */
 function splitKey(key: string): readonly string[] | undefined {
   if (key.length > 256) return undefined;
   const slash = key.indexOf("/");

@@ -107,7 +107,7 @@ function toNetDevices({ netDevices }: LinuxContainerAdjustment) {
   );
 }
 
-/** runc makes the root mount private unless told; then no mount could come from the node or go to it. */
+/** runc makes the root mount private by default; then no mount could come from the node or go to it. */
 function propagationOf(mounts: readonly SpecMount[]): SpecLinux["rootfsPropagation"] {
   const options = new Set(mounts.flatMap((mount) => mount.options));
   if (options.has("rshared") || options.has("shared")) return "rshared";

@@ -10,7 +10,7 @@ import { toNriSeccomp } from "./seccomp.ts";
 
 export type ContainerMessage = MessageInitShape<typeof nri.ContainerSchema>;
 
-/** What plugins are told of a container, whether it is there already or about to be created. */
+/** What plugins get to know of a container, whether it is there already or about to be created. */
 export interface ContainerView {
   readonly id: string;
   readonly sandboxId: string;

@@ -26,7 +26,7 @@ const connectionFd = 3;
 export interface InstalledPlugin {
   readonly identity: PluginIdentity;
   readonly path: string;
-  /** What the plugin is told when it is configured; empty for nothing. */
+  /** What the plugin gets when it is configured; empty for nothing. */
   readonly config: string;
 }
 

@@ -25,7 +25,7 @@ export interface PluginSubscription {
   readonly keepConnected: boolean;
 }
 
-/** A plugin that has registered and said what it wants to be told. Disposing closes its connection. */
+/** A plugin that has registered and said which events it wants. Disposing closes its connection. */
 export class Plugin implements Disposable {
   readonly identity: PluginIdentity;
   readonly #client: TtrpcClient;

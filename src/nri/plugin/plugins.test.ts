@@ -92,7 +92,7 @@ test("a plugin that does not respond is disconnected and passed over, unless it 
   expect(kindOf(err)).toBe("unavailable");
 });
 
-test("an older plugin is told by StateChange", async () => {
+test("an older plugin is notified by StateChange", async () => {
   const told: number[] = [];
   const old = connect(
     { index: "01", name: "old" },

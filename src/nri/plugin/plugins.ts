@@ -6,7 +6,7 @@ import type { Plugin } from "./plugin.ts";
 
 /**
  * The plugins that are connected, in their order. One event at a time is relayed, each to all of them, and a plugin is
- * synchronized between events: it is told of everything that is there, and of every event after that.
+ * synchronized between events: it learns of everything that is there, and of every event after that.
  */
 export class Plugins {
   #plugins: readonly Plugin[] = [];
@@ -28,7 +28,7 @@ export class Plugins {
     return await run(this.#plugins);
   }
 
-  /** A new plugin, when `synchronize` has told it of everything: nothing is agreed to that is not recorded then. */
+  /** A new plugin, when `synchronize` has sent it everything: nothing is agreed to that is not recorded then. */
   async add<T>(ctx: Context, plugin: Plugin, synchronize: () => Promise<T>): Promise<T> {
     using _turn = await this.#quietTurn(ctx);
     const result = await synchronize();

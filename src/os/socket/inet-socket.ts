@@ -28,7 +28,7 @@ export function openTcpSocket(family: InetFamily): OwnedFd {
   return new OwnedFd(check(`socket ${family}`, () => libc.socket(domain, type, 0)));
 }
 
-/** connect(2) to 127.0.0.1 or ::1 without waiting: `isConnected` tells. Throws when it is refused at once. */
+/** connect(2) to 127.0.0.1 or ::1 without waiting: `isConnected` says when it is there. Throws when it is refused at once. */
 export function connectToLoopback(fd: number, family: InetFamily, port: number): void {
   if (!Number.isInteger(port) || port < 1 || port > 65535) throw new RangeError(`port ${port}`);
   const address = family === "ipv4" ? loopback4(port) : loopback6(port);

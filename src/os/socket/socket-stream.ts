@@ -126,7 +126,7 @@ export class SocketStream implements Disposable {
     this.#wakeWriters();
   }
 
-  /** What Bun tells of the socket. */
+  /** What Bun reports of the socket. */
   readonly events = {
     opened: (socket: Socket<unknown>) => {
       this.#socket = socket;

@@ -183,7 +183,7 @@ test("findCredentials() asks the request, registries.yaml and Docker's files, ea
   expect(await from("reg.test", { request: elsewhere })).toBe("yaml");
 });
 
-test("askHelper() speaks the protocol, and repeats nothing of what it hears", async () => {
+test("askHelper() speaks the protocol, and repeats nothing of what it reads", async () => {
   using dir = tempDir();
   const helper = (name: string, script: string) => {
     const path = join(dir.path, `docker-credential-${name}`);

@@ -18,12 +18,12 @@ interface Mirror {
   readonly endpoints: readonly RegistryHost[];
 }
 
-/** k3s's registries.yaml: mirrors by registry, and how hosts are reached and what they are told. */
+/** k3s's registries.yaml: mirrors by registry, and how hosts are reached, and credentials. */
 export interface RegistriesFile {
   readonly path: string;
   /** The hosts for a registry, itself last; undefined when the file says nothing about it. */
   hostsFor(registry: string, upstream: RegistryHost): readonly RegistryHost[] | undefined;
-  /** What a host (`name[:port]`) is told to let us in. */
+  /** What a host (`name[:port]`) gets as credentials. */
   credentialsFor(host: string): Credentials | undefined;
 }
 

@@ -32,7 +32,7 @@ export interface RegistryHost {
   readonly rewrites: readonly Rewrite[];
   /** Asked by http when it does not speak TLS: this machine itself, where nothing else is configured. */
   readonly isPlainAllowed: boolean;
-  /** Another host than the registry itself: it is told what it mirrors (`?ns=`) and never sees credentials meant for the registry. */
+  /** Another host than the registry itself: it gets the name of what it mirrors (`?ns=`) and never sees credentials meant for the registry. */
   readonly isMirror: boolean;
   /** The file that all of this comes from; undefined is the default. */
   readonly file: string | undefined;

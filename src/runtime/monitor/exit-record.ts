@@ -4,7 +4,7 @@ import { invalidArgument } from "../../lib/errors.ts";
 import { asBoolean, asInteger, asObject, asString, optional, parseJson } from "../../lib/json.ts";
 import { isErrno } from "../../os/errno-error.ts";
 
-/** How a container ended. On disk before anybody is told, so that no crash loses it. */
+/** How a container ended. On disk before it is reported, so that no crash loses it. */
 export interface ExitRecord {
   /** As a shell shows it: 128 + signal for a killed process; 255 where nobody saw the end. */
   readonly exitCode: number;

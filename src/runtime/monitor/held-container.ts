@@ -54,7 +54,7 @@ export class HeldContainer implements Disposable {
 
   /**
    * How the process ended, as far as that can be known; "released" when it is not held any more by then. One result for
-   * every monitor that is told: who reaps a process gets its status, and on Linux before 6.15 nobody after that.
+   * every monitor that is asked: who reaps a process gets its status, and on Linux before 6.15 nobody after that.
    */
   async ended(): Promise<ExitStatus | undefined | "released"> {
     if (this.#pidfd === undefined) return undefined;

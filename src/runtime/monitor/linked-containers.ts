@@ -60,7 +60,7 @@ export class LinkedContainers implements Disposable {
   }
 
   /**
-   * Gives a successor what died with its predecessor, and tells it the end of a process that became our child, unless
+   * Gives a successor what died with its predecessor, and reports to it the end of a process that became our child, unless
    * it is not the monitor any more by then. For a monitor that never was replaced there is nothing to do: its containers
    * are its own children.
    */
@@ -77,7 +77,7 @@ export class LinkedContainers implements Disposable {
       const { pid } = process;
       await client.request({ op: "takeDescriptor", container, kind, pid, fd: kept.fd });
     }
-    if (!listed.isAdopted || listed.pid === 0) return; // 0: somebody else's, who tells its end
+    if (!listed.isAdopted || listed.pid === 0) return; // 0: another process's, which reports its end
     const end = await held?.ended();
     if (end === "released" || !isCurrent()) return;
     await client.request({ op: "exitedElsewhere", container, status: end });

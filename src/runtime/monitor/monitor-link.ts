@@ -260,7 +260,7 @@ export class MonitorLink implements Disposable {
     };
   }
 
-  /** Whoever waits for it is told now: a process in an uninterruptible call may take its time to die. */
+  /** Those who wait for it learn of it now: a process in an uninterruptible call may take its time to die. */
   #stuck(monitor: ConnectedMonitor): void {
     if (this.#closing.signal.aborted) return;
     this.#options.ctx.log.error("unresponsive monitor killed", { monitor: this.id });

@@ -33,7 +33,7 @@ export interface ConnectedMonitor {
   readonly isCurrent: boolean;
 }
 
-/** Tells whether the process has ended before it listened. */
+/** Whether the process has ended before it listened. */
 type StartedMonitor = Pick<Bun.Subprocess, "exitCode" | "signalCode">;
 
 /** Starts a monitor in `dir`, in a session of its own: it outlives the daemon. `argv` is the role without arguments. */

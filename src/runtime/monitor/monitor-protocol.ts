@@ -47,7 +47,7 @@ export interface ContainerPlan {
   readonly logPath: string;
   /** Where it and those of the pod's other containers are: no link is followed from here on. */
   readonly podLogDirectory?: string | undefined;
-  /** The monitor rotates the log itself; absent, it is told to (`reopenLog`). */
+  /** The monitor rotates the log itself; absent, the daemon asks it to (`reopenLog`). */
   readonly logLimits?: LogLimits | undefined;
   readonly exitFile: string;
   /** memory.oom_control (v1) or memory.events (v2) of the container; the first that exists counts. */
@@ -83,7 +83,7 @@ export interface AdoptRequest extends ContainerPlan {
   readonly startTime: number;
 }
 
-/** Pipes and log of a container whose processes are not ours to watch: a shim's. Its end is told by `ended`. */
+/** Pipes and log of a container whose processes are not ours to watch: a shim's. Its end is reported by `ended`. */
 export interface OpenStreamsRequest extends ContainerPlan {
   readonly op: "openStreams";
 }

@@ -181,7 +181,7 @@ export class Monitors implements AsyncDisposable {
 
   /**
    * Makes the pipes and the log of a container that others run. A terminal is theirs as well: here it is a pipe each way.
-   * `ended` tells how it has ended, `forget` closes everything.
+   * `ended` reports how it has ended, `forget` closes everything.
    */
   async openStreams(ctx: Context, { id, ...options }: OpenStreamsOptions): Promise<void> {
     ctx.signal.throwIfAborted();

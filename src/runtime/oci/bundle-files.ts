@@ -5,7 +5,7 @@ export interface BundleFiles {
   /** How the first process ended, once it has. */
   readonly exitFile: string;
   readonly pidFile: string;
-  /** What CRIU is told of the container; there only once it has been checkpointed. */
+  /** What is declared to CRIU of the container; there only once it has been checkpointed. */
   readonly criuConfig: string;
   /** What is to be restored when it is started; there until then. */
   readonly restore: string;

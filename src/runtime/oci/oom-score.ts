@@ -15,7 +15,7 @@ export function ensureOomScore(
     if (processStartTime(pid) !== pidStartTime) return;
     if (Number(readFileSync(path, "latin1")) !== score) writeFileSync(path, String(score));
   } catch (err) {
-    // It has ended; its monitor tells.
+    // It has ended; its monitor reports it.
     if (!isErrno(err, "ENOENT") && !isErrno(err, "ESRCH")) throw err;
   }
 }

@@ -15,7 +15,7 @@ export class TaskExits {
     return abortable(this.#endOf(id).promise, signal);
   }
 
-  /** Whoever still waits is told that nothing comes any more. Idempotent. */
+  /** Those who still wait learn that nothing comes any more. Idempotent. */
   forget(id: string): void {
     this.#ends.get(id)?.reject(new AppError(`task ${id} was removed`, { kind: "aborted" }));
     this.#ends.delete(id);
@@ -25,7 +25,7 @@ export class TaskExits {
     const known = this.#ends.get(id);
     if (known !== undefined) return known;
     const end = Promise.withResolvers<TaskExit>();
-    end.promise.catch(() => {}); // those who wait are told
+    end.promise.catch(() => {}); // those who wait get it
     this.#ends.set(id, end);
     return end;
   }

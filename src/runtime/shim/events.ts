@@ -31,7 +31,7 @@ export class ShimEvents implements Disposable {
     }
   }
 
-  /** Whether a process of this task was killed for want of memory, as far as its shim has told. */
+  /** Whether a process of this task was killed for want of memory, as far as its shim has reported. */
   wasOomKilled(id: string): boolean {
     return this.#oomKilled.has(id);
   }

@@ -242,7 +242,7 @@ class ShimExecSession implements ExecSession {
     this.#closeIo();
   }
 
-  /** The shim keeps the pipe open until it is told. */
+  /** The shim keeps the pipe open until CloseIO. */
   #closeIo(): void {
     const target = { id: this.#task.id, execId: this.#process.execId, stdin: true };
     void this.#task.call(detached(this.#ctx), Task.method.closeIO, target).catch(() => {});

@@ -23,7 +23,7 @@ export interface LiveTask extends Omit<TaskReference, "record"> {
   isStarted: boolean;
   /** Settles when a task that was never started has been deleted: some shims tell no end of such. */
   readonly dropped: PromiseWithResolvers<void>;
-  /** The shim has told the end, or died; the log may not be complete. */
+  /** The shim has reported the end, or died; the log may not be complete. */
   isEnding: boolean;
   /** The shim has forgotten it. */
   isDeleted: boolean;

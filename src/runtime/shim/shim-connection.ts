@@ -13,7 +13,7 @@ import { TtrpcClient } from "../../ttrpc/client.ts";
 import type { ShimAddress } from "./bootstrap.ts";
 
 const dialMs = 5000;
-/** What a call takes at most unless told: the work of a runtime's command, on a node that is busy. */
+/** What a call takes at most by default: the work of a runtime's command, on a node that is busy. */
 const callMs = 60_000;
 
 /** The service of version 2 has the same messages as that of version 3. */

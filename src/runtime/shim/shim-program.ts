@@ -10,7 +10,7 @@ import { findProcess, signalUnlessEnded } from "../../os/process/pidfd.ts";
 import { argumentsOf, processIds } from "../../os/process/process-stat.ts";
 import { encodeBootstrap, parseBootstrap, type ShimAddress } from "./bootstrap.ts";
 
-/** One shim program, and what it is told of who runs it. */
+/** One shim program, and what it gets to know of its caller. */
 export interface ShimProgram {
   /** Absolute. */
   readonly path: string;

@@ -129,7 +129,7 @@ export class ShimTask implements Task {
         const size = { id, width: columns, height: rows };
         await calls.call(detached(ctx), TaskService.method.resizePty, size);
       },
-      // The shim keeps the pipe open until it is told.
+      // The shim keeps the pipe open until CloseIO.
       stdinEnded: () => {
         const closing = calls.call(detached(ctx), TaskService.method.closeIO, { id, stdin: true });
         closing.catch((err) => ctx.log.debug("close stdin", { err: describe(err) }));

@@ -13,7 +13,7 @@ import {
 } from "../../gen/cgroup2/stats/metrics_pb.ts";
 import { AppError } from "../../lib/errors.ts";
 
-/** What a shim's Stats tells, in the domain's words. */
+/** What a shim's Stats returns, in the domain's words. */
 export interface ShimFigures {
   readonly usage: CgroupUsage;
   readonly details: CgroupDetails;

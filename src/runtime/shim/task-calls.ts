@@ -13,7 +13,7 @@ import { stringifyExact } from "../../lib/json.ts";
 export interface TaskCalls {
   readonly id: string;
   readonly bundleDir: string;
-  /** Processes of the task are processes of the node, under the pids that the shim tells. */
+  /** Processes of the task are processes of the node, under the pids that the shim reports. */
   readonly hasNodePids: boolean;
   call<Input extends DescMessage, Output extends DescMessage>(
     ctx: Context,

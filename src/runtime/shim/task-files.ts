@@ -17,7 +17,7 @@ export function shimFilesOf(bundleDir: string) {
     bootstrap: `${bundleDir}/bootstrap.json`,
     /** Older shims write it themselves. */
     address: `${bundleDir}/address`,
-    /** How the task ended, as its shim told: written before the shim forgets it. Not exit.json: that is runc's shim's. */
+    /** How the task ended, as its shim reported: written before the shim forgets it. Not exit.json: that is runc's shim's. */
     end: `${bundleDir}/end.json`,
     /** The same, written by the monitor when the log is complete. */
     record: `${bundleDir}/exit-record.json`,

@@ -5,7 +5,7 @@ import { sandboxDirectoryOf } from "./directory.ts";
 /** CRI Protocol by number. */
 const protocols = ["tcp", "udp", "sctp"] as const;
 
-/** What the network is told of a pod. `netns` is undefined when a reboot has taken the namespace away. */
+/** What the network gets to know of a pod. `netns` is undefined when a reboot has taken the namespace away. */
 export function attachmentOf(stateDir: string, sandbox: Sandbox, hasNetns: boolean): Attachment {
   const { config, id } = sandbox;
   return {

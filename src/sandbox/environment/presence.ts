@@ -24,7 +24,7 @@ export function namespaceIdentitiesOf(deps: Deps, sandbox: Sandbox): NamespaceId
 /**
  * What is no longer there of all that READY promises: the namespaces that were made for it, what its containers share, and
  * the files that they see. `undefined` while it is whole. A handful of stat(2), no reading of mount tables: cheap enough
- * for every call. The end of its first process is told by that one's monitor (`recordInfraExit`).
+ * for every call. The end of its first process is reported by that one's monitor (`recordInfraExit`).
  */
 export function missingPart(deps: Deps, sandbox: Sandbox): string | undefined {
   try {

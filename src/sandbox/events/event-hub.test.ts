@@ -34,7 +34,7 @@ const never = () => new AbortController().signal;
 const iterate = (events: AsyncIterable<PodEvent>) => events[Symbol.asyncIterator]();
 
 describe("EventHub", () => {
-  test("tells every subscriber in order, with the pod as it was then", async () => {
+  test("notifies every subscriber in order, with the pod as it was then", async () => {
     const { hub, pod, containers } = openHub();
     const [first, second] = [iterate(hub.subscribe(never())), iterate(hub.subscribe(never()))];
     const one = container(pod.id, { state: { name: "created", pid: 1 } });
@@ -106,7 +106,7 @@ describe("EventHub", () => {
     expect(await iterate(hub.subscribe(never())).next()).toMatchObject({ done: true });
   });
 
-  test("tells listeners at once, also without subscribers", () => {
+  test("notifies listeners at once, also without subscribers", () => {
     const { hub, pod } = openHub();
     const seen: string[] = [];
     hub.onEvent(({ type }) => seen.push(type));

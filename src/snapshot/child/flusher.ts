@@ -10,7 +10,7 @@ const dot = 0x2e;
 
 /**
  * A child that waits for the disk when it is asked to (`crib unpack sync`). It holds the file system open, so that it
- * hears of every write that failed since it was started.
+ * learns of every write that failed since it was started.
  */
 export class Flusher implements Disposable {
   readonly #child: Subprocess<"pipe", "pipe", "ignore">;

@@ -98,7 +98,7 @@ export class UnpackProcess implements AsyncDisposable {
   }
 }
 
-/** The failure that a child told of; undefined if it told none. */
+/** The failure that a child reported; undefined if it reported none. */
 export function readFailure(output: Buffer): AppError | undefined {
   try {
     const failure = asObject(parseJson(output, "", { maxBytes: maxReportBytes }), "");

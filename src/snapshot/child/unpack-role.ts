@@ -113,7 +113,7 @@ function verify(directory: string, diffId: Digest, leftOut: readonly string[]): 
   return verifyLayer(recipe, diffId, new Set(leftOut));
 }
 
-/** The descriptor stays open in between: whatever failed to reach the disk since then is told at the next call. */
+/** The descriptor stays open in between: whatever failed to reach the disk since then is reported at the next call. */
 function sync(directory: string): void {
   using fd = openFile(Buffer.from(directory), { directory: true });
   for (const requests of piecesOf(0)) {

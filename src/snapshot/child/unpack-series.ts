@@ -10,7 +10,7 @@ import { confineToSeveral } from "./confinement.ts";
 import { decodeOrder, orderBytes, type SeriesOrder } from "./series-frame.ts";
 
 /**
- * Unpacks the layers that come on stdin one after the other, each chrooted into its own `directory`/NAME/fs, and tells
+ * Unpacks the layers that come on stdin one after the other, each chrooted into its own `directory`/NAME/fs, and reports
  * of each in a line of JSON. Between two of them the process is in `directory`, above which it cannot get: what it could
  * reach at worst is the layers of the same series.
  */

@@ -80,7 +80,7 @@ export class Unpacker {
     }
   }
 
-  /** A failure is told again by `sync`. */
+  /** A failure is thrown again by `sync`. */
   #flushEarly(): void {
     const flusher = this.#startedFlusher();
     if (flusher.isBusy) return;
@@ -93,7 +93,7 @@ export class Unpacker {
     return this.#flusher;
   }
 
-  /** The flusher stays for a moment after its last use: a failure that it has heard of is not forgotten before the sync. */
+  /** The flusher stays for a moment after its last use: a failure that it has seen is not forgotten before the sync. */
   #use(): Disposable {
     this.#users++;
     clearTimeout(this.#idleTimer);

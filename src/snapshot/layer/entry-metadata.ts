@@ -105,7 +105,7 @@ function hasDefaultAcl({ attributes }: TarEntry): boolean {
   return attributes.some(([attribute]) => Buffer.from(attribute).toString("latin1") === defaultAcl);
 }
 
-/** Not `trusted.overlay.*`, by which overlayfs tells what is hidden; `user.overlay.*` means nothing to a mount by root. */
+/** Not `trusted.overlay.*`, by which overlayfs marks what is hidden; `user.overlay.*` means nothing to a mount by root. */
 function isSettable(name: string, value: Name): boolean {
   return (
     !name.startsWith("trusted.overlay.") && isAttributeName(name) && value.byteLength <= 1 << 16

@@ -72,7 +72,7 @@ export class LayerWriter implements RecordedSink {
   #hasRootEntry = false;
   #isRootOpaque = false;
 
-  /** `beforeReplacing` is told which path is about to be removed because an entry takes its place. */
+  /** `beforeReplacing` gets the path that is about to be removed because an entry takes its place. */
   constructor(limits: LayerLimits, beforeReplacing: (path: Segments) => void = () => {}) {
     this.#limits = limits;
     this.#beforeReplacing = beforeReplacing;

@@ -34,7 +34,7 @@ export function specMounts(input: {
   );
 }
 
-/** runc makes the root mount private unless told; then no mount could come from the node or go to it. */
+/** runc makes the root mount private by default; then no mount could come from the node or go to it. */
 export function rootfsPropagation(
   mounts: readonly ResolvedMount[],
 ): SpecLinux["rootfsPropagation"] {

@@ -1,6 +1,6 @@
 import { candidates, type ExecPlan } from "./plan.ts";
 
-/** What `enter` is told to do, in the order in which it reads (embed/pause/enter.c). */
+/** The instructions of `enter`, in the order in which it reads (embed/pause/enter.c). */
 export function enterArguments(
   plan: ExecPlan,
   filter: { readonly length: number; readonly flags: number } | undefined,

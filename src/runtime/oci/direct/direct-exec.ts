@@ -118,7 +118,9 @@ export class DirectExec implements Disposable {
     const told = report.read();
     // The child has the pipe too until it is the program, and with it whoever in the container may trace it.
     if (told.pid !== 0 && !isChildSince(told.pid, since)) {
-      throw new AppError(`exec: ${told.pid} is told of, and is none of ours`, { kind: "internal" });
+      throw new AppError(`exec: ${told.pid} was reported, and is not our child`, {
+        kind: "internal",
+      });
     }
     return await this.#judge(exitCode, told, reaper, signal);
   }

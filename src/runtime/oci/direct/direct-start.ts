@@ -71,7 +71,7 @@ const reasons = new Map<number, string>([
   [errno.EROFS, "read-only file system"],
 ]);
 
-/** Of an errno, what was tried and with what, as `create` tells it, in runc's words. */
+/** Of an errno, what was tried and with what, as `create` reports it, in runc's words. */
 export function startFailure(text: string): AppError {
   const [, code = "", step = "", object = ""] = /^(\d+) (\w+) (.*)$/su.exec(text) ?? [];
   const reason = reasons.get(Number(code)) ?? `errno ${code}`;

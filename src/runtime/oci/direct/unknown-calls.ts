@@ -9,7 +9,7 @@ import {
   RETURN,
 } from "../../../os/security/bpf.ts";
 
-/** The highest system call that a profile names, for one architecture as the kernel tells filters. */
+/** The highest system call that a profile names, for one architecture as filters see it. */
 export interface LastCall {
   readonly auditArch: number;
   /** Of calls without and with this bit, where an architecture has two kinds (x32). */

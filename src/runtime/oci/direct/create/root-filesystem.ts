@@ -106,7 +106,7 @@ export function planRoot(input: {
   };
 }
 
-/** /proc tells what must not be covered, and what is below /dev or /sys comes after it. */
+/** /proc is what must not be covered, and what is below /dev or /sys comes after it. */
 function checkOrder(mounts: readonly RuncMount[]): void {
   const [first] = mounts;
   if (first?.device !== "proc" || first.destination !== "/proc") leave("no /proc");

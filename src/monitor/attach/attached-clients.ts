@@ -10,7 +10,7 @@ const graceMs = 3000;
  * Who is attached to a container. The daemon takes output as fast as it can and keeps what is for slow clients, so one
  * that is behind is busy for a moment, or stuck: the container waits for it that moment, and no longer.
  */
-export class Audience implements Disposable {
+export class AttachedClients implements Disposable {
   readonly #loop: Loop;
   readonly #outputs: ReadonlySet<Output>;
   readonly #attachments = new Set<Attachment>();
