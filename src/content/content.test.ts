@@ -34,7 +34,7 @@ test("readVerified() reads nothing that is announced as too long", async () => {
   expect(await read.then(() => "read", kindOf)).toBe("resource-exhausted");
 });
 
-test("ContentStore keeps blobs, finds damage, and sweeps what was cut off", () => {
+test("ContentStore keeps blobs, finds damage, and removes what was cut off", () => {
   using temp = tempDir();
   const dir = temp.path;
   const store = new ContentStore(dir);

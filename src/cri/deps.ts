@@ -175,7 +175,7 @@ export interface StreamingDeps {
   url(request: StreamRequest): string;
 }
 
-/** What the two CRI services stand on. */
+/** What the two CRI services need. */
 export interface CriDeps {
   readonly streaming: StreamingDeps;
   readonly sandboxes: SandboxDeps;

@@ -6,13 +6,13 @@ import { inStep } from "../lib/step.ts";
 import type { Monitors } from "../runtime/monitor/monitors.ts";
 import type { SandboxDeps } from "../sandbox/deps.ts";
 import { recoverSandboxes } from "../sandbox/recover.ts";
-import { sweepUnknown } from "../sandbox/sweep.ts";
+import { removeLeftovers } from "../sandbox/remove-leftovers.ts";
 
 /** Makes what is recorded agree with what is there, before the first call is served. */
 export async function recover(ctx: Context, deps: SandboxDeps): Promise<void> {
   await inStep(ctx, "recovery.containers", () => recoverContainers(ctx, deps));
   await inStep(ctx, "recovery.sandboxes", () => recoverSandboxes(ctx, deps));
-  await inStep(ctx, "recovery.leftovers", () => sweepUnknown(ctx, deps));
+  await inStep(ctx, "recovery.leftovers", () => removeLeftovers(ctx, deps));
   try {
     const attached = deps.sandboxes.list().filter(({ networkAttached }) => networkAttached);
     await inStep(ctx, "recovery.network", () =>

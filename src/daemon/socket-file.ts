@@ -10,7 +10,7 @@ export async function claimSocketPath(path: string): Promise<void> {
   const stat = lstatSync(path, { throwIfNoEntry: false });
   if (stat === undefined) return;
   if (!stat.isSocket()) throw failedPrecondition(`${path} exists and is no socket`);
-  if (await isListening(path)) throw failedPrecondition(`somebody listens on ${path} already`);
+  if (await isListening(path)) throw failedPrecondition(`another process listens on ${path}`);
   rmSync(path, { force: true });
 }
 

@@ -60,10 +60,10 @@ export function chainOf(record: ImageRecord): readonly ChainId[] {
     : diffIds.flatMap((diffId) => chainIdsOf([diffId]));
 }
 
-/** The layers that one at `height` stands on, and itself. */
-export function stackOf(record: ImageRecord, height: number): readonly Digest[] {
-  const start = record.artifact === undefined ? 0 : height;
-  return diffIdsOf(record).slice(start, height + 1);
+/** The layers below the one at `index`, and itself. */
+export function stackOf(record: ImageRecord, index: number): readonly Digest[] {
+  const start = record.artifact === undefined ? 0 : index;
+  return diffIdsOf(record).slice(start, index + 1);
 }
 
 export function configOf({ id, artifact }: ImageRecord): Digest {

@@ -40,7 +40,7 @@ export interface Image {
   readonly config: ImageConfig;
   /** Uncompressed layer digests, lowest first. */
   readonly diffIds: readonly Digest[];
-  /** The layers, lowest first: each stands on those before it; those of an artifact stand on nothing. */
+  /** The layers, lowest first: each has those before it as parents; those of an artifact have none. */
   readonly chain: readonly ChainId[];
   /** Undefined for an image that containers can be made of. */
   readonly artifactType: string | undefined;

@@ -54,7 +54,7 @@ export async function pullImage(
   options: PullOptions = {},
 ): Promise<Image> {
   try {
-    await sweep(ctx, deps);
+    await removeUnusedLayers(ctx, deps);
     const open = () => openRepository(ctx, deps.registry, reference, options.auth);
     const nearby = await inStep(ctx, "image.nearby", () => findNearby(ctx, deps.nearby, reference));
     if (nearby !== undefined) return await storeNearby(ctx, deps, open, nearby, options);
@@ -66,7 +66,7 @@ export async function pullImage(
 }
 
 /** What earlier attempts left is kept for a day only. */
-async function sweep(ctx: Context, deps: ImageDeps): Promise<void> {
+async function removeUnusedLayers(ctx: Context, deps: ImageDeps): Promise<void> {
   deps.ingests.expire();
   const expired = deps.leases.expire();
   if (expired.length > 0) await deps.layers.removeUnused(ctx, expired, usedLayers(deps));

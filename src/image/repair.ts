@@ -72,14 +72,14 @@ async function pullAgain(ctx: Context, deps: ImageDeps, record: ImageRecord): Pr
 
 /** Needs nobody else. Returns whether all that is missing was there. */
 async function unpackKept(ctx: Context, deps: ImageDeps, record: ImageRecord): Promise<boolean> {
-  const missing = chainOf(record).flatMap((chainId, height) =>
-    deps.layers.find(chainId) === undefined ? height : [],
+  const missing = chainOf(record).flatMap((chainId, index) =>
+    deps.layers.find(chainId) === undefined ? index : [],
   );
   for (const name of record.repoDigests) {
     const manifests = originalsOf(deps, record, name);
     const layers = layersOf(manifests);
     const artifact = manifestOf(manifests)?.artifact;
-    const wanted = missing.map((height) => layers[height]);
+    const wanted = missing.map((index) => layers[index]);
     const areKept = wanted.every((layer) => layer && deps.kept.find(layer.digest));
     if (layers.length === 0 || !areKept) continue;
     try {

@@ -80,8 +80,8 @@ function partsOf(deps: ImageDeps, keys: readonly string[]): readonly Part[] {
     }
   }
   for (const record of records) {
-    for (const [height, chainId] of chainOf(record).entries()) {
-      const diffIds = stackOf(record, height);
+    for (const [index, chainId] of chainOf(record).entries()) {
+      const diffIds = stackOf(record, index);
       const digest = diffIds.at(-1);
       if (digest === undefined) continue;
       add(chainId, record, { kind: "layer", digest, diffIds, chainId });

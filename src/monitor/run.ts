@@ -24,7 +24,7 @@ const logLibrary = join(dirname(process.execPath), "lib/libcrib-log.so");
 const maxConnections = 16;
 /** A monitor without containers that no daemon has spoken to for so long has been forgotten. */
 const idleMs = 60_000;
-const sweepMs = 30_000;
+const checkMs = 30_000;
 const lockMs = 5000;
 const maxReportedBytes = 64 * 1024;
 
@@ -80,13 +80,13 @@ export function runMonitor(argv: readonly string[]): void {
   });
   const dispatch: ConstructorParameters<typeof Connection>[2] = (...call) =>
     monitor.dispatch(...call);
-  const sweep = () => {
+  const check = () => {
     reapOrphans(monitor.ownChildren());
     // Somebody has removed the directory: no daemon finds it any more, nor does a successor.
     if (!existsSync(dir) && !monitor.isWatching) loop.stop();
-    loop.after(sweepMs, sweep);
+    loop.after(checkMs, check);
   };
-  sweep();
+  check();
   loop.run();
   rmSync(dir, { recursive: true, force: true });
 }

@@ -29,10 +29,10 @@ export class Reaper implements Disposable {
   readonly #onChild = () => {
     this.#ask();
     // Mostly it was somebody's who waits, and looking for others is dearer than a command.
-    if (findEndedChild() !== undefined) this.#sweepSoon();
+    if (findEndedChild() !== undefined) this.#reapSoon();
   };
   #zombies: ReadonlySet<number> = new Set();
-  #sweep: ReturnType<typeof setTimeout> | undefined;
+  #reaping: ReturnType<typeof setTimeout> | undefined;
   #timer: ReturnType<typeof setInterval> | undefined;
 
   constructor() {
@@ -66,7 +66,7 @@ export class Reaper implements Disposable {
         const count = (this.#kept.get(pid) ?? 1) - 1;
         if (count === 0) this.#kept.delete(pid);
         else this.#kept.set(pid, count);
-        this.#sweepSoon();
+        this.#reapSoon();
       },
     };
   }
@@ -77,9 +77,9 @@ export class Reaper implements Disposable {
     return { [Symbol.dispose]: () => void this.#coming.delete(pid) };
   }
 
-  #sweepSoon(): void {
-    this.#sweep ??= setTimeout(() => {
-      this.#sweep = undefined;
+  #reapSoon(): void {
+    this.#reaping ??= setTimeout(() => {
+      this.#reaping = undefined;
       this.#reapOrphans();
     }, orphanMs);
   }
@@ -93,7 +93,7 @@ export class Reaper implements Disposable {
     const seen = this.#zombies;
     this.#zombies = new Set(zombies.filter((pid) => !seen.has(pid)));
     for (const pid of zombies) if (seen.has(pid)) reap({ pid });
-    if (this.#zombies.size > 0) this.#sweepSoon();
+    if (this.#zombies.size > 0) this.#reapSoon();
   }
 
   #ask(): void {
@@ -114,7 +114,7 @@ export class Reaper implements Disposable {
 
   [Symbol.dispose](): void {
     process.off("SIGCHLD", this.#onChild);
-    clearTimeout(this.#sweep);
+    clearTimeout(this.#reaping);
     clearInterval(this.#timer);
   }
 }

@@ -40,9 +40,9 @@ const maxImplied = 500;
 
 /** The side of the snapshots that layers have to know. */
 export interface LayerUsers {
-  /** The layers that snapshots stand on. */
+  /** The parent layers of snapshots. */
   usedLayers(): Iterable<ChainId>;
-  /** The snapshots that stand on this one. */
+  /** The snapshots whose parent this is. */
   usersOf(chainId: ChainId): readonly string[];
   /** All snapshots. */
   list(): readonly string[];
@@ -69,7 +69,7 @@ export class Layers implements LayerStore {
     this.#retired = new RetiredLayers(join(directory, "retired"), () => users.list());
   }
 
-  /** Loads what is there, and sweeps what an earlier life left unfinished. */
+  /** Loads what is there, and removes what an earlier life left unfinished. */
   async open(ctx: Context): Promise<void> {
     for (const name of ["layers", "tmp", "empty"]) {
       mkdirSync(join(this.directory, name), { recursive: true, mode: 0o700 });
@@ -85,7 +85,7 @@ export class Layers implements LayerStore {
         await this.#discard(this.#path("layers", name));
       }
     }
-    await this.#retired.sweep();
+    await this.#retired.removeUnused();
   }
 
   find(chainId: ChainId): Layer | undefined {
@@ -178,7 +178,7 @@ export class Layers implements LayerStore {
     const highest = chain.at(-1);
     const layer = highest && this.#layers.get(highest);
     if (layer === undefined) return "is not there";
-    if (layer.tarBytes === undefined) return "was unpacked by a version that kept no recipe of it";
+    if (layer.tarBytes === undefined) return "was unpacked by a version that cannot verify it";
     using _hold = this.hold(chain);
     const directory = this.#path("layers", chainIdHex(layer.chainId));
     const finding = await verifyInChild(
@@ -194,8 +194,8 @@ export class Layers implements LayerStore {
   }
 
   /** To be called when a snapshot has gone: what only it needed goes, too. */
-  async sweep(): Promise<void> {
-    await this.#retired.sweep();
+  async removeRetired(): Promise<void> {
+    await this.#retired.removeUnused();
   }
 
   /** Once per image, before anything on disk says that the image is there. */
@@ -207,7 +207,9 @@ export class Layers implements LayerStore {
     const layer = this.#layers.get(chainId);
     if (layer === undefined) throw notFound(`layer ${chainId}`);
     if (layer.tarBytes === undefined) {
-      throw failedPrecondition(`layer ${layer.diffId} has no recipe: remove and pull its image`);
+      throw failedPrecondition(
+        `layer ${layer.diffId}: its archive cannot be rebuilt, since an older version unpacked it: remove and pull its image`,
+      );
     }
     using _hold = this.hold([chainId]);
     yield* rebuildInChild(ctx, this.#argv, this.#path("layers", chainIdHex(chainId)), layer.diffId);

@@ -34,7 +34,7 @@ const idPattern = /^[A-Za-z0-9_-][A-Za-z0-9_.-]{0,127}$/;
 const maxRecordBytes = 1 << 20;
 
 /**
- * Snapshots on overlayfs: `containers/<id>/` holds `chain.json`, which says what it stands on, and `upper` and `work`
+ * Snapshots on overlayfs: `containers/<id>/` holds `chain.json`, which names its parent layers, and `upper` and `work`
  * unless it is a view, and its `volumes`. `openOverlay` makes one.
  */
 export class OverlaySnapshotter implements Snapshotter {
@@ -60,7 +60,7 @@ export class OverlaySnapshotter implements Snapshotter {
     for (const id of readdirSync(this.#directory)) {
       unmapLayers(this.#path(id, "mapped"));
       try {
-        if (id.startsWith(".")) await sweep(this.#path(id));
+        if (id.startsWith(".")) await removeSnapshot(this.#path(id));
         else this.#chains.set(id, this.#readChain(id));
       } catch (err) {
         // A snapshot that was cut off while it was made: there is no container yet, or it is removed by its id.
@@ -147,7 +147,7 @@ export class OverlaySnapshotter implements Snapshotter {
       ctx.log.info("user namespaces unavailable", { err: describe(err) });
       return false;
     } finally {
-      await sweep(target);
+      await removeSnapshot(target);
     }
   }
 
@@ -170,7 +170,7 @@ export class OverlaySnapshotter implements Snapshotter {
     }
     this.#forget(id);
     await rm(trash, { recursive: true, force: true });
-    await this.layers.sweep();
+    await this.layers.removeRetired();
   }
 
   readChanges(ctx: Context, id: string): AsyncIterable<Uint8Array> {
@@ -222,7 +222,7 @@ export class OverlaySnapshotter implements Snapshotter {
       return list.map((digest) => parseDigest(asString(digest, name)));
     };
     if (existsSync(this.#path(id, "chain.json"))) return read("chain.json").map(parseChainId);
-    // As it was written before layers could be mounted that do not stand on each other.
+    // As it was written before layers could be mounted that are not parents of each other.
     return chainIdsOf(read("layers.json"));
   }
 
@@ -231,7 +231,7 @@ export class OverlaySnapshotter implements Snapshotter {
   }
 }
 
-/** Opens the snapshots below `directory`, made if missing, and sweeps what an earlier life left unfinished. */
+/** Opens the snapshots below `directory`, made if missing, and removes what an earlier life left unfinished. */
 export async function openOverlay(
   ctx: Context,
   directory: string,
@@ -247,7 +247,7 @@ export async function openOverlay(
 }
 
 /** Removes a directory that may be mounted on. */
-async function sweep(directory: string): Promise<void> {
+async function removeSnapshot(directory: string): Promise<void> {
   unmountAll(directory);
   await rm(directory, { recursive: true, force: true });
 }

@@ -30,11 +30,11 @@ export class RetiredLayers {
     const place = join(this.#directory, randomBytes(8).toString("hex"));
     renameSync(fresh, place);
     exchange(place, layer);
-    await this.sweep();
+    await this.removeUnused();
   }
 
   /** Removes those that nobody has mounted any more. */
-  async sweep(): Promise<void> {
+  async removeUnused(): Promise<void> {
     const names = readOr([], () => readdirSync(this.#directory));
     if (names.length === 0) return;
     const existing = new Set(this.#snapshots());

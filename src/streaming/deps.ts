@@ -31,7 +31,7 @@ export interface PodPorts extends Disposable {
   connect(ctx: Context, port: number): Promise<ByteChannel & Disposable>;
 }
 
-/** What the streaming server stands on; daemon/serve.ts binds these to the operations. */
+/** What the streaming server needs; daemon/serve.ts binds these to the operations. */
 export interface StreamingDeps {
   exec(
     ctx: Context,

@@ -2,7 +2,7 @@ import { describe, expect, test } from "bun:test";
 import { createServer } from "node:net";
 import { gzipSync, zstdCompressSync } from "node:zlib";
 import fc from "fast-check";
-import { readPassing } from "../../src/image/archive/passing-archive.ts";
+import { readStreamed } from "../../src/image/archive/streamed-archive.ts";
 import { ByteReader } from "../../src/lib/byte-reader.ts";
 import { silentLog } from "../../src/lib/log.ts";
 import { Digester } from "../../src/oci/digest.ts";
@@ -166,7 +166,7 @@ describe("a stream is read the same however its bytes are cut", () => {
       }),
     };
     const read: Read = async (pieces) => {
-      await using passed = await readPassing(ctx, layers, stream(pieces));
+      await using passed = await readStreamed(ctx, layers, stream(pieces));
       const documents = ["a.json", "manifest.json"].map((name) => passed.read(name, 100));
       const found = ["a", "b", "c", "d"].map((name) => {
         const layer = passed.findLayer(`${name}/layer.tar`);

@@ -65,7 +65,7 @@ export interface DomainParts {
   readonly loadShims: LoadShims;
 }
 
-/** What the CRI services stand on, without the streaming server. */
+/** What the CRI services need, without the streaming server. */
 export type OpenedDomain = Omit<Domain, "streaming"> & {
   readonly monitors: Monitors;
   readonly startPlugins: () => Promise<void>;

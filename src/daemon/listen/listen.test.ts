@@ -71,11 +71,11 @@ test("listen() replaces a socket that nobody listens on", async () => {
   await client(place.socket).version({});
 });
 
-test("listen() refuses a socket that somebody listens on, and a file", async () => {
+test("listen() refuses a socket that another process listens on, and a file", async () => {
   using place = openPlace();
   {
     await using _server = await serve(place.socket);
-    await expect(serve(place.socket)).rejects.toThrow("somebody listens");
+    await expect(serve(place.socket)).rejects.toThrow("another process listens");
     await client(place.socket).version({});
   }
   writeFileSync(place.socket, "");

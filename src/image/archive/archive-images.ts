@@ -93,8 +93,8 @@ async function readDockerImages(archive: ImageArchive, node: Platform): Promise<
     }
     const layers: Descriptor[] = [];
     const fileOf = new Map<Digest, string>();
-    for (const [height, file] of asList(entry["Layers"], `${what}.Layers`, asString).entries()) {
-      const layer = await describeFile(archive, file, diffIds[height]);
+    for (const [index, file] of asList(entry["Layers"], `${what}.Layers`, asString).entries()) {
+      const layer = await describeFile(archive, file, diffIds[index]);
       layers.push(layer);
       fileOf.set(layer.digest, file);
     }

@@ -12,7 +12,7 @@ import { usedLayers } from "../used-layers.ts";
 import { type ArchivedImage, checkForeign, readArchivedImages } from "./archive-images.ts";
 import { admitArchived } from "./archive-signatures.ts";
 import { withRegistries } from "./import-names.ts";
-import { type PassedArchive, readPassing } from "./passing-archive.ts";
+import { readStreamed, type StreamedArchive } from "./streamed-archive.ts";
 
 export interface ImportOptions {
   /** Image garbage collection leaves them alone. */
@@ -31,7 +31,7 @@ export async function importStream(
   source: AsyncIterable<Uint8Array>,
   { pinned = false, registries = [] }: ImportOptions = {},
 ): Promise<readonly Image[]> {
-  await using archive = await readPassing(ctx, deps.layers, source);
+  await using archive = await readStreamed(ctx, deps.layers, source);
   const images: Image[] = [];
   const contents = await readArchivedImages(archive, deps.platform);
   for (const image of contents.images) {
@@ -66,21 +66,21 @@ const nowhere = {
 async function commitLayers(
   ctx: Context,
   deps: ImageDeps,
-  archive: PassedArchive,
+  archive: StreamedArchive,
   image: ArchivedImage,
   diffIds: readonly Digest[],
 ): Promise<void> {
   const chain = chainIdsOf(diffIds);
-  for (const [height, chainId] of chain.entries()) {
+  for (const [index, chainId] of chain.entries()) {
     if (deps.layers.find(chainId) !== undefined) continue;
-    const layer = image.layers[height];
+    const layer = image.layers[index];
     const file = layer && image.fileOf.get(layer.digest);
     const unpacked = file === undefined ? undefined : archive.findLayer(file);
     if (unpacked === undefined) throw missing(image);
     await using again = unpacked.isTaken()
       ? await unpackAgain(ctx, deps, unpacked.diffId)
       : undefined;
-    await deps.layers.commit(ctx, again ?? unpacked.take(), diffIds.slice(0, height + 1));
+    await deps.layers.commit(ctx, again ?? unpacked.take(), diffIds.slice(0, index + 1));
   }
 }
 

@@ -22,7 +22,7 @@ import { usedLayers } from "../used-layers.ts";
 import { asLayer } from "./artifact-layer.ts";
 
 /**
- * `storeImage` for an artifact. Each file is a layer of its own that stands on no other, so that artifacts share what they
+ * `storeImage` for an artifact. Each file is a layer of its own without a parent, so that artifacts share what they
  * have in common. Failed, it leaves the bytes that came, for the next attempt.
  */
 export async function storeArtifact(

@@ -39,22 +39,20 @@ export async function fetchLayers(
     ctx.count?.("image.saved_bytes", fetching.blobs[i]?.sizeBytes ?? 0, "layer");
   }
   const fetch = { ...fetching, slots: new LayerSlots(deps.parallelLayers) };
-  await allOrNone(ctx, fetching.blobs, (inner, _, height) =>
-    ensureLayer(inner, deps, fetch, height),
-  );
+  await allOrNone(ctx, fetching.blobs, (inner, _, index) => ensureLayer(inner, deps, fetch, index));
 }
 
 async function ensureLayer(
   ctx: Context,
   deps: Pick<ImageDeps, "layers" | "flights" | "unpacking">,
   fetching: LayersToFetch & { readonly slots: LayerSlots },
-  height: number,
+  index: number,
   options: { readonly retries: boolean } = { retries: true },
 ): Promise<void> {
-  const diffIds = fetching.diffIds.slice(0, height + 1);
+  const diffIds = fetching.diffIds.slice(0, index + 1);
   const chainId = chainIdsOf(diffIds).at(-1);
   const diffId = diffIds.at(-1);
-  const blob = fetching.blobs[height];
+  const blob = fetching.blobs[index];
   if (chainId === undefined || diffId === undefined || blob === undefined)
     throw new TypeError("no such layer");
   if (deps.layers.find(chainId) !== undefined) {
@@ -64,10 +62,10 @@ async function ensureLayer(
   const attempt = async (signal: AbortSignal): Promise<void> => {
     const flight = { ...ctx, signal };
     await using unpacked = await unpackBlob(flight, deps, fetching, { blob, diffId });
-    if (height > 0) {
+    if (index > 0) {
       // It is in progress, or has failed for good.
       const quiet = { ...fetching, onBytes: () => {} };
-      await ensureLayer(flight, deps, quiet, height - 1, { retries: false });
+      await ensureLayer(flight, deps, quiet, index - 1, { retries: false });
     }
     await inStep(ctx, "image.commit", () => deps.layers.commit(flight, unpacked, diffIds));
   };

@@ -9,16 +9,16 @@ import { type TarEntry, TarReader } from "../../snapshot/tar/tar-reader.ts";
 import type { ImageArchive } from "./archive.ts";
 import { nameOf, resolveLink } from "./archive-file.ts";
 
-/** A layer that has been unpacked from a passing archive. It goes to one image's chain of layers. */
-export interface PassedLayer {
+/** A layer that has been unpacked from a streamed archive. It goes to one image's chain of layers. */
+export interface StreamedLayer {
   readonly diffId: Digest;
   readonly isTaken: () => boolean;
   readonly take: () => UnpackedLayer;
 }
 
-/** What is left of an archive after it has passed: its documents, and its layers unpacked. Disposing removes what nobody took. */
-export interface PassedArchive extends ImageArchive {
-  findLayer(name: string): PassedLayer | undefined;
+/** What is left of an archive after it has been read as a stream: its documents, and its layers unpacked. Disposing removes what nobody took. */
+export interface StreamedArchive extends ImageArchive {
+  findLayer(name: string): StreamedLayer | undefined;
 }
 
 /** What the reader comes upon, in order. A piece of data is valid until the next event is asked for. */
@@ -32,12 +32,12 @@ const maxFiles = 100_000;
 const headBytes = 512;
 const maxDocumentBytes = 64 << 20;
 
-interface Passed {
+interface Streamed {
   readonly documents: Map<string, Buffer>;
   documentBytes: number;
   readonly layers: Map<
     string,
-    PassedLayer & { readonly digest: Digest; readonly sizeBytes: number }
+    StreamedLayer & { readonly digest: Digest; readonly sizeBytes: number }
   >;
   readonly links: Map<string, string>;
 }
@@ -46,13 +46,13 @@ interface Passed {
  * Reads an archive of images once from beginning to end, in whatever pieces its bytes come. Files that are JSON are kept,
  * gzip, zstd and tar files are layers and unpacked; anything else says nothing, and neither does what follows the end mark.
  */
-export async function readPassing(
+export async function readStreamed(
   ctx: Context,
   layers: Pick<LayerStore, "unpack">,
   source: AsyncIterable<Uint8Array>,
-): Promise<PassedArchive> {
+): Promise<StreamedArchive> {
   await using undo = new AsyncDisposableStack();
-  const passed: Passed = {
+  const streamed: Streamed = {
     documents: new Map(),
     documentBytes: 0,
     layers: new Map(),
@@ -65,14 +65,14 @@ export async function readPassing(
       ctx.signal.throwIfAborted();
       if (next.value.kind !== "entry") continue;
       if (++files > maxFiles) throw invalidArgument(`over ${maxFiles} files`);
-      await takeEntry(ctx, layers, passed, next.value.entry, dataOf(events), undo);
+      await takeEntry(ctx, layers, streamed, next.value.entry, dataOf(events), undo);
     }
   } catch (err) {
     throw err instanceof AppError ? err : new Error("read archive", { cause: err });
   } finally {
     await events.return();
   }
-  return passedArchive(passed, undo.move());
+  return streamedArchive(streamed, undo.move());
 }
 
 async function* readEvents(
@@ -104,21 +104,21 @@ async function* dataOf(
 async function takeEntry(
   ctx: Context,
   layers: Pick<LayerStore, "unpack">,
-  passed: Passed,
+  streamed: Streamed,
   entry: TarEntry,
   bytes: AsyncGenerator<Uint8Array, void, undefined>,
   undo: AsyncDisposableStack,
 ): Promise<void> {
   const name = nameOf(entry.name);
   if (entry.type === "hard-link" || entry.type === "symlink") {
-    passed.links.set(name, resolveLink(entry));
+    streamed.links.set(name, resolveLink(entry));
   }
   if (entry.type !== "file") return;
   const head = await readHead(bytes);
   const all = from(head, bytes);
   const { sizeBytes } = entry;
-  if (isLayer(head)) await takeLayer(ctx, layers, passed, { name, sizeBytes, bytes: all }, undo);
-  else if (sizeBytes <= maxManifestBytes) await takeDocument(passed, name, all);
+  if (isLayer(head)) await takeLayer(ctx, layers, streamed, { name, sizeBytes, bytes: all }, undo);
+  else if (sizeBytes <= maxManifestBytes) await takeDocument(streamed, name, all);
   else for await (const _ of all);
 }
 
@@ -155,7 +155,7 @@ function isZeros(head: Buffer): boolean {
 async function takeLayer(
   ctx: Context,
   layers: Pick<LayerStore, "unpack">,
-  passed: Passed,
+  streamed: Streamed,
   file: {
     readonly name: string;
     readonly sizeBytes: number;
@@ -182,7 +182,7 @@ async function takeLayer(
     throw new AppError(`${file.name}: the bytes are ${digest}`, { kind: "data-loss" });
   }
   let isTaken = false;
-  passed.layers.set(file.name, {
+  streamed.layers.set(file.name, {
     digest,
     sizeBytes: file.sizeBytes,
     diffId: unpacked.diffId,
@@ -195,34 +195,34 @@ async function takeLayer(
 }
 
 async function takeDocument(
-  passed: Passed,
+  streamed: Streamed,
   name: string,
   bytes: AsyncIterable<Uint8Array>,
 ): Promise<void> {
   const content = await readLimited(bytes, maxManifestBytes);
-  passed.documentBytes += content.byteLength;
-  if (passed.documentBytes > maxDocumentBytes) {
+  streamed.documentBytes += content.byteLength;
+  if (streamed.documentBytes > maxDocumentBytes) {
     throw new AppError(`over ${maxDocumentBytes} bytes of documents`, {
       kind: "resource-exhausted",
     });
   }
-  passed.documents.set(name, content);
+  streamed.documents.set(name, content);
 }
 
-function passedArchive(passed: Passed, resources: AsyncDisposableStack): PassedArchive {
-  const resolve = (name: string) => passed.links.get(name) ?? name;
+function streamedArchive(streamed: Streamed, resources: AsyncDisposableStack): StreamedArchive {
+  const resolve = (name: string) => streamed.links.get(name) ?? name;
   const documentOf = (name: string): Buffer => {
-    const document = passed.documents.get(resolve(name));
+    const document = streamed.documents.get(resolve(name));
     if (document === undefined)
       throw invalidArgument(`no file ${JSON.stringify(name.slice(0, 200))}`);
     return document;
   };
   return {
     path: "archive",
-    findLayer: (name) => passed.layers.get(resolve(name)),
-    has: (name) => passed.documents.has(resolve(name)),
-    sizeOf: (name) => passed.layers.get(resolve(name))?.sizeBytes ?? documentOf(name).byteLength,
-    digestOf: (name) => passed.layers.get(resolve(name))?.digest,
+    findLayer: (name) => streamed.layers.get(resolve(name)),
+    has: (name) => streamed.documents.has(resolve(name)),
+    sizeOf: (name) => streamed.layers.get(resolve(name))?.sizeBytes ?? documentOf(name).byteLength,
+    digestOf: (name) => streamed.layers.get(resolve(name))?.digest,
     read: (name, maxBytes) => {
       const document = documentOf(name);
       if (document.byteLength <= maxBytes) return Promise.resolve(document);

@@ -15,7 +15,7 @@ import { removeSandboxDirectory, sandboxDirectoryOf } from "./environment/direct
  * Removes containers and sandboxes that are on the node and on no record: nobody else could ever stop them. There are
  * such when the database was damaged or put back from a copy. Comes after recovery, which needs the records.
  */
-export async function sweepUnknown(ctx: Context, deps: SandboxDeps): Promise<void> {
+export async function removeLeftovers(ctx: Context, deps: SandboxDeps): Promise<void> {
   const known = new Set<string>([
     ...deps.containers.list().map(({ id }) => id),
     ...deps.intents.list().map(({ id }) => id),
