@@ -20,7 +20,7 @@ export const exitCodes = {
   outputClosed: 141,
 } as const;
 
-/** The command line makes no sense. */
+/** The command line is wrong. */
 export class UsageError extends AppError {
   override readonly name = "UsageError";
 

@@ -69,10 +69,10 @@ export function optionsOf(name: string, { options }: CommandSpec): OptionSpecs {
 export const exitCodeRows: readonly (readonly [string, string])[] = [
   [`${exitCodes.ok}`, "done"],
   [`${exitCodes.failed}`, "failed; stderr has one line `crib: ...` that says why"],
-  [`${exitCodes.usage}`, "the command line makes no sense"],
+  [`${exitCodes.usage}`, "the command line is wrong"],
   [`${exitCodes.notFound}`, "no such container, pod or image"],
   [`${exitCodes.unavailable}`, "the daemon or the registry cannot be reached"],
-  [`${exitCodes.timedOut}`, "it took too long"],
+  [`${exitCodes.timedOut}`, "time-out"],
   [`${exitCodes.interrupted}`, "interrupted by Ctrl-C"],
   ["", "run, exec and attach exit with the code of the program in the container, or:"],
   [`${exitCodes.commandNotRun}`, "crib failed, whatever the reason"],

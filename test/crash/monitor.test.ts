@@ -87,7 +87,7 @@ test("a daemon that is stopped for a while goes on where it was, and its monitor
   expect(daemon.monitors()).toEqual(monitors);
 });
 
-test("a caller that comes again for a container that took too long is answered with it", async () => {
+test("a caller that repeats the creation of a container that took too long gets that container", async () => {
   using dir = tempDir();
   await using daemon = await Daemon.start({ demoImage: true });
   const { runtime } = daemon.cri;

@@ -9,7 +9,7 @@ import {
 
 export const attach = defineSpec({
   group: "containers and pods",
-  summary: "talk to a running container's own program",
+  summary: "connect to a running container's main process",
   usage: "CONTAINER",
   details: [
     "Shows what the program writes from now on and gives it what is typed, where the container was made with stdin",
@@ -36,7 +36,7 @@ export const attach = defineSpec({
 
 export const events = defineSpec({
   group: "containers and pods",
-  summary: "follow what happens to containers and pods, from now on",
+  summary: "print events of containers and pods as they happen",
   usage: "",
   details: [
     "One line each, until Ctrl-C: time, event, pod or container, id, name, the pod's namespace and name, and how a",
@@ -56,7 +56,7 @@ export const exec = defineSpec({
   summary: "run a command in a running container and wait for it",
   usage: "CONTAINER COMMAND [ARGUMENT...]",
   details: [
-    "Answers the command's exit code. Its output comes as it is written, however much it is. With -it every key",
+    "Exits with the command's exit code. Its output comes as it is written, however much it is. With -it every key",
     "goes to the command, Ctrl-C too. Without a terminal Ctrl-C ends crib alone: the command loses its pipes.",
     "Only --timeout kills it (and then prints at most 15 MiB, when it has ended).",
   ].join(" "),
@@ -69,7 +69,7 @@ export const exec = defineSpec({
   options: {
     interactive: { kind: "flag", short: "i", help: "give the command this stdin" },
     tty: { kind: "flag", short: "t", help: "give the command a terminal" },
-    timeout: { kind: "value", argument: "SECONDS", help: "kill the command after so long" },
+    timeout: { kind: "value", argument: "SECONDS", help: "kill the command after this time" },
   },
   positionals: { min: 2, max: anyNumber, commandAfter: 1, completes: "container" },
   runsProgram: true,
@@ -77,7 +77,7 @@ export const exec = defineSpec({
 
 export const inspect = defineSpec({
   group: "containers and pods",
-  summary: "print all about a container, a pod or an image, as JSON",
+  summary: "print details of a container, a pod or an image as JSON",
   usage: "NAME|ID",
   details: "Looks for a container, then a pod, then an image; --type asks for one of them.",
   examples: [
@@ -294,7 +294,7 @@ export const wait = defineSpec({
 
 export const pause = defineSpec({
   group: "containers and pods",
-  summary: "keep the processes of containers from running",
+  summary: "suspend all processes of containers",
   usage: "CONTAINER...",
   details:
     "Until `crib unpause`. They keep their memory. Commands cannot be run in a paused container; `crib stop` lets it go on first. A kubelet sees a running container.",
@@ -305,7 +305,7 @@ export const pause = defineSpec({
 
 export const unpause = defineSpec({
   group: "containers and pods",
-  summary: "let paused containers go on",
+  summary: "resume paused containers",
   usage: "CONTAINER...",
   examples: ["crib unpause web"],
   options: {},
@@ -334,7 +334,7 @@ export const top = defineSpec({
 
 export const volume = defineSpec({
   group: "containers and pods",
-  summary: "make, list and remove named volumes",
+  summary: "create, list and remove named volumes",
   usage: "create [NAME] | ls | inspect NAME... | rm NAME... | prune",
   details:
     "A named volume is a directory of this node that outlives the containers that have it (`crib run -v NAME:/path`, which makes it too). One that is empty is filled with what the image has there. What a container has, running or not, is not removed.",

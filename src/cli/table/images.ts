@@ -135,7 +135,7 @@ export const rmi = defineSpec({
 
 export const tag = defineSpec({
   group: "images",
-  summary: "give an image a further name",
+  summary: "give an image another name",
   usage: "IMAGE NAME",
   details:
     "The image that has the name loses it. `crib rmi NAME` takes it away again; the image goes with its last name.",
@@ -146,7 +146,7 @@ export const tag = defineSpec({
 
 export const history = defineSpec({
   group: "images",
-  summary: "show the steps of an image's making and their layers",
+  summary: "show the build steps of an image and their layers",
   usage: "IMAGE",
   details: "As its config has them, the newest first, with what each layer takes on the disk.",
   examples: ["crib history docker.io/library/alpine:3", "crib history --no-trunc local/app:1"],
@@ -169,7 +169,7 @@ const configOption = {
 
 export const login = defineSpec({
   group: "images",
-  summary: "keep a login to a registry for all pulls of this node",
+  summary: "store a login to a registry for all pulls of this node",
   usage: "[REGISTRY]",
   details:
     "REGISTRY is docker.io unless given. The login is tried first, then kept where pulls look for it: the first of images.docker_config_files (/etc/crib/docker.json), in the format of Docker's config.json, readable by root only. It is in force at the next pull.",
@@ -194,7 +194,7 @@ export const login = defineSpec({
 
 export const logout = defineSpec({
   group: "images",
-  summary: "forget a login to a registry",
+  summary: "remove a login to a registry",
   usage: "[REGISTRY]",
   examples: ["crib logout registry.example"],
   options: configOption,

@@ -10,7 +10,7 @@ const timeoutOption = {
 
 export const check = defineSpec({
   group: "node",
-  summary: "tell what this node lacks to run pods",
+  summary: "check what this node lacks to run pods",
   usage: "",
   details:
     "Reads only, changes nothing and needs no daemon. Exit code 1 when something is missing; warnings are no failure.",
@@ -83,7 +83,7 @@ export const debug = defineSpec({
 
 export const demo = defineSpec({
   group: "node",
-  summary: "show that it works here: one pod from nothing to nothing",
+  summary: "show that crib works here: run one pod and remove it",
   usage: "",
   details:
     "Needs root, nothing else: starts a daemon of its own in a temporary directory, runs the image that is in this executable, and removes everything again.",
@@ -94,7 +94,7 @@ export const demo = defineSpec({
 
 export const info = defineSpec({
   group: "node",
-  summary: "tell whether the daemon can run pods, and why not",
+  summary: "show whether the daemon can run pods, and why not",
   usage: "",
   details:
     "What a kubelet asks before it calls the node Ready. Exit code 1 when a condition does not hold.",
@@ -105,12 +105,12 @@ export const info = defineSpec({
 
 export const install = defineSpec({
   group: "node",
-  summary: "put crib on this node as a service, and start it",
+  summary: "install crib on this node as a service, and start it",
   usage: "",
   details: [
     `This executable becomes /usr/local/bin/crib; a service (systemd, OpenRC, or a supervisor script where there is neither),`,
     "configuration, crictl.yaml, kernel modules and sysctls are put in place. Then the service is started, and what kubelets",
-    "of this node need is printed. Done again, it changes nothing that is right already; files that somebody has changed",
+    "of this node need is printed. Done again, it changes nothing that is right already; changed files",
     "are kept. `crib upgrade` is for another version under running pods.",
   ].join(" "),
   examples: [
@@ -132,7 +132,7 @@ export const install = defineSpec({
       help: "systemd, openrc or none (default: found out)",
       choices: ["systemd", "openrc", "none"],
     },
-    kubelet: { kind: "flag", help: "also tell the kubelet or k3s of this node" },
+    kubelet: { kind: "flag", help: "also configure the kubelet or k3s of this node" },
     "no-start": { kind: "flag", help: "do not start the service" },
   },
   positionals: { min: 0, max: 0 },
@@ -206,7 +206,7 @@ export const killall = defineSpec({
 
 export const uninstall = defineSpec({
   group: "node",
-  summary: "take crib off this node",
+  summary: "remove crib from this node",
   usage: "",
   details: [
     "Stops everything as `crib killall` does, then removes the service and what `crib install` has put on the node. Images,",
@@ -265,7 +265,7 @@ export const version = defineSpec({
 
 export const completion = defineSpec({
   group: "node",
-  summary: "print the completions of crib for a shell",
+  summary: "print the completion script for a shell",
   usage: "bash | zsh | fish | names KIND",
   details:
     "For bash, zsh or fish: commands, options, and names of containers, pods, images and volumes. The scripts ask `crib completion names` for names, which prints nothing where no daemon runs.",

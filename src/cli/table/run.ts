@@ -29,7 +29,7 @@ export const run = defineSpec({
       argument: "POLICY",
       help: "no, on-failure[:N], always, unless-stopped",
     },
-    init: { kind: "flag", help: "another process is the first one, and reaps orphans" },
+    init: { kind: "flag", help: "run a small init process, which reaps orphans" },
     "stop-signal": { kind: "value", argument: "SIGNAL", help: "in place of the image's" },
     "stop-timeout": {
       kind: "value",
@@ -46,7 +46,7 @@ export const run = defineSpec({
       kind: "list",
       short: "e",
       argument: "NAME[=VALUE]",
-      help: "environment variable; without VALUE the one that is here",
+      help: "environment variable; without VALUE that of this shell",
     },
     "env-file": {
       kind: "list",
