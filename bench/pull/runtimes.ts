@@ -108,9 +108,9 @@ interface Start {
 async function startDaemon(
   describe: (state: string, socket: string) => Start,
 ): Promise<RunningRuntime> {
-  await using undo = new AsyncDisposableStack();
+  await using rollback = new AsyncDisposableStack();
   const state = mkdtempSync("/run/crib-bench-");
-  undo.defer(() => rmSync(state, { recursive: true, force: true }));
+  rollback.defer(() => rmSync(state, { recursive: true, force: true }));
   const socket = `${state}/cri.sock`;
   const { files, argv, env } = describe(state, socket);
   for (const [path, text] of Object.entries(files)) await Bun.write(path, text);
@@ -119,7 +119,7 @@ async function startDaemon(
     env: { PATH: process.env["PATH"] ?? "", ...env },
     stdio: ["ignore", Bun.file(`${log}.out`), Bun.file(log)],
   });
-  undo.defer(async () => {
+  rollback.defer(async () => {
     child.kill("SIGTERM");
     await child.exited;
   });
@@ -129,7 +129,7 @@ async function startDaemon(
   } catch (cause) {
     throw new Error(`${argv[0]} does not answer:\n${await Bun.file(log).text()}`, { cause });
   }
-  const resources = undo.move();
+  const resources = rollback.move();
   return {
     pid: child.pid,
     pull: (image) => cri.image.pullImage({ image: { image } }),

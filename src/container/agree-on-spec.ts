@@ -18,18 +18,18 @@ export interface AgreedSpec extends Agreement {
   readonly resources: SpecResources;
 }
 
-/** Makes a container's spec and lets plugins change it. `undo` takes the notification that follows when the creation fails. */
+/** Makes a container's spec and lets plugins change it. `rollback` takes the notification that follows when the creation fails. */
 export async function agreeOnSpec(
   ctx: Context,
   deps: SpecDeps & Pick<ContainerDeps, "plugins" | "cgroup" | "cgroupDriver">,
-  undo: AsyncDisposableStack,
+  rollback: AsyncDisposableStack,
   id: ContainerId,
   request: SpecRequest,
 ): Promise<AgreedSpec> {
   const { config, environment, image } = request;
   const { spec, user } = await prepareSpec(ctx, deps, request);
   const creation = { id, sandboxId: environment.sandboxId, config, image, user, spec };
-  undo.defer(() => deps.plugins.undoCreateContainer(detached(ctx), creation));
+  rollback.defer(() => deps.plugins.rollBackCreateContainer(detached(ctx), creation));
   using held = new DisposableStack();
   const adjustment = held.use(await deps.plugins.createContainer(ctx, creation));
   const { requests } = adjustment;

@@ -17,7 +17,7 @@ import { watchExit } from "./exit.ts";
 import type { ContainerExtras } from "./extras.ts";
 import { logPathOf, podLogDirectoryOf } from "./log-path.ts";
 import { releaseMs } from "./release.ts";
-import { discardProcess, undoCreation } from "./remove.ts";
+import { discardProcess, rollBackCreation } from "./remove.ts";
 import { isArchivePath, removeCheckpoint } from "./restore/checkpoint-files.ts";
 import { type OpenedCheckpoint, openCheckpoint, requireMatch } from "./restore/open-checkpoint.ts";
 import { getRuntime, stdioOf } from "./runtimes.ts";
@@ -125,11 +125,11 @@ async function setUp(
     log:
       podLogDirectory === undefined ? undefined : { path: logPath, podDirectory: podLogDirectory },
   };
-  await using undo = new AsyncDisposableStack();
+  await using rollback = new AsyncDisposableStack();
 
   // The intent comes first: whatever is cut off after it, recovery finds and undoes.
   inStep(ctx, "records.write", () => deps.intents.put(intent));
-  undo.defer(() => undoCreation(detached(ctx, releaseMs), deps, intent));
+  rollback.defer(() => rollBackCreation(detached(ctx, releaseMs), deps, intent));
   createBundle(bundle);
   const { userNamespace } = environment;
   if (ended === undefined) {
@@ -159,7 +159,7 @@ async function setUp(
     ),
   }));
   using agreed = await inStep(ctx, "container.spec", () =>
-    agreeOnSpec(ctx, deps, undo, id, {
+    agreeOnSpec(ctx, deps, rollback, id, {
       config,
       extras,
       environment,
@@ -226,7 +226,7 @@ async function setUp(
       deps.intents.delete(id);
     }),
   );
-  undo.move();
+  rollback.move();
   if (checkpoint !== undefined) leftover.move();
   deps.events.publish({ type: "created", container });
   watchExit(deps, container);

@@ -46,7 +46,7 @@ export type Agreement = Disposable;
 export interface ContainerPlugins {
   createContainer(ctx: Context, creation: Creation): Promise<Adjustment & Agreement>;
   /** What was agreed to has failed. */
-  undoCreateContainer(ctx: Context, creation: Creation): Promise<void>;
+  rollBackCreateContainer(ctx: Context, creation: Creation): Promise<void>;
   postCreateContainer(ctx: Context, container: Container): Promise<void>;
   startContainer(ctx: Context, container: Container): Promise<void>;
   postStartContainer(ctx: Context, container: Container): Promise<void>;

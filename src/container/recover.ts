@@ -6,7 +6,7 @@ import type { Container } from "./container.ts";
 import type { ContainerDeps } from "./deps.ts";
 import { type ExitDeps, recordExit, watchExit } from "./exit.ts";
 import { releaseMs, releaseProcess } from "./release.ts";
-import { undoCreation } from "./remove.ts";
+import { rollBackCreation } from "./remove.ts";
 import { removeOtherCheckpoints } from "./restore/checkpoint-files.ts";
 import { stdioOf, taskOf } from "./runtimes.ts";
 
@@ -23,7 +23,7 @@ export async function recoverContainers(ctx: Context, deps: RecoverDeps): Promis
     ...deps.intents.list().map((intent) => {
       const subject = subjectOf(ctx, intent.id, intent.sandboxId);
       return attempt(subject, "roll back", async () => {
-        await undoCreation(subject, deps, intent);
+        await rollBackCreation(subject, deps, intent);
         ctx.count?.("recovery.result", 1, "creation_rolled_back");
       });
     }),

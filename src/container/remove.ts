@@ -40,7 +40,7 @@ export async function removeContainer(
  * Undoes a creation that failed or was cut off, also one whose `create` still runs because the monitor that began it
  * has been killed, or does not know that the daemon was. The intent goes last: what fails is tried again after a restart.
  */
-export async function undoCreation(
+export async function rollBackCreation(
   ctx: Context,
   deps: Parameters<typeof discardContainer>[1] & Pick<ContainerDeps, "intents" | "containers">,
   container: CreateIntent,

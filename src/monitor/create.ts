@@ -41,14 +41,14 @@ export function createContainer(
   programs: SealedPrograms,
   on: CreationEvents,
 ): void {
-  using undo = new DisposableStack();
-  const theirs = undo.use(new DisposableStack());
-  const open = undo.use(new DisposableStack());
+  using rollback = new DisposableStack();
+  const theirs = rollback.use(new DisposableStack());
+  const open = rollback.use(new DisposableStack());
   const log = open.use(logOf(request)?.open());
   const stdio = openStdio(request, open);
   for (const end of stdio.theirs) theirs.use(end);
   run(startDirect(request, programs, stdio.theirs) ?? startRuntime(request, stdio.theirs));
-  undo.move();
+  rollback.move();
 
   function run(maker: Maker, leftToRuntime?: string): void {
     let isLate = false;
@@ -109,16 +109,16 @@ type ContainerStdio = readonly [OwnedFd, OwnedFd, OwnedFd];
 
 function startRuntime(request: CreateRequest, stdio: ContainerStdio): Maker {
   for (const leftover of [request.pidFile, request.runtimeLog]) rmSync(leftover, { force: true });
-  using undo = new DisposableStack();
-  const console = undo.use(listenForTerminal(request));
+  using rollback = new DisposableStack();
+  const console = rollback.use(listenForTerminal(request));
   const pid = spawnProcess({
     argv: request.createArgv as readonly [string, ...string[]],
     env: request.env,
     cwd: request.cwd,
     stdio: [stdio[0].fd, stdio[1].fd, stdio[2].fd],
   });
-  const pidfd = undo.use(pidfdOpen(pid));
-  const owned = undo.move();
+  const pidfd = rollback.use(pidfdOpen(pid));
+  const owned = rollback.move();
   return { pid, pidfd, console, [Symbol.dispose]: () => owned.dispose() };
 }
 
@@ -131,9 +131,9 @@ function startDirect(
   const { direct, container, createArgv } = request;
   if (direct === undefined) return undefined;
   rmSync(request.pidFile, { force: true });
-  using undo = new DisposableStack();
-  const console = undo.use(listenForTerminal(request));
-  const report = undo.use(new ReportPipe());
+  using rollback = new DisposableStack();
+  const console = rollback.use(listenForTerminal(request));
+  const report = rollback.use(new ReportPipe());
   const fds = [...stdio, report.writeEnd] as const;
   const [program = ""] = createArgv;
   let pid: number;
@@ -148,9 +148,9 @@ function startDirect(
   } catch {
     return undefined;
   }
-  const pidfd = undo.use(pidfdOpen(pid));
+  const pidfd = rollback.use(pidfdOpen(pid));
   report.writeEnd[Symbol.dispose]();
-  const owned = undo.move();
+  const owned = rollback.move();
   const reason = () => {
     const { failure } = report.read();
     return failure === undefined ? "interrupted" : `${failure.step}: errno ${failure.errno}`;

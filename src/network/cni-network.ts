@@ -68,7 +68,7 @@ const thisBoot: Boot = { isSame: true };
 export const embeddedAddressDir = "/run/crib-network";
 
 const statusAgeMs = 5_000;
-const undoMs = 110_000;
+const rollbackMs = 110_000;
 const maxPauseMs = 60_000;
 
 /** The network as CNI plugins make it: that of the configuration directories, else the embedded one. */
@@ -136,15 +136,15 @@ export class CniNetwork implements Network {
       runtimeConfig: { ...runtimeConfig },
       result: undefined,
     };
-    await using undo = new AsyncDisposableStack();
-    undo.defer(() =>
-      this.#takeDown(detached(ctx, undoMs), this.#records.find(sandboxId) ?? intent, thisBoot),
+    await using rollback = new AsyncDisposableStack();
+    rollback.defer(() =>
+      this.#takeDown(detached(ctx, rollbackMs), this.#records.find(sandboxId) ?? intent, thisBoot),
     );
     this.#records.put(intent);
     const places = this.#pluginDirs(chosen);
     const { raw, ips } = await addToNetwork(ctx, places, intent, this.#inProcess);
     this.#records.put({ ...intent, result: raw });
-    undo.move();
+    rollback.move();
     return { ips, interfaceName: podInterface, network: chosen.conflist.name };
   }
 
@@ -174,7 +174,7 @@ export class CniNetwork implements Network {
     for (let pauseMs = 1_000; ; pauseMs *= 2) {
       try {
         return await inStep(ctx, "network.finish", () =>
-          this.#takeDown(detached(ctx, undoMs), record, boot, "first"),
+          this.#takeDown(detached(ctx, rollbackMs), record, boot, "first"),
         );
       } catch (err) {
         ctx.log.warn("network removal failed", { cleanup_err: describe(err) });

@@ -81,8 +81,8 @@ export class Nri implements Disposable {
     connection: SocketStream,
     started: Pick<RegisterOptions, "identity" | "config">,
   ): Promise<void> {
-    using undo = new DisposableStack();
-    undo.use(connection);
+    using rollback = new DisposableStack();
+    rollback.use(connection);
     if (this.#connections.size >= maxConnections) {
       throw failedPrecondition(`${maxConnections} plugins are connected`);
     }
@@ -97,7 +97,7 @@ export class Nri implements Disposable {
       onUpdate: (ctx, from, request) => this.#update(ctx, from, request),
     });
     await this.#synchronize(plugin);
-    undo.move();
+    rollback.move();
   }
 
   async #synchronize(plugin: Plugin): Promise<void> {

@@ -55,11 +55,11 @@ export function testRuntime(name: string, open: () => Promise<SuiteNode>): void 
     /** A task that is removed at the end of the scope, whatever has become of it. */
     async function create(wanted: WantedTask) {
       const request = await node.request(wanted);
-      await using undo = new AsyncDisposableStack();
-      undo.defer(() => remove(node.runtime.task({ ...request, record: undefined })));
+      await using rollback = new AsyncDisposableStack();
+      rollback.defer(() => remove(node.runtime.task({ ...request, record: undefined })));
       const task = await node.runtime.create(node.ctx, request);
-      undo.defer(() => remove(task));
-      const disposer = undo.move();
+      rollback.defer(() => remove(task));
+      const disposer = rollback.move();
       return { task, request, [Symbol.asyncDispose]: () => disposer.disposeAsync() };
     }
 

@@ -26,7 +26,7 @@ export function idlePlugins(agree: () => Agreement): SandboxPlugins {
 }
 
 const silent = {
-  undoCreateContainer: async () => {},
+  rollBackCreateContainer: async () => {},
   postCreateContainer: async () => {},
   startContainer: async () => {},
   postStartContainer: async () => {},

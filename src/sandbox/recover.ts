@@ -3,8 +3,8 @@ import { describe } from "../lib/errors.ts";
 import type { SandboxDeps } from "./deps.ts";
 import { discardInfra, recoverInfra } from "./environment/infra.ts";
 import { missingPart } from "./environment/presence.ts";
+import { rollBackSetUp, rollbackMs } from "./rollback.ts";
 import type { Sandbox } from "./sandbox.ts";
-import { undoMs, undoSetUp } from "./undo.ts";
 
 /**
  * Makes the records of sandboxes agree with the node after a start: undoes what was cut off while it was set up,
@@ -15,9 +15,9 @@ export async function recoverSandboxes(ctx: Context, deps: SandboxDeps): Promise
   const count = (result: string) => ctx.count?.("recovery.result", 1, result);
   await Promise.all(
     deps.sandboxes.list().map(async (sandbox) => {
-      const subject = withFields(detached(ctx, undoMs), { sandbox: sandbox.id });
+      const subject = withFields(detached(ctx, rollbackMs), { sandbox: sandbox.id });
       if (sandbox.state === "starting") {
-        await undoSetUp(subject, deps, sandbox.id);
+        await rollBackSetUp(subject, deps, sandbox.id);
         return count("sandbox_rolled_back");
       }
       if (sandbox.bootId !== deps.bootId) {
@@ -32,7 +32,7 @@ export async function recoverSandboxes(ctx: Context, deps: SandboxDeps): Promise
         return markStopped(deps, sandbox);
       }
       count("sandbox_kept");
-      if (sandbox.infra?.pid === 0) return await undoInfra(subject, deps, sandbox);
+      if (sandbox.infra?.pid === 0) return await rollBackInfra(subject, deps, sandbox);
       await attempt(subject, () => recoverInfra(subject, deps, sandbox));
     }),
   );
@@ -55,7 +55,7 @@ function markStopped(deps: SandboxDeps, sandbox: Sandbox): void {
 }
 
 /** Its start was cut off: the next container that needs one starts another. */
-async function undoInfra(ctx: Context, deps: SandboxDeps, sandbox: Sandbox): Promise<void> {
+async function rollBackInfra(ctx: Context, deps: SandboxDeps, sandbox: Sandbox): Promise<void> {
   try {
     await discardInfra(ctx, deps, sandbox);
     deps.sandboxes.put({ ...deps.sandboxes.get(sandbox.id), infra: undefined });

@@ -1,5 +1,5 @@
 import { releaseMs } from "../container/release.ts";
-import { removeContainer, undoCreation } from "../container/remove.ts";
+import { removeContainer, rollBackCreation } from "../container/remove.ts";
 import { type Context, detached, withFields } from "../lib/context.ts";
 import type { SandboxId } from "../lib/id.ts";
 import { inStep } from "../lib/step.ts";
@@ -22,7 +22,7 @@ export async function removeSandbox(ctx: Context, deps: SandboxDeps, id: Sandbox
   }
   // Creations that failed, and could not be undone at the time.
   for (const intent of deps.intents.list().filter((one) => one.sandboxId === id)) {
-    await undoCreation(detached(subject, releaseMs), deps, intent);
+    await rollBackCreation(detached(subject, releaseMs), deps, intent);
   }
   inStep(ctx, "sandbox.files", () => removeSandboxDirectory(sandboxDirectoryOf(deps.stateDir, id)));
   const last = deps.sandboxes.get(id);

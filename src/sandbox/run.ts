@@ -21,9 +21,9 @@ import { startInfra } from "./environment/infra.ts";
 import { pinnedKinds, podNamespaces } from "./environment/namespaces.ts";
 import { namespaceIdentitiesOf } from "./environment/presence.ts";
 import { userNamespaceOf } from "./environment/user-namespace.ts";
+import { rollBackSetUp, rollbackMs } from "./rollback.ts";
 import type { Sandbox, SandboxExtras } from "./sandbox.ts";
 import { lockToStop, tearDown } from "./stop.ts";
-import { undoMs, undoSetUp } from "./undo.ts";
 import { validateSandbox } from "./validate.ts";
 
 /**
@@ -80,11 +80,11 @@ const setUpMs = 240_000;
 
 /** The row comes first and says what was begun: a failure here and a restart undo the same from it. */
 async function setUp(ctx: Context, deps: SandboxDeps, intent: Sandbox): Promise<void> {
-  await using undo = new AsyncDisposableStack();
+  await using rollback = new AsyncDisposableStack();
   inStep(ctx, "records.write", () => deps.sandboxes.put(intent));
-  undo.defer(() => undoSetUp(detached(ctx, undoMs), deps, intent.id));
-  await bringUp(ctx, deps, intent, undo);
-  undo.move();
+  rollback.defer(() => rollBackSetUp(detached(ctx, rollbackMs), deps, intent.id));
+  await bringUp(ctx, deps, intent, rollback);
+  rollback.move();
 }
 
 /**
@@ -101,22 +101,22 @@ export async function renewSandbox(ctx: Context, deps: SandboxDeps, id: SandboxI
   removeSandboxDirectory(sandboxDirectoryOf(deps.stateDir, id));
   const { infra: _ended, ...last } = deps.sandboxes.get(id);
   const intent: Sandbox = { ...last, infra: undefined, bootId: deps.bootId, ips: [] };
-  await using undo = new AsyncDisposableStack();
+  await using rollback = new AsyncDisposableStack();
   deps.sandboxes.put(intent);
-  undo.defer(async () => {
+  rollback.defer(async () => {
     const failed: Sandbox = { ...deps.sandboxes.get(id), state: "not-ready" };
     deps.sandboxes.put(failed);
-    await tearDown(detached(ctx, undoMs), deps, failed);
+    await tearDown(detached(ctx, rollbackMs), deps, failed);
   });
-  await bringUp(subject, deps, intent, undo);
-  undo.move();
+  await bringUp(subject, deps, intent, rollback);
+  rollback.move();
 }
 
 async function bringUp(
   ctx: Context,
   deps: SandboxDeps,
   intent: Sandbox,
-  undo: AsyncDisposableStack,
+  rollback: AsyncDisposableStack,
 ): Promise<void> {
   const { id, config } = intent;
   const namespaces = podNamespaces(config);
@@ -157,7 +157,7 @@ async function bringUp(
     await inStep(ctx, "sandbox.task", () => startInfra(ctx, deps, deps.sandboxes.get(id)));
     ready = { ...deps.sandboxes.get(id), ips: ready.ips, state: "ready" };
   }
-  using _agreed = await askPlugins(ctx, deps, ready, undo);
+  using _agreed = await askPlugins(ctx, deps, ready, rollback);
   inStep(ctx, "records.write", () => deps.sandboxes.put(ready));
   ctx.log.info("sandbox ready", { sandbox: id });
   for (const type of ["created", "started"] as const) {
@@ -187,9 +187,9 @@ async function askPlugins(
   ctx: Context,
   deps: SandboxDeps,
   ready: Sandbox,
-  undo: AsyncDisposableStack,
+  rollback: AsyncDisposableStack,
 ): Promise<Disposable> {
-  undo.defer(async () => {
+  rollback.defer(async () => {
     const stopped: Sandbox = { ...ready, state: "not-ready" };
     await deps.plugins.stopSandbox(detached(ctx), stopped);
     (await deps.plugins.removeSandbox(detached(ctx), stopped))[Symbol.dispose]();

@@ -38,12 +38,12 @@ export async function lockToStop(
   deps: SandboxDeps,
   id: SandboxId,
 ): Promise<Disposable> {
-  using undo = new DisposableStack();
+  using rollback = new DisposableStack();
   deps.stopping.add(id);
-  undo.defer(() => deps.stopping.delete(id));
+  rollback.defer(() => deps.stopping.delete(id));
   await interruptCreations(deps, id);
-  undo.use(await inStep(ctx, "lock.wait", () => deps.sandboxLocks.lock(id, ctx.signal)));
-  return undo.move();
+  rollback.use(await inStep(ctx, "lock.wait", () => deps.sandboxLocks.lock(id, ctx.signal)));
+  return rollback.move();
 }
 
 /** Just less than a kubelet waits, so that the error names the step; network plugins in a row could take longer. */

@@ -125,13 +125,13 @@ export class Layers implements LayerStore {
     group: object = {},
   ): Promise<UnpackedLayer> {
     const directory = this.#path("tmp", randomBytes(8).toString("hex"));
-    await using undo = new AsyncDisposableStack();
-    undo.defer(() => removeDirectory(directory));
+    await using rollback = new AsyncDisposableStack();
+    rollback.defer(() => removeDirectory(directory));
     mkdirSync(directory, { mode: 0o700 });
     mkdirSync(join(directory, "fs"), { mode: 0o755 });
     chmodSync(join(directory, "fs"), 0o755);
     const report = await this.#unpacker.apply(ctx, directory, source, group);
-    return new Unpacked(directory, report, undo.move());
+    return new Unpacked(directory, report, rollback.move());
   }
 
   /** Unpacks what a writable part above `chain` holds to `target`, which is not there yet. */

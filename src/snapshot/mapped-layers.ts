@@ -21,14 +21,14 @@ export function mapLayers(
   target: string,
   { path }: Pick<UserNamespace, "path">,
 ): MappedLayers {
-  using undo = new DisposableStack();
+  using rollback = new DisposableStack();
   using tree = cloneMount(directory);
   using namespace = new OwnedFd(openSync(path, "r"));
   mapIds(tree.fd, namespace.fd);
   mkdirSync(target, { recursive: true, mode: 0o700 });
-  undo.defer(() => unmapLayers(target));
+  rollback.defer(() => unmapLayers(target));
   attachMount(tree.fd, target);
-  const view = undo.move();
+  const view = rollback.move();
   return {
     pathOf: (layer) => target + layer.slice(directory.length),
     [Symbol.dispose]: () => view.dispose(),

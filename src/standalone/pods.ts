@@ -125,8 +125,8 @@ export class StandalonePods implements Disposable {
       isAttended: asked.isAttended,
       log: asked.log,
     });
-    await using undo = new AsyncDisposableStack();
-    undo.defer(() => this.#discard(id, sandbox));
+    await using rollback = new AsyncDisposableStack();
+    rollback.defer(() => this.#discard(id, sandbox));
     const logPath = logPathOf(sandbox.logDirectory, container.logPath);
     if (logPath !== "") mkdirSync(dirname(logPath), { recursive: true });
     const shared = this.#sharedNetwork(extras);
@@ -154,7 +154,7 @@ export class StandalonePods implements Disposable {
     ctx.signal.throwIfAborted();
     this.#deps.flush(id);
     standalone.put({ ...standalone.get(id), containerId });
-    undo.move();
+    rollback.move();
     // What ended before it was on record has not been noticed.
     const last = this.#deps.containers.find(containerId);
     if (last?.state.name === "exited") this.#hasEnded(id);

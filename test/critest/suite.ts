@@ -64,13 +64,13 @@ async function runHere(): Promise<number> {
 
 async function judgeCrib(release: Release): Promise<Verdict> {
   const outDir = join(repositoryDir, ".cache/critest", release);
-  await using undo = new AsyncDisposableStack();
+  await using rollback = new AsyncDisposableStack();
   const mirrors = await mkdtemp(join(tmpdir(), "mirrors-"));
-  undo.defer(() => rm(mirrors, { recursive: true, force: true }));
-  const registry = undo.use(await startRegistry());
+  rollback.defer(() => rm(mirrors, { recursive: true, force: true }));
+  const registry = rollback.use(await startRegistry());
   await writeMirrors(mirrors, registry.host);
   const config = values.handler === undefined ? "" : shimConfig(values.handler, mirrors);
-  const daemon = undo.use(await Daemon.start({ registryConfigDir: mirrors, config }));
+  const daemon = rollback.use(await Daemon.start({ registryConfigDir: mirrors, config }));
   try {
     return await runCritest({
       release,

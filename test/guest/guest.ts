@@ -40,7 +40,7 @@ const memoryMib = 2048;
  * when the machine is off: because the script has ended, or because it cut the power.
  */
 export async function runGuest(options: GuestOptions): Promise<GuestResult> {
-  await using undo = new AsyncDisposableStack();
+  await using rollback = new AsyncDisposableStack();
   const machine = machineOf(options.arch);
   const qemu = await requireQemu(machine);
   const kernel = await fetchKernel(machine);
@@ -54,7 +54,7 @@ export async function runGuest(options: GuestOptions): Promise<GuestResult> {
   await mkdir(outDir, { recursive: true });
 
   const dir = await mkdtemp(join(guestCache, "run-"));
-  undo.defer(() => rm(dir, { recursive: true, force: true }));
+  rollback.defer(() => rm(dir, { recursive: true, force: true }));
   const initramfs = join(dir, "initramfs");
   await Bun.write(
     initramfs,
@@ -86,7 +86,7 @@ export async function runGuest(options: GuestOptions): Promise<GuestResult> {
     { stdin: "ignore", stdout: "pipe", stderr: "pipe" },
   );
   const timer = setTimeout(() => child.kill("SIGKILL"), options.timeoutMs);
-  undo.defer(() => clearTimeout(timer));
+  rollback.defer(() => clearTimeout(timer));
   let bootMs: number | undefined;
   const console = followConsole(child.stdout, join(outDir, "console.log"), (line) => {
     if (line === "guest: up") bootMs = performance.now() - started;

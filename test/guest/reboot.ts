@@ -17,9 +17,9 @@ const timeoutMs = 20 * 60_000;
 
 /** A node loses its power with pods running, and boots again. */
 export async function reboot(options: Pick<GuestOptions, "crib" | "progress">): Promise<Reboot> {
-  await using undo = new AsyncDisposableStack();
+  await using rollback = new AsyncDisposableStack();
   const dir = await mkdtemp("/var/tmp/guest-");
-  undo.defer(() => rm(dir, { recursive: true, force: true }));
+  rollback.defer(() => rm(dir, { recursive: true, force: true }));
   const dataDisk = join(dir, "data.img");
   await makeDataDisk(dataDisk);
   const beforeDir = join(guestCache, "reboot/before");

@@ -24,15 +24,15 @@ export class FaultyDaemon implements AsyncDisposable {
   }
 
   static async start(): Promise<FaultyDaemon> {
-    await using undo = new AsyncDisposableStack();
-    const { path } = undo.use(tempDir());
+    await using rollback = new AsyncDisposableStack();
+    const { path } = rollback.use(tempDir());
     const main = resolve(import.meta.dir, "faulty-main.ts");
     const program = `${path}/crib`;
     writeFileSync(program, `#!/bin/sh\nexec ${process.execPath} ${main} "$@"\n`);
     chmodSync(program, 0o755);
     const env = { CRIB_TEST_FAULTS: path, CRIB_PAYLOAD: payloadDir() };
-    const daemon = undo.use(await Daemon.start({ demoImage: true, executable: program, env }));
-    return new FaultyDaemon(daemon, path, undo.move());
+    const daemon = rollback.use(await Daemon.start({ demoImage: true, executable: program, env }));
+    return new FaultyDaemon(daemon, path, rollback.move());
   }
 
   /** When the step is reached next, by whatever call, it fails. */

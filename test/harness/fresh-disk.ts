@@ -13,16 +13,16 @@ export interface Disk extends Disposable {
 
 /** A new ext4 with a journal on a loop device: nobody's fragments, nobody's dirty pages. */
 export function freshDisk(megabytes: number): Disk {
-  using undo = new DisposableStack();
+  using rollback = new DisposableStack();
   const dir = mkdtempSync("/var/tmp/crib-disk-");
-  undo.defer(() => rmSync(dir, { recursive: true, force: true }));
+  rollback.defer(() => rmSync(dir, { recursive: true, force: true }));
   const path = `${dir}/mnt`;
   mkdirSync(path);
   run("truncate", "-s", `${megabytes}M`, `${dir}/image`);
   run("mkfs.ext4", "-q", "-F", "-E", "lazy_itable_init=0,lazy_journal_init=0", `${dir}/image`);
   run("mount", "-o", "loop", `${dir}/image`, path);
-  undo.defer(() => run("umount", "-l", path));
-  const resources = undo.move();
+  rollback.defer(() => run("umount", "-l", path));
+  const resources = rollback.move();
   return {
     path,
     sync: () => run("sync", "-f", path),

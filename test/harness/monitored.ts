@@ -34,7 +34,7 @@ export class MonitoredNode implements AsyncDisposable {
   readonly exits = new Map<string, ExitRecord>();
   readonly #rootfs: string;
   readonly #containers: TestContainer[] = [];
-  readonly #undo: AsyncDisposableStack;
+  readonly #rollback: AsyncDisposableStack;
   monitors: Monitors;
   /** For containers that have a spec of their own. */
   directCreate: DirectCreate | undefined;
@@ -43,20 +43,20 @@ export class MonitoredNode implements AsyncDisposable {
     stateDir: string,
     rootfs: string,
     handler: OciProgram,
-    undo: AsyncDisposableStack,
+    rollback: AsyncDisposableStack,
   ) {
     this.stateDir = stateDir;
     this.handler = handler;
     this.#rootfs = rootfs;
-    this.#undo = undo;
-    this.reaper = undo.use(new Reaper());
+    this.#rollback = rollback;
+    this.reaper = rollback.use(new Reaper());
     this.monitors = undefined as unknown as Monitors;
   }
 
   static async open(runtimePath: string = findRunc()): Promise<MonitoredNode> {
     setChildSubreaper();
-    await using undo = new AsyncDisposableStack();
-    const { path } = undo.use(tempDir("/run"));
+    await using rollback = new AsyncDisposableStack();
+    const { path } = rollback.use(tempDir("/run"));
     const handler = await openOciCommand(ctx, {
       name: "test",
       path: runtimePath,
@@ -65,7 +65,7 @@ export class MonitoredNode implements AsyncDisposable {
       withoutUnifiedPath: findBuilt("pause", "without-unified"),
       isEmbeddedRunc: runtimePath === findRunc(),
     });
-    const node = new MonitoredNode(path, makeRootfs(path), handler, undo.move());
+    const node = new MonitoredNode(path, makeRootfs(path), handler, rollback.move());
     await node.restartDaemon();
     return node;
   }
@@ -172,7 +172,7 @@ export class MonitoredNode implements AsyncDisposable {
     );
     await this.monitors[Symbol.asyncDispose]();
     for (const id of monitorIds) this.kill(this.monitorPid(id));
-    await this.#undo.disposeAsync();
+    await this.#rollback.disposeAsync();
   }
 
   kill(pid: number, signal = 9): void {

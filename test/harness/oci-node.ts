@@ -45,18 +45,18 @@ export class OciSuiteNode implements SuiteNode {
   readonly #reaper: Reaper;
   readonly #filters: Filters;
   readonly #direct: DirectExec;
-  readonly #undo: AsyncDisposableStack;
+  readonly #rollback: AsyncDisposableStack;
   #monitors: Monitors | undefined;
   #runtime: OciRuntime | undefined;
 
-  private constructor(dir: string, program: OciProgram, undo: AsyncDisposableStack) {
+  private constructor(dir: string, program: OciProgram, rollback: AsyncDisposableStack) {
     this.#dir = dir;
     this.#program = program;
     this.#rootfs = makeRootfs(dir);
-    this.#undo = undo;
-    this.#reaper = undo.use(new Reaper());
-    this.#filters = undo.use(new Filters(`${payloadDir()}/lib/libseccomp.so.2`));
-    this.#direct = undo.use(
+    this.#rollback = rollback;
+    this.#reaper = rollback.use(new Reaper());
+    this.#filters = rollback.use(new Filters(`${payloadDir()}/lib/libseccomp.so.2`));
+    this.#direct = rollback.use(
       new DirectExec({
         enterPath: `${payloadDir()}/enter`,
         filters: this.#filters,
@@ -67,8 +67,8 @@ export class OciSuiteNode implements SuiteNode {
 
   static async open(path: string, isEmbeddedRunc: boolean): Promise<OciSuiteNode> {
     setChildSubreaper();
-    await using undo = new AsyncDisposableStack();
-    const { path: dir } = undo.use(tempDir("/run"));
+    await using rollback = new AsyncDisposableStack();
+    const { path: dir } = rollback.use(tempDir("/run"));
     const program = await openOciCommand(ctx, {
       name: "test",
       path,
@@ -78,7 +78,7 @@ export class OciSuiteNode implements SuiteNode {
       isEmbeddedRunc,
     });
     mkdirSync(`${dir}/logs`);
-    const node = new OciSuiteNode(dir, program, undo.move());
+    const node = new OciSuiteNode(dir, program, rollback.move());
     await node.restart();
     return node;
   }
@@ -182,6 +182,6 @@ export class OciSuiteNode implements SuiteNode {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#monitors?.retire(ctx);
     await this.#monitors?.[Symbol.asyncDispose]();
-    await this.#undo.disposeAsync();
+    await this.#rollback.disposeAsync();
   }
 }

@@ -44,16 +44,16 @@ const startTimeoutMs = 120_000;
 
 /** Debian's docker-registry as a child process on a free port of the loopback interface. */
 export async function startRegistry(options: RegistryOptions = {}): Promise<RegistryServer> {
-  await using undo = new AsyncDisposableStack();
+  await using rollback = new AsyncDisposableStack();
   const dir = await mkdtemp(join(tmpdir(), "registry-"));
-  undo.defer(() => rm(dir, { recursive: true, force: true }));
+  rollback.defer(() => rm(dir, { recursive: true, force: true }));
 
   const caFile = options.tls === true ? join(dir, "ca.pem") : undefined;
   if (options.tls === true || options.tokenAuth !== undefined) await makeCertificates(dir);
   const tokens =
     options.tokenAuth === undefined
       ? undefined
-      : undo.use(await startTokenServer(dir, options.tokenAuth));
+      : rollback.use(await startTokenServer(dir, options.tokenAuth));
   if (options.basicAuth !== undefined) await writePasswords(dir, options.basicAuth);
   const configFile = join(dir, "config.yml");
   // JSON is YAML.
@@ -71,14 +71,14 @@ export async function startRegistry(options: RegistryOptions = {}): Promise<Regi
     env: { OTEL_TRACES_EXPORTER: "none" },
   });
   const log = new ServerLog(child.stderr);
-  undo.defer(async () => {
+  rollback.defer(async () => {
     child.kill("SIGKILL");
     await Promise.all([child.exited, log.closed]);
   });
 
   const host = await log.listeningOn(startTimeoutMs);
   const url = `${options.tls === true ? "https" : "http"}://${host}`;
-  const resources = undo.move();
+  const resources = rollback.move();
   return {
     host,
     url,

@@ -52,7 +52,7 @@ export class ShimmedNode implements AsyncDisposable {
   readonly stateDir: string;
   readonly #settings: ShimSettings;
   readonly #commandMs: number | undefined;
-  readonly #undo = new AsyncDisposableStack();
+  readonly #rollback = new AsyncDisposableStack();
   readonly #rootfs: string;
   readonly #network: string;
   readonly #tasks = new Map<string, { task: Task; request: CreateRequest }>();
@@ -65,12 +65,12 @@ export class ShimmedNode implements AsyncDisposable {
     this.#commandMs = commandMs;
     setChildSubreaper();
     this.#settings = settings;
-    this.stateDir = this.#undo.use(tempDir("/run")).path;
+    this.stateDir = this.#rollback.use(tempDir("/run")).path;
     mkdirSync(`${this.stateDir}/containers`);
     mkdirSync(`${this.stateDir}/logs`);
     this.#rootfs = makeRootfs(this.stateDir);
-    this.#network = this.#undo.adopt(makeNetwork(`${this.stateDir}/network`), removeNetwork);
-    this.#reaper = this.#undo.use(new Reaper());
+    this.#network = this.#rollback.adopt(makeNetwork(`${this.stateDir}/network`), removeNetwork);
+    this.#reaper = this.#rollback.use(new Reaper());
   }
 
   static async open(
@@ -240,7 +240,7 @@ export class ShimmedNode implements AsyncDisposable {
     await this.#close();
     for (const pid of ids) process.kill(pid, "SIGKILL");
     if (process.env["CRIB_TEST_KEEP"] === "1") return;
-    await this.#undo.disposeAsync();
+    await this.#rollback.disposeAsync();
   }
 }
 

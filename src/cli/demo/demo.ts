@@ -26,35 +26,35 @@ export async function runDemo(env: CommandEnv, payload: string): Promise<void> {
   const bridge = `demo${randomBytes(4).toString("hex")}`;
   const marks = { dir, ids: [] as string[], interfaces: [bridge] };
   // Undone in reverse: the pod, the daemon, its monitors, the network, the directory; then the proof.
-  await using undo = new AsyncDisposableStack();
-  undo.defer(async () => {
+  await using rollback = new AsyncDisposableStack();
+  rollback.defer(async () => {
     await closing.step("look for what is left", () => requireNothingLeft(marks));
   });
-  undo.defer(() => rmSync(dir, { recursive: true, force: true }));
-  undo.use(prepareDemoNetwork(`${dir}/net.d`, bridge, `${dir}/addresses`));
-  undo.defer(async () => {
+  rollback.defer(() => rmSync(dir, { recursive: true, force: true }));
+  rollback.use(prepareDemoNetwork(`${dir}/net.d`, bridge, `${dir}/addresses`));
+  rollback.defer(async () => {
     await closing.step("end the monitors", () => endMonitors(dir));
   });
-  await runPod(env, narrator, { dir, payload, marks, undo, closing });
+  await runPod(env, narrator, { dir, payload, marks, rollback, closing });
 }
 
 interface PodRun {
   readonly dir: string;
   readonly payload: string;
   readonly marks: TraceMarks & { readonly ids: string[]; readonly interfaces: string[] };
-  readonly undo: AsyncDisposableStack;
+  readonly rollback: AsyncDisposableStack;
   /** Prints the clean-up. */
   readonly closing: Narrator;
 }
 
 async function runPod(env: CommandEnv, narrator: Narrator, run: PodRun): Promise<void> {
-  const { dir, payload, marks, undo, closing } = run;
+  const { dir, payload, marks, rollback, closing } = run;
   const { signal } = env.ctx;
   const daemon = startDaemon({ dir, confDir: `${dir}/net.d`, payload });
-  undo.defer(async () => {
+  rollback.defer(async () => {
     await closing.step("stop the daemon", () => daemon.stop());
   });
-  const cri = undo.use(openCriClient(daemon.endpoint));
+  const cri = rollback.use(openCriClient(daemon.endpoint));
   const wait = { timeoutMs: readyMs, check: () => daemon.requireRunning(), signal };
   await narrator.step("start a daemon", async () => {
     const version = await eventually(() => cri.runtime.version({}), { what: "start", ...wait });

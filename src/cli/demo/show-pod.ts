@@ -30,11 +30,11 @@ export async function showPod(
   // A call that makes something is not cut off by Ctrl-C, because what it makes would have no one to remove it.
   const { signal } = detached(env.ctx, podMs);
   const { sandbox, container } = configs;
-  await using undo = new AsyncDisposableStack();
+  await using rollback = new AsyncDisposableStack();
   const { podSandboxId } = await narrator.step("RunPodSandbox", async () => {
     const response = await cri.runtime.runPodSandbox({ config: sandbox }, { signal });
     marks.ids.push(response.podSandboxId);
-    undo.defer(() => removePod(cri, response.podSandboxId, detached(env.ctx, stepMs).signal));
+    rollback.defer(() => removePod(cri, response.podSandboxId, detached(env.ctx, stepMs).signal));
     return { ...response, detail: `pod ${shortId(response.podSandboxId)}, namespaces and network` };
   });
   const { containerId } = await narrator.step("CreateContainer", async () => {
@@ -72,7 +72,7 @@ export async function showPod(
   });
   await narrator.step("Stop- and RemovePodSandbox", async () => {
     await removePod(cri, podSandboxId, signal);
-    undo.move();
+    rollback.move();
     return { detail: "" };
   });
 }

@@ -74,11 +74,11 @@ export async function startPod(
     });
   }
 
-  await using undo = new AsyncDisposableStack();
+  await using rollback = new AsyncDisposableStack();
   const made = await makePod(env, cri, request);
-  if (made.attendance !== undefined) undo.use(made.attendance);
+  if (made.attendance !== undefined) rollback.use(made.attendance);
   const pod = podOf(made.sandboxId, sandbox);
-  undo.defer(() => removePod(cri, pod, detached(env.ctx).signal));
+  rollback.defer(() => removePod(cri, pod, detached(env.ctx).signal));
   signal.throwIfAborted();
   if (request.cidFile !== undefined) writeFileSync(request.cidFile, made.containerId);
   if (!request.detach) {
@@ -87,7 +87,7 @@ export async function startPod(
     const afterAttach = request.beforeStart !== undefined;
     await cri.admin.startPod({ podSandboxId, afterAttach }, { signal: env.hurry });
   }
-  undo.move();
+  rollback.move();
   return made;
 }
 

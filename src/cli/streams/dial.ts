@@ -20,20 +20,20 @@ export async function dialStream(
   url: string,
   protocol: string,
 ): Promise<StreamConnection> {
-  using undo = new DisposableStack();
+  using rollback = new DisposableStack();
   const soon = AbortSignal.any([signal, AbortSignal.timeout(responseMs)]);
-  const socket = undo.use(await connect(new URL(url), soon));
+  const socket = rollback.use(await connect(new URL(url), soon));
   await socket.write(formatRequest(new URL(url), protocol));
   const { text, rest } = await abortable(readHead(socket), soon).catch((cause: unknown) => {
     throw unavailable(`streaming server: ${describe(cause)}`, cause);
   });
   if (!text.startsWith("HTTP/1.1 101 ")) throw refused(text, rest);
-  const spdy = undo.use(new SpdyConnection(withFirst(socket, rest)));
+  const spdy = rollback.use(new SpdyConnection(withFirst(socket, rest)));
   // Its streams break when it ends, which is what their readers tell.
   spdy.run().catch(() => {});
   const pings = setInterval(() => spdy.ping(), pingMs);
-  undo.defer(() => clearInterval(pings));
-  const open = undo.move();
+  rollback.defer(() => clearInterval(pings));
+  const open = rollback.move();
   return { spdy, [Symbol.dispose]: () => open.dispose() };
 }
 

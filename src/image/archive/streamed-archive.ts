@@ -51,7 +51,7 @@ export async function readStreamed(
   layers: Pick<LayerStore, "unpack">,
   source: AsyncIterable<Uint8Array>,
 ): Promise<StreamedArchive> {
-  await using undo = new AsyncDisposableStack();
+  await using rollback = new AsyncDisposableStack();
   const streamed: Streamed = {
     documents: new Map(),
     documentBytes: 0,
@@ -65,14 +65,14 @@ export async function readStreamed(
       ctx.signal.throwIfAborted();
       if (next.value.kind !== "entry") continue;
       if (++files > maxFiles) throw invalidArgument(`over ${maxFiles} files`);
-      await takeEntry(ctx, layers, streamed, next.value.entry, dataOf(events), undo);
+      await takeEntry(ctx, layers, streamed, next.value.entry, dataOf(events), rollback);
     }
   } catch (err) {
     throw err instanceof AppError ? err : new Error("read archive", { cause: err });
   } finally {
     await events.return();
   }
-  return streamedArchive(streamed, undo.move());
+  return streamedArchive(streamed, rollback.move());
 }
 
 async function* readEvents(
@@ -107,7 +107,7 @@ async function takeEntry(
   streamed: Streamed,
   entry: TarEntry,
   bytes: AsyncGenerator<Uint8Array, void, undefined>,
-  undo: AsyncDisposableStack,
+  rollback: AsyncDisposableStack,
 ): Promise<void> {
   const name = nameOf(entry.name);
   if (entry.type === "hard-link" || entry.type === "symlink") {
@@ -117,7 +117,8 @@ async function takeEntry(
   const head = await readHead(bytes);
   const all = from(head, bytes);
   const { sizeBytes } = entry;
-  if (isLayer(head)) await takeLayer(ctx, layers, streamed, { name, sizeBytes, bytes: all }, undo);
+  if (isLayer(head))
+    await takeLayer(ctx, layers, streamed, { name, sizeBytes, bytes: all }, rollback);
   else if (sizeBytes <= maxManifestBytes) await takeDocument(streamed, name, all);
   else for await (const _ of all);
 }
@@ -161,7 +162,7 @@ async function takeLayer(
     readonly sizeBytes: number;
     readonly bytes: AsyncIterable<Uint8Array>;
   },
-  undo: AsyncDisposableStack,
+  rollback: AsyncDisposableStack,
 ): Promise<void> {
   const hash = new Digester();
   async function* hashed() {
@@ -172,7 +173,7 @@ async function takeLayer(
   }
   let unpacked: UnpackedLayer;
   try {
-    unpacked = undo.use(await layers.unpack(ctx, hashed()));
+    unpacked = rollback.use(await layers.unpack(ctx, hashed()));
   } catch (cause) {
     throw new AppError(`layer ${file.name}`, { kind: "invalid-argument", cause });
   }

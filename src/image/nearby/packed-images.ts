@@ -25,10 +25,10 @@ export async function openPackedImages(
   await using file = await open(executable, "r");
   const { images: section } = await readLayout(file);
   if (section === undefined) return undefined;
-  await using undo = new AsyncDisposableStack();
-  const archive = undo.use(await openArchive(ctx, executable, section));
+  await using rollback = new AsyncDisposableStack();
+  const archive = rollback.use(await openArchive(ctx, executable, section));
   const { images } = await readArchivedImages(archive, platform);
-  const resources = undo.move();
+  const resources = rollback.move();
   return {
     name: "executable",
     names: images.flatMap(({ repoTags }) => repoTags),

@@ -59,12 +59,12 @@ export async function pinNamespaces(
       throw new AppError(`${path} is pinned already`, { kind: "already-exists" });
     }
   }
-  await using undo = new AsyncDisposableStack();
+  await using rollback = new AsyncDisposableStack();
   mkdirSync(dir, { recursive: true, mode: 0o700 });
-  undo.defer(() => unpinNamespaces(detached(ctx), dir, request.netPath));
+  rollback.defer(() => unpinNamespaces(detached(ctx), dir, request.netPath));
   for (const { path } of pins) closeSync(openSync(path, "wx", 0o400));
   await makeNamespaces(ctx, program, { kinds, hostname, sysctls, ids: userNamespace?.ids, pins });
-  undo.move();
+  rollback.move();
 }
 
 /** Pins a namespace that is pinned elsewhere a second time, for `unpin` to undo: it lives as long as either pin does. */

@@ -69,7 +69,7 @@ export function containerHooks(
       return { ...adjustment, [Symbol.dispose]: () => held.dispose() };
     },
 
-    async undoCreateContainer(ctx, creation) {
+    async rollBackCreateContainer(ctx, creation) {
       await tellStopped(ctx, () => creation);
       await tell(ctx, plugins, method.removeContainer, () => about(domain, creation));
     },

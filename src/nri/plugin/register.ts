@@ -37,10 +37,10 @@ export async function registerPlugin(
   options: RegisterOptions,
 ): Promise<Plugin> {
   const { registrationTimeoutMs, requestTimeoutMs } = options;
-  using undo = new DisposableStack();
-  undo.use(connection);
+  using rollback = new DisposableStack();
+  rollback.use(connection);
   const [pluginChannel, runtimeChannel] = openMux(connection, channelIds);
-  const client = undo.use(new TtrpcClient(pluginChannel));
+  const client = rollback.use(new TtrpcClient(pluginChannel));
   const registered = Promise.withResolvers<PluginIdentity>();
   let plugin: Plugin | undefined;
 
@@ -74,7 +74,7 @@ export async function registerPlugin(
     { timeoutMs: requestTimeoutMs },
   );
   plugin = new Plugin(client, identity, parseSubscription(response), requestTimeoutMs);
-  undo.move();
+  rollback.move();
   return plugin;
 }
 

@@ -31,14 +31,14 @@ export function memoryFile(name: string): OwnedFd {
 
 /** A file in memory that nobody can change any more, whoever gets hold of it, and only root has a use for; at its beginning. */
 export function sealedFile(name: string, contents: Uint8Array): OwnedFd {
-  using undo = new DisposableStack();
-  const file = undo.use(memoryFile(name));
+  using rollback = new DisposableStack();
+  const file = rollback.use(memoryFile(name));
   for (let written = 0; written < contents.byteLength; ) {
     const length = contents.byteLength - written;
     written += writeSync(file.fd, contents, written, length, written);
   }
   fchmodSync(file.fd, 0o500);
   check("fcntl F_ADD_SEALS", () => libc.fcntl(int32(file.fd), F_ADD_SEALS, allSeals));
-  undo.move();
+  rollback.move();
   return file;
 }

@@ -67,15 +67,15 @@ export class AttachSession implements AsyncDisposable {
     events: AttachSessionEvents,
     budget: AttachBudget,
   ): Promise<AttachSession> {
-    await using undo = new AsyncDisposableStack();
-    const socket = undo.use(await SocketStream.connect({ unix: path }));
+    await using rollback = new AsyncDisposableStack();
+    const socket = rollback.use(await SocketStream.connect({ unix: path }));
     await socket.write(
       Buffer.from(formatMessage({ id: 1, op: "hello", version: protocolVersion })),
     );
     await socket.write(Buffer.from(formatMessage({ id: 2, ...request })));
     const fromMonitor = readResponses(socket);
     const rest = await abortable(fromMonitor, withTimeout(ctx, responseMs).signal);
-    undo.move();
+    rollback.move();
     return new AttachSession(socket, request, events, budget, rest);
   }
 

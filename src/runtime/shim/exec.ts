@@ -96,8 +96,8 @@ async function startProcess(
   wanted: WantedStreams,
 ): Promise<StartedProcess> {
   ctx.signal.throwIfAborted();
-  await using undo = new AsyncDisposableStack();
-  const streams = undo.use(new ExecStreams(task.bundleDir, wanted, owner));
+  await using rollback = new AsyncDisposableStack();
+  const streams = rollback.use(new ExecStreams(task.bundleDir, wanted, owner));
   const { execId } = streams;
   const target = { id: task.id, execId };
   const { terminal } = process;
@@ -115,14 +115,14 @@ async function startProcess(
   }
   streams.release();
   await setSize(ctx, task, execId, process);
-  const output = (fd: ExecStreams["stdout"]) => fd && undo.use(new FdReader(fd));
+  const output = (fd: ExecStreams["stdout"]) => fd && rollback.use(new FdReader(fd));
   const [stdout, stderr] = [output(streams.stdout), output(streams.stderr)];
   const ended = waitExec(ctx, task, execId).finally(() => {
     for (const reader of [stdout, stderr]) reader?.endAfterSilence(drainMs);
   });
   ended.catch(() => {}); // perhaps nobody asks
   const stdin = streams.stdin && new FdWriter(streams.stdin);
-  const open = undo.move();
+  const open = rollback.move();
   return {
     ...{ execId, ended, stdin, stdout, stderr },
     async kill() {

@@ -74,8 +74,8 @@ export function createSandboxDirectory(
   for (const { ip, name } of more.hostAliases ?? []) contents.hosts += `${ip}\t${name}\n`;
   // 0711: containers in a user namespace have to reach the files, nobody has to list them.
   mkdirSync(paths.dir, { mode: 0o711 });
-  using undo = new DisposableStack();
-  undo.defer(() => removeSandboxDirectory(paths));
+  using rollback = new DisposableStack();
+  rollback.defer(() => removeSandboxDirectory(paths));
   const { ipc, ids } = podNamespaces(config);
   const root = ids === undefined ? { uid: 0, gid: 0 } : rootOf(ids);
   mkdirSync(paths.files, { mode: 0o711 });
@@ -91,7 +91,7 @@ export function createSandboxDirectory(
     const options = `mode=1777,size=${shmSizeBytes},uid=${root.uid},gid=${root.gid}`;
     mount("shm", paths.shm, "tmpfs", flags, options);
   }
-  return undo.move();
+  return rollback.move();
 }
 
 interface MoreFiles {

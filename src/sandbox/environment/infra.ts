@@ -69,12 +69,12 @@ export async function startInfra(ctx: Context, deps: InfraDeps, sandbox: Sandbox
   const id = isCalledLikePod ? (sandbox.id as string as ContainerId) : generateContainerId();
   const bundle = bundleOf(deps.stateDir, id);
   const cgroup = cgroupInPod(deps, sandbox, id);
-  await using undo = new AsyncDisposableStack();
+  await using rollback = new AsyncDisposableStack();
 
   // pid 0: begun. It stays so when it cannot be undone; then recovery, the next attempt, or stopping the pod do it.
   const begun = { id, pid: 0, handler: runtime.name, cgroupPath: cgroup.relative };
   deps.sandboxes.put({ ...sandbox, infra: begun });
-  undo.defer(() => stopInfra(detached(ctx, releaseMs), deps, sandbox.id));
+  rollback.defer(() => stopInfra(detached(ctx, releaseMs), deps, sandbox.id));
   createBundle(bundle);
   // Not the bundle's: the runtime leaves mount points in it, and it goes with the sandbox's directory.
   const rootfs = sandboxDirectoryOf(deps.stateDir, sandbox.id).infraRoot;
@@ -107,7 +107,7 @@ export async function startInfra(ctx: Context, deps: InfraDeps, sandbox: Sandbox
   const { record } = task;
   const started = { ...sandbox, infra: { ...begun, pid: record.pid, task: record } };
   deps.sandboxes.put(started);
-  undo.move();
+  rollback.move();
   watchInfra(deps, started);
 }
 

@@ -55,8 +55,8 @@ async function probe(
   }
   const dir = `${deps.stateDir}/probe`;
   const ids = { uids: probeIds, gids: probeIds };
-  await using undo = new AsyncDisposableStack();
-  undo.defer(() => unpinNamespaces(detached(ctx), dir));
+  await using rollback = new AsyncDisposableStack();
+  rollback.defer(() => unpinNamespaces(detached(ctx), dir));
   try {
     await unpinNamespaces(ctx, dir);
     const request = { dir, kinds: [], sysctls: {}, userNamespace: { ids } };

@@ -33,11 +33,11 @@ const defaultSeconds = 900;
 /** A virtual machine that runs Debian with systemd. What it writes is gone when it ends, and outlives its reboots. */
 export class SystemdNode implements AsyncDisposable {
   readonly #port: Port;
-  readonly #undo: AsyncDisposableStack;
+  readonly #rollback: AsyncDisposableStack;
 
-  constructor(port: Port, undo: AsyncDisposableStack) {
+  constructor(port: Port, rollback: AsyncDisposableStack) {
     this.#port = port;
-    this.#undo = undo;
+    this.#rollback = rollback;
   }
 
   /** Runs a script of bash as root, and returns when it has ended: with its exit code, 124 when it took too long. */
@@ -61,12 +61,12 @@ export class SystemdNode implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.#undo.disposeAsync();
+    await this.#rollback.disposeAsync();
   }
 }
 
 export async function startSystemdNode(options: SystemdNodeOptions): Promise<SystemdNode> {
-  await using undo = new AsyncDisposableStack();
+  await using rollback = new AsyncDisposableStack();
   const machine = machineOf();
   const qemu = await requireQemu(machine);
   const kernel = await fetchKernel(machine);
@@ -75,7 +75,7 @@ export async function startSystemdNode(options: SystemdNodeOptions): Promise<Sys
   await rm(outDir, { recursive: true, force: true });
   await mkdir(outDir, { recursive: true });
   const dir = await mkdtemp(join(guestCache, "run-"));
-  undo.defer(() => rm(dir, { recursive: true, force: true }));
+  rollback.defer(() => rm(dir, { recursive: true, force: true }));
   const initramfs = join(dir, "initramfs");
   await Bun.write(initramfs, await makeInitramfs(machine, kernel, {}));
   const programs = join(dir, "programs.tar");
@@ -106,7 +106,7 @@ export async function startSystemdNode(options: SystemdNodeOptions): Promise<Sys
     { stdin: "ignore", stdout: "pipe", stderr: "pipe", env: { ...process.env, TMPDIR: dir } },
   );
   const console = followConsole(child.stdout, join(outDir, "console.log"), () => undefined);
-  undo.defer(async () => {
+  rollback.defer(async () => {
     child.kill("SIGKILL");
     await child.exited;
     await console;
@@ -116,9 +116,9 @@ export async function startSystemdNode(options: SystemdNodeOptions): Promise<Sys
   });
   ended.catch(() => undefined);
   const port = new Port(await Promise.race([connectTo(socket), ended]), options.progress);
-  undo.defer(() => port.close());
+  rollback.defer(() => port.close());
   await Promise.race([port.nextBoot(), ended]);
-  return new SystemdNode(port, undo.move());
+  return new SystemdNode(port, rollback.move());
 }
 
 async function connectTo(path: string): Promise<Socket> {

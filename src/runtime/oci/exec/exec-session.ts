@@ -80,10 +80,10 @@ export async function openExecSession(
   deps: ExecDeps,
   request: ExecSessionRequest,
 ): Promise<ProcessSession> {
-  await using undo = new AsyncDisposableStack();
+  await using rollback = new AsyncDisposableStack();
   const open = request.terminal ? startOnTerminal : startOnPipes;
-  const { process, ends } = await open(ctx, deps, request, undo);
-  return new ProcessSession(process, ends, undo.move());
+  const { process, ends } = await open(ctx, deps, request, rollback);
+  return new ProcessSession(process, ends, rollback.move());
 }
 
 interface OurEnds {
@@ -102,7 +102,7 @@ async function startOnTerminal(
   ctx: Context,
   deps: ExecDeps,
   request: ExecSessionRequest,
-  undo: AsyncDisposableStack,
+  rollback: AsyncDisposableStack,
 ): Promise<Started> {
   const consoleSocket = `${request.socketDir}/${randomBytes(8).toString("hex")}.tty`;
   using console = new ConsoleSocket(consoleSocket);
@@ -110,23 +110,23 @@ async function startOnTerminal(
   const process = await startExec(deps, { ...request, consoleSocket }, stdio, ctx.signal);
   const terminal = console.receive();
   // Reader, writer and sizes each have a descriptor of their own, so that each can be closed by itself.
-  const stdin = new FdWriter(undo.use(duplicate(terminal.fd)));
-  const stdout = undo.use(new FdReader(duplicate(terminal.fd)));
-  return { process, ends: { terminal: undo.use(terminal), stdin, stdout } };
+  const stdin = new FdWriter(rollback.use(duplicate(terminal.fd)));
+  const stdout = rollback.use(new FdReader(duplicate(terminal.fd)));
+  return { process, ends: { terminal: rollback.use(terminal), stdin, stdout } };
 }
 
 async function startOnPipes(
   ctx: Context,
   deps: ExecDeps,
   request: ExecSessionRequest,
-  undo: AsyncDisposableStack,
+  rollback: AsyncDisposableStack,
 ): Promise<Started> {
   const input = request.stdin ? openPipe() : undefined;
-  const stdin = input && new FdWriter(undo.use(input.writeEnd));
+  const stdin = input && new FdWriter(rollback.use(input.writeEnd));
   const output = (isWanted: boolean) => {
     if (!isWanted) return { reader: undefined, theirs: openNull() };
     const { readEnd, writeEnd } = openPipe();
-    return { reader: undo.use(new FdReader(readEnd)), theirs: writeEnd };
+    return { reader: rollback.use(new FdReader(readEnd)), theirs: writeEnd };
   };
   const stdout = output(request.stdout);
   const stderr = output(request.stderr);

@@ -8,13 +8,13 @@ import { removeSandboxDirectory, sandboxDirectoryOf } from "./environment/direct
 import { discardInfra } from "./environment/infra.ts";
 
 /** CNI DEL may have to wait for other plugins' locks. */
-export const undoMs = 110_000;
+export const rollbackMs = 110_000;
 
 /**
  * Undoes the set-up of a sandbox that failed or was cut off anywhere. Never throws: what cannot be undone now stays on
  * record as a sandbox that is not ready; whoever sees it stops and removes it until that works.
  */
-export async function undoSetUp(ctx: Context, deps: SandboxDeps, id: SandboxId): Promise<void> {
+export async function rollBackSetUp(ctx: Context, deps: SandboxDeps, id: SandboxId): Promise<void> {
   const sandbox = deps.sandboxes.get(id);
   const paths = sandboxDirectoryOf(deps.stateDir, id);
   try {
