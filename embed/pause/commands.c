@@ -22,6 +22,8 @@
 #define MFD_CLOEXEC 1
 #define MFD_NOEXEC_SEAL 8
 #define CLD_EXITED 1
+/* In place of an exit code, with the errno of what failed. */
+#define NOT_STARTED 0x80000000u
 #define AT_FDCWD (-100)
 
 enum { SOCKET = 3, FIRST_FREE = 4 };
@@ -173,10 +175,14 @@ static void run(const struct request *request)
 		input = system_call(__NR_openat, AT_FDCWD, (long)"/dev/null", O_RDONLY | O_CLOEXEC, 0);
 	job.output = (int)memory_file();
 	job.errors = (int)memory_file();
-	if (input >= 0 && job.output >= 0 && job.errors >= 0)
-		job.pid = (int)system_call(__NR_clone3, (long)&arguments, sizeof(arguments), 0, 0);
+	if (input < 0)
+		job.pid = (int)input;
+	else if (job.output < 0)
+		job.pid = job.output;
+	else if (job.errors < 0)
+		job.pid = job.errors;
 	else
-		job.pid = -1;
+		job.pid = (int)system_call(__NR_clone3, (long)&arguments, sizeof(arguments), 0, 0);
 	if (job.pid == 0)
 		execute(strings, environment, &job, input);
 	if (input >= 0)
@@ -185,7 +191,7 @@ static void run(const struct request *request)
 		jobs[job_count++] = job;
 		return;
 	}
-	send_result(&job, 126);
+	send_result(&job, NOT_STARTED | (unsigned int)-job.pid);
 	if (job.output >= 0)
 		close_file(job.output);
 	if (job.errors >= 0)
@@ -246,7 +252,7 @@ static void finish(int index)
 	if (result == -EINTR)
 		return;
 	jobs[index] = jobs[--job_count];
-	send_result(&job, result < 0 ? 126 : (unsigned int)(ended.code == CLD_EXITED ? ended.status : 128 + ended.status));
+	send_result(&job, result < 0 ? NOT_STARTED | (unsigned int)-result : (unsigned int)(ended.code == CLD_EXITED ? ended.status : 128 + ended.status));
 	close_file(job.pidfd);
 	close_file(job.output);
 	close_file(job.errors);

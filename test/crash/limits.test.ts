@@ -46,19 +46,28 @@ async function nextDescriptor(pid: number): Promise<number> {
   });
 }
 
-/** The process can start no further process or thread until this is disposed. */
+/** Neither the process nor what starts small programs for it can start another one, until this is disposed. */
 function noNewProcess(pid: number): Disposable {
+  const starters = readdirSync(`/proc/${pid}/task`)
+    .flatMap((task) => readFileSync(`/proc/${pid}/task/${task}/children`, "utf8").split(" "))
+    .filter((child) => child !== "" && programOf(child).endsWith("/commands"));
+  if (starters.length !== 1) throw new Error(`${starters.length} processes start programs`);
+  const pids = [String(pid), ...starters];
   const root = ["/sys/fs/cgroup/pids", "/sys/fs/cgroup"].find(existsSync);
   const dir = `${root}/crib-test-${process.pid}`;
   mkdirSync(dir);
-  writeFileSync(`${dir}/cgroup.procs`, String(pid));
+  for (const one of pids) writeFileSync(`${dir}/cgroup.procs`, one);
   writeFileSync(`${dir}/pids.max`, "1"); // it has more already
   return {
     [Symbol.dispose]: () => {
-      writeFileSync(`${root}/cgroup.procs`, String(pid));
+      for (const one of pids) writeFileSync(`${root}/cgroup.procs`, one);
       rmdirSync(dir);
     },
   };
+}
+
+function programOf(pid: string): string {
+  return readFileSync(`/proc/${pid}/cmdline`, "utf8").split("\0")[0] ?? "";
 }
 
 /** What cannot be done is refused as such, and what needs nothing is done. */

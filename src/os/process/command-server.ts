@@ -1,6 +1,7 @@
 import type { Socket } from "bun";
 import type { Context } from "../../lib/context.ts";
 import { AppError } from "../../lib/errors.ts";
+import { ErrnoError } from "../errno-error.ts";
 import { openSocketPair } from "../socket/socket-pair.ts";
 import {
   type CommandOptions,
@@ -17,7 +18,8 @@ import { ownChild } from "./own-child.ts";
 const requestHead = 24;
 const resultHead = 20;
 const kinds = { run: 0, kill: 1 } as const;
-/** As `commands` has it. */
+/** As `commands` has them. */
+const notStarted = 0x8000_0000;
 const maxRequestBytes = 1 << 18;
 const maxStrings = 256;
 
@@ -148,6 +150,9 @@ class Connection implements Disposable {
       this.#send(request);
       const result = await ended.promise;
       if (failure !== undefined) throw failure;
+      if (result.exitCode >= notStarted) {
+        throw new ErrnoError(`start ${program}`, result.exitCode - notStarted);
+      }
       if (result.stdout.byteLength > maxOutputBytes) {
         const message = `${name} wrote more than ${maxOutputBytes} bytes`;
         throw new AppError(message, { kind: "resource-exhausted" });
