@@ -1,3 +1,4 @@
+import { createHash } from "node:crypto";
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { type Daemon, processes } from "./daemon.ts";
 
@@ -11,9 +12,14 @@ export function leftOvers(daemon: Daemon, ids: readonly string[]): readonly stri
     ...listed("mount", lines("/proc/self/mountinfo"), (line) =>
       [state, `${root}/snapshots`].some((dir) => line.includes(` ${dir}/`)),
     ),
-    ...["sandboxes", "containers", "runtime/runc", "runtime/crun", "runtime/bad"].flatMap((dir) =>
+    ...["sandboxes", "containers", ...runtimeDirectories(state)].flatMap((dir) =>
       listed(`state ${dir}`, entries(`${state}/${dir}`)),
     ),
+    ...listed("socket of a shim", entries(`${state}/shims/s`)),
+    ...listed("socket of a shim", entries("/run/containerd/s"), (name) =>
+      ids.some((id) => name === shimSocketOf(state, id)),
+    ),
+    ...listed("directory of a shim", entries(`${state}/shims`), (name) => isOurs(name)),
     ...entries(`${state}/monitors`).flatMap((id) =>
       listed("monitor's record", entries(`${state}/monitors/${id}/containers`)),
     ),
@@ -36,6 +42,26 @@ export function leftOvers(daemon: Daemon, ids: readonly string[]): readonly stri
       .filter((text) => isOurs(text) || (text.includes(state) && / runc | crun /.test(text)))
       .map((text) => `process ${text}`),
   ];
+}
+
+/** Where OCI runtimes have their containers; below one of a shim is its namespace, and then its containers. */
+function runtimeDirectories(state: string): readonly string[] {
+  return entries(`${state}/runtime`).flatMap((handler) => {
+    const dir = `runtime/${handler}`;
+    const namespace = shimNamespaceOf(state);
+    return existsSync(`${state}/${dir}/${namespace}`) ? [`${dir}/${namespace}`] : [dir];
+  });
+}
+
+/** As open-shim.ts makes it. */
+export function shimNamespaceOf(state: string): string {
+  return `crib-${createHash("sha256").update(state).digest("hex").slice(0, 12)}`;
+}
+
+/** Of a shim that takes no directory for its socket, as containerd's library names it. */
+export function shimSocketOf(state: string, id: string): string {
+  const path = `${state}/shims/events/${shimNamespaceOf(state)}/${id}`;
+  return createHash("sha256").update(path).digest("hex");
 }
 
 function listed(

@@ -89,7 +89,7 @@ export class ShimmedNode implements AsyncDisposable {
       onExit: () => {},
       monitorArgv: [process.execPath, main, "monitor"],
     });
-    this.#events = openShimEvents(ctx, this.stateDir);
+    this.#events = await openShimEvents(ctx, this.stateDir);
     this.runtime = await openShimRuntime(
       ctx,
       "test",

@@ -163,7 +163,7 @@ export async function openShims(
   const { openShimEvents, openShimRuntime, shimNamespaceOf } = await loadShims();
   const host = {
     ...{ stateDir: config.state, namespace: shimNamespaceOf(config.state) },
-    events: resources.use(openShimEvents(ctx, config.state)),
+    events: resources.use(await openShimEvents(ctx, config.state)),
     ...{ monitors: node.monitors, cgroup: node.cgroup, output: node.execOutput },
     binary: config.executable === "" ? process.execPath : config.executable,
   };

@@ -1,7 +1,9 @@
 import { createHash } from "node:crypto";
+import { existsSync, readdirSync, rmSync } from "node:fs";
 import type { CgroupHost } from "../../cgroup/host.ts";
 import type { Context } from "../../lib/context.ts";
 import { describe } from "../../lib/errors.ts";
+import { isListening } from "../../os/socket/is-listening.ts";
 import { parseFeatures } from "../features.ts";
 import type { OutputPool } from "../output-pool.ts";
 import type { RuntimeFeatures } from "../runtime.ts";
@@ -39,9 +41,23 @@ export function shimNamespaceOf(stateDir: string): string {
   return `crib-${createHash("sha256").update(stateDir).digest("hex").slice(0, 12)}`;
 }
 
-export function openShimEvents(ctx: Context, stateDir: string): ShimEvents {
+/** Opened before any shim is started: sockets of shims that were killed are removed, also those that no record knows. */
+export async function openShimEvents(ctx: Context, stateDir: string): Promise<ShimEvents> {
   const dir = makeShimDirectory(stateDir);
+  await removeDeadSockets(socketDirectoryOf(dir));
   return new ShimEvents(ctx, ttrpcAddressOf(dir), shimNamespaceOf(stateDir));
+}
+
+function socketDirectoryOf(dir: string): string {
+  return `${dir}/s`;
+}
+
+async function removeDeadSockets(dir: string): Promise<void> {
+  if (!existsSync(dir)) return;
+  for (const name of readdirSync(dir)) {
+    const path = `${dir}/${name}`;
+    if (!(await isListening(path))) rmSync(path, { force: true });
+  }
 }
 
 function ttrpcAddressOf(dir: string): string {
@@ -71,7 +87,8 @@ export async function openShimRuntime(
     namespace: host.namespace,
     address: `${dir}/events`,
     ttrpcAddress: ttrpcAddressOf(dir),
-    socketDir: dir.length + 3 + socketNameBytes <= maxSocketPath ? `${dir}/s` : undefined,
+    socketDir:
+      dir.length + 3 + socketNameBytes <= maxSocketPath ? socketDirectoryOf(dir) : undefined,
     binary: host.binary,
     options: shimOptions(kind, config, runc),
     commandMs: host.commandMs ?? defaultCommandMs,
