@@ -27,7 +27,7 @@ export class ShimEvents implements Disposable {
       rmSync(path, { force: true });
       this.#listener = listen(path, (connection) => this.#serve(ctx, connection));
     } catch (err) {
-      ctx.log.warn("no events of shims", { path, err: describe(err) });
+      ctx.log.warn("shim events not served", { path, err: describe(err) });
     }
   }
 
@@ -49,7 +49,7 @@ export class ShimEvents implements Disposable {
         },
       });
     } catch (err) {
-      ctx.log.debug("events of a shim", { err: describe(err) });
+      ctx.log.debug("shim event connection failed", { err: describe(err) });
     }
   }
 

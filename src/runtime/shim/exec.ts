@@ -145,7 +145,7 @@ async function setSize(
   const size = { id: task.id, execId, width, height };
   await task
     .call(detached(ctx), Task.method.resizePty, size)
-    .catch((err) => ctx.log.debug("resize an exec", { err: describe(err) }));
+    .catch((err) => ctx.log.debug("exec terminal not resized", { err: describe(err) }));
 }
 
 /** Its exit code, once the shim has copied all of its output. */
@@ -168,7 +168,7 @@ async function forget(ctx: Context, task: TaskCalls, execId: string): Promise<vo
       return;
     } catch (err) {
       if (!(err instanceof RemoteError) || err.kind === "not-found") return;
-      ctx.log.debug("delete an exec", { err: describe(err) });
+      ctx.log.debug("exec not deleted", { err: describe(err) });
     }
     await Bun.sleep(forgetPauseMs);
   }
@@ -185,7 +185,7 @@ async function killExec(ctx: Context, task: TaskCalls, execId: string, pid: numb
     const target = { id: task.id, execId, signal: SIGKILL };
     await task.call(detached(ctx), Task.method.kill, target);
   } catch (err) {
-    ctx.log.debug("kill an exec", { err: describe(err) });
+    ctx.log.debug("exec not killed", { err: describe(err) });
   }
 }
 

@@ -12,7 +12,8 @@ import { locateShim, programName, type ShimSettings } from "./locate-shim.ts";
 import { type RuncDefaults, shimOptions } from "./options.ts";
 import type { ShimMonitors } from "./shim-deps.ts";
 import { readShimFeatures, type ShimProgram } from "./shim-program.ts";
-import { makeShimDirectory, ShimRuntime, writeShimConfig } from "./shim-runtime.ts";
+import { ShimRuntime } from "./shim-runtime.ts";
+import { makeShimDirectory, writeShimConfig } from "./task-files.ts";
 
 /** What all shims of a daemon share. */
 export interface ShimHost {
@@ -129,7 +130,7 @@ async function featuresOf(ctx: Context, program: ShimProgram): Promise<RuntimeFe
     if (features === undefined || features.byteLength === 0) return unknownFeatures;
     return parseFeatures(features, `${program.name} -info`);
   } catch (err) {
-    ctx.log.warn("read what a shim's runtime can do", { path: program.path, err: describe(err) });
+    ctx.log.warn("shim features not read", { path: program.path, err: describe(err) });
     return unknownFeatures;
   }
 }

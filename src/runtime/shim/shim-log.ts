@@ -43,7 +43,7 @@ export class ShimLog implements AsyncDisposable {
 
   #take(ctx: Context, line: string): void {
     if (line === "") return;
-    ctx.log.debug("shim", { line });
+    ctx.log.debug("shim log line", { line });
     if (!/level=(error|fatal|panic)|panic:/.test(line)) return;
     this.#lines.push(line);
     if (this.#lines.length > keptLines) this.#lines.shift();

@@ -132,7 +132,7 @@ export class ShimTask implements Task {
       // The shim keeps the pipe open until CloseIO.
       stdinEnded: () => {
         const closing = calls.call(detached(ctx), TaskService.method.closeIO, { id, stdin: true });
-        closing.catch((err) => ctx.log.debug("close stdin", { err: describe(err) }));
+        closing.catch((err) => ctx.log.debug("stdin not closed", { err: describe(err) }));
       },
     });
   }

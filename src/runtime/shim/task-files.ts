@@ -90,3 +90,16 @@ export function readShimAddress(bundleDir: string): ShimAddress | undefined {
 export function removeSocket({ path }: ShimAddress): void {
   rmSync(path, { force: true });
 }
+
+export function makeShimDirectory(stateDir: string): string {
+  const dir = `${stateDir}/shims`;
+  mkdirSync(dir, { recursive: true, mode: 0o711 });
+  return dir;
+}
+
+/** Text of the configuration as a file, for shims that only read files. */
+export function writeShimConfig(stateDir: string, name: string, text: string): string {
+  const path = `${makeShimDirectory(stateDir)}/${name}.toml`;
+  writeFileSync(path, text, { mode: 0o600 });
+  return path;
+}
