@@ -68,7 +68,7 @@ export class StreamingServer implements AsyncDisposable {
   #connected(): SocketStream {
     const stream = new SocketStream();
     const session = this.#serve(stream)
-      .catch((err) => this.#ctx.log.debug("streaming connection", { err: describe(err) }))
+      .catch((err) => this.#ctx.log.debug("streaming connection failed", { err: describe(err) }))
       .finally(() => {
         stream[Symbol.dispose]();
         this.#sessions.delete(session);
@@ -166,7 +166,7 @@ export class StreamingServer implements AsyncDisposable {
       if (stream.gone.aborted) return undefined;
       await stream.write(formatResponse("400 Bad Request", "not a request"));
       await settledWithin(stream.end(), lingerMs);
-      this.#ctx.log.debug("streaming request", { err: describe(err) });
+      this.#ctx.log.debug("streaming request refused", { err: describe(err) });
       return undefined;
     }
   }
