@@ -1,4 +1,4 @@
-import { mkdir } from "node:fs/promises";
+import { copyFile, mkdir, utimes } from "node:fs/promises";
 import { join } from "node:path";
 import { run } from "../embed/command.ts";
 import { type NodeFile, nodeFiles, paths } from "../src/install/node-files.ts";
@@ -53,12 +53,7 @@ export async function makePackage(
     license: "Apache-2.0",
     mtime: input.at.toISOString(),
     contents,
-    scripts: Object.fromEntries(
-      ["preinstall", "postinstall", "preremove", "postremove"].map((name) => [
-        name,
-        join(here, "scripts", `${name}.sh`),
-      ]),
-    ),
+    scripts: await placeScripts(input.at, work),
     recommends: ["iptables"],
     rpm: {
       buildhost: "localhost",
@@ -81,6 +76,18 @@ export async function makePackage(
     env: { SOURCE_DATE_EPOCH: String(Math.floor(input.at.getTime() / 1000)) },
   });
   return target;
+}
+
+/** Copies that have the time of the commit: an .apk has the times of its scripts' files. */
+async function placeScripts(at: Date, work: string): Promise<Readonly<Record<string, string>>> {
+  const placed: Record<string, string> = {};
+  for (const name of ["preinstall", "postinstall", "preremove", "postremove"]) {
+    const path = join(work, `${name}.sh`);
+    await copyFile(join(here, "scripts", `${name}.sh`), path);
+    await utimes(path, at, at);
+    placed[name] = path;
+  }
+  return placed;
 }
 
 /** What `crib install` writes, at the places of packages. */

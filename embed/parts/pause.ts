@@ -19,6 +19,7 @@ export async function buildPause(target: Target, version: string): Promise<Part>
   const files = [
     ...programs.map((name) => `${name}.c`),
     "entry.h",
+    "memory.h",
     "process.h",
     "rootfs.h",
     "system-call.h",

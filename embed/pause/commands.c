@@ -15,6 +15,7 @@
 #include <linux/wait.h>
 
 #include "entry.h"
+#include "memory.h"
 #include "system-call.h"
 
 #define SIGKILL 9

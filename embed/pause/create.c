@@ -33,6 +33,7 @@
 #include <linux/un.h>
 
 #include "entry.h"
+#include "memory.h"
 #include "system-call.h"
 
 #define AT_FDCWD (-100)
