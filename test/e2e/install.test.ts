@@ -2,7 +2,6 @@ import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { generateKeyPairSync, sign } from "node:crypto";
 import {
   chmodSync,
-  copyFileSync,
   existsSync,
   readdirSync,
   readFileSync,
@@ -13,7 +12,7 @@ import {
 } from "node:fs";
 import { importDemoImage } from "../harness/daemon.ts";
 import { eventually } from "../harness/eventually.ts";
-
+import { makeImpostor, otherBuild } from "../harness/other-versions.ts";
 import { hasOwnNetwork, inOwnNetwork } from "../harness/own-network.ts";
 import { ownNode } from "../harness/own-node.ts";
 import { executable } from "../harness/payload.ts";
@@ -67,16 +66,6 @@ async function untilServing(): Promise<void> {
   await eventually(async () => {
     await ok(installed, "ps");
   });
-}
-
-/** The same program with other bytes: what follows the launcher is found from the end. */
-function otherBuild(path: string): void {
-  copyFileSync(executable, path);
-  const bytes = readFileSync(path);
-  // In the ELF header's padding (elf(5), EI_PAD), which nobody reads.
-  bytes[15] = 1;
-  writeFileSync(path, bytes);
-  chmodSync(path, 0o755);
 }
 
 describeInside("a node without systemd and OpenRC", () => {
@@ -225,7 +214,7 @@ describeInside("a node without systemd and OpenRC", () => {
   });
 
   test("a version that exits is taken back by the service, though the command was killed", async () => {
-    const bad = await makeImpostor(`${dir.path}/exits`, "return 1;");
+    const bad = makeImpostor(`${dir.path}/exits`, "return 1;");
     const child = Bun.spawn([installed, "upgrade", bad, "--timeout", "3600"], {
       stdio: ["ignore", "ignore", "ignore"],
     });
@@ -245,10 +234,7 @@ describeInside("a node without systemd and OpenRC", () => {
   });
 
   test("a version that hangs is taken back by the command, also when another one is tried before", async () => {
-    const bad = await makeImpostor(
-      `${dir.path}/hangs`,
-      "signal(SIGTERM, SIG_IGN); for (;;) pause();",
-    );
+    const bad = makeImpostor(`${dir.path}/hangs`, "signal(SIGTERM, SIG_IGN); for (;;) pause();");
     // What an upgrade that was killed leaves: the executable has not shown yet that it serves.
     otherBuild(`${dir.path}/other`);
     await ok("cp", `${dir.path}/other`, `${installed}.copy`);
@@ -324,23 +310,6 @@ describeInside("a node without systemd and OpenRC", () => {
     ).toEqual([]);
   });
 });
-
-/** A program that says what crib says when it is asked, and as a daemon does what `serve` says. */
-async function makeImpostor(path: string, serve: string): Promise<string> {
-  const source = `#include <signal.h>
-#include <stdio.h>
-#include <string.h>
-#include <unistd.h>
-int main(int argc, char **argv) {
-  if (argc > 1 && strcmp(argv[1], "serve") == 0) { ${serve} }
-  puts("{\\"crib\\": \\"9.9.9\\"}");
-  return 0;
-}
-`;
-  writeFileSync(`${path}.c`, source);
-  await ok("gcc", "-o", path, `${path}.c`);
-  return path;
-}
 
 /** An executable of a processor that this node is none of. */
 function otherMachine(): Buffer {

@@ -69,12 +69,14 @@ export async function makeProgramsDisk(
   path: string,
   programs: readonly string[],
   texts: Readonly<Record<string, string>>,
+  downloads: readonly string[] = [],
 ): Promise<void> {
   const dir = await mkdtemp(join(guestCache, "programs-"));
   try {
     await mkdir(join(dir, "bin"));
     await mkdir(join(dir, "share/guest"), { recursive: true });
     for (const program of programs) await run(["cp", "-L", program, join(dir, "bin/")]);
+    for (const file of downloads) await run(["cp", "-L", file, join(dir, "share/guest/")]);
     for (const [name, text] of Object.entries(texts)) {
       await Bun.write(join(dir, "share/guest", name), text);
     }

@@ -10,6 +10,11 @@ import { makeProgramsDisk, makeSystemdRoot } from "./disks.ts";
 
 export interface SystemdNodeOptions {
   readonly crib?: string;
+  /**
+   * The node has no crib, service or configuration of it: these files are in /usr/local/share/guest instead, as somebody has
+   * downloaded them.
+   */
+  readonly downloads?: readonly string[];
   /** Further programs for /usr/local/bin. */
   readonly programs?: readonly string[];
   /** Texts that are in /usr/local/share/guest. */
@@ -29,6 +34,10 @@ export interface Output {
 
 const memoryMib = 2560;
 const defaultSeconds = 900;
+/** What the root of the guests has of crib, registries apart. */
+const withoutCrib = `
+  rm /etc/systemd/system/crib.service /etc/crib/config.toml /etc/crictl.yaml
+  systemctl daemon-reload`;
 
 /** A virtual machine that runs Debian with systemd. What it writes is gone when it ends, and outlives its reboots. */
 export class SystemdNode implements AsyncDisposable {
@@ -60,6 +69,14 @@ export class SystemdNode implements AsyncDisposable {
     await back;
   }
 
+  /** Cuts the power `afterMs` after the script was started, and returns when it has booted again. */
+  async cutPower(script: string, afterMs: number): Promise<void> {
+    const back = this.#port.nextBoot();
+    const cut = `sleep ${afterMs / 1000}; echo b > /proc/sysrq-trigger`;
+    this.#port.send(`(${script}) > /dev/null 2>&1 &\n${cut}\n`);
+    await back;
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#rollback.disposeAsync();
   }
@@ -80,8 +97,11 @@ export async function startSystemdNode(options: SystemdNodeOptions): Promise<Sys
   await Bun.write(initramfs, await makeInitramfs(machine, kernel, {}));
   const programs = join(dir, "programs.tar");
   const crib = resolve(options.crib ?? join(repositoryDir, "dist/crib"));
-  const all = [crib, parts.crictl, parts.dockerRegistry, ...(options.programs ?? [])];
-  await makeProgramsDisk(programs, all, options.files ?? {});
+  const all = [
+    ...(options.downloads === undefined ? [crib] : []),
+    ...[parts.crictl, parts.dockerRegistry, ...(options.programs ?? [])],
+  ];
+  await makeProgramsDisk(programs, all, options.files ?? {}, options.downloads);
   const socket = join(dir, "agent.sock");
 
   const child = Bun.spawn(
@@ -118,7 +138,9 @@ export async function startSystemdNode(options: SystemdNodeOptions): Promise<Sys
   const port = new Port(await Promise.race([connectTo(socket), ended]), options.progress);
   rollback.defer(() => port.close());
   await Promise.race([port.nextBoot(), ended]);
-  return new SystemdNode(port, rollback.move());
+  const node = new SystemdNode(port, rollback.move());
+  if (options.downloads !== undefined) await node.output(withoutCrib);
+  return node;
 }
 
 async function connectTo(path: string): Promise<Socket> {
