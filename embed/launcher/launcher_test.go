@@ -341,6 +341,17 @@ func TestEnvironmentOfTheProgram(t *testing.T) {
 	}
 }
 
+func TestEngineSettings(t *testing.T) {
+	if got := engineSettings("serve"); got != nil {
+		t.Errorf("the daemon has %v", got)
+	}
+	for _, command := range []string{"ps", "", "--help", "exec"} {
+		if got := engineSettings(command); len(got) == 0 || !strings.HasPrefix(got[0], "BUN_JSC_") {
+			t.Errorf("%q has %v", command, got)
+		}
+	}
+}
+
 func TestOwnDirectoriesOfUsers(t *testing.T) {
 	env := func(variables map[string]string) func(string) string {
 		return func(name string) string { return variables[name] }

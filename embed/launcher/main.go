@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 )
@@ -68,7 +69,11 @@ func launchFrom(data string, payload *payload, self string) error {
 		verify = place.isIntact
 	}
 	argv := append([]string{"crib"}, os.Args[1:]...)
-	env := environment(os.Environ(), place.dir, self)
+	command := ""
+	if len(os.Args) > 1 {
+		command = os.Args[1]
+	}
+	env := append(environment(os.Environ(), place.dir, self), engineSettings(command)...)
 	for range 2 {
 		if err := place.prepare(verify); err != nil {
 			return explain(err, place, self)
@@ -149,6 +154,22 @@ func environment(inherited []string, payload, self string) []string {
 		}
 	}
 	return append(env, "CRIB_PAYLOAD="+payload, "CRIB_LAUNCHER="+self)
+}
+
+// lasting are commands that may pass much through, or stay.
+var lasting = []string{"attach", "cp", "demo", "events", "exec", "image", "logs", "pack", "port-forward", "pull", "run", "stats", "wait"}
+
+// engineSettings are of the JavaScript engine: most commands end long before compiling their code is worth its time (a
+// third of the CPU time of `crib ps`, and 10 MB), and the others begin like that. The daemon has the engine as it is.
+func engineSettings(command string) []string {
+	switch {
+	case command == "serve":
+		return nil
+	case slices.Contains(lasting, command):
+		return []string{"BUN_JSC_thresholdForJITAfterWarmUp=20000", "BUN_JSC_thresholdForJITSoon=5000"}
+	default:
+		return []string{"BUN_JSC_useBaselineJIT=0"}
+	}
 }
 
 // explain says what to do about an error that the place or the executable has, in one line.
