@@ -3,8 +3,8 @@
  *
  * crib beside containerd with runc and with crun, the newest that Debian sid has, in one run on the same work: the same
  * conflist and plugins, image, request and client, in one network namespace, all taking turns. How long a pod takes to
- * start and to be gone, what the first ones take, how many a second up to 100, and CPU time and memory of all processes.
- * That a pod's address is reachable and a command in it works is checked. `--write` makes bench/RESULTS.md and
+ * start and to be gone, what the first ones take, how many a second up to 100, CPU time and memory of all processes, calls
+ * that change nothing, commands in containers, logs, command lines, and starts of the daemon. That a pod's address is reachable and a command in it works is checked. `--write` makes bench/RESULTS.md and
  * bench/results.json, `--page` makes the page again of the figures that are there.
  */
 import {
@@ -22,13 +22,26 @@ import { NamespaceMode } from "../src/gen/runtime/v1/api_pb.ts";
 import type { Cri } from "../test/harness/cri.ts";
 import { Daemon } from "../test/harness/daemon.ts";
 import { eventually } from "../test/harness/eventually.ts";
+import { dataDir, executable } from "../test/harness/payload.ts";
 import { startRegistry, writeMirrors } from "../test/harness/registry-server.ts";
+import { parts } from "../test/parts/paths.ts";
+import { LogLines } from "./log-lines.ts";
 import { runInNamespace } from "./namespace.ts";
 import { fetchPeers, type PeerPrograms, peerHandlers, startContainerd } from "./peers.ts";
-import { type StartedPod, startPod } from "./pod.ts";
+import { type PodRequest, type StartedPod, startPod } from "./pod.ts";
 import { type Result, readSteps, resultsPage, type StepTime } from "./results.ts";
 import { image } from "./runtimes.ts";
 import { median, percentile, printTable } from "./table.ts";
+import {
+  type CallTimes,
+  callFigures,
+  type Figure,
+  measureCommands,
+  measureExec,
+  measureLogs,
+  timeCalls,
+  timeUntilServing,
+} from "./work.ts";
 
 const { values } = parseArgs({
   options: {
@@ -72,6 +85,7 @@ interface Candidate {
   readonly handler: string;
   readonly network: "conflist" | "host" | "embedded";
   readonly accounts: Accounts;
+  readonly socket: string;
 }
 
 /** Cgroups that hold a daemon with all that it starts, and its pods. */
@@ -91,7 +105,11 @@ function openAccounts(name: string): Accounts {
 }
 
 function cpuSeconds({ daemon, pods }: Accounts): number {
-  const used = [...daemon, cpuRoot + pods].map((cgroup) => {
+  return cpuSecondsOf([...daemon, cpuRoot + pods]);
+}
+
+function cpuSecondsOf(cgroups: readonly string[]): number {
+  const used = cgroups.map((cgroup) => {
     if (!existsSync(cgroup)) return 0;
     return isVersion2
       ? Number(/usage_usec (\d+)/.exec(readFileSync(`${cgroup}/cpu.stat`, "latin1"))?.[1]) / 1e6
@@ -162,9 +180,12 @@ async function openCandidates(): Promise<readonly Candidate[]> {
   const [crib, accounts] = await startCrib("crib", 1);
   const common = { runtime: "crib", handler: "" };
   const opened: Candidate[] = [
-    { ...common, cri: crib.cri, network: "conflist", accounts },
-    { ...common, cri: crib.cri, network: "host", accounts },
-    { ...common, cri: embedded.cri, network: "embedded", accounts: embeddedAccounts },
+    { ...common, cri: crib.cri, network: "conflist", accounts, socket: crib.socket },
+    { ...common, cri: crib.cri, network: "host", accounts, socket: crib.socket },
+    {
+      ...{ ...common, cri: embedded.cri, network: "embedded", accounts: embeddedAccounts },
+      socket: embedded.socket,
+    },
   ];
   for (const [i, handler] of peerHandlers.entries()) {
     const own = openAccounts(handler);
@@ -180,21 +201,25 @@ async function openCandidates(): Promise<readonly Candidate[]> {
     await peer.cri.image.pullImage({ image: { image } });
     for (const network of ["conflist", "host"] as const) {
       const runtime = `containerd + ${handler}`;
-      opened.push({ runtime, handler, cri: peer.cri, network, accounts: own });
+      opened.push({ runtime, handler, cri: peer.cri, network, accounts: own, socket: peer.socket });
     }
   }
   return opened;
 }
 
-async function start({ cri, handler, network, accounts }: Candidate): Promise<StartedPod> {
-  return await startPod({
+function requestOf({ cri, handler, network, accounts }: Candidate): PodRequest {
+  return {
     cri,
     handler,
     image,
     logDirectory: dir,
     network: network === "host" ? NamespaceMode.NODE : NamespaceMode.POD,
     cgroupParent: accounts.pods,
-  });
+  };
+}
+
+async function start(candidate: Candidate): Promise<StartedPod> {
+  return await startPod(requestOf(candidate));
 }
 
 /** As a kubelet does for a pod that has ended in a job: everything is told to go, one after the other. */
@@ -251,6 +276,8 @@ interface Density {
   readonly fullBytes: number;
 }
 
+const callTimes: { readonly runtime: string; readonly times: CallTimes }[] = [];
+
 /** Two at a time, as many as there are to be; all of them there; and gone again. */
 async function measureDensity(candidate: Candidate): Promise<Density> {
   const { accounts } = candidate;
@@ -273,6 +300,8 @@ async function measureDensity(candidate: Candidate): Promise<Density> {
   const perSecond = (density * 1000) / (performance.now() - began);
   await Bun.sleep(2000);
   const fullBytes = memoryBytes(accounts);
+  const taken = await timeCalls(candidate.cri, pods[0]?.containerId ?? "", 200);
+  callTimes.push({ runtime: candidate.runtime, times: taken });
   await twice(async () => {
     const pod = pods.pop();
     if (pod === undefined) return false;
@@ -291,8 +320,14 @@ async function measureDensity(candidate: Candidate): Promise<Density> {
 /** Where crib's time goes, from the metrics that it has of the steps of its calls. */
 async function measureSteps(): Promise<readonly StepTime[]> {
   const address = "127.0.0.1:9753";
-  const [{ cri }, accounts] = await startCrib("steps", 4, `[metrics]\naddress = "${address}"\n`);
-  const candidate: Candidate = { runtime: "crib", handler: "", cri, network: "conflist", accounts };
+  const [{ cri, socket }, accounts] = await startCrib(
+    "steps",
+    4,
+    `[metrics]\naddress = "${address}"\n`,
+  );
+  const candidate: Candidate = {
+    ...{ runtime: "crib", handler: "", cri, network: "conflist", accounts, socket },
+  };
   const read = async () => readSteps(await (await fetch(`http://${address}/metrics`)).text());
   for (let i = 0; i < firstPods; i++) await remove(candidate, await start(candidate));
   const before = await read();
@@ -304,6 +339,69 @@ async function measureSteps(): Promise<readonly StepTime[]> {
     if (times === 0) return [];
     return { name, ms: ((seconds - earlier.seconds) * 1000) / rounds, times: times / rounds };
   });
+}
+
+/** Logs, commands in containers, command lines, and starts of the daemon, in turn. */
+async function measureFigures(taken: readonly Candidate[]): Promise<readonly Figure[]> {
+  const workers = taken.map((one) => ({
+    runtime: one.runtime,
+    request: requestOf(one),
+    cpuSeconds: () => cpuSecondsOf(one.accounts.daemon),
+  }));
+  const input = mkdtempSync("/dev/shm/crib-bench-lines-");
+  resources.defer(() => rmSync(input, { recursive: true, force: true }));
+  const lines = new LogLines(input, { count: 2_000_000, lineBytes: 100 });
+  const crictlConfig = `${dir}/crictl.yaml`;
+  writeFileSync(crictlConfig, "");
+  const commandLines = taken.map((one) => {
+    const endpoint = `unix://${one.socket}`;
+    const isCrib = one.runtime === "crib";
+    return {
+      ...{ runtime: one.runtime, request: requestOf(one), socket: one.socket },
+      argv: (command: readonly string[]) =>
+        isCrib ? [executable, ...command] : [parts.crictl, `--config=${crictlConfig}`, ...command],
+      env: {
+        PATH: process.env["PATH"] ?? "",
+        CRIB_DATA: dataDir,
+        CRIB_SOCKET: endpoint,
+        CONTAINER_RUNTIME_ENDPOINT: endpoint,
+      },
+    };
+  });
+  return [
+    ...callFigures(callTimes, density),
+    ...(await measureExec(workers, 2 * rounds)),
+    ...(await measureLogs(workers, lines, { rounds: 3, directory: dir })),
+    ...(await measureCommands(commandLines, rounds)),
+    await measureStarts(3),
+  ];
+}
+
+/** From the start of a daemon that has started on this node before until it serves a list; it has no pods. */
+async function measureStarts(count: number): Promise<Figure> {
+  const crib: number[] = [];
+  const peer: number[] = [];
+  const daemon = resources.use(
+    await Daemon.start({ registryConfigDir: `${dir}/certs.d`, stateIn: "/dev/shm" }),
+  );
+  for (let i = 0; i <= count; i++) {
+    await daemon.end("SIGTERM");
+    crib.push(await timeUntilServing(daemon.socket, () => daemon.start()));
+    let started: AsyncDisposable | undefined;
+    const options = {
+      ...{ programs, dir: `${dir}/start`, registryConfigDir: `${dir}/certs.d` },
+      ...{ conflist: conflist(5), cgroupProcs: [] },
+    };
+    const ms = await timeUntilServing(`${dir}/start/containerd.sock`, async () => {
+      started = await startContainerd(options);
+    });
+    if (i > 0) peer.push(ms); // the first one makes its directories
+    await started?.[Symbol.asyncDispose]();
+  }
+  return {
+    ...{ name: "start of the daemon to the first list", unit: "ms", aim: 1 },
+    values: { crib: median(crib), "containerd + runc": median(peer) },
+  };
 }
 
 /** Before and after: others may have been at work meanwhile. */
@@ -329,6 +427,7 @@ for (const [i, candidate] of candidates.entries()) {
     results[i] = { ...result, ...(await measureDensity(candidate)) };
   }
 }
+const figures = await measureFigures(candidates.filter(({ network }) => network === "conflist"));
 const steps = await measureSteps();
 printTable(
   [
@@ -357,6 +456,16 @@ printTable(
   ]),
 );
 console.log();
+const names = [...new Set(figures.flatMap(({ values: of }) => Object.keys(of)))];
+printTable(
+  ["", "", ...names],
+  figures.map(({ name, unit, values: of }) => [
+    name,
+    unit,
+    ...names.map((one) => of[one]?.toFixed(2) ?? ""),
+  ]),
+);
+console.log();
 printTable(
   ["step of crib's, conflist", "ms a pod", "times"],
   steps.map(({ name, ms, times: count }) => [name, ms.toFixed(2), count.toFixed(1)]),
@@ -377,6 +486,7 @@ if (values.write) {
     rounds,
     density,
     results,
+    figures,
     steps,
   };
   writeFileSync(`${import.meta.dir}/results.json`, `${JSON.stringify(measured, undefined, 2)}\n`);

@@ -5,19 +5,9 @@
  * copies a file of lines to its stdout. Other builds of crib and peers take turns with it. Every log is compared with
  * what was written, line by line.
  */
-import {
-  closeSync,
-  mkdirSync,
-  mkdtempSync,
-  openSync,
-  readFileSync,
-  readSync,
-  rmSync,
-  statSync,
-  writeSync,
-} from "node:fs";
+import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
 import { parseArgs } from "node:util";
-import { startPod } from "./pod.ts";
+import { LogLines } from "./log-lines.ts";
 import { cpuSeconds } from "./process.ts";
 import { image, openRuntimes, parseBuild, type Runtime } from "./runtimes.ts";
 import { median, printTable } from "./table.ts";
@@ -32,9 +22,6 @@ const { values } = parseArgs({
     peer: { type: "string", multiple: true, default: [] },
   },
 });
-const lineCount = Number(values.lines);
-const lineBytes = Number(values.length);
-const totalBytes = lineCount * lineBytes;
 
 await using resources = new AsyncDisposableStack();
 const directory = (parent: string) => {
@@ -44,7 +31,11 @@ const directory = (parent: string) => {
 };
 const input = directory("/dev/shm");
 const logs = directory(values.logs);
-writeLines(`${input}/lines`);
+const lines = new LogLines(input, {
+  count: Number(values.lines),
+  lineBytes: Number(values.length),
+});
+const { totalBytes } = lines;
 const { all } = resources.use(await openRuntimes(values.peer, values.build.map(parseBuild)));
 
 const samples = all.map(() => ({ seconds: [] as number[], cpu: [] as number[] }));
@@ -74,65 +65,10 @@ async function measure(
 ): Promise<{ readonly seconds: number; readonly cpu: number }> {
   mkdirSync(logDirectory);
   const before = cpuSeconds(processes());
-  const pod = await startPod({
-    ...{ cri, handler: "", image, logDirectory },
-    command: ["cat", "/input/lines"],
-    mounts: [{ hostPath: input, containerPath: "/input", readonly: true }],
+  let after = before;
+  const seconds = await lines.copy({ cri, handler: "", image, logDirectory }, () => {
+    after = cpuSeconds(processes());
   });
-  const { status } = await cri.runtime.containerStatus({ containerId: pod.containerId });
-  const path = status?.logPath ?? "";
-  while (!endsWith(path, `${lineOf(lineCount - 1)}\n`)) await Bun.sleep(1);
-  const ended = performance.timeOrigin + performance.now();
-  const cpu = cpuSeconds(processes()) - before;
-  const began = checkLog(path);
-  await cri.runtime.stopPodSandbox(pod);
-  await cri.runtime.removePodSandbox(pod);
   rmSync(logDirectory, { recursive: true });
-  return { seconds: (ended - began) / 1000, cpu };
-}
-
-function endsWith(path: string, text: string): boolean {
-  const size = statSync(path, { throwIfNoEntry: false })?.size ?? 0;
-  if (size < text.length) return false;
-  const fd = openSync(path, "r");
-  try {
-    const end = Buffer.alloc(text.length);
-    readSync(fd, end, 0, text.length, size - text.length);
-    return end.toString("latin1") === text;
-  } finally {
-    closeSync(fd);
-  }
-}
-
-/** The line without its end: its number, and padding. */
-function lineOf(i: number): string {
-  return String(i).padStart(lineBytes - 1, ".");
-}
-
-/** Every line once, in its order, as an entry of its own. Returns when the first one was written. */
-function checkLog(path: string): number {
-  const log = readFileSync(path);
-  let at = 0;
-  for (let i = 0; i < lineCount; i++) {
-    const end = log.indexOf(0x0a, at);
-    const entry = log.toString("latin1", at, end);
-    if (!entry.endsWith(` stdout F ${lineOf(i)}`)) throw new Error(`${path}: line ${i}: ${entry}`);
-    at = end + 1;
-  }
-  if (at !== log.byteLength) throw new Error(`${path}: more than was written`);
-  return Date.parse(log.toString("latin1", 0, log.indexOf(0x20)));
-}
-
-function writeLines(path: string): void {
-  const fd = openSync(path, "w");
-  try {
-    for (let i = 0; i < lineCount; ) {
-      const end = Math.min(lineCount, i + 10_000);
-      let text = "";
-      for (; i < end; i++) text += `${lineOf(i)}\n`;
-      writeSync(fd, text);
-    }
-  } finally {
-    closeSync(fd);
-  }
+  return { seconds, cpu: after - before };
 }
