@@ -20,6 +20,21 @@ started (25 ms, beside the network since it starts with the pod), the first secc
 bridge and the netfilter tables are made. Compiling the filter earlier, in the turn in which the pod's namespaces are made,
 gained nothing that could be measured. Keeping compiled filters on the disk would take 10 ms off.`;
 
+const calls = `A server of Bun's \`node:http2\` that does nothing but respond takes 0.30 ms for the same client (median of 2,000), which is what
+containerd takes for a whole call; crib takes 0.3 ms more. That is Connect's handler (the request's body as an asynchronous
+stream through its envelope reader and transforms, headers as \`Headers\`), and 0.05 ms of crib's own interceptor. Responding to
+unary calls without that pipeline would leave about 0.4 ms, and would be a gRPC server of our own. p99 are the engine's garbage
+collections and compilers.`;
+
+const commands = `Of a \`crib ps\` of 45 ms, 3 are the launcher's, 3 an empty program of Bun's; loading the CRI's messages (the
+descriptors of its protobuf file are decoded and linked at each start) takes 12 ms, Connect with \`node:http2\` 13, the first call
+of the connection and the list 10. Without compiled code (the launcher's setting for such commands) it is 36 ms of CPU time in
+place of 55, and 10 MB less. Less than that needs another way of loading the messages; crictl, a program of Go, has them linked.`;
+
+const starts = `No single step stands out: of 140 ms, 30 are loading Bun, Connect and the messages (as for the commands), the rest is the code of
+the daemon's modules running for the first time, the database, the recovery of what is there, and the checks of every byte of
+the unpacked programs that the launcher makes before a daemon starts (about 40 ms).`;
+
 export const notes: Readonly<Record<string, string>> = {
   "pod start, conflist": start,
   "pod start, host network": start,
@@ -31,6 +46,21 @@ root, for which overlayfs writes the disk's cache out, and five calls. The inter
 Unmounting elsewhere than in the daemon's main thread would let other calls go on meanwhile.`,
   "teardown, host network": `What a caller waits for is mostly the end of the container (SIGKILL, the monitor's record, 4 ms), unmounting its
 root, for which overlayfs writes the disk's cache out, and five calls of about a millisecond each.`,
+  ...Object.fromEntries(
+    ["Version", "Status", "ContainerStatus", "ListContainers", "ListPodSandbox"].flatMap((name) => [
+      [`${name} at N pods, median`, calls],
+      [`${name} at N pods, p99`, calls],
+    ]),
+  ),
+  ...Object.fromEntries(
+    ["ps", "version", "exec"].flatMap((name) =>
+      ["time", "CPU time", "memory at most (RSS)"].map((what) => [
+        `\`${name}\`${name === "exec" ? " of true" : ""}: ${what}`,
+        commands,
+      ]),
+    ),
+  ),
+  "start of the daemon to the first list": starts,
   "memory at N pods": memory,
   "memory without a pod": memory,
 };

@@ -248,8 +248,17 @@ ${
     ? ""
     : `
 ## Aims that are missed
-${missed.map(({ name }) => `\n**${name}.** ${noteOf(name, density)}\n`).join("")}`
+${paragraphsOf(
+  missed.map(({ name }) => name),
+  density,
+)}`
 }`;
+}
+
+/** A paragraph for each note, with the rows that it is about. */
+function paragraphsOf(missed: readonly string[], density: number): string {
+  const byNote = Map.groupBy(missed, (name) => noteOf(name, density));
+  return [...byNote].map(([note, names]) => `\n**${names.join("; ")}.** ${note}\n`).join("");
 }
 
 function noteOf(name: string, density: number): string {
