@@ -15,6 +15,8 @@ export const parts = {
     "1.37.0": { critest: bin("newest/critest"), ginkgo: bin("newest/ginkgo") },
   },
   kubelet: bin("kubelet"),
+  /** Of the next release, before it is one; with CRIB_TEST_KUBELET_NEXT=1. */
+  kubeletNext: bin("kubelet-next/kubelet"),
   /** containerd's shims, by what they run; runsc beside its own. gVisor's are there with CRIB_TEST_GVISOR=1. */
   shims: {
     runc: bin("shims/containerd-shim-runc-v2"),

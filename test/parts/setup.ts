@@ -62,7 +62,12 @@ async function buildGoPrograms(): Promise<void> {
   });
   // Four minutes, for tests of their own.
   if (process.env["CRIB_TEST_GVISOR"] === "1") await buildGvisor();
-  await buildKubelet();
+  await buildKubelet("kubelet", "kubelet", parts.kubelet, {});
+  // As long again, and with a Go of its own.
+  if (process.env["CRIB_TEST_KUBELET_NEXT"] === "1") {
+    const toolchain = { GOTOOLCHAIN: "go1.27.3" };
+    await buildKubelet("next kubelet", "kubelet-next", parts.kubeletNext, toolchain);
+  }
   // By the versions of the kubelet, whose packages are compiled.
   await buildOwnProgram("a receiver of traces", "otlp", parts.otlpReceiver);
 }
@@ -142,8 +147,13 @@ async function buildTool(
 }
 
 /** Kubernetes' modules name each other by folders of their repository: go.mod puts their releases there. */
-async function buildKubelet(): Promise<void> {
-  const dir = join(sourceDir, "kubelet");
+async function buildKubelet(
+  name: string,
+  source: string,
+  output: string,
+  toolchain: Readonly<Record<string, string>>,
+): Promise<void> {
+  const dir = join(sourceDir, source);
   const goMod = await Bun.file(join(dir, "go.mod")).text();
   const version = /k8s\.io\/kubernetes (v\S+)/u.exec(goMod)?.[1];
   if (version === undefined) throw new Error(`${dir}/go.mod does not name kubernetes`);
@@ -152,13 +162,14 @@ async function buildKubelet(): Promise<void> {
     `-ldflags=-s -w -X k8s.io/component-base/version.gitVersion=${version}`,
   ];
   await runStep({
-    name: "kubelet",
+    name,
     doing: `building ${version} from Go modules (about eight minutes)`,
-    inputs: [await textOf(dir), ...flags],
-    outputs: [parts.kubelet],
+    inputs: [await textOf(dir, ["iptables"]), ...flags],
+    outputs: [output],
     make: async () => {
-      const argv = ["nice", "-n", "10", "go", "build", ...flags, "-o", parts.kubelet];
-      const env = { CGO_ENABLED: "0" };
+      await mkdir(dirname(output), { recursive: true });
+      const argv = ["nice", "-n", "10", "go", "build", ...flags, "-o", output];
+      const env = { CGO_ENABLED: "0", ...toolchain };
       await run([...argv, "k8s.io/kubernetes/cmd/kubelet"], { cwd: dir, env });
     },
   });

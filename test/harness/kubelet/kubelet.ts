@@ -69,6 +69,9 @@ const quick = {
   containerLogMonitorInterval: "3s",
 } as const;
 
+/** Of the release that the tests are made for; with CRIB_TEST_KUBELET_NEXT=1 of the next one. */
+const program = process.env["CRIB_TEST_KUBELET_NEXT"] === "1" ? parts.kubeletNext : parts.kubelet;
+
 /** A kubelet, without an API server unless a test has one: its pods are manifests in a directory. In the namespaces of a test file. */
 export class Kubelet implements AsyncDisposable {
   readonly url = "https://127.0.0.1:10250";
@@ -113,7 +116,7 @@ export class Kubelet implements AsyncDisposable {
       [
         ...this.#node.kubeletArgv,
         // A test run that is killed leaves no kubelet behind.
-        ...["setpriv", "--pdeathsig", "KILL", parts.kubelet, `--config=${file}`, "--v=4"],
+        ...["setpriv", "--pdeathsig", "KILL", program, `--config=${file}`, "--v=4"],
         ...[`--root-dir=${this.rootDir}`, `--cert-dir=${this.rootDir}/pki`],
         ...(this.#apiServer === undefined ? [] : [`--kubeconfig=${kubeconfig}`]),
         ...[`--node-ip=${nodeAddress}`, "--hostname-override=node"],
