@@ -85,7 +85,7 @@ function takeOption(
   const spec = Object.hasOwn(specs, name) ? specs[name] : undefined;
   const isLong = rawName.startsWith("--") && rawName.length > "--".length;
   if (spec === undefined || (!isLong && spec.short !== rawName.slice(1))) {
-    const instead = isLong && Object.hasOwn(absent, name) ? absent[name] : undefined;
+    const instead = Object.hasOwn(absent, name) ? absent[name] : undefined;
     if (instead !== undefined) {
       throw new UsageError(`option ${rawName} is not there; in its place: ${instead}`);
     }

@@ -59,6 +59,14 @@ describe("usage", () => {
     expect((await runCrib(["help", "ps"])).stdout).toBe((await runCrib(["ps", "-h"])).stdout);
   });
 
+  test("-h is help, but of run the host name, as docker's", async () => {
+    const { stdout } = await runCrib(["run", "--help"]);
+    expect(stdout).toContain("-h, --hostname NAME");
+    expect(stdout).not.toContain("-h, --help");
+    expect((await runCrib(["run", "-h"])).stderr).toContain("option -h needs a value");
+    expect((await runCrib(["exec", "-w", "/", "web", "ls"])).stderr).toContain("sh -c 'cd DIR");
+  });
+
   test.each([
     [["frob"], 'unknown command "frob"'],
     [["help", "frob"], 'unknown command "frob"'],
@@ -67,6 +75,13 @@ describe("usage", () => {
     [["--frob", "ps"], "unknown option --frob: options follow the command"],
     [["image", "imprt", "x"], "not import, export, save, inspect or verify; did you mean import?"],
     [["config", "shwo"], "did you mean show?"],
+    [["image", "ls"], "did you mean crib images?"],
+    [["ps", "--format", "json"], "option --format is not there; in its place: --output json"],
+    [["ps", "--filter", "name=web"], "option --filter is not there"],
+    [
+      ["inspect", "-f", "{{.State}}", "web"],
+      "option -f is not there; in its place: what is printed",
+    ],
     [["ps", "--output", "yaml"], "--output yaml: not table or json"],
     [["ps", "--frob"], "unknown option --frob"],
     [["rm"], "either names or --all"],

@@ -14,8 +14,8 @@ import {
 import { formatCommandHelp, formatHelp, helpWidth } from "./help.ts";
 import { processInput } from "./input.ts";
 import { type Output, OutputClosedError, plain, processOutput } from "./output/output.ts";
-import { commandSuggestion, suggestion } from "./suggest.ts";
-import { type CommandSpec, commonOptions } from "./table/spec.ts";
+import { commandSuggestion, verbSuggestion } from "./suggest.ts";
+import { absentOptions, type CommandSpec, withCommonOptions } from "./table/spec.ts";
 import { allCommands, type CommandName, commandTable, findCommand } from "./table/table.ts";
 
 /** Loads what a command does, and nothing else; main.ts has them. */
@@ -63,15 +63,15 @@ export async function runCommandLine(
     const spec: CommandSpec = commandTable[name];
     const { options, positionals } = parseArgs(
       rest,
-      { ...spec.options, ...commonOptions },
+      withCommonOptions(spec.options),
       spec.positionals,
-      spec.absent,
+      absentOptions(spec),
     );
     if (options.help) {
       env.out.write(formatCommandHelp(name, spec, widthOf(env.out)));
       return exitCodes.ok;
     }
-    checkVerb(spec, positionals);
+    checkVerb(name, spec, positionals);
     const socket = options.socket ?? env.variables["CRIB_SOCKET"] ?? defaultSocket;
     const { run } = await loadCommand(name);
     return await run({ ...env, connect: () => openCriClient(socket) }, options, positionals);
@@ -80,11 +80,17 @@ export async function runCommandLine(
   }
 }
 
-function checkVerb({ verbs, positionals }: CommandSpec, [verb]: readonly string[]): void {
+function checkVerb(
+  name: string,
+  { verbs, positionals }: CommandSpec,
+  [verb]: readonly string[],
+): void {
   if (verbs === undefined || (verb !== undefined && verbs.includes(verb))) return;
   if (verb === undefined && positionals.min === 0) return;
   const known = `not ${[verbs.slice(0, -1).join(", "), verbs.at(-1)].filter(Boolean).join(" or ")}`;
-  throw new UsageError(`"${plain(verb ?? "")}": ${known}${suggestion(verb ?? "", verbs)}`);
+  throw new UsageError(
+    `"${plain(verb ?? "")}": ${known}${verbSuggestion(name, verb ?? "", verbs)}`,
+  );
 }
 
 function runBuiltin(name: string, topic: string | undefined, out: Output): number {

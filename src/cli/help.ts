@@ -5,6 +5,7 @@ import {
   commonOptions,
   type OptionSpec,
   type OptionSpecs,
+  withCommonOptions,
 } from "./table/spec.ts";
 import { allCommands } from "./table/table.ts";
 
@@ -61,9 +62,7 @@ export function usagesOf(name: string, { usage }: CommandSpec): readonly string[
 
 /** Its own and those of every command; the daemon is no client. */
 export function optionsOf(name: string, { options }: CommandSpec): OptionSpecs {
-  return name === "serve"
-    ? { ...options, help: commonOptions.help }
-    : { ...options, ...commonOptions };
+  return name === "serve" ? { ...options, help: commonOptions.help } : withCommonOptions(options);
 }
 
 export const exitCodeRows: readonly (readonly [string, string])[] = [

@@ -27,6 +27,19 @@ const habits: Readonly<Record<string, string>> = {
   help: "--help",
 };
 
+/** What docker's users type below `image`, and which command it is here. */
+const imageHabits: Readonly<Record<string, string>> = {
+  ls: "images",
+  list: "images",
+  rm: "rmi",
+  remove: "rmi",
+  pull: "pull",
+  tag: "tag",
+  history: "history",
+  prune: "prune images",
+  load: "image import",
+};
+
 /** `; did you mean "..."?` where one of `known` is close to what was typed, else nothing. */
 export function suggestion(typed: string, known: readonly string[], prefix = ""): string {
   const near = nearest(typed, known);
@@ -36,6 +49,12 @@ export function suggestion(typed: string, known: readonly string[], prefix = "")
 export function commandSuggestion(typed: string, known: readonly string[]): string {
   const habit = Object.hasOwn(habits, typed) ? habits[typed] : undefined;
   return habit === undefined ? suggestion(typed, known, "crib ") : `; did you mean crib ${habit}?`;
+}
+
+/** For the second word of a command that has verbs. */
+export function verbSuggestion(name: string, typed: string, verbs: readonly string[]): string {
+  const habit = name === "image" && Object.hasOwn(imageHabits, typed) && imageHabits[typed];
+  return habit ? `; did you mean crib ${habit}?` : suggestion(typed, verbs);
 }
 
 const minPrefix = 3;

@@ -150,6 +150,11 @@ test("a named volume is filled from the image, outlives its pods, and is not rem
   expect(await printed(["-v", "empty:/etc/nocopy:nocopy"], "ls /etc/nocopy | wc -l")).toBe("0\n");
 });
 
+test("-h is the host name; an empty entrypoint leaves nothing of the image's", async () => {
+  expect(await crib.ok("run", "--rm", "-h", "named", image, "hostname")).toBe("named\n");
+  expect(await crib.ok("run", "--rm", "--entrypoint", "", image, "echo", "x")).toBe("x\n");
+});
+
 test("what cannot be done is one line with the option, the value and the form", async () => {
   for (const [options, message] of [
     [["--ulimit", "nofile"], "--ulimit nofile: not NAME=SOFT[:HARD]"],
@@ -161,6 +166,7 @@ test("what cannot be done is one line with the option, the value and the form", 
     [["--sysctl", "kernel.hostname=x"], "kernel.hostname"],
     [["--security-opt", "frob"], "--security-opt frob: not no-new-privileges"],
     [["--platform", "linux/s390x"], "--platform linux/s390x: this node is linux/"],
+    [["--memory", "1m"], "--memory 1m: less than 6m, the minimum"],
     [["--mount", "type=bind,source=/no/such,target=/x"], "/no/such is not there"],
   ] as const) {
     const { code, stderr } = await crib.run(["run", "--rm", ...options, image, "true"]);

@@ -46,7 +46,7 @@ function section(name: string, command: CommandSpec): string {
     });
   const table = rows.length === 0 ? "" : `\n| option | meaning |\n|---|---|\n${rows.join("\n")}\n`;
   const absent = Object.entries(command.absent ?? {}).map(([option, instead]) => {
-    return `| \`--${option}\` | ${cell(instead)} |`;
+    return `| \`${option.length === 1 ? "-" : "--"}${option}\` | ${cell(instead)} |`;
   });
   const others =
     absent.length === 0

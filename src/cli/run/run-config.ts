@@ -109,8 +109,7 @@ export function makeRunConfigs(request: RunRequest): RunConfigs {
   const container = create(pb.ContainerConfigSchema, {
     metadata: { name, attempt: 0 },
     image: { image: request.image, userSpecifiedImage: request.image },
-    command: request.entrypoint === undefined ? [] : [request.entrypoint],
-    args: [...request.args],
+    ...commandOf(request),
     workingDir: request.workingDir ?? "",
     envs: [...request.envs],
     mounts: request.mounts.flatMap((one) =>
@@ -172,6 +171,14 @@ const confined = {
  * The same for the same name: of two runs that take it at the same instant the daemon refuses one, because they are the
  * same attempt of the same pod, with different logs.
  */
+/** As docker's: an empty entrypoint leaves nothing of the image's, and the arguments are the command. */
+function commandOf({ entrypoint, args }: RunRequest) {
+  if (entrypoint !== "")
+    return { command: entrypoint === undefined ? [] : [entrypoint], args: [...args] };
+  if (args.length === 0) throw new UsageError('--entrypoint "": a command has to follow the image');
+  return { command: [...args], args: [] };
+}
+
 function uidOf(namespace: string, name: string): string {
   const hex = createHash("sha256").update(`${namespace}/${name}`).digest("hex");
   return hex.replace(/^(.{8})(.{4})(.{4})(.{4})(.{12}).*$/, "$1-$2-$3-$4-$5");

@@ -33,13 +33,13 @@ describe("options of crib run", () => {
   });
 
   test("parseMemory() and parseCpus()", () => {
-    expect([parseMemory("64m"), parseMemory("1GiB"), parseMemory("4096")]).toEqual([
+    expect([parseMemory("64m"), parseMemory("1GiB"), parseMemory("6291456")]).toEqual([
       64n << 20n,
       1n << 30n,
-      4096n,
+      6n << 20n,
     ]);
     expect([parseCpus("0.5"), parseCpus("2")]).toEqual([50_000n, 200_000n]);
-    for (const text of ["", "0", "-1", "1x", "999999999999999t"]) {
+    for (const text of ["", "0", "-1", "1x", "999999999999999t", "6143k", "1"]) {
       expect(() => parseMemory(text)).toThrow("--memory");
     }
     for (const text of ["", "0", "1e3", "0.001"]) expect(() => parseCpus(text)).toThrow("--cpus");
@@ -104,6 +104,17 @@ describe("makeRunConfigs()", () => {
     expect(one?.logDirectory).not.toBe(two?.logDirectory);
     const other = makeRunConfigs({ ...request, name: "web", namespace: "other" }).sandbox;
     expect(other.metadata?.uid).not.toBe(one?.metadata?.uid);
+  });
+
+  test("takes an entrypoint as docker does: one program, or nothing of the image's", () => {
+    const commandOf = (entrypoint: string | undefined, args: readonly string[]) => {
+      const { container } = makeRunConfigs({ ...request, entrypoint, args });
+      return [container.command, container.args];
+    };
+    expect(commandOf(undefined, ["a"])).toEqual([[], ["a"]]);
+    expect(commandOf("/bin/x", ["a"])).toEqual([["/bin/x"], ["a"]]);
+    expect(commandOf("", ["a", "b"])).toEqual([["a", "b"], []]);
+    expect(() => commandOf("", [])).toThrow("a command has to follow");
   });
 
   test("refuses a name that is none", () => {

@@ -67,8 +67,13 @@ function portRange(text: string): readonly number[] {
 
 const sizeUnits = { "": 1, k: 1024, m: 1024 ** 2, g: 1024 ** 3, t: 1024 ** 4 } as const;
 
+/** Docker's: with less no container starts. */
+const minMemory = 6n << 20n;
+
 export function parseMemory(text: string): bigint {
-  return parseSize("--memory ", text);
+  const bytes = parseSize("--memory ", text);
+  if (bytes < minMemory) throw new UsageError(`--memory ${text}: less than 6m, the minimum`);
+  return bytes;
 }
 
 /** `64m`, `1g`, `1073741824`: bytes in powers of 1024. `option` comes first in the error. */

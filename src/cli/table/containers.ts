@@ -71,6 +71,17 @@ export const exec = defineSpec({
     tty: { kind: "flag", short: "t", help: "give the command a terminal" },
     timeout: { kind: "value", argument: "SECONDS", help: "kill the command after this time" },
   },
+  absent: {
+    env: "crib exec CONTAINER env NAME=VALUE COMMAND",
+    e: "crib exec CONTAINER env NAME=VALUE COMMAND",
+    workdir: "crib exec CONTAINER sh -c 'cd DIR && COMMAND'",
+    w: "crib exec CONTAINER sh -c 'cd DIR && COMMAND'",
+    user: "commands are the container's user; its su or setpriv is another",
+    u: "commands are the container's user; its su or setpriv is another",
+    detach: "crib exec CONTAINER sh -c 'COMMAND &'",
+    d: "crib exec CONTAINER sh -c 'COMMAND &'",
+    privileged: "commands have the container's privileges",
+  },
   positionals: { min: 2, max: anyNumber, commandAfter: 1, completes: "container" },
   runsProgram: true,
 });
@@ -92,6 +103,10 @@ export const inspect = defineSpec({
       help: "container, pod or image",
       choices: ["container", "pod", "image"],
     },
+  },
+  absent: {
+    format: "what is printed is JSON, which jq reads",
+    f: "what is printed is JSON, which jq reads",
   },
   positionals: { min: 1, max: 1, completes: "target" },
 });

@@ -57,7 +57,11 @@ export const run = defineSpec({
     user: { kind: "value", short: "u", argument: "USER", help: "name, UID or UID:GID" },
     "group-add": { kind: "list", argument: "GID", help: "a further group of the user" },
     workdir: { kind: "value", short: "w", argument: "DIR", help: "working directory" },
-    entrypoint: { kind: "value", argument: "PROGRAM", help: "in place of the image's" },
+    entrypoint: {
+      kind: "value",
+      argument: "PROGRAM",
+      help: "in place of the image's; empty: the arguments are the command",
+    },
     volume: {
       kind: "list",
       short: "v",
@@ -88,7 +92,7 @@ export const run = defineSpec({
       argument: "HOST:CONTAINER",
       help: "[IP:]HOST:CONTAINER[/udp], ports or ranges",
     },
-    hostname: { kind: "value", argument: "NAME", help: "of the pod (its name)" },
+    hostname: { kind: "value", short: "h", argument: "NAME", help: "of the pod (its name)" },
     dns: { kind: "list", argument: "IP", help: "name server (the node's)" },
     "dns-search": { kind: "list", argument: "DOMAIN", help: "search domain (the node's)" },
     "dns-option": { kind: "list", argument: "OPTION", help: "of resolv.conf, as in ndots:2" },

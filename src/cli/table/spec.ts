@@ -35,7 +35,7 @@ export interface CommandSpec {
   readonly details?: string;
   readonly examples: readonly string[];
   readonly options: OptionSpecs;
-  /** Options of docker's that are not there, and what is in their place. */
+  /** Options of docker's that are not there, and what is in their place; of letters too. */
   readonly absent?: Readonly<Record<string, string>>;
   readonly positionals: PositionalSpec;
   /** The words that the first positional may be. */
@@ -59,6 +59,27 @@ export const commonOptions = {
   },
   help: { kind: "flag", short: "h", help: "show this help" },
 } as const satisfies OptionSpecs;
+
+type CommonOptions = {
+  readonly [Name in keyof typeof commonOptions]: OptionSpec &
+    Pick<(typeof commonOptions)[Name], "kind">;
+};
+
+/** With the common ones. A letter of a command's own is not theirs: `crib run -h NAME`, as docker's. */
+export function withCommonOptions<S extends OptionSpecs>(options: S): S & CommonOptions {
+  const taken = Object.values(options).some(({ short }) => short === commonOptions.help.short);
+  const { short: _, ...longHelp } = commonOptions.help;
+  return { ...options, ...commonOptions, ...(taken ? { help: longHelp } : {}) };
+}
+
+/** Options that docker's users type and that no command has, or not this one, and what is in their place. */
+export function absentOptions({ options, absent }: CommandSpec): Readonly<Record<string, string>> {
+  return {
+    ...("output" in options ? { format: "--output json, which jq reads" } : {}),
+    ...("no-trunc" in options ? { filter: "grep, or --output json, which jq reads" } : {}),
+    ...absent,
+  };
+}
 
 /** What commands that print data take. */
 export const outputOptions = {
