@@ -12,7 +12,7 @@ import {
   writeFile,
 } from "node:fs/promises";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { join, resolve } from "node:path";
 import { repository } from "./cache.ts";
 import { run } from "./command.ts";
 import { parseElf } from "./elf.ts";
@@ -103,6 +103,11 @@ describe.skipIf(!canRun && !inCi)("in an empty root, without any C library", () 
     expect(program.readBigUInt64LE(versionDefinitions)).toBe(
       section(".gnu.version_d")?.address ?? 0n,
     );
+  });
+
+  test("nothing in it names the directory that it was built in: clones make the same bytes", async () => {
+    const program = Buffer.from(await Bun.file(join(root, payload, "crib")).bytes());
+    expect(program.indexOf(resolve(import.meta.dir, "../node_modules"))).toBe(-1);
   });
 
   test("says so when /proc is missing", async () => {

@@ -55,6 +55,8 @@ export async function buildProgram(
         ],
         ...["--no-compile-autoload-dotenv", "--no-compile-autoload-bunfig"],
         ...other,
+        // Of CommonJS packages: else the path of this clone, by which two builds of one commit would differ.
+        '--define=__dirname="/$bunfs/root"',
         `--define=CRIB_VERSION=${JSON.stringify(version)}`,
         `--define=CRIB_PARTS=${JSON.stringify(JSON.stringify(versions))}`,
         ...[`--outfile=${output}`, main],

@@ -81,11 +81,13 @@ test("a pod's life is in the metrics, in which promtool and Prometheus find noth
   const pod = await runPod(daemon.cri, root);
   // It does not end by SIGTERM.
   const containerId = await startScript(daemon.cri, pod, "trap '' TERM; sleep 100000 & wait; wait");
-  await eventually(async () =>
-    expect(await read()).toMatch(
+  const withPods = await eventually(async () => {
+    const now = await read();
+    expect(now).toMatch(
       /^container_memory_usage_bytes\{.*namespace="test",pod="pod-\d+".*\} [1-9]/m,
-    ),
-  );
+    );
+    return now;
+  });
   const values = async (promql: string) =>
     (await prometheus.query(promql)).map(({ value }) => value[1]);
   await eventually(async () => {
@@ -133,6 +135,7 @@ test("a pod's life is in the metrics, in which promtool and Prometheus find noth
     return { exitCode, output: `${stdout}${stderr}` };
   };
   expect(check(["metrics"], text)).toEqual({ exitCode: 0, output: "" });
+  expect(check(["metrics"], withPods)).toEqual({ exitCode: 0, output: "" });
   expect(check(["rules", ruleFile], "")).toMatchObject({ exitCode: 0 });
   await eventually(async () => {
     expect(await values('crib_step_duration_seconds_count{step="runtime.kill"}')).toEqual(["1"]);
