@@ -9,10 +9,10 @@ export function readRuntimeError(path: string): string | undefined {
   return findRuntimeError(readTail(path));
 }
 
-/** The last error among JSON lines of a runtime, on one line. */
+/** The last error among JSON entries of a runtime, on one line. Newer crun spreads an entry over several lines. */
 export function findRuntimeError(text: string): string | undefined {
-  for (const line of text.split("\n").reverse()) {
-    const message = errorOf(line);
+  for (const entry of text.split(/^(?=\{)/m).reverse()) {
+    const message = errorOf(entry);
     if (message !== undefined) return oneLine(message);
   }
   return undefined;
@@ -25,14 +25,15 @@ export function oneLine(text: string): string {
     .slice(0, maxMessageLength);
 }
 
-function errorOf(line: string): string | undefined {
-  if (!line.startsWith("{")) return undefined;
+function errorOf(text: string): string | undefined {
+  if (!text.startsWith("{")) return undefined;
   try {
-    const entry = asObject(
-      parseJson(line, "runtime log", { maxBytes: maxTailBytes }),
+    // What is no JSON may follow on lines of its own.
+    const [entry = ""] = /^\{(?:.*\}$|[\s\S]*?^\}$)/m.exec(text) ?? [];
+    const { level, msg } = asObject(
+      parseJson(entry, "runtime log", { maxBytes: maxTailBytes }),
       "runtime log",
     );
-    const { level, msg } = entry;
     if (level !== "error" && level !== "fatal") return undefined;
     return typeof msg === "string" ? msg : undefined;
   } catch {
