@@ -6,6 +6,7 @@ import { hasGvisor, installGvisor } from "../harness/gvisor.ts";
 import { ctx } from "../harness/monitored.ts";
 import { OciSuiteNode } from "../harness/oci-node.ts";
 import { payloadDir } from "../harness/payload.ts";
+import { hasPeers } from "../harness/peers/containerd.ts";
 import { findRunc } from "../harness/run-spec.ts";
 import { ShimSuiteNode } from "../harness/shim-node.ts";
 import { ShimmedNode } from "../harness/shimmed.ts";
@@ -24,6 +25,8 @@ const gvisorLacks = {
 testRuntime("runc, as it is embedded", () => OciSuiteNode.open(findRunc(), true));
 testRuntime("runc, as another program", () => OciSuiteNode.open(findRunc(), false));
 testRuntime("crun", () => OciSuiteNode.open(`${payloadDir()}/crun/crun`, false));
+if (hasPeers)
+  testRuntime("crun, Debian's newest", () => OciSuiteNode.open(parts.peers.crun, false));
 testRuntime("containerd's shim for runc", () => ShimSuiteNode.open(parts.shims.runc));
 if (hasGvisor) {
   const { path } = tempDir();

@@ -35,6 +35,14 @@ export const parts = {
   /** Takes traces over OTLP and prints their spans. */
   otlpReceiver: bin("otlp-receiver"),
   busybox: bin("busybox"),
+  /** Debian's newest, by CRIB_TEST_PEERS=1. */
+  peers: {
+    dir: bin("peers"),
+    containerd: bin("peers/bin/containerd"),
+    ctr: bin("peers/bin/ctr"),
+    crun: bin("peers/bin/crun"),
+    cniPlugins: bin("peers/cni"),
+  },
   /** Alone in its directory, but for what it needs. Absent where it could not be had. */
   criu: bin("criu/criu"),
   shellShim: bin("sh-shim"),

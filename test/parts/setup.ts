@@ -27,6 +27,7 @@ import {
   unpackPackages,
 } from "./debian.ts";
 import { parts, partsDir, repositoryDir } from "./paths.ts";
+import { makePeers } from "./peers.ts";
 import { run } from "./run.ts";
 import { runStep } from "./steps.ts";
 
@@ -62,6 +63,7 @@ async function buildGoPrograms(): Promise<void> {
   });
   // Four minutes, for tests of their own.
   if (process.env["CRIB_TEST_GVISOR"] === "1") await buildGvisor();
+  if (process.env["CRIB_TEST_PEERS"] === "1") await fetchPeers();
   await buildKubelet("kubelet", "kubelet", parts.kubelet, {});
   // As long again, and with a Go of its own.
   if (process.env["CRIB_TEST_KUBELET_NEXT"] === "1") {
@@ -181,7 +183,10 @@ async function getCriu(): Promise<void> {
     await runStep({
       name: "CRIU",
       doing: "taking the newest out of Debian's packages",
-      inputs: [await Bun.file(join(sourceDir, "criu.ts")).text()],
+      inputs: [
+        await Bun.file(join(sourceDir, "criu.ts")).text(),
+        await Bun.file(join(sourceDir, "unstable.ts")).text(),
+      ],
       outputs: [parts.criu],
       make: () => makeCriu(parts.criu),
     });
@@ -277,6 +282,20 @@ async function makeImages(suite: string): Promise<void> {
       await makeRealImages(debianLayout, registry.url, parts.trees);
       await Bun.write(pushed("real"), "");
     },
+  });
+}
+
+async function fetchPeers(): Promise<void> {
+  const { dir, containerd, ctr, crun } = parts.peers;
+  await runStep({
+    name: "containerd and crun of Debian unstable",
+    doing: "fetching Debian's packages",
+    inputs: [
+      await Bun.file(join(sourceDir, "peers.ts")).text(),
+      await Bun.file(join(sourceDir, "unstable.ts")).text(),
+    ],
+    outputs: [containerd, ctr, crun],
+    make: () => makePeers(dir),
   });
 }
 

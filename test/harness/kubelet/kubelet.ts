@@ -1,6 +1,5 @@
 import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { parts } from "../../parts/paths.ts";
-import type { Daemon } from "../daemon.ts";
 import { eventually } from "../eventually.ts";
 import type { ApiServer } from "./api-server.ts";
 import { type Node, nodeAddress } from "./node.ts";
@@ -72,13 +71,18 @@ const quick = {
 /** Of the release that the tests are made for; with CRIB_TEST_KUBELET_NEXT=1 of the next one. */
 const program = process.env["CRIB_TEST_KUBELET_NEXT"] === "1" ? parts.kubeletNext : parts.kubelet;
 
+/** What serves CRI. */
+interface Runtime {
+  readonly socket: string;
+}
+
 /** A kubelet, without an API server unless a test has one: its pods are manifests in a directory. In the namespaces of a test file. */
 export class Kubelet implements AsyncDisposable {
   readonly url = "https://127.0.0.1:10250";
   readonly rootDir: string;
   readonly #dir: string;
   readonly #manifests: string;
-  readonly #daemon: Daemon;
+  readonly #runtime: Runtime;
   readonly #node: Node;
   #process: Bun.Subprocess | undefined;
   #starts = 0;
@@ -86,11 +90,11 @@ export class Kubelet implements AsyncDisposable {
   readonly #apiServer: ApiServer | undefined;
 
   /** `dir` is of the caller's making and removing, and holds everything that it writes. */
-  constructor(dir: string, node: Node, daemon: Daemon, apiServer?: ApiServer) {
+  constructor(dir: string, node: Node, runtime: Runtime, apiServer?: ApiServer) {
     this.#apiServer = apiServer;
     this.#dir = dir;
     this.#node = node;
-    this.#daemon = daemon;
+    this.#runtime = runtime;
     this.rootDir = `${dir}/kubelet`;
     this.#manifests = `${dir}/manifests`;
     mkdirSync(this.rootDir);
@@ -101,7 +105,7 @@ export class Kubelet implements AsyncDisposable {
   async start(config: object, featureGates: Readonly<Record<string, boolean>>): Promise<void> {
     const file = `${this.#dir}/kubelet.json`;
     const own = {
-      containerRuntimeEndpoint: `unix://${this.#daemon.socket}`,
+      containerRuntimeEndpoint: `unix://${this.#runtime.socket}`,
       staticPodPath: this.#manifests,
       cgroupRoot: this.#node.cgroupRoot,
       volumePluginDir: `${this.#dir}/volume-plugins`,
