@@ -20,6 +20,7 @@ export interface PackageInput {
 }
 
 const here = import.meta.dir;
+const summary = "Kubernetes container runtime in one file";
 const executablePath = "/usr/bin/crib";
 
 /** nfpm, at the version of go.mod. */
@@ -48,8 +49,8 @@ export async function makePackage(
     section: "admin",
     priority: "optional",
     maintainer: "crib maintainers <crib@localhost>",
-    description:
-      "Kubernetes container runtime in one file\n CRI server, image puller and OCI runtime.",
+    // An .apk has one line for it.
+    description: `${summary}${format === "apk" ? "" : "\n CRI server, image puller and OCI runtime."}`,
     license: "Apache-2.0",
     mtime: input.at.toISOString(),
     contents,
@@ -58,7 +59,7 @@ export async function makePackage(
     rpm: {
       buildhost: "localhost",
       group: "System Environment/Daemons",
-      summary: "Kubernetes container runtime in one file",
+      summary,
       compression: "gzip:1",
     },
     // The executable is compressed already.
@@ -121,7 +122,12 @@ async function layOut(format: PackageFormat, input: PackageInput, work: string) 
       type: "config|noreplace",
       file_info: { mode: 0o644 },
     },
-    { dst: "/etc/crib/config.toml.d", type: "dir", file_info: { mode: 0o755 } },
+    // A directory that no package owns stays when the package goes.
+    ...["/etc/crib", "/etc/crib/config.toml.d", doc].map((dst) => ({
+      dst,
+      type: "dir",
+      file_info: { mode: 0o755 },
+    })),
     await placed("/etc/modules-load.d/crib.conf", "/usr/lib/modules-load.d/crib.conf", 0o644),
     await placed("/etc/sysctl.d/60-crib.conf", "/usr/lib/sysctl.d/60-crib.conf", 0o644),
     ...(format === "apk"

@@ -92,6 +92,32 @@ describe.skipIf(!isWanted)("packages of a release", () => {
     expect(() => dpkg("--install", deb())).toThrow("crib uninstall");
   });
 
+  test("the .apk has lines of one key each, and nothing in it has another time than the commit", () => {
+    // Three gzip streams, each with a tar of its own.
+    const unpacked = `gzip -dc ${dir}/one/crib_0.1.0_x86_64.apk 2>/dev/null | tar --ignore-zeros`;
+    const info = run(["sh", "-c", `${unpacked} -xO .PKGINFO`]);
+    for (const line of info.trim().split("\n")) expect(line).toMatch(/^(#.*|\w+ = .+)$/);
+    const seconds = run(["git", "log", "-1", "--format=%ct"]).trim();
+    const listed = run(["sh", "-c", `export TZ=UTC; ${unpacked} -tv --full-time`]);
+    const at = new Date(Number(seconds) * 1000).toISOString().slice(0, 19).replace("T", " ");
+    const times = listed
+      .trim()
+      .split("\n")
+      .map((line) => line.match(/\d{4}-\d\d-\d\d [\d:]{8}/)?.[0]);
+    expect(new Set(times)).toEqual(new Set(["1970-01-01 00:00:00", at]));
+  });
+
+  test.skipIf(Bun.which("rpm") === null)("rpm installs and removes it, and nothing is left", () => {
+    const root = `${dir}/rpm`;
+    mkdirSync(root);
+    const rpm = (...argv: string[]) => run(["rpm", "--root", root, ...argv]);
+    rpm("--initdb");
+    rpm("--noscripts", "--nodeps", "-i", `${dir}/one/crib-0.1.0-1.x86_64.rpm`);
+    expect(existsSync(`${root}/usr/bin/crib`)).toBe(true);
+    rpm("--noscripts", "-e", "crib");
+    expect(run(["find", root, "-name", "*crib*"])).toBe("");
+  });
+
   test("the scripts of packages are sh without errors", () => {
     for (const name of ["preinstall", "postinstall", "preremove", "postremove"]) {
       run(["sh", "-n", `release/scripts/${name}.sh`]);
