@@ -273,6 +273,13 @@ test("the figures of README are those of bench/RESULTS.md", async () => {
   expect(rows.filter((row) => !results.includes(`\n${row}`))).toEqual([]);
 });
 
+test("CONTRIBUTING names files and folders that exist", async () => {
+  const text = await Bun.file("CONTRIBUTING.md").text();
+  const paths = [...text.matchAll(/`((?:src|test|proto|embed|bench|release)\/[\w./-]*)`/g)];
+  expect(paths.length).toBeGreaterThan(10);
+  expect(paths.map(([, path = ""]) => path).filter((path) => !existsSync(path))).toEqual([]);
+});
+
 test("SECURITY.md names tests that exist, and has every row that a test names", async () => {
   const text = await Bun.file("SECURITY.md").text();
   const rows = new Set([...text.matchAll(/^\| ([A-J]\d{1,2}) \|/gm)].map(([, row]) => row ?? ""));
