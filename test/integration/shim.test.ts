@@ -89,11 +89,11 @@ describe("runc's shim", () => {
       expect(await session.ended).toBe(5);
       expect(await session.stdout?.read()).toBeUndefined();
     }
-    expect(
-      readdirSync(`${node.stateDir}/containers/${task.id}`).filter((name) =>
-        name.startsWith("exec-"),
-      ),
-    ).toEqual([]);
+    // The shim deletes a command after its end has been returned.
+    await eventually(() => {
+      const files = readdirSync(`${node.stateDir}/containers/${task.id}`);
+      expect(files.filter((name) => name.startsWith("exec-"))).toEqual([]);
+    });
     await expect(
       task.execSync(ctx, {
         process: { ...testProcess(["/no/such"]), terminal: false } as never,
