@@ -1,8 +1,9 @@
-import { mkdirSync, writeFileSync } from "node:fs";
+import { mkdirSync, readlinkSync, writeFileSync } from "node:fs";
 import { MNT_DETACH, UMOUNT_NOFOLLOW, umount } from "../../../src/os/mount/mount.ts";
 import { mountPointsBelow } from "../../../src/os/mount/mount-points.ts";
 import { parts } from "../../parts/paths.ts";
 import { run } from "../../parts/run.ts";
+import { processes } from "../daemon.ts";
 import { eventually } from "../eventually.ts";
 import { findRunc } from "../run-spec.ts";
 
@@ -69,6 +70,9 @@ export class Containerd implements AsyncDisposable {
     this.#process.kill("SIGTERM");
     await this.#process.exited;
     // Of its pods: what a kubelet would have stopped.
+    for (const { pid } of processes().filter((one) => isBelow(one.pid, this.#dir))) {
+      process.kill(pid, "SIGKILL");
+    }
     for (const path of mountPointsBelow(this.#dir).toReversed()) {
       umount(path, MNT_DETACH | UMOUNT_NOFOLLOW);
     }
@@ -112,4 +116,13 @@ function bridge(dir: string): object {
   };
   const plugin = { type: "bridge", bridge: "peer0", isGateway: true, ipMasq: false, ipam };
   return { cniVersion: "1.0.0", name: "peer", plugins: [plugin] };
+}
+
+/** A shim works in the directory of its task. */
+function isBelow(pid: number, dir: string): boolean {
+  try {
+    return readlinkSync(`/proc/${pid}/cwd`).startsWith(`${dir}/`);
+  } catch {
+    return false; // it has ended
+  }
 }
