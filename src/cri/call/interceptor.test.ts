@@ -134,6 +134,13 @@ test("a change is one info line with its subject, a read is debug, a race is no 
   expect(JSON.stringify(lines)).not.toContain("s3cret");
 });
 
+test("a pod's resize and a container's checkpoint are changes too", async () => {
+  const { runtime, lines } = openClients(openDomain());
+  await failure(runtime.updatePodSandboxResources({ podSandboxId: "0".repeat(64) }));
+  await failure(runtime.checkpointContainer({ containerId: "0".repeat(64) }));
+  expect(lines).toMatchObject([{ level: "info" }, { level: "info" }]);
+});
+
 test("a mistake of the client in a change is an info line, and of very many some are left out and counted", async () => {
   const { runtime, lines } = openClients(openDomain());
   for (let i = 0; i < 100; i++) await failure(runtime.runPodSandbox({}));

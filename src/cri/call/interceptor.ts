@@ -7,6 +7,8 @@ import {
   type StreamResponse,
   type UnaryResponse,
 } from "@connectrpc/connect";
+import type { AdminService } from "../../gen/crib/admin/v1/admin_pb.ts";
+import type { ImageService, RuntimeService } from "../../gen/runtime/v1/api_pb.ts";
 import type { Context } from "../../lib/context.ts";
 import type { Count } from "../../lib/count.ts";
 import { AppError } from "../../lib/errors.ts";
@@ -40,23 +42,98 @@ export function contextOf(handler: HandlerContext): Context {
   return { signal, log: values.get(logKey), step, count: values.get(countKey) };
 }
 
-/** Calls that change something are worth a line each; the others come many times a second. */
-const changes = new Set([
-  "RunPodSandbox",
-  "StopPodSandbox",
-  "RemovePodSandbox",
-  "CreateContainer",
-  "StartContainer",
-  "StopContainer",
-  "RemoveContainer",
-  "UpdateContainerResources",
-  "ReopenContainerLog",
-  "UpdateRuntimeConfig",
-  "PullImage",
-  "RemoveImage",
-  "PullSecurityProfile",
-  "RemoveSecurityProfile",
-]);
+type Rpc =
+  | keyof typeof RuntimeService.method
+  | keyof typeof ImageService.method
+  | keyof typeof AdminService.method;
+
+/**
+ * Which calls change something on the node, by their local names: those are worth a line each, the others come many
+ * times a second. A new one does not compile until it is here.
+ */
+const changesSomething: Readonly<Record<Rpc, boolean>> = {
+  // Pods
+  runPodSandbox: true,
+  stopPodSandbox: true,
+  removePodSandbox: true,
+  updatePodSandboxResources: true,
+  podSandboxStatus: false,
+  listPodSandbox: false,
+  streamPodSandboxes: false,
+  portForward: false,
+  podSandboxStats: false,
+  listPodSandboxStats: false,
+  streamPodSandboxStats: false,
+  listPodSandboxMetrics: false,
+  streamPodSandboxMetrics: false,
+  listMetricDescriptors: false,
+  // Containers; probes are ExecSync.
+  createContainer: true,
+  startContainer: true,
+  stopContainer: true,
+  removeContainer: true,
+  updateContainerResources: true,
+  reopenContainerLog: true,
+  checkpointContainer: true,
+  listContainers: false,
+  streamContainers: false,
+  containerStatus: false,
+  execSync: false,
+  exec: false,
+  attach: false,
+  containerStats: false,
+  listContainerStats: false,
+  streamContainerStats: false,
+  getContainerEvents: false,
+  // Images and profiles
+  pullImage: true,
+  removeImage: true,
+  pullSecurityProfile: true,
+  removeSecurityProfile: true,
+  listImages: false,
+  streamImages: false,
+  imageStatus: false,
+  imageFsInfo: false,
+  listSecurityProfiles: false,
+  // The node
+  updateRuntimeConfig: true,
+  version: false,
+  status: false,
+  runtimeConfig: false,
+  // For operators
+  importImages: true,
+  tagImage: true,
+  untagImage: true,
+  pruneDownloads: true,
+  runPod: true,
+  leavePod: true,
+  startPod: true,
+  restartPod: true,
+  renamePod: true,
+  signalContainer: true,
+  pauseContainer: true,
+  unpauseContainer: true,
+  createVolume: true,
+  removeVolume: true,
+  reloadConfig: true,
+  exportImages: false,
+  listImageLayers: false,
+  verifyImages: false,
+  getDiskUsage: false,
+  attendPod: false,
+  listPausedContainers: false,
+  listVolumes: false,
+  getConfig: false,
+  getActivity: false,
+  // Not implemented
+  checkpointPod: false,
+  restorePod: false,
+};
+
+/** Services of others (health, reflection, cAdvisor's) change nothing. */
+const changes: ReadonlySet<string> = new Set(
+  Object.entries(changesSomething).flatMap(([rpc, does]) => (does ? [rpc] : [])),
+);
 
 /**
  * Failures that are no news of the node: what the client asks for makes no sense, or is not there (any more), is there
@@ -87,7 +164,7 @@ export function createInterceptor(deps: {
     const rpc = request.method.name;
     const subject = request.stream ? {} : subjectOf(request.message);
     const log = deps.log.with({ rpc, ...subject });
-    const level = changes.has(rpc) ? "info" : "debug";
+    const level = changes.has(request.method.localName) ? "info" : "debug";
     const began = performance.now();
     request.contextValues.set(logKey, log);
 
