@@ -186,6 +186,19 @@ test("sub-folders of a folder import one another in one direction only", async (
   expect(circles).toEqual([]);
 });
 
+test("the name of an exported type means one thing", async () => {
+  const places = new Map<string, string[]>();
+  for await (const file of new Bun.Glob("**/*.ts").scan("src")) {
+    if (file.startsWith("gen/")) continue;
+    const text = await Bun.file(`src/${file}`).text();
+    const types = /^export (?:abstract )?(?:class|enum|interface|type) (\w+)/gm;
+    for (const [, name = ""] of text.matchAll(types)) {
+      places.set(name, [...(places.get(name) ?? []), file]);
+    }
+  }
+  expect([...places].filter(([, files]) => files.length > 1)).toEqual([]);
+});
+
 test("only main.ts imports at run time, so that each role loads only what it is", async () => {
   const wrong: string[] = [];
   for await (const file of new Bun.Glob("**/*.ts").scan("src")) {

@@ -72,7 +72,7 @@ export interface ConfigTools {
     options: { readonly credentials: string; readonly configFile: string | undefined },
   ): Promise<{ readonly ok: boolean; readonly text: string }>;
   /** What the configured runtime handlers lack on this node, with the daemon's own search; throws as `read` does. */
-  checkHandlers(ctx: Context, file: string | undefined): Promise<readonly CheckedHandler[]>;
+  checkHandlers(ctx: Context, file: string | undefined): Promise<readonly HandlerFinding[]>;
   /** What the signature policy asks of images of `name`, in one line. */
   explainPolicy(name: string, configFile: string | undefined): Promise<string>;
 }
@@ -88,7 +88,7 @@ export interface ReadConfig {
 }
 
 /** A runtime handler of the configuration, and one thing about it. */
-export interface CheckedHandler {
+export interface HandlerFinding {
   readonly name: string;
   readonly level: "ok" | "warning" | "missing";
   readonly detail: string;

@@ -6,7 +6,7 @@ import { type Context, detached, withFields } from "../lib/context.ts";
 import { AppError, failedPrecondition, invalidArgument, notFound } from "../lib/errors.ts";
 import { type ContainerId, generateContainerId, type SandboxId } from "../lib/id.ts";
 import { inStep } from "../lib/step.ts";
-import type { CreateRequest } from "../runtime/runtime.ts";
+import type { TaskRequest } from "../runtime/runtime.ts";
 import type { CreateIntent } from "../state/intents.ts";
 import { agreeOnSpec } from "./agree-on-spec.ts";
 import type { Container } from "./container.ts";
@@ -188,7 +188,7 @@ async function setUp(
     restoring.require();
     await requireMatch(ctx, checkpoint, spec, { restoring, maxBytes });
   }
-  const request: CreateRequest = {
+  const request: TaskRequest = {
     id,
     bundleDir: bundle.dir,
     cgroupPath,

@@ -9,7 +9,7 @@ import { type TaskDeps, taskOf } from "./runtimes.ts";
 export type { CgroupReading } from "../cgroup/stats/open-cgroups.ts";
 export type { MeasuredUsage } from "../snapshot/snapshotter.ts";
 
-export interface StatsDeps extends TaskDeps {
+export interface ContainerStatsDeps extends TaskDeps {
   readonly snapshots: Pick<Snapshotter, "usage">;
   readonly clock: () => bigint;
 }
@@ -35,7 +35,7 @@ const turn = 50;
 /** Reads what these containers use, from the kernel and now; the writable layers' usage may be some seconds old. */
 export async function readContainerStats(
   ctx: Context,
-  deps: StatsDeps,
+  deps: ContainerStatsDeps,
   containers: readonly Container[],
 ): Promise<readonly ContainerStats[]> {
   const layers = await measureLayers(ctx, deps, containers);
@@ -51,7 +51,7 @@ export async function readContainerStats(
 
 async function readOne(
   ctx: Context,
-  deps: StatsDeps,
+  deps: ContainerStatsDeps,
   container: Container,
   writableLayer: MeasuredUsage | undefined,
 ): Promise<ContainerStats> {
@@ -63,7 +63,7 @@ async function readOne(
 /** `undefined` where the runtime cannot tell: the others' statistics are better than none. */
 async function readTask(
   ctx: Context,
-  deps: StatsDeps,
+  deps: ContainerStatsDeps,
   container: Container,
 ): Promise<CgroupReading | undefined> {
   try {
@@ -76,7 +76,7 @@ async function readTask(
 
 async function measureLayers(
   ctx: Context,
-  deps: Pick<StatsDeps, "snapshots">,
+  deps: Pick<ContainerStatsDeps, "snapshots">,
   containers: readonly Container[],
 ): Promise<ReadonlyMap<ContainerId, MeasuredUsage>> {
   const layers = new Map<ContainerId, MeasuredUsage>();

@@ -3,14 +3,9 @@ import { type FileHandle, open } from "node:fs/promises";
 import { join } from "node:path";
 import { abortable } from "../lib/abortable.ts";
 import { AppError } from "../lib/errors.ts";
+import type { ByteRange } from "../oci/descriptor.ts";
 import { diskError, IngestPart } from "./ingest-part.ts";
 import { recoverParts, writeFirstState, writeState } from "./ingest-state.ts";
-
-/** From `start` up to, and without, `end`. */
-export interface ByteRange {
-  readonly start: number;
-  readonly end: number;
-}
 
 export interface IngestOptions {
   readonly bootId: string;

@@ -3,8 +3,9 @@ import { type FileHandle, open, rename } from "node:fs/promises";
 import { join } from "node:path";
 import type { Context } from "../lib/context.ts";
 import { AppError, describe } from "../lib/errors.ts";
+import type { ByteRange } from "../oci/descriptor.ts";
 import { type Digest, digestHex, isDigest } from "../oci/digest.ts";
-import type { ByteRange, Ingest } from "./ingest.ts";
+import type { Ingest } from "./ingest.ts";
 import { diskError } from "./ingest-part.ts";
 import { verifiedStream } from "./verified-stream.ts";
 

@@ -1,5 +1,6 @@
 import type { Container } from "../container/container.ts";
 import type { ContainerStats } from "../container/stats.ts";
+import type { ImageUser } from "../container/user/image-user.ts";
 import type * as pb from "../gen/runtime/v1/api_pb.ts";
 import type { Image } from "../image/image.ts";
 import type { Context } from "../lib/context.ts";
@@ -19,7 +20,7 @@ import type { StreamRequest } from "../streaming/deps.ts";
  * `find` takes a whole id or a prefix that only one object has. Lists come from memory.
  */
 
-export interface SandboxDeps {
+export interface SandboxOperations {
   list(): readonly Sandbox[];
   find(idOrPrefix: string): Sandbox | undefined;
   inspect(sandbox: Sandbox): SandboxDetails;
@@ -37,7 +38,7 @@ export interface SandboxDeps {
   ): Promise<void>;
 }
 
-export interface ContainerDeps {
+export interface ContainerOperations {
   list(): readonly Container[];
   find(idOrPrefix: string): Container | undefined;
   /** Its config.json; undefined when it is gone. */
@@ -88,16 +89,13 @@ export interface PullCredentials {
   readonly serverAddress: string;
 }
 
-/** The user of an image's config: a number, a name, or nothing said. */
-export type ImageUser = { readonly uid: number } | { readonly username: string };
-
 export interface DiskUsage {
   readonly mountpoint: string;
   readonly usedBytes: number;
   readonly inodes: number;
 }
 
-export interface ImageDeps {
+export interface ImageOperations {
   list(): readonly Image[];
   /** By id, name, or name with digest. */
   find(ref: string): Image | undefined;
@@ -110,7 +108,7 @@ export interface ImageDeps {
   isPinned(image: Image): boolean;
 }
 
-export interface ProfileDeps {
+export interface ProfileOperations {
   list(): readonly SecurityProfile[];
   /** `cached` where it was here already and no registry was asked. */
   pull(
@@ -155,34 +153,34 @@ export interface NodeDeps {
 }
 
 /** Figures that are read from the kernel when they are asked for. */
-export interface StatsDeps {
+export interface StatsOperations {
   ofContainers(ctx: Context, containers: readonly Container[]): Promise<readonly ContainerStats[]>;
   metrics(ctx: Context): Promise<NodeMetrics>;
   /** What this node can tell at all. */
   readonly accounts: { readonly pressure: boolean; readonly hugePages: boolean };
   ofPods(ctx: Context, sandboxes: readonly Sandbox[]): Promise<readonly PodStats[]>;
-  /** The file system of writable layers, as `ImageDeps.usage` names it. */
+  /** The file system of writable layers, as `ImageOperations.usage` names it. */
   readonly mountpoint: string;
 }
 
-export interface EventDeps {
+export interface EventOperations {
   /** Every event from now on. Throws `resource-exhausted` for one subscriber too many, and for a slow one. */
   subscribe(signal: AbortSignal): AsyncIterable<PodEvent>;
 }
 
-export interface StreamingDeps {
+export interface StreamingOperations {
   /** Where a client finds what was asked for, once and within a minute. Throws when too many wait. */
   url(request: StreamRequest): string;
 }
 
 /** What the two CRI services need. */
 export interface CriDeps {
-  readonly streaming: StreamingDeps;
-  readonly sandboxes: SandboxDeps;
-  readonly containers: ContainerDeps;
-  readonly images: ImageDeps;
-  readonly profiles: ProfileDeps;
-  readonly stats: StatsDeps;
-  readonly events: EventDeps;
+  readonly streaming: StreamingOperations;
+  readonly sandboxes: SandboxOperations;
+  readonly containers: ContainerOperations;
+  readonly images: ImageOperations;
+  readonly profiles: ProfileOperations;
+  readonly stats: StatsOperations;
+  readonly events: EventOperations;
   readonly node: NodeDeps;
 }

@@ -1,7 +1,7 @@
 import { expect, test } from "bun:test";
 import { EventEmitter } from "node:events";
 import type { Socket } from "node:net";
-import { Connections } from "./connections.ts";
+import { ServerConnections } from "./connections.ts";
 
 class FakeSocket extends EventEmitter {
   isDestroyed = false;
@@ -17,7 +17,7 @@ class FakeSocket extends EventEmitter {
   }
 }
 
-function open(connections: Connections, address: string) {
+function open(connections: ServerConnections, address: string) {
   const fake = new FakeSocket(address);
   const socket = fake as unknown as Socket;
   connections.add(socket);
@@ -25,7 +25,7 @@ function open(connections: Connections, address: string) {
 }
 
 test("Connections.add() closes what has asked nothing for the longest time, not what is being served", () => {
-  const connections = new Connections(3);
+  const connections = new ServerConnections(3);
   const [busy, first, second] = ["a", "b", "c"].map((address) => open(connections, address));
   if (busy === undefined || first === undefined || second === undefined) throw new Error();
   const call = connections.begin(busy.socket);
@@ -36,7 +36,7 @@ test("Connections.add() closes what has asked nothing for the longest time, not 
 });
 
 test("Connections.add() gives a place of the address that has most, while all are being served", () => {
-  const connections = new Connections(4);
+  const connections = new ServerConnections(4);
   const slow = Array.from({ length: 3 }, () => open(connections, "slow"));
   const other = open(connections, "other");
   for (const { socket } of [...slow, other]) connections.begin(socket);

@@ -11,7 +11,7 @@ interface Connection {
  * nothing for the longest time; where all are being served, the place of the oldest of the address that has the most,
  * if that are more than the newcomer's address would have. So neither idle nor slow clients keep others out.
  */
-export class Connections {
+export class ServerConnections {
   readonly #max: number;
   /** Those whose last call began or ended longest ago come first. */
   readonly #open = new Map<Socket, Connection>();

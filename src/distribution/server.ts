@@ -4,7 +4,7 @@ import { createServer as createSecureServer } from "node:https";
 import type { AddressInfo } from "node:net";
 import type { Context } from "../lib/context.ts";
 import { describe, kindOf } from "../lib/errors.ts";
-import { Connections } from "./connections.ts";
+import { ServerConnections } from "./connections.ts";
 import type { DistributionDeps } from "./deps.ts";
 import { respond } from "./respond.ts";
 
@@ -39,7 +39,7 @@ export async function serveDistribution(
   const closing = new AbortController();
   const own = { ...ctx, signal: AbortSignal.any([ctx.signal, closing.signal]) };
   const running = new Set<Promise<void>>();
-  const connections = new Connections(maxConnections);
+  const connections = new ServerConnections(maxConnections);
   const server = open(options, (request, response) => {
     const call = connections.begin(request.socket);
     response.once("close", () => call[Symbol.dispose]());

@@ -1,7 +1,7 @@
-import type { ByteRange } from "../content/ingest.ts";
 import type { Context } from "../lib/context.ts";
 import { failedPrecondition } from "../lib/errors.ts";
 import type { ChainId } from "../oci/chain-id.ts";
+import type { ByteRange } from "../oci/descriptor.ts";
 import { type Digest, Digester } from "../oci/digest.ts";
 import type { LayerStore } from "../snapshot/snapshotter.ts";
 

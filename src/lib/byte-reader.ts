@@ -1,11 +1,16 @@
+export interface ByteSource {
+  /** `undefined` at the end. */
+  read(): Promise<Uint8Array | undefined>;
+}
+
 /** Takes bytes out of what comes in pieces, by count. */
 export class ByteReader {
-  readonly #source: { read(): Promise<Uint8Array | undefined> };
+  readonly #source: ByteSource;
   #rest: Buffer = Buffer.alloc(0);
   #isCutOff = false;
 
   /** Nobody else reads from `source` any more. */
-  constructor(source: { read(): Promise<Uint8Array | undefined> }) {
+  constructor(source: ByteSource) {
     this.#source = source;
   }
 

@@ -5,9 +5,9 @@ import type { AttachedClients } from "./attach/attached-clients.ts";
 import type { Loop } from "./loop.ts";
 import type { LogStream } from "./stdio/cri-log.ts";
 import { HeldLine } from "./stdio/held-line.ts";
-import type { Input } from "./stdio/input.ts";
+import type { ContainerInput } from "./stdio/input.ts";
 import type { LogFile } from "./stdio/log-file.ts";
-import type { LoggedStream, Output } from "./stdio/pump.ts";
+import type { LoggedStream, PumpedOutput } from "./stdio/pump.ts";
 
 /** The container's first process. Without a pidfd it ended while no monitor was there. */
 export interface FirstProcess {
@@ -23,13 +23,13 @@ export class MonitoredContainer implements Disposable {
   readonly log: LogFile | undefined;
   readonly #open: DisposableStack;
   /** Those that have not ended yet. */
-  readonly outputs = new Set<Output>();
+  readonly outputs = new Set<PumpedOutput>();
   readonly #held = new Map<LogStream, HeldLine>();
   terminal: OwnedFd | undefined;
   stdin: OwnedFd | undefined;
   /** Both are made when somebody attaches. */
   clients: AttachedClients | undefined;
-  input: Input | undefined;
+  input: ContainerInput | undefined;
   /** It was open for one client (`stdinOnce`), who has gone. */
   isStdinClosed = false;
   exited: ExitRecord | undefined;
@@ -59,7 +59,7 @@ export class MonitoredContainer implements Disposable {
     return this.#open.use(resource);
   }
 
-  addOutput(stream: Output["stream"], source: OwnedFd): Output {
+  addOutput(stream: PumpedOutput["stream"], source: OwnedFd): PumpedOutput {
     const tap = (data: Buffer, from: number, to: number) =>
       this.clients?.output(stream, data, from, to);
     const output = { ...this.loggedStream(stream), source, tap };
@@ -82,7 +82,7 @@ export class MonitoredContainer implements Disposable {
   }
 
   /** The pipe has come to its end. */
-  endOutput(output: Output): void {
+  endOutput(output: PumpedOutput): void {
     if (!this.outputs.delete(output) || this.outputs.size > 0) return;
     this.#onDrained?.();
   }

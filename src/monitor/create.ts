@@ -5,7 +5,7 @@ import { bytesReadable, readInto } from "../os/file/io.ts";
 import type { OwnedFd } from "../os/file/owned-fd.ts";
 import { exitCodeOf, pidfdOpen, reap } from "../os/process/pidfd.ts";
 import { processStartTime } from "../os/process/process-stat.ts";
-import { spawnProcess } from "../os/process/spawn.ts";
+import { type Argv, spawnProcess } from "../os/process/spawn.ts";
 import { CreateRefusal } from "../runtime/monitor/create-refusal.ts";
 import type { CreateRequest } from "../runtime/monitor/monitor-protocol.ts";
 import { ConsoleSocket } from "../runtime/oci/console-socket.ts";
@@ -112,7 +112,7 @@ function startRuntime(request: CreateRequest, stdio: ContainerStdio): Maker {
   using rollback = new DisposableStack();
   const console = rollback.use(listenForTerminal(request));
   const pid = spawnProcess({
-    argv: request.createArgv as readonly [string, ...string[]],
+    argv: request.createArgv as Argv,
     env: request.env,
     cwd: request.cwd,
     stdio: [stdio[0].fd, stdio[1].fd, stdio[2].fd],

@@ -1,5 +1,5 @@
 import { describe } from "../lib/errors.ts";
-import { Epoll, type Readiness } from "../os/epoll.ts";
+import { Epoll, type ReadyCallback } from "../os/epoll.ts";
 
 interface Timer {
   readonly at: number;
@@ -20,7 +20,7 @@ export class Loop implements Disposable {
     this.#report = report;
   }
 
-  watch(fd: number, events: number, callback: Readiness): void {
+  watch(fd: number, events: number, callback: ReadyCallback): void {
     this.#epoll.add(fd, events, (ready) => this.#guard(() => callback(ready)));
   }
 

@@ -26,7 +26,7 @@ import { type ContainerRecord, removeRecord, writeRecord } from "./record.ts";
 import { openStreams, restoreContainer } from "./restore.ts";
 import { SealedPrograms } from "./sealed-programs.ts";
 import type { UnfinishedOutput } from "./stdio/journal.ts";
-import type { Output, Pump } from "./stdio/pump.ts";
+import type { Pump, PumpedOutput } from "./stdio/pump.ts";
 
 /** A terminal's last bytes come a moment after its process ended; the end of a terminal shows it, or this time. */
 const terminalDrainMs = 200;
@@ -231,7 +231,7 @@ export class Monitor {
     );
   }
 
-  #pump(container: MonitoredContainer, output: Output): void {
+  #pump(container: MonitoredContainer, output: PumpedOutput): void {
     const { pump } = this.#deps;
     pump.start(output, () => container.endOutput(output));
     container.own({

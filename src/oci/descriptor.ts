@@ -25,3 +25,9 @@ export function parseDescriptor(value: unknown, what: string): Descriptor {
     platform: optional(descriptor["platform"], `${what}.platform`, parsePlatform),
   };
 }
+
+/** A part of a blob: from `start` up to, and without, `end`. */
+export interface ByteRange {
+  readonly start: number;
+  readonly end: number;
+}

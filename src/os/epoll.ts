@@ -22,20 +22,20 @@ const eventSize = process.arch === "x64" ? 12 : 16;
 const dataOffset = eventSize - 8;
 const maxEvents = 64;
 
-export type Readiness = (events: number) => void;
+export type ReadyCallback = (events: number) => void;
 
 /** epoll(7), level-triggered, one callback a descriptor. The blocking heart of a role that has no other event loop. */
 export class Epoll implements Disposable {
   readonly #epfd: OwnedFd;
   readonly #event = new DataView(new ArrayBuffer(eventSize));
   readonly #ready = new DataView(new ArrayBuffer(eventSize * maxEvents));
-  readonly #callbacks = new Map<number, Readiness>();
+  readonly #callbacks = new Map<number, ReadyCallback>();
 
   constructor() {
     this.#epfd = new OwnedFd(check("epoll_create1", () => libc.epoll_create1(EPOLL_CLOEXEC)));
   }
 
-  add(fd: number, events: number, callback: Readiness): void {
+  add(fd: number, events: number, callback: ReadyCallback): void {
     this.#control(EPOLL_CTL_ADD, fd, events);
     this.#callbacks.set(fd, callback);
   }

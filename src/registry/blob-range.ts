@@ -1,15 +1,9 @@
 import type { Context } from "../lib/context.ts";
 import { AppError } from "../lib/errors.ts";
-import type { Descriptor } from "../oci/descriptor.ts";
+import type { ByteRange, Descriptor } from "../oci/descriptor.ts";
 import type { HostClient } from "./host-client.ts";
 import { Progress } from "./progress.ts";
 import { RegistryError } from "./registry-error.ts";
-
-/** From `start` up to, and without, `end`. */
-export interface ByteRange {
-  readonly start: number;
-  readonly end: number;
-}
 
 /** A host's response to the request for a range of a blob. */
 export interface RangeResponse {

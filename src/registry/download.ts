@@ -1,9 +1,9 @@
 import type { Context } from "../lib/context.ts";
 import { kindOf } from "../lib/errors.ts";
 import { inStep } from "../lib/step.ts";
-import type { Descriptor } from "../oci/descriptor.ts";
+import type { ByteRange, Descriptor } from "../oci/descriptor.ts";
 import type { Bandwidth } from "./bandwidth.ts";
-import { type ByteRange, openRange } from "./blob-range.ts";
+import { openRange } from "./blob-range.ts";
 import type { HostClient } from "./host-client.ts";
 import { HostRounds } from "./host-rounds.ts";
 

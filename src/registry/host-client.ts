@@ -5,7 +5,7 @@ import { basicHeader, basicOf, type Credentials } from "./credentials.ts";
 import type { ProxySettings } from "./hosts/proxy.ts";
 import { type RegistryHost, repositoryOn } from "./hosts/registry-host.ts";
 import { errorOfResponse, RegistryError, redactUrl, StalledError } from "./registry-error.ts";
-import { type Route, request } from "./request.ts";
+import { type HostRoute, request } from "./request.ts";
 import { noTls, tlsFailure } from "./tls-failure.ts";
 
 export interface GetOptions {
@@ -30,7 +30,7 @@ export class HostClient {
   readonly host: RegistryHost;
   /** It has stalled once: better ask others first. */
   hasStalled = false;
-  readonly #route: Route;
+  readonly #route: HostRoute;
   readonly #repository: string;
   readonly #namespace: string | undefined;
   readonly #findCredentials: (ctx: Context) => Promise<Credentials | undefined>;
@@ -92,7 +92,7 @@ export class HostClient {
     ctx: Context,
     url: URL,
     options: GetOptions,
-    route: Route = this.#route,
+    route: HostRoute = this.#route,
   ): Promise<Response> {
     const ask = () => request(ctx, route, url, { ...options, authorization: this.#authorization });
     let response = await ask();

@@ -13,7 +13,7 @@ const notFollowed = 302;
 const notBelieved = 495;
 
 /** How requests to one host are made. */
-export interface Route {
+export interface HostRoute {
   readonly host: Pick<RegistryHost, "ca" | "clientCertificates" | "skipVerify" | "headers">;
   readonly proxy: ProxySettings;
   /** How long the head of a response may take. */
@@ -36,7 +36,7 @@ export interface RequestOptions {
  */
 export async function request(
   ctx: Context,
-  route: Route,
+  route: HostRoute,
   first: URL,
   options: RequestOptions,
 ): Promise<Response> {
@@ -68,7 +68,7 @@ function nextUrl(from: URL, location: string): URL {
 
 async function fetchOnce(
   ctx: Context,
-  route: Route,
+  route: HostRoute,
   url: URL,
   options: RequestOptions,
   isHome: boolean,
@@ -115,7 +115,7 @@ async function fetchOnce(
 }
 
 /** The node's authorities are trusted, not only those that came with the program: a company's own are there. */
-function tlsOptions(host: Route["host"], isHome: boolean) {
+function tlsOptions(host: HostRoute["host"], isHome: boolean) {
   const clients = isHome ? host.clientCertificates : [];
   const system = getCACertificates("system");
   return {

@@ -1,8 +1,9 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { writeSync } from "node:fs";
+import type { ByteSource } from "../lib/byte-reader.ts";
 import type { Context } from "../lib/context.ts";
 import type { SpecProcess } from "../oci/runtime-spec.ts";
-import type { ByteSource, CreatedTask, CreateRequest, Runtime, Task } from "./runtime.ts";
+import type { CreatedTask, Runtime, Task, TaskRequest } from "./runtime.ts";
 
 /** What the suite wants of a container. */
 export interface WantedTask {
@@ -27,13 +28,13 @@ export interface SuiteNode extends AsyncDisposable {
     readonly memoryLimit?: true;
   };
   /** A bundle in the node's one pod, with its root file system, and all that a task is created from. */
-  request(wanted: WantedTask): Promise<CreateRequest>;
+  request(wanted: WantedTask): Promise<TaskRequest>;
   /** As when the daemon is killed and started again: nothing but records is known of what runs. */
   restart(): Promise<void>;
   /** What a task's program has written so far, by its log. */
-  log(request: CreateRequest, stream?: "stdout" | "stderr"): string;
+  log(request: TaskRequest, stream?: "stdout" | "stderr"): string;
   /** As a log rotation does. */
-  renameLog(request: CreateRequest, to: string): void;
+  renameLog(request: TaskRequest, to: string): void;
 }
 
 const SIGTERM = 15;
@@ -82,7 +83,7 @@ export function testRuntime(name: string, open: () => Promise<SuiteNode>): void 
       await task.forget(node.ctx);
     }
 
-    const processOf = ({ spec }: CreateRequest, script: string): SpecProcess => ({
+    const processOf = ({ spec }: TaskRequest, script: string): SpecProcess => ({
       ...spec.process,
       args: ["/bin/sh", "-c", script],
       terminal: false,
@@ -319,7 +320,7 @@ export function testRuntime(name: string, open: () => Promise<SuiteNode>): void 
       const path = first.task.pidNamespace();
       const namespaces = request.spec.linux.namespaces.filter(({ type }) => type !== "pid");
       const linux = { ...request.spec.linux, namespaces: [...namespaces, { type: "pid", path }] };
-      const spec = { ...request.spec, linux } as CreateRequest["spec"];
+      const spec = { ...request.spec, linux } as TaskRequest["spec"];
       const task = await node.runtime.create(node.ctx, { ...request, spec });
       await task.start(node.ctx);
       await task.wait();
@@ -352,7 +353,7 @@ export function testRuntime(name: string, open: () => Promise<SuiteNode>): void 
       await node.restart();
 
       const found = async (
-        { request, task }: { request: CreateRequest; task: CreatedTask },
+        { request, task }: { request: TaskRequest; task: CreatedTask },
         isStarted: boolean,
       ) => {
         const again = node.runtime.task({ ...request, record: task.record });

@@ -1,5 +1,6 @@
 import type { CgroupDetails } from "../cgroup/stats/details.ts";
 import type { CgroupReading } from "../cgroup/stats/open-cgroups.ts";
+import type { ByteSource } from "../lib/byte-reader.ts";
 import type { Context } from "../lib/context.ts";
 import type { RuntimeSpec, SpecProcess, SpecResources, SpecSeccomp } from "../oci/runtime-spec.ts";
 import type { OwnedFd } from "../os/file/owned-fd.ts";
@@ -79,7 +80,7 @@ export interface Runtime {
    * A runtime that finds it here throws from `start` with the same reason where it can (StartContainer's error for a
    * kubelet), and leaves a task that `delete` removes.
    */
-  create(ctx: Context, request: CreateRequest): Promise<CreatedTask>;
+  create(ctx: Context, request: TaskRequest): Promise<CreatedTask>;
   /** A handle of a task that was created, now or by an earlier daemon, or that may have been. */
   task(reference: TaskReference): Task;
   /**
@@ -155,7 +156,7 @@ export interface StreamOwner {
   readonly gid: number;
 }
 
-export interface CreateRequest extends Omit<TaskReference, "record"> {
+export interface TaskRequest extends Omit<TaskReference, "record"> {
   readonly cgroupPath: string;
   /**
    * Complete, with the annotations io.kubernetes.cri.* (container-type, sandbox-id, ...) that runtimes know pods by, and
@@ -328,11 +329,6 @@ export interface TaskStreams extends AsyncDisposable {
 
 export interface ExecSession extends TaskStreams {
   readonly ended: Promise<number>;
-}
-
-export interface ByteSource {
-  /** `undefined` at the end. */
-  read(): Promise<Uint8Array | undefined>;
 }
 
 export interface AttachOptions {

@@ -1,3 +1,4 @@
+import type { ByteSource } from "../lib/byte-reader.ts";
 import type { Outcome } from "./status.ts";
 import type { TerminalSize } from "./terminal-size.ts";
 
@@ -6,11 +7,6 @@ export interface WantedStreams {
   readonly stdout: boolean;
   readonly stderr: boolean;
   readonly terminal: boolean;
-}
-
-export interface ByteSource {
-  /** `undefined` at the end. */
-  read(): Promise<Uint8Array | undefined>;
 }
 
 export interface ByteSink {

@@ -1,7 +1,8 @@
+import type { ByteSource } from "../lib/byte-reader.ts";
 import type { Context } from "../lib/context.ts";
 import type { ContainerId, SandboxId } from "../lib/id.ts";
 import type { ByteChannel } from "../spdy/byte-channel.ts";
-import type { ByteSource, WantedStreams } from "./client-streams.ts";
+import type { WantedStreams } from "./client-streams.ts";
 import type { TerminalSize } from "./terminal-size.ts";
 
 /** What a client may do with its URL. */

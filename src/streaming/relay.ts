@@ -1,5 +1,6 @@
 import { abortable } from "../lib/abortable.ts";
-import type { ByteSink, ByteSource, ClientStreams } from "./client-streams.ts";
+import type { ByteSource } from "../lib/byte-reader.ts";
+import type { ByteSink, ClientStreams } from "./client-streams.ts";
 import type { TalkingProcess } from "./deps.ts";
 import type { Outcome } from "./status.ts";
 

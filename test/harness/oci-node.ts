@@ -17,7 +17,7 @@ import { TaskExits } from "../../src/runtime/oci/task-exits.ts";
 import { OutputPool } from "../../src/runtime/output-pool.ts";
 import { Reaper } from "../../src/runtime/reaper.ts";
 import type { SuiteNode, WantedTask } from "../../src/runtime/runtime.suite.ts";
-import type { CreateRequest } from "../../src/runtime/runtime.ts";
+import type { TaskRequest } from "../../src/runtime/runtime.ts";
 import { ctx } from "./monitored.ts";
 import { readCriLog } from "./oci-bundle.ts";
 import { payloadDir } from "./payload.ts";
@@ -124,7 +124,7 @@ export class OciSuiteNode implements SuiteNode {
     });
   }
 
-  async request(wanted: WantedTask): Promise<CreateRequest> {
+  async request(wanted: WantedTask): Promise<TaskRequest> {
     const id = generateContainerId();
     const bundleDir = `${this.#dir}/containers/${id}`;
     mkdirSync(bundleDir, { recursive: true });
@@ -170,12 +170,12 @@ export class OciSuiteNode implements SuiteNode {
     };
   }
 
-  log({ stdio }: CreateRequest, stream: "stdout" | "stderr" = "stdout"): string {
+  log({ stdio }: TaskRequest, stream: "stdout" | "stderr" = "stdout"): string {
     if (!existsSync(stdio.logPath)) return "";
     return readCriLog(readFileSync(stdio.logPath, "latin1"), stream);
   }
 
-  renameLog({ stdio }: CreateRequest, to: string): void {
+  renameLog({ stdio }: TaskRequest, to: string): void {
     renameSync(stdio.logPath, to);
   }
 

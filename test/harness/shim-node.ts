@@ -1,6 +1,6 @@
 import { renameSync } from "node:fs";
 import type { SuiteNode, WantedTask } from "../../src/runtime/runtime.suite.ts";
-import type { CreateRequest, Runtime, Task } from "../../src/runtime/runtime.ts";
+import type { Runtime, Task, TaskRequest } from "../../src/runtime/runtime.ts";
 import { ctx, ShimmedNode } from "./shimmed.ts";
 
 /** A shim as the suite of all runtimes wants it: with one pod, whose own task is there. */
@@ -25,7 +25,7 @@ export class ShimSuiteNode implements SuiteNode {
     return this.#node.runtime;
   }
 
-  async request({ memoryBytes, ...wanted }: WantedTask): Promise<CreateRequest> {
+  async request({ memoryBytes, ...wanted }: WantedTask): Promise<TaskRequest> {
     return this.#node.request({
       sandboxId: this.#pod.id,
       ...wanted,
@@ -39,11 +39,11 @@ export class ShimSuiteNode implements SuiteNode {
     await this.#pod.recover(ctx, this.#node.recovery(this.#pod.id));
   }
 
-  log({ id }: CreateRequest, stream: "stdout" | "stderr" = "stdout"): string {
+  log({ id }: TaskRequest, stream: "stdout" | "stderr" = "stdout"): string {
     return this.#node.hasLog(id) ? this.#node.log(id, stream) : "";
   }
 
-  renameLog({ stdio }: CreateRequest, to: string): void {
+  renameLog({ stdio }: TaskRequest, to: string): void {
     renameSync(stdio.logPath, to);
   }
 

@@ -10,7 +10,7 @@ import { setChildSubreaper } from "../../src/os/process/prctl.ts";
 import { Monitors } from "../../src/runtime/monitor/monitors.ts";
 import { OutputPool } from "../../src/runtime/output-pool.ts";
 import { Reaper } from "../../src/runtime/reaper.ts";
-import type { CreateRequest, RecoverOptions, Task } from "../../src/runtime/runtime.ts";
+import type { RecoverOptions, Task, TaskRequest } from "../../src/runtime/runtime.ts";
 import type { ShimEvents } from "../../src/runtime/shim/events.ts";
 import type { ShimSettings } from "../../src/runtime/shim/locate-shim.ts";
 import {
@@ -55,7 +55,7 @@ export class ShimmedNode implements AsyncDisposable {
   readonly #rollback = new AsyncDisposableStack();
   readonly #rootfs: string;
   readonly #network: string;
-  readonly #tasks = new Map<string, { task: Task; request: CreateRequest }>();
+  readonly #tasks = new Map<string, { task: Task; request: TaskRequest }>();
   readonly #reaper: Reaper;
   monitors!: Monitors;
   runtime!: ShimRuntime;
@@ -128,7 +128,7 @@ export class ShimmedNode implements AsyncDisposable {
   }
 
   /** A bundle with its root file system, and all else that a task is made from. */
-  request(options: PodOptions): CreateRequest {
+  request(options: PodOptions): TaskRequest {
     const { sandboxId, isSandbox = false } = options;
     const id = isSandbox ? sandboxId : generateContainerId();
     const bundleDir = `${this.stateDir}/containers/${id}`;
@@ -137,7 +137,7 @@ export class ShimmedNode implements AsyncDisposable {
     for (const dir of [upper, work]) mkdirSync(dir ?? "", { recursive: true });
     const layers = `lowerdir=${this.#rootfs},upperdir=${upper},workdir=${work}`;
     mount("overlay", `${bundleDir}/rootfs`, "overlay", 0, layers);
-    const request: CreateRequest = {
+    const request: TaskRequest = {
       ...{ id, bundleDir, cgroupPath: `/crib-test/${id}` },
       spec: specFor(`${bundleDir}/rootfs`, `/crib-test/${id}`, this.#network, options),
       stdio: {

@@ -1,7 +1,7 @@
 import { expect, test } from "bun:test";
 import { chmodSync, existsSync, readdirSync, writeFileSync } from "node:fs";
 import { testRuntime } from "../../src/runtime/runtime.suite.ts";
-import type { CreateRequest } from "../../src/runtime/runtime.ts";
+import type { TaskRequest } from "../../src/runtime/runtime.ts";
 import { hasGvisor, installGvisor } from "../harness/gvisor.ts";
 import { ctx } from "../harness/monitored.ts";
 import { OciSuiteNode } from "../harness/oci-node.ts";
@@ -72,7 +72,7 @@ test("a second container is refused where the program does not join the pod's na
   // As programs do that run a container in a kernel of their own: its process has new namespaces, whatever is asked.
   const ignore = `case "$*" in *" create "*) ;; *) false;; esac && sed -i -E 's#("type":"uts"),"path":"[^"]*"#\\1#' "$(echo "$*" | sed -E 's#.* --bundle ([^ ]+) .*#\\1#')/config.json"`;
   await using node = await openOther(ignore);
-  const inPod = async (hasSiblings: boolean): Promise<CreateRequest> => {
+  const inPod = async (hasSiblings: boolean): Promise<TaskRequest> => {
     const request = await node.request({ args: ["/bin/true"] });
     const { linux } = request.spec;
     const others = linux.namespaces.filter(({ type }) => type !== "uts");

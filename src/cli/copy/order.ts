@@ -21,18 +21,18 @@ export type TransferOrder =
 
 /** Of a user namespace (user_namespaces(7)): ids inside are `inside` + n, on the node `outside` + n. */
 export interface IdMaps {
-  readonly uids: readonly IdRange[];
-  readonly gids: readonly IdRange[];
+  readonly uids: readonly IdMapping[];
+  readonly gids: readonly IdMapping[];
 }
 
-export interface IdRange {
+export interface IdMapping {
   readonly inside: number;
   readonly outside: number;
   readonly length: number;
 }
 
 /** The lines of /proc/PID/uid_map. */
-export function parseIdMap(text: string): readonly IdRange[] {
+export function parseIdMap(text: string): readonly IdMapping[] {
   return text
     .split("\n")
     .filter((line) => line.trim() !== "")
@@ -45,14 +45,14 @@ export function parseIdMap(text: string): readonly IdRange[] {
 const nobody = 65_534;
 
 /** As the container sees it. */
-export function idInside(ranges: readonly IdRange[] | undefined, id: number): number {
+export function idInside(ranges: readonly IdMapping[] | undefined, id: number): number {
   if (ranges === undefined) return id;
   const range = ranges.find(({ outside, length }) => id >= outside && id < outside + length);
   return range === undefined ? nobody : range.inside + id - range.outside;
 }
 
 /** On the node. An id that the container does not have becomes its root's. */
-export function idOutside(ranges: readonly IdRange[] | undefined, id: number): number {
+export function idOutside(ranges: readonly IdMapping[] | undefined, id: number): number {
   if (ranges === undefined) return id;
   const range = ranges.find(({ inside, length }) => id >= inside && id < inside + length);
   return range === undefined ? (ranges[0]?.outside ?? 0) : range.outside + id - range.inside;

@@ -1,7 +1,7 @@
 import { readdirSync, readFileSync } from "node:fs";
 
 /** Everything on this node that is there because of the demo. */
-export interface Traces {
+export interface DemoTraces {
   readonly processes: readonly string[];
   readonly mounts: readonly string[];
   readonly namespaces: readonly string[];
@@ -15,7 +15,7 @@ export const traceKinds = [
   "namespaces",
   "cgroups",
   "interfaces",
-] as const satisfies readonly (keyof Traces)[];
+] as const satisfies readonly (keyof DemoTraces)[];
 
 /** By what the demo's things have in their names: its directory, its ids, its bridge and what is plugged into it. */
 export interface TraceMarks {
@@ -25,7 +25,7 @@ export interface TraceMarks {
   readonly interfaces: readonly string[];
 }
 
-export function findTraces(marks: TraceMarks): Traces {
+export function findTraces(marks: TraceMarks): DemoTraces {
   const mounts = listMounts().filter(({ path }) => path.startsWith(`${marks.dir}/`));
   return {
     processes: findProcesses(marks),

@@ -8,7 +8,7 @@ import { plain } from "../output/output.ts";
 import { startProgress } from "../output/progress.ts";
 import { readArchive } from "./archive-file.ts";
 
-export interface PackRequest {
+export interface PackImagesRequest {
   readonly file: string;
   readonly compressLayers: boolean;
 }
@@ -20,7 +20,7 @@ export async function packImages(
   env: CommandEnv,
   cri: CriClient,
   images: readonly string[],
-  { file, compressLayers }: PackRequest,
+  { file, compressLayers }: PackImagesRequest,
 ): Promise<number> {
   const self = env.variables["CRIB_LAUNCHER"];
   if (self === undefined) throw failedPrecondition("only the built executable can be packed");

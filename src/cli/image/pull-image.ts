@@ -2,11 +2,11 @@ import { Code, ConnectError } from "@connectrpc/connect";
 import type { CriClient } from "../client.ts";
 import type { CommandEnv } from "../command.ts";
 import { startProgress } from "../output/progress.ts";
-import type { Credentials } from "./credentials.ts";
+import type { BasicCredentials } from "./credentials.ts";
 import { LayerBars } from "./layer-bars.ts";
 
-export interface PullOptions {
-  readonly credentials: Credentials | undefined;
+export interface PullImageOptions {
+  readonly credentials: BasicCredentials | undefined;
   readonly quiet: boolean;
 }
 
@@ -15,7 +15,7 @@ export async function pullImage(
   env: CommandEnv,
   cri: CriClient,
   image: string,
-  options: PullOptions,
+  options: PullImageOptions,
 ): Promise<string> {
   if (options.quiet || !env.out.canRedraw) return await pullByCri(env, cri, image, options);
   try {
@@ -32,7 +32,7 @@ async function pullByCri(
   env: CommandEnv,
   cri: CriClient,
   image: string,
-  { credentials }: PullOptions,
+  { credentials }: PullImageOptions,
 ): Promise<string> {
   const { imageRef } = await cri.images.pullImage(
     { image: { image, userSpecifiedImage: image }, ...(credentials && { auth: credentials }) },
@@ -45,7 +45,7 @@ async function pullWithBars(
   env: CommandEnv,
   cri: CriClient,
   image: string,
-  { credentials }: PullOptions,
+  { credentials }: PullImageOptions,
 ): Promise<string> {
   using bars = new LayerBars(env.out);
   const request = { image, ...(credentials && { credentials }) };

@@ -5,7 +5,7 @@ import { failedPrecondition } from "../../lib/errors.ts";
 import { asObject, type JsonObject, optional, parseJson } from "../../lib/json.ts";
 import type { CommandEnv } from "../command.ts";
 import { UsageError } from "../failure.ts";
-import type { Credentials } from "./credentials.ts";
+import type { BasicCredentials } from "./credentials.ts";
 
 const maxFileBytes = 1 << 20;
 /** Docker's own key of its registry, which every tool that reads the file knows. */
@@ -48,7 +48,7 @@ export interface ChangedFile {
 export function withCredentials(
   file: string,
   registry: string,
-  credentials: Credentials | undefined,
+  credentials: BasicCredentials | undefined,
 ): ChangedFile {
   const config = readConfig(file);
   const auths = optional(config["auths"], "auths", asObject) ?? {};

@@ -11,7 +11,7 @@ import { AppError, notFound } from "../../lib/errors.ts";
 import type { CriClient } from "../client.ts";
 import type { CommandEnv } from "../command.ts";
 import { describeFailure, exitCodes, failureKind } from "../failure.ts";
-import type { Credentials } from "../image/credentials.ts";
+import type { BasicCredentials } from "../image/credentials.ts";
 import { pullImage } from "../image/pull-image.ts";
 import { logPlaceOf } from "../log/log-place.ts";
 import { printLog } from "../log/print-log.ts";
@@ -23,7 +23,7 @@ import { type Attendance, keepAttending } from "./attendance.ts";
 import { removePod } from "./remove-pod.ts";
 import type { RunConfigs } from "./run-config.ts";
 
-export interface StartedPod {
+export interface RunPodResult {
   readonly sandboxId: string;
   readonly containerId: string;
   readonly sandbox: pb.PodSandboxConfig;
@@ -42,7 +42,7 @@ export interface StartRequest {
   readonly configs: RunConfigs;
   readonly runtimeHandler: string;
   readonly pull: "missing" | "always" | "never";
-  readonly credentials: Credentials | undefined;
+  readonly credentials: BasicCredentials | undefined;
   readonly policy: PodPolicy;
   readonly extras: MessageInitShape<typeof PodExtrasSchema>;
   /** Takes the container's id when it is made. */
@@ -60,7 +60,7 @@ export async function startPod(
   env: CommandEnv,
   cri: CriClient,
   request: StartRequest,
-): Promise<StartedPod> {
+): Promise<RunPodResult> {
   const { sandbox, container } = request.configs;
   const { signal } = env.ctx;
   await refuseTakenName(cri, sandbox, signal);
@@ -96,7 +96,7 @@ async function makePod(
   env: CommandEnv,
   cri: CriClient,
   { configs, runtimeHandler, policy, detach, extras }: StartRequest,
-): Promise<StartedPod> {
+): Promise<RunPodResult> {
   const over = new AbortController();
   // The first interrupt waits for what is being made, to remove it; the second one does not.
   const hurry = () => over.abort();
@@ -157,7 +157,7 @@ function nameTaken({ metadata }: pb.PodSandboxConfig, by: string): AppError {
 export async function followPod(
   env: CommandEnv,
   cri: CriClient,
-  started: StartedPod,
+  started: RunPodResult,
   options: { readonly remove: boolean; readonly talking?: Promise<TalkEnd> | undefined },
 ): Promise<number> {
   const { containerId } = started;

@@ -5,7 +5,7 @@ import { shortId } from "../output/format.ts";
 import type { DetachKeys } from "./detach-keys.ts";
 import { type TalkEnd, talk } from "./talk.ts";
 
-export interface AttachOptions {
+export interface AttachToOptions {
   readonly stdin: boolean;
   readonly tty: boolean;
   readonly detachKeys: DetachKeys | undefined;
@@ -17,7 +17,7 @@ export async function attachTo(
   env: CommandEnv,
   cri: CriClient,
   containerId: string,
-  options: AttachOptions,
+  options: AttachToOptions,
 ): Promise<TalkEnd> {
   const { stdin, tty, detachKeys, onOpen } = options;
   const streams = { stdin, stdout: true, stderr: !tty, tty };

@@ -5,16 +5,17 @@ import { parseId } from "./user-database.ts";
 const maxLength = 512;
 
 /** What ImageStatus returns of an image's USER: the kubelet's runAsNonRoot decides on it. */
-export interface ImageUser {
-  readonly uid?: number;
-  readonly username: string;
-}
+export type ImageUser = { readonly uid: number } | { readonly username: string };
 
-/** `uid` for digits, else the name. Digits that are no uid stay a name here, and creating the container fails. */
-export function imageUser(config: Pick<ImageConfig, "user">): ImageUser {
+/**
+ * `uid` for digits, else the name; `undefined` where the image names nobody. Digits that are no uid stay a name here,
+ * and creating the container fails.
+ */
+export function imageUser(config: Pick<ImageConfig, "user">): ImageUser | undefined {
   const name = config.user.split(":", 1)[0] ?? "";
   const uid = parseId(name);
-  return uid === undefined ? { username: name } : { uid, username: "" };
+  if (uid !== undefined) return { uid };
+  return name === "" ? undefined : { username: name };
 }
 
 /** Who a container is asked to run as: the parts of `user[:group]`, each a name, an id, or absent. */

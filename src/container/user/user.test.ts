@@ -149,10 +149,10 @@ describe("resolveUser()", () => {
 });
 
 test("imageUser() distinguishes a uid from a name", () => {
-  expect(imageUser({ user: "1002" })).toEqual({ uid: 1002, username: "" });
+  expect(imageUser({ user: "1002" })).toEqual({ uid: 1002 });
   expect(imageUser({ user: "www-data" })).toEqual({ username: "www-data" });
-  expect(imageUser({ user: "1003:1004" })).toEqual({ uid: 1003, username: "" });
+  expect(imageUser({ user: "1003:1004" })).toEqual({ uid: 1003 });
   expect(imageUser({ user: "www-data:1004" })).toEqual({ username: "www-data" });
-  expect(imageUser({ user: "" })).toEqual({ username: "" });
+  expect(imageUser({ user: "" })).toBeUndefined();
   expect(imageUser({ user: "4294967296" })).toEqual({ username: "4294967296" });
 });

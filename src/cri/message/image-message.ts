@@ -1,7 +1,8 @@
 import type { MessageInitShape } from "@bufbuild/protobuf";
+import type { ImageUser } from "../../container/user/image-user.ts";
 import type * as pb from "../../gen/runtime/v1/api_pb.ts";
 import type { Image } from "../../image/image.ts";
-import type { DiskUsage, ImageUser } from "../deps.ts";
+import type { DiskUsage } from "../deps.ts";
 
 export function toImageMessage(
   image: Image,

@@ -8,9 +8,8 @@ import { readContainerStats } from "../../container/stats.ts";
 import { stopContainer } from "../../container/stop.ts";
 import { updateResources } from "../../container/update.ts";
 import { imageUser } from "../../container/user/image-user.ts";
-import type { CriDeps, ImageUser } from "../../cri/deps.ts";
+import type { CriDeps } from "../../cri/deps.ts";
 import { filesystemUsage } from "../../image/filesystem-usage.ts";
-import type { Image } from "../../image/image.ts";
 import type { OpenImages } from "../../image/open.ts";
 import { pullImage } from "../../image/pull.ts";
 import { removeImage } from "../../image/remove.ts";
@@ -109,7 +108,7 @@ export function bindCri({
       pull: (ctx, name, auth) => pullImage(ctx, images, parseReference(name), { auth }),
       remove: (ctx, name) => removeImage(ctx, images, name),
       usage: (ctx) => filesystemUsage(ctx, images, [profiles.usage()]),
-      userOf,
+      userOf: (image) => imageUser(image.config),
       isPinned: pinnedBy(config.images.pinned),
     },
     profiles: bindProfiles(images, profiles),
@@ -157,10 +156,4 @@ function bindProfiles(images: OpenImages, profiles: ProfileStore): CriDeps["prof
     pull: (ctx, ref, auth) => pullProfile(ctx, deps, ref, auth),
     remove: (digest) => profiles.remove(digest),
   };
-}
-
-function userOf(image: Image): ImageUser | undefined {
-  const { uid, username } = imageUser(image.config);
-  if (uid !== undefined) return { uid };
-  return username === "" ? undefined : { username };
 }

@@ -5,9 +5,9 @@ import type { HandedOver } from "../connection.ts";
 import type { MonitoredContainer } from "../container.ts";
 import type { Loop } from "../loop.ts";
 import { noProcess } from "../record.ts";
-import { Input } from "../stdio/input.ts";
+import { ContainerInput } from "../stdio/input.ts";
+import { AttachedClient } from "./attached-client.ts";
 import { AttachedClients } from "./attached-clients.ts";
-import { Attachment } from "./attachment.ts";
 
 const maxAttachments = 100;
 
@@ -43,7 +43,7 @@ export function attach(
     container.closeStdin();
     onStdinClosed();
   };
-  const attachment: Attachment = new Attachment({
+  const attachment: AttachedClient = new AttachedClient({
     ...connection,
     loop,
     wants: request,
@@ -63,12 +63,12 @@ export function attach(
   attachment.start();
 }
 
-function inputOf(loop: Loop, container: MonitoredContainer): Input | undefined {
+function inputOf(loop: Loop, container: MonitoredContainer): ContainerInput | undefined {
   const { terminal, stdin } = container;
   if (container.input === undefined) {
     // The terminal's own descriptor is watched for output.
     const fd = terminal === undefined ? stdin : duplicate(terminal.fd);
-    if (fd !== undefined) container.input = new Input(fd, loop);
+    if (fd !== undefined) container.input = new ContainerInput(fd, loop);
   }
   return container.input;
 }

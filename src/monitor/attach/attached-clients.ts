@@ -1,7 +1,7 @@
 import { EPOLLIN } from "../../os/epoll.ts";
 import type { Loop } from "../loop.ts";
-import type { Output } from "../stdio/pump.ts";
-import type { Attachment } from "./attachment.ts";
+import type { PumpedOutput } from "../stdio/pump.ts";
+import type { AttachedClient } from "./attached-client.ts";
 
 /** How long the output waits for a daemon that does not keep up, before it is left behind: it may get no turn for a while. */
 const graceMs = 3000;
@@ -12,12 +12,12 @@ const graceMs = 3000;
  */
 export class AttachedClients implements Disposable {
   readonly #loop: Loop;
-  readonly #outputs: ReadonlySet<Output>;
-  readonly #attachments = new Set<Attachment>();
+  readonly #outputs: ReadonlySet<PumpedOutput>;
+  readonly #attachments = new Set<AttachedClient>();
   #deadline: Disposable | undefined;
 
   /** `outputs` are the container's, watched by the pump. */
-  constructor(loop: Loop, outputs: ReadonlySet<Output>) {
+  constructor(loop: Loop, outputs: ReadonlySet<PumpedOutput>) {
     this.#loop = loop;
     this.#outputs = outputs;
   }
@@ -26,11 +26,11 @@ export class AttachedClients implements Disposable {
     return this.#attachments.size;
   }
 
-  add(attachment: Attachment): void {
+  add(attachment: AttachedClient): void {
     this.#attachments.add(attachment);
   }
 
-  delete(attachment: Attachment): void {
+  delete(attachment: AttachedClient): void {
     this.#attachments.delete(attachment);
     this.caughtUp();
   }

@@ -13,7 +13,7 @@ interface Pending {
  * The way into a container: its stdin, or its terminal by a descriptor of our own. Takes any number of writers, each
  * of which waits for `onDone` before it gives more: so it holds at most a piece of each. Owns the descriptor.
  */
-export class Input implements Disposable {
+export class ContainerInput implements Disposable {
   readonly #fd: OwnedFd;
   readonly #loop: Loop;
   readonly #pending: Pending[] = [];

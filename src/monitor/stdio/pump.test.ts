@@ -6,7 +6,7 @@ import { Loop } from "../loop.ts";
 import { HeldLine } from "./held-line.ts";
 import { Journal } from "./journal.ts";
 import { LogFile } from "./log-file.ts";
-import { type Output, Pump } from "./pump.ts";
+import { Pump, type PumpedOutput } from "./pump.ts";
 
 let dir: TempDir;
 let open: DisposableStack;
@@ -32,12 +32,12 @@ function setUp() {
 }
 
 /** Another one, on what the first has left. */
-function monitor(source: Output["source"]) {
+function monitor(source: PumpedOutput["source"]) {
   const loop = open.use(new Loop(() => {}));
   const journal = new Journal(`${dir.path}/journal`);
   const log = open.use(new LogFile(`${dir.path}/0.log`).open());
   const held = open.use(new HeldLine(dir.path, "stdout"));
-  const output: Output = { container: "ab".repeat(32), stream: "stdout", source, log, held };
+  const output: PumpedOutput = { container: "ab".repeat(32), stream: "stdout", source, log, held };
   return { journal, pump: new Pump(loop, journal), output, held };
 }
 

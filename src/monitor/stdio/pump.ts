@@ -16,7 +16,7 @@ const readsPerTurn = 16;
 const nowhere: LogPosition = { inode: 0, size: 0 };
 
 /** One pipe or terminal of one container, and where its output goes. */
-export interface Output extends LoggedStream {
+export interface PumpedOutput extends LoggedStream {
   readonly source: OwnedFd;
   /** Called with every byte as it comes, `[from, to)` of `data`, which is valid until it returns. */
   readonly tap?: (data: Buffer, from: number, to: number) => void;
@@ -53,7 +53,7 @@ export class Pump {
   }
 
   /** Pumps from now on, until everybody has closed the other end. `onEnd` comes then, once. */
-  start(output: Output, onEnd: () => void): void {
+  start(output: PumpedOutput, onEnd: () => void): void {
     const { source, held } = output;
     if (held !== undefined && held.length > 0) this.#hold(held, output);
     this.#loop.watch(source.fd, EPOLLIN, () => {
@@ -63,13 +63,13 @@ export class Pump {
     });
   }
 
-  stop({ held, source }: Output): void {
+  stop({ held, source }: PumpedOutput): void {
     if (held !== undefined) this.#holding.delete(held);
     this.#loop.unwatch(source.fd);
   }
 
   /** Moves what is there now, within limits. True at the end of the stream. */
-  turn(output: Output): boolean {
+  turn(output: PumpedOutput): boolean {
     const { held, log } = output;
     const journal = this.#journal;
     log?.rotateIfFull();
@@ -120,7 +120,7 @@ export class Pump {
   }
 
   /** Puts the unfinished line where it is found when the journal has ended. */
-  #holdRest(output: Output, unchanged: number): void {
+  #holdRest(output: PumpedOutput, unchanged: number): void {
     const { held } = output;
     const { data, length } = this.#journal;
     if (held === undefined || length === 0 || !held.store(data, length, unchanged)) {
@@ -151,7 +151,7 @@ export class Pump {
     if (this.#isChecking) this.#loop.after(heldCheckMs, () => this.#checkHeld());
   }
 
-  #read(output: Output, available: number): number | undefined {
+  #read(output: PumpedOutput, available: number): number | undefined {
     try {
       return this.#journal.read(output.source.fd, available);
     } catch (err) {

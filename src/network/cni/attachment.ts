@@ -1,7 +1,7 @@
 import { isIP } from "node:net";
 import { invalidArgument, kindOf } from "../../lib/errors.ts";
 import type { SandboxId } from "../../lib/id.ts";
-import { asBandwidth, type Bandwidth } from "./bandwidth.ts";
+import { asBandwidth, type PodBandwidth } from "./bandwidth.ts";
 
 /** A host port of a pod. An entry whose `hostPort` is 0 asks for nothing. */
 export interface PortMapping {
@@ -40,7 +40,7 @@ export const podInterface = "eth0";
 /** What plugins can ask for by declaring a capability (CNI CONVENTIONS.md), by its name there. */
 export interface RuntimeConfig {
   readonly portMappings?: readonly object[];
-  readonly bandwidth?: Bandwidth;
+  readonly bandwidth?: PodBandwidth;
   readonly dns?: object;
   readonly cgroupPath?: string;
   /** All annotations of the pod, as containerd and CRI-O call them. */

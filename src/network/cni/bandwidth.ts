@@ -1,7 +1,7 @@
 import { invalidArgument } from "../../lib/errors.ts";
 
 /** Limits of a pod's traffic in bits a second, as the `bandwidth` plugin takes them. */
-export interface Bandwidth {
+export interface PodBandwidth {
   readonly ingressRate?: number;
   readonly ingressBurst?: number;
   readonly egressRate?: number;
@@ -37,7 +37,9 @@ function burstOf(bitsPerSecond: number): number {
 }
 
 /** Reads the pod's annotations; `undefined` when it asks for no limit. */
-export function asBandwidth(annotations: Readonly<Record<string, string>>): Bandwidth | undefined {
+export function asBandwidth(
+  annotations: Readonly<Record<string, string>>,
+): PodBandwidth | undefined {
   const ingress = rate(annotations, "kubernetes.io/ingress-bandwidth");
   const egress = rate(annotations, "kubernetes.io/egress-bandwidth");
   if (ingress === undefined && egress === undefined) return undefined;

@@ -1,8 +1,10 @@
+import type { Argv } from "./spawn.ts";
+
 /**
  * This program again, in another role (main.ts). Children get this environment and nothing of ours:
  * BUN_* variables and secrets of the daemon's environment stay behind.
  */
-export function roleArgv(role: string, ...args: readonly string[]): readonly [string, ...string[]] {
+export function roleArgv(role: string, ...args: readonly string[]): Argv {
   // In a compiled executable the program is the file itself; under `bun src/main.ts` it is bun and the script.
   const script = Bun.main.startsWith("/$bunfs/") ? [] : [Bun.main];
   return [process.execPath, ...script, role, ...args];

@@ -25,6 +25,9 @@ const attributesSize = 512;
 const actionsSize = 512;
 const sigsetSize = 128;
 
+/** A program and its arguments. */
+export type Argv = readonly [string, ...string[]];
+
 /**
  * posix_spawn(3): starts `path` (an absolute one; `argv[0]` by itself) in a session of its own, with exactly the
  * descriptors given as 0, 1, 2 and those after, no other descriptor, the environment given, and default signal handling.
@@ -32,7 +35,7 @@ const sigsetSize = 128;
  */
 export function spawnProcess(options: {
   readonly path?: string;
-  readonly argv: readonly [string, ...string[]];
+  readonly argv: Argv;
   readonly env: readonly string[];
   readonly cwd: string;
   readonly stdio: readonly [stdin: number, stdout: number, stderr: number, ...others: number[]];

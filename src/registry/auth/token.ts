@@ -4,7 +4,7 @@ import { asObject, asString, optional, parseJson } from "../../lib/json.ts";
 import { basicHeader, basicOf, type Credentials } from "../credentials.ts";
 import { Progress } from "../progress.ts";
 import { errorOfResponse, RegistryError, redactUrl } from "../registry-error.ts";
-import { type Route, request } from "../request.ts";
+import { type HostRoute, request } from "../request.ts";
 import type { Challenge } from "./challenge.ts";
 import { checkRealm } from "./realm.ts";
 
@@ -24,7 +24,7 @@ export interface TokenRequest {
  */
 export async function fetchToken(
   ctx: Context,
-  route: Route,
+  route: HostRoute,
   { registry, repository, challenge, credentials }: TokenRequest,
 ): Promise<string> {
   const realm = checkRealm(challenge.parameters.get("realm") ?? "", registry);
@@ -53,7 +53,7 @@ export async function fetchToken(
 
 function getToken(
   ctx: Context,
-  route: Route,
+  route: HostRoute,
   realm: URL,
   what: {
     readonly service: string;
@@ -74,7 +74,7 @@ function getToken(
 
 function exchangeToken(
   ctx: Context,
-  route: Route,
+  route: HostRoute,
   realm: URL,
   what: { readonly service: string; readonly scope: string; readonly identityToken: string },
 ): Promise<Response> {

@@ -3,13 +3,13 @@ import { abortable } from "../../lib/abortable.ts";
 import { type Context, detached } from "../../lib/context.ts";
 import { AppError, describe, kindOf } from "../../lib/errors.ts";
 import { inStep } from "../../lib/step.ts";
+import type { Argv } from "../../os/process/spawn.ts";
 import type { Reaper } from "../reaper.ts";
 import { type AttachBudget, AttachSession, type AttachSessionEvents } from "./attach-session.ts";
 import type { ExitRecord } from "./exit-record.ts";
 import { Heartbeat } from "./heartbeat.ts";
 import { LinkedContainers } from "./linked-containers.ts";
 import {
-  type Argv,
   awaitMonitor,
   type ConnectedMonitor,
   connectMonitor,

@@ -5,6 +5,7 @@ import { AppError } from "../../lib/errors.ts";
 import { isErrno } from "../../os/errno-error.ts";
 import { ownChild } from "../../os/process/own-child.ts";
 import { childEnv } from "../../os/process/role.ts";
+import type { Argv } from "../../os/process/spawn.ts";
 import { MonitorClient, type MonitorClientEvents } from "./monitor-client.ts";
 import { protocolVersion } from "./monitor-protocol.ts";
 import { readHelloResult } from "./monitor-responses.ts";
@@ -23,8 +24,6 @@ const monitorEnv = {
   BUN_JSC_useConcurrentGC: "0",
   BUN_JSC_forceRAMSize: String(16 << 20),
 };
-
-export type Argv = readonly [string, ...string[]];
 
 export interface ConnectedMonitor {
   readonly client: MonitorClient;

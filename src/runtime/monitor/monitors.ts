@@ -4,12 +4,12 @@ import { abortable } from "../../lib/abortable.ts";
 import { type Context, detached } from "../../lib/context.ts";
 import { AppError, describe, notFound } from "../../lib/errors.ts";
 import { roleArgv } from "../../os/process/role.ts";
+import type { Argv } from "../../os/process/spawn.ts";
 import type { Reaper } from "../reaper.ts";
 import type { AttachOptions, LogLimits } from "../runtime.ts";
 import type { AttachSession, AttachSessionEvents } from "./attach-session.ts";
 import type { ExitRecord } from "./exit-record.ts";
 import { MonitorLink } from "./monitor-link.ts";
-import type { Argv } from "./monitor-process.ts";
 import { maxContainers } from "./monitor-protocol.ts";
 
 export interface MonitorsOptions {

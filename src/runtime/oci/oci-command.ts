@@ -5,6 +5,7 @@ import { isId } from "../../lib/id.ts";
 import { asInteger, asObject, asString, parseJson } from "../../lib/json.ts";
 import { type CommandResult, runCommand } from "../../os/process/command.ts";
 import { childEnv } from "../../os/process/role.ts";
+import type { Argv } from "../../os/process/spawn.ts";
 import { endCommands } from "../commands-under-way.ts";
 import { criuFailure } from "../criu.ts";
 import { parseFeatures, unknownFeatures } from "../features.ts";
@@ -14,7 +15,6 @@ import { findRuntimeError, oneLine } from "../runtime-log.ts";
 import { deleteDirectly } from "./direct/direct-delete.ts";
 import { finishStart, startDirectly } from "./direct/direct-start.ts";
 import type {
-  Argv,
   CreateArguments,
   ExecArguments,
   OciProgram,

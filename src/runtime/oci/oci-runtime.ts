@@ -9,7 +9,6 @@ import { criuConfigAnnotation, requireCriu, writeRestoreConfig } from "../criu.t
 import { CreateRefusal } from "../monitor/create-refusal.ts";
 import type {
   CreatedTask,
-  CreateRequest,
   RestoreSource,
   Restoring,
   Runtime,
@@ -18,6 +17,7 @@ import type {
   Task,
   TaskRecord,
   TaskReference,
+  TaskRequest,
 } from "../runtime.ts";
 import { type BundleFiles, bundleFiles } from "./bundle-files.ts";
 import type { PreparedCreate } from "./direct/create/direct-create.ts";
@@ -60,7 +60,7 @@ export class OciRuntime implements Runtime {
     this.#node.monitors.expectContainers();
   }
 
-  async create(ctx: Context, request: CreateRequest): Promise<CreatedTask> {
+  async create(ctx: Context, request: TaskRequest): Promise<CreatedTask> {
     if (request.restore !== undefined) return this.#prepareRestore(request, request.restore);
     const { id, bundleDir, cgroupPath, stdio, spec } = request;
     const bundle = bundleFiles(bundleDir);
@@ -98,7 +98,7 @@ export class OciRuntime implements Runtime {
 
   /** A task whose process comes when it is started. */
   #prepareRestore(
-    { id, bundleDir, cgroupPath, spec, stdio }: CreateRequest,
+    { id, bundleDir, cgroupPath, spec, stdio }: TaskRequest,
     source: RestoreSource,
   ): CreatedTask {
     this.restoring?.require();

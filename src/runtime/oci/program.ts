@@ -1,4 +1,5 @@
 import type { Context } from "../../lib/context.ts";
+import type { Argv } from "../../os/process/spawn.ts";
 import type { RuntimeFeatures } from "../runtime.ts";
 
 /** What `state` says (runtime-spec, runtime.md). */
@@ -7,8 +8,6 @@ export interface RuntimeState {
   /** 0 when stopped. */
   readonly pid: number;
 }
-
-export type Argv = readonly [string, ...string[]];
 
 export interface CreateArguments {
   readonly id: string;

@@ -6,7 +6,7 @@ import type { StreamOwner } from "../runtime.ts";
 
 const { O_NONBLOCK, O_RDONLY, O_RDWR, O_WRONLY } = constants;
 
-export interface WantedStreams {
+export interface PipedStreams {
   readonly stdin: boolean;
   readonly stdout: boolean;
   readonly stderr: boolean;
@@ -26,7 +26,7 @@ export class ExecStreams implements Disposable {
   readonly stdout: OwnedFd | undefined;
   readonly stderr: OwnedFd | undefined;
 
-  constructor(bundleDir: string, wanted: WantedStreams, owner: StreamOwner | undefined) {
+  constructor(bundleDir: string, wanted: PipedStreams, owner: StreamOwner | undefined) {
     this.execId = `exec-${randomBytes(8).toString("hex")}`;
     this.#dir = `${bundleDir}/${this.execId}`;
     // 0711: whose program it is may open its own streams again.

@@ -16,7 +16,7 @@ import type {
   ExecSyncOptions,
   ExecSyncResult,
 } from "../runtime.ts";
-import { ExecStreams, type WantedStreams } from "./exec-streams.ts";
+import { ExecStreams, type PipedStreams } from "./exec-streams.ts";
 import { specAny, type TaskCalls } from "./task-calls.ts";
 
 /** How long to wait for output after the end, when a background process still has the pipes open. */
@@ -93,7 +93,7 @@ async function startProcess(
   ctx: Context,
   task: TaskCalls,
   { process, owner }: ExecCommand,
-  wanted: WantedStreams,
+  wanted: PipedStreams,
 ): Promise<StartedProcess> {
   ctx.signal.throwIfAborted();
   await using rollback = new AsyncDisposableStack();

@@ -10,7 +10,6 @@ import { releaseGvisorRoot } from "../gvisor-root.ts";
 import { readExitRecord, writeExitRecord } from "../monitor/exit-record.ts";
 import type {
   CreatedTask,
-  CreateRequest,
   RecoveredTask,
   RecoverOptions,
   Runtime,
@@ -18,6 +17,7 @@ import type {
   Task as RuntimeTask,
   TaskRecord,
   TaskReference,
+  TaskRequest,
   TaskStdio,
 } from "../runtime.ts";
 import { withNamedPidNamespace } from "./gvisor-pids.ts";
@@ -95,7 +95,7 @@ export class ShimRuntime implements Runtime, TaskOwner, Disposable {
     });
   }
 
-  async create(ctx: Context, request: CreateRequest): Promise<CreatedTask> {
+  async create(ctx: Context, request: TaskRequest): Promise<CreatedTask> {
     ctx.signal.throwIfAborted();
     const { id, bundleDir, cgroupPath, stdio, spec, role } = request;
     const { program, kind } = this.options;
@@ -137,7 +137,7 @@ export class ShimRuntime implements Runtime, TaskOwner, Disposable {
     }
   }
 
-  async #createTask(ctx: Context, live: LiveTask, { stdio }: CreateRequest): Promise<void> {
+  async #createTask(ctx: Context, live: LiveTask, { stdio }: TaskRequest): Promise<void> {
     const { id, bundleDir: bundle, hasStreams } = live;
     const { terminal } = stdio;
     const name = (stream: string, isThere = true) =>

@@ -14,7 +14,7 @@ import { isErrno } from "../../os/errno-error.ts";
 import { isNameError, readAttributes } from "../../os/file/inode.ts";
 import { OwnedFd } from "../../os/file/owned-fd.ts";
 import { opaqueMarker, whiteoutPrefix } from "../tar/entry-name.ts";
-import { packTar, type TarHeader, type TarMember } from "../tar/pack-tar.ts";
+import { packTar, type TarMember, type TarMemberHeader } from "../tar/pack-tar.ts";
 
 /*
  * What a container has changed, as an image layer has it (image-spec, layer.md): a file that hides one below it becomes
@@ -114,7 +114,7 @@ async function* readExactly(fd: number, sizeBytes: number): AsyncGenerator<Uint8
   }
 }
 
-function special(place: string, status: Stats): Omit<TarHeader, "name"> | undefined {
+function special(place: string, status: Stats): Omit<TarMemberHeader, "name"> | undefined {
   if (status.isSymbolicLink()) return { type: "symlink", linkname: readlinkSync(place) };
   if (status.isFIFO()) return { type: "fifo" };
   if (!status.isCharacterDevice() && !status.isBlockDevice()) return undefined;
@@ -125,7 +125,7 @@ function special(place: string, status: Stats): Omit<TarHeader, "name"> | undefi
   return { type, devmajor, devminor };
 }
 
-function common(status: Stats): Omit<TarHeader, "name"> {
+function common(status: Stats): Omit<TarMemberHeader, "name"> {
   return { mode: status.mode & 0o7777, uid: status.uid, gid: status.gid, mtime: status.mtime };
 }
 

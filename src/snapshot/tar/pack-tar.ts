@@ -1,9 +1,9 @@
 import { type Header, pack as openPack, type Pack } from "tar-stream";
 
-export type TarHeader = Partial<Header> & Pick<Header, "name">;
+export type TarMemberHeader = Partial<Header> & Pick<Header, "name">;
 
 export interface TarMember {
-  readonly header: TarHeader;
+  readonly header: TarMemberHeader;
   /** Exactly as many bytes as the header says; absent for what has no content. */
   readonly content?: AsyncIterable<Uint8Array> | Iterable<Uint8Array>;
 }

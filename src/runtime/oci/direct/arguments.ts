@@ -1,3 +1,4 @@
+import type { Argv } from "../../../os/process/spawn.ts";
 import { candidates, type ExecPlan } from "./plan.ts";
 
 /** The instructions of `enter`, in the order in which it reads (embed/pause/enter.c). */
@@ -5,7 +6,7 @@ export function enterArguments(
   plan: ExecPlan,
   filter: { readonly length: number; readonly flags: number } | undefined,
   args: readonly string[],
-): readonly [string, ...string[]] {
+): Argv {
   const programs = candidates(plan.searchPath, args[0] ?? "");
   const { bounding, effective, permitted, inheritable, ambient } = plan.capabilities;
   const numbers = [

@@ -9,7 +9,7 @@ import { FdReader, FdWriter } from "../../fd-stream.ts";
 import type { ExecSession } from "../../runtime.ts";
 import { ConsoleSocket } from "../console-socket.ts";
 import type { ExecProcess } from "./exec-process.ts";
-import { type ExecDeps, type ExecRequest, startExec } from "./start-exec.ts";
+import { type ExecRequest, type OciExecDeps, startExec } from "./start-exec.ts";
 
 export interface ExecSessionRequest extends ExecRequest {
   readonly terminal: boolean;
@@ -77,7 +77,7 @@ export class ProcessSession implements ExecSession {
 /** The program runs when this returns. Until then a cancelled caller gets everything killed. */
 export async function openExecSession(
   ctx: Context,
-  deps: ExecDeps,
+  deps: OciExecDeps,
   request: ExecSessionRequest,
 ): Promise<ProcessSession> {
   await using rollback = new AsyncDisposableStack();
@@ -100,7 +100,7 @@ interface Started {
 
 async function startOnTerminal(
   ctx: Context,
-  deps: ExecDeps,
+  deps: OciExecDeps,
   request: ExecSessionRequest,
   rollback: AsyncDisposableStack,
 ): Promise<Started> {
@@ -117,7 +117,7 @@ async function startOnTerminal(
 
 async function startOnPipes(
   ctx: Context,
-  deps: ExecDeps,
+  deps: OciExecDeps,
   request: ExecSessionRequest,
   rollback: AsyncDisposableStack,
 ): Promise<Started> {

@@ -7,7 +7,7 @@ import { exitCodeOf } from "../../../os/process/pidfd.ts";
 import type { OutputPool } from "../../output-pool.ts";
 import type { ExecSyncResult } from "../../runtime.ts";
 import { Capture } from "./capture.ts";
-import { type ExecDeps, type ExecRequest, startExec } from "./start-exec.ts";
+import { type ExecRequest, type OciExecDeps, startExec } from "./start-exec.ts";
 
 export interface ExecSyncRequest extends ExecRequest {
   /** 0: no limit but the context's. */
@@ -24,7 +24,7 @@ const drainMs = 5000;
  */
 export async function execSync(
   ctx: Context,
-  deps: ExecDeps & { readonly output: OutputPool },
+  deps: OciExecDeps & { readonly output: OutputPool },
   request: ExecSyncRequest,
 ): Promise<ExecSyncResult> {
   ctx.signal.throwIfAborted();

@@ -10,7 +10,7 @@ import type { DirectExec, DirectExecRequest } from "../direct/direct-exec.ts";
 import type { OciProgram } from "../program.ts";
 import { ExecProcess } from "./exec-process.ts";
 
-export interface ExecDeps {
+export interface OciExecDeps {
   readonly handler: OciProgram;
   readonly reaper: Reaper;
   /** Absent where the runtime runs all programs. */
@@ -42,7 +42,7 @@ export type ExecStdio = readonly [stdin: OwnedFd, stdout: OwnedFd, stderr: Owned
  * the signal aborts before.
  */
 export async function startExec(
-  deps: ExecDeps,
+  deps: OciExecDeps,
   request: ExecRequest,
   stdio: ExecStdio,
   signal: AbortSignal,
@@ -59,7 +59,7 @@ export async function startExec(
 
 /** Runs `<runtime> exec --detach` to its end. */
 async function startByRuntime(
-  { handler, reaper }: ExecDeps,
+  { handler, reaper }: OciExecDeps,
   request: ExecRequest,
   stdio: ExecStdio,
   theirs: DisposableStack,

@@ -36,7 +36,7 @@ export interface AttachmentOptions {
 }
 
 /** A client of a container's streams, behind one connection of the daemon. It never holds anybody up. */
-export class Attachment implements Disposable {
+export class AttachedClient implements Disposable {
   readonly #options: AttachmentOptions;
   readonly #parser = new FrameParser();
   readonly #frames: AttachFrame[] = [];
