@@ -199,6 +199,17 @@ test("the name of an exported type means one thing", async () => {
   expect([...places].filter(([, files]) => files.length > 1)).toEqual([]);
 });
 
+test("an operation asks for what it uses, not for the graph", async () => {
+  const wrong: string[] = [];
+  for await (const file of new Bun.Glob("{daemon,standalone,sandbox,container,image}/**/*.ts").scan(
+    "src",
+  )) {
+    const text = await Bun.file(`src/${file}`).text();
+    if (/: (?:Sandbox|Container|Image)Deps\b/.test(text)) wrong.push(file);
+  }
+  expect(wrong).toEqual([]);
+});
+
 test("only main.ts imports at run time, so that each role loads only what it is", async () => {
   const wrong: string[] = [];
   for await (const file of new Bun.Glob("**/*.ts").scan("src")) {

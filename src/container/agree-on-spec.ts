@@ -18,10 +18,13 @@ export interface AgreedSpec extends Agreement {
   readonly resources: SpecResources;
 }
 
+/** What making a spec with the plugins' agreement needs. */
+export type AgreeDeps = SpecDeps & Pick<ContainerDeps, "plugins" | "cgroup" | "cgroupDriver">;
+
 /** Makes a container's spec and lets plugins change it. `rollback` takes the notification that follows when the creation fails. */
 export async function agreeOnSpec(
   ctx: Context,
-  deps: SpecDeps & Pick<ContainerDeps, "plugins" | "cgroup" | "cgroupDriver">,
+  deps: AgreeDeps,
   rollback: AsyncDisposableStack,
   id: ContainerId,
   request: SpecRequest,

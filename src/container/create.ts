@@ -8,24 +8,35 @@ import { type ContainerId, generateContainerId, type SandboxId } from "../lib/id
 import { inStep } from "../lib/step.ts";
 import type { TaskRequest } from "../runtime/runtime.ts";
 import type { CreateIntent } from "../state/intents.ts";
-import { agreeOnSpec } from "./agree-on-spec.ts";
+import { type AgreeDeps, agreeOnSpec } from "./agree-on-spec.ts";
 import type { Container } from "./container.ts";
 import { createdAfter } from "./created-at.ts";
 import type { ContainerDeps } from "./deps.ts";
 import type { SandboxEnvironment } from "./environment.ts";
-import { watchExit } from "./exit.ts";
+import { type ExitDeps, watchExit } from "./exit.ts";
 import type { ContainerExtras } from "./extras.ts";
 import { logPathOf, podLogDirectoryOf } from "./log-path.ts";
 import { releaseMs } from "./release.ts";
-import { discardProcess, rollBackCreation } from "./remove.ts";
+import { discardProcess, type RollbackDeps, rollBackCreation } from "./remove.ts";
 import { isArchivePath, removeCheckpoint } from "./restore/checkpoint-files.ts";
-import { type OpenedCheckpoint, openCheckpoint, requireMatch } from "./restore/open-checkpoint.ts";
+import {
+  type OpenedCheckpoint,
+  openCheckpoint,
+  type RestoreDeps,
+  requireMatch,
+} from "./restore/open-checkpoint.ts";
 import { getRuntime, stdioOf } from "./runtimes.ts";
 import { mountImageVolumes, withImageRefs } from "./source/image-volumes.ts";
 import { placeNetDevices } from "./source/net-devices.ts";
 import { fillDirectory, makeVolumes } from "./source/volumes.ts";
 import { overlayCriResources } from "./spec/overlay-resources.ts";
 import { stopSignalOf } from "./stop-signal.ts";
+
+export type CreateContainerDeps = AgreeDeps &
+  ExitDeps &
+  RestoreDeps &
+  RollbackDeps &
+  Pick<ContainerDeps, "creations" | "commit" | "logLimits" | "createMs" | "bootId">;
 
 /**
  * Makes a container with its root file system, spec and log file, and its first process waiting in the OCI runtime.
@@ -34,7 +45,7 @@ import { stopSignalOf } from "./stop-signal.ts";
  */
 export function createContainer(
   ctx: Context,
-  deps: ContainerDeps,
+  deps: CreateContainerDeps,
   environment: SandboxEnvironment,
   config: pb.ContainerConfig,
   extras?: ContainerExtras,
@@ -74,7 +85,7 @@ export function createContainer(
  */
 export async function recreateContainer(
   ctx: Context,
-  deps: ContainerDeps,
+  deps: CreateContainerDeps,
   environment: SandboxEnvironment,
   id: ContainerId,
 ): Promise<void> {
@@ -97,7 +108,7 @@ const setUpMs = 120_000;
 
 async function setUp(
   ctx: Context,
-  deps: ContainerDeps,
+  deps: CreateContainerDeps,
   id: ContainerId,
   environment: SandboxEnvironment,
   { config, extras }: Pick<Container, "config" | "extras">,
@@ -241,7 +252,7 @@ function hasSiblings({ containers }: Pick<ContainerDeps, "containers">, id: Sand
 /** Where the image that the client wrote is a checkpoint archive of the node. One that is made anew starts afresh. */
 async function checkpointOf(
   ctx: Context,
-  deps: ContainerDeps,
+  deps: RestoreDeps,
   id: ContainerId,
   { image }: pb.ContainerConfig,
   ended: Container | undefined,

@@ -10,14 +10,14 @@ import { rollBackCreation } from "./remove.ts";
 import { removeOtherCheckpoints } from "./restore/checkpoint-files.ts";
 import { stdioOf, taskOf } from "./runtimes.ts";
 
-type RecoverDeps = ExitDeps &
+export type RecoverContainersDeps = ExitDeps &
   Pick<ContainerDeps, "intents" | "bootId" | "logLimits" | "checkpointDir">;
 
 /**
  * Makes the records of containers agree with the node after a start: undoes creations that were cut off, notes
  * starts and ends that were not, and releases what ended containers still hold. What runs is left alone.
  */
-export async function recoverContainers(ctx: Context, deps: RecoverDeps): Promise<void> {
+export async function recoverContainers(ctx: Context, deps: RecoverContainersDeps): Promise<void> {
   // Side by side: a runtime that hangs holds up its own containers only.
   await Promise.all([
     ...deps.intents.list().map((intent) => {
@@ -40,7 +40,7 @@ export async function recoverContainers(ctx: Context, deps: RecoverDeps): Promis
 
 async function recoverContainer(
   ctx: Context,
-  deps: RecoverDeps,
+  deps: RecoverContainersDeps,
   container: Container,
 ): Promise<void> {
   if (container.state.name === "exited") return await releaseProcess(ctx, deps, container);
@@ -65,7 +65,7 @@ function resultOf(end: End | undefined): string {
 /** Goes on with a container that runs, and returns how one has ended that does not. */
 async function find(
   ctx: Context,
-  deps: RecoverDeps,
+  deps: RecoverContainersDeps,
   container: Container,
 ): Promise<End | undefined> {
   const isStarted = container.state.name === "running";
@@ -87,7 +87,11 @@ async function find(
   }
 }
 
-async function noteStart(ctx: Context, deps: RecoverDeps, container: Container): Promise<void> {
+async function noteStart(
+  ctx: Context,
+  deps: RecoverContainersDeps,
+  container: Container,
+): Promise<void> {
   using _lock = await deps.locks.lock(container.id, ctx.signal);
   const last = deps.containers.find(container.id);
   if (last?.state.name !== "created") return;

@@ -9,7 +9,16 @@ import { releaseMs, releaseProcess } from "./release.ts";
 import { removeCheckpoint } from "./restore/checkpoint-files.ts";
 import { type ProcessHolder, type TaskDeps, taskOf } from "./runtimes.ts";
 import { removeImageVolumes } from "./source/image-volumes.ts";
-import { killContainer } from "./stop.ts";
+import { killContainer, type StopContainerDeps } from "./stop.ts";
+
+/** What removing everything of a container but its row needs. */
+export type DiscardDeps = TaskDeps & Pick<ContainerDeps, "snapshots" | "checkpointDir">;
+
+export type RollbackDeps = DiscardDeps & Pick<ContainerDeps, "intents" | "containers">;
+
+export type RemoveContainerDeps = DiscardDeps &
+  StopContainerDeps &
+  Pick<ContainerDeps, "locks" | "plugins" | "events">;
 
 /**
  * Removes a container, killing it first if it runs. Idempotent: succeeds for one that is absent (CRI RemoveContainer).
@@ -17,7 +26,7 @@ import { killContainer } from "./stop.ts";
  */
 export async function removeContainer(
   ctx: Context,
-  deps: ContainerDeps,
+  deps: RemoveContainerDeps,
   id: ContainerId,
 ): Promise<void> {
   const container = deps.containers.find(id);
@@ -42,7 +51,7 @@ export async function removeContainer(
  */
 export async function rollBackCreation(
   ctx: Context,
-  deps: Parameters<typeof discardContainer>[1] & Pick<ContainerDeps, "intents" | "containers">,
+  deps: RollbackDeps,
   container: CreateIntent,
 ): Promise<void> {
   await taskOf(deps, container).interrupt();
@@ -61,7 +70,7 @@ export async function rollBackCreation(
 /** Removes everything but the row. Idempotent. */
 export async function discardContainer(
   ctx: Context,
-  deps: TaskDeps & Pick<ContainerDeps, "snapshots" | "checkpointDir">,
+  deps: DiscardDeps,
   container: ProcessHolder,
 ): Promise<void> {
   await discardProcess(ctx, deps, container);
@@ -71,7 +80,7 @@ export async function discardContainer(
 /** Removes everything but the row and the writable layer. Idempotent. */
 export async function discardProcess(
   ctx: Context,
-  deps: Parameters<typeof discardContainer>[1],
+  deps: DiscardDeps,
   container: ProcessHolder,
 ): Promise<void> {
   await inStep(ctx, "runtime.delete", async () => {

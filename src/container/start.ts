@@ -10,7 +10,7 @@ import { releaseMs, releaseProcess } from "./release.ts";
 import { removeCheckpoint } from "./restore/checkpoint-files.ts";
 import { getRuntime, type TaskDeps, taskOf } from "./runtimes.ts";
 
-type StartDeps = TaskDeps &
+export type StartContainerDeps = TaskDeps &
   Pick<
     ContainerDeps,
     | "checkpointDir"
@@ -30,7 +30,7 @@ type StartDeps = TaskDeps &
  */
 export async function startContainer(
   ctx: Context,
-  deps: StartDeps,
+  deps: StartContainerDeps,
   id: ContainerId,
 ): Promise<void> {
   using _lock = await inStep(ctx, "lock.wait", () => deps.locks.lock(id, ctx.signal));
@@ -65,7 +65,7 @@ export async function startContainer(
 /** Ends as a failure soon after the container's process: an OCI runtime that hangs would wait for it for ever. */
 async function letRun(
   ctx: Context,
-  deps: StartDeps,
+  deps: StartContainerDeps,
   container: Container,
 ): Promise<TaskRecord | undefined> {
   const { id } = container;
@@ -83,7 +83,7 @@ async function letRun(
 
 async function endFailed(
   ctx: Context,
-  deps: StartDeps,
+  deps: StartContainerDeps,
   container: Container,
   message: string,
 ): Promise<void> {

@@ -9,7 +9,8 @@ import { type TaskDeps, taskOf } from "./runtimes.ts";
 /** How long a container may take to vanish after SIGKILL: a process in an uninterruptible call takes its time. */
 const killMs = 20_000;
 
-type StopDeps = TaskDeps & Pick<ContainerDeps, "containers" | "exits">;
+/** What ending a container needs. */
+export type StopContainerDeps = TaskDeps & Pick<ContainerDeps, "containers" | "exits">;
 
 /**
  * Sends the stop signal, waits the grace period (0: none), then kills. Idempotent: succeeds for a container that is
@@ -17,7 +18,7 @@ type StopDeps = TaskDeps & Pick<ContainerDeps, "containers" | "exits">;
  */
 export async function stopContainer(
   ctx: Context,
-  deps: StopDeps,
+  deps: StopContainerDeps,
   id: ContainerId,
   graceMs: number,
 ): Promise<void> {
@@ -37,7 +38,7 @@ export async function stopContainer(
 /** Kills at once and waits for the end to be recorded, also when the caller has gone. */
 export async function killContainer(
   ctx: Context,
-  deps: StopDeps,
+  deps: StopContainerDeps,
   container: Container,
 ): Promise<void> {
   using kill = ctx.step?.("runtime.kill", { container: container.id });
@@ -50,7 +51,11 @@ export async function killContainer(
 }
 
 /** Whether the container ends before the signal aborts. */
-async function ended(deps: StopDeps, id: ContainerId, signal: AbortSignal): Promise<boolean> {
+async function ended(
+  deps: StopContainerDeps,
+  id: ContainerId,
+  signal: AbortSignal,
+): Promise<boolean> {
   const gone = () => (deps.containers.find(id)?.state.name ?? "exited") === "exited";
   if (gone()) return true;
   try {

@@ -9,7 +9,8 @@ import { getRuntime, type TaskDeps, taskOf } from "./runtimes.ts";
 import { limitSwap, overlayCriResources, overlayResources } from "./spec/overlay-resources.ts";
 import { toOciResources } from "./spec/resources.ts";
 
-type UpdateDeps = TaskDeps & Pick<ContainerDeps, "containers" | "host" | "locks">;
+/** What changing limits needs. */
+export type UpdateDeps = TaskDeps & Pick<ContainerDeps, "containers" | "host" | "locks">;
 
 /** Changes limits of a container that has not ended. 0, "" and empty leave a limit as it is (CRI LinuxContainerResources). */
 export async function updateResources(

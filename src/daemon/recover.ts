@@ -1,15 +1,18 @@
-import { recoverContainers } from "../container/recover.ts";
+import { type RecoverContainersDeps, recoverContainers } from "../container/recover.ts";
 import { type Context, detached } from "../lib/context.ts";
 import { describe } from "../lib/errors.ts";
 import type { ContainerId } from "../lib/id.ts";
 import { inStep } from "../lib/step.ts";
 import type { Monitors } from "../runtime/monitor/monitors.ts";
 import type { SandboxDeps } from "../sandbox/deps.ts";
-import { recoverSandboxes } from "../sandbox/recover.ts";
-import { removeLeftovers } from "../sandbox/remove-leftovers.ts";
+import { type RecoverSandboxesDeps, recoverSandboxes } from "../sandbox/recover.ts";
+import { type RemoveLeftoversDeps, removeLeftovers } from "../sandbox/remove-leftovers.ts";
 
 /** Makes what is recorded agree with what is there, before the first call is served. */
-export async function recover(ctx: Context, deps: SandboxDeps): Promise<void> {
+export async function recover(
+  ctx: Context,
+  deps: RecoverContainersDeps & RecoverSandboxesDeps & RemoveLeftoversDeps,
+): Promise<void> {
   await inStep(ctx, "recovery.containers", () => recoverContainers(ctx, deps));
   await inStep(ctx, "recovery.sandboxes", () => recoverSandboxes(ctx, deps));
   await inStep(ctx, "recovery.leftovers", () => removeLeftovers(ctx, deps));

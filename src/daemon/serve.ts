@@ -149,7 +149,10 @@ export async function serve(args: readonly string[], parts: ServeParts): Promise
  * When the daemon stops: creations whose callers have gone come to their end, or to their undoing. What takes longer
  * is cut off, and undone by the next start.
  */
-async function settled({ creations, runs }: SandboxDeps, timeoutMs: number): Promise<void> {
+async function settled(
+  { creations, runs }: Pick<SandboxDeps, "creations" | "runs">,
+  timeoutMs: number,
+): Promise<void> {
   const work = Promise.all([creations.idle(), runs.idle()]);
   await abortable(work, AbortSignal.timeout(timeoutMs)).catch(() => {});
 }

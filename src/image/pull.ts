@@ -19,8 +19,11 @@ import { findNearby, type NearbyImage } from "./nearby/nearby.ts";
 import { resolveManifest } from "./resolve-manifest.ts";
 import { admitImage } from "./signatures/admit.ts";
 import { registrySignatures } from "./signatures/registry-signatures.ts";
-import { storeImage } from "./store-image.ts";
+import { type StoreImageDeps, storeImage } from "./store-image.ts";
 import { usedLayers } from "./used-layers.ts";
+
+export type PullDeps = StoreImageDeps &
+  Pick<ImageDeps, "registry" | "nearby" | "signatures" | "downloads">;
 
 /** How far a pull has come. Bytes are of compressed layers; those that are there already count as fetched. */
 export interface PullProgress {
@@ -49,7 +52,7 @@ export interface PullOptions {
  */
 export async function pullImage(
   ctx: Context,
-  deps: ImageDeps,
+  deps: PullDeps,
   reference: Reference,
   options: PullOptions = {},
 ): Promise<Image> {
@@ -66,7 +69,10 @@ export async function pullImage(
 }
 
 /** What earlier attempts left is kept for a day only. */
-async function removeUnusedLayers(ctx: Context, deps: ImageDeps): Promise<void> {
+async function removeUnusedLayers(
+  ctx: Context,
+  deps: Pick<ImageDeps, "images" | "layers" | "ingests" | "leases">,
+): Promise<void> {
   deps.ingests.expire();
   const expired = deps.leases.expire();
   if (expired.length > 0) await deps.layers.removeUnused(ctx, expired, usedLayers(deps));
@@ -74,7 +80,7 @@ async function removeUnusedLayers(ctx: Context, deps: ImageDeps): Promise<void> 
 
 async function storeNearby(
   ctx: Context,
-  deps: ImageDeps,
+  deps: StoreImageDeps & Pick<ImageDeps, "signatures">,
   openRegistry: () => Repository | Promise<Repository>,
   { image, from }: { readonly image: NearbyImage; readonly from: string },
   options: PullOptions,
@@ -93,7 +99,7 @@ async function storeNearby(
 
 async function pullFrom(
   ctx: Context,
-  deps: ImageDeps,
+  deps: PullDeps,
   repository: Repository,
   reference: Reference,
   options: PullOptions,
@@ -130,7 +136,7 @@ async function pullFrom(
 /** Who does not know the tag, or is not asked for tags, may have what the registry says it is. */
 async function findByDigest(
   ctx: Context,
-  deps: ImageDeps,
+  deps: Pick<ImageDeps, "nearby">,
   reference: Reference,
   digest: Digest,
 ): Promise<Awaited<ReturnType<typeof findNearby>>> {

@@ -8,9 +8,9 @@ import type { ImageDeps } from "./deps.ts";
 import { chainOf, configOf, type ImageRecord, ownDocumentsOf } from "./image-record.ts";
 import { keptSource, layersOf, manifestOf } from "./kept-layers.ts";
 import { originalsOf } from "./originals.ts";
-import { pullImage } from "./pull.ts";
+import { type PullDeps, pullImage } from "./pull.ts";
 import { admitAgain, asksForSignature } from "./signatures/admit.ts";
-import { storeImage } from "./store-image.ts";
+import { type StoreImageDeps, storeImage } from "./store-image.ts";
 
 export interface Damage {
   /** Manifests and the config, and those of signatures. */
@@ -28,7 +28,7 @@ export interface Damage {
  */
 export async function repairImage(
   ctx: Context,
-  deps: ImageDeps,
+  deps: PullDeps,
   record: ImageRecord,
   damage: Damage,
 ): Promise<void> {
@@ -50,7 +50,11 @@ export async function repairImage(
   ctx.log.info("image repaired", { image: record.id, layers: damage.layers.length });
 }
 
-function dropLostSignatures(ctx: Context, deps: ImageDeps, { documents }: Damage): void {
+function dropLostSignatures(
+  ctx: Context,
+  deps: Pick<ImageDeps, "images" | "content">,
+  { documents }: Damage,
+): void {
   const there = new Set(deps.content.list());
   const lost = new Set(documents.filter((digest) => !there.has(digest)));
   const losers = deps.images.dropSignatures(({ manifest, blobs }) =>
@@ -59,7 +63,7 @@ function dropLostSignatures(ctx: Context, deps: ImageDeps, { documents }: Damage
   for (const image of losers) ctx.log.warn("damaged signature dropped", { image });
 }
 
-async function pullAgain(ctx: Context, deps: ImageDeps, record: ImageRecord): Promise<void> {
+async function pullAgain(ctx: Context, deps: PullDeps, record: ImageRecord): Promise<void> {
   const [name] = record.repoDigests;
   if (name === undefined) {
     throw failedPrecondition("it came from an archive: import that again");
@@ -71,7 +75,11 @@ async function pullAgain(ctx: Context, deps: ImageDeps, record: ImageRecord): Pr
 }
 
 /** Needs nobody else. Returns whether all that is missing was there. */
-async function unpackKept(ctx: Context, deps: ImageDeps, record: ImageRecord): Promise<boolean> {
+async function unpackKept(
+  ctx: Context,
+  deps: StoreImageDeps,
+  record: ImageRecord,
+): Promise<boolean> {
   const missing = chainOf(record).flatMap((chainId, index) =>
     deps.layers.find(chainId) === undefined ? index : [],
   );

@@ -5,7 +5,7 @@ import { type ChainId, chainIdsOf } from "../oci/chain-id.ts";
 import { type ImageConfig, parseImageConfig } from "../oci/image-config.ts";
 import { formatPlatform, isRunnable, normalizePlatform, type Platform } from "../oci/platform.ts";
 import type { Layer } from "../snapshot/snapshotter.ts";
-import { storeArtifact } from "./artifact/store-artifact.ts";
+import { type StoreArtifactDeps, storeArtifact } from "./artifact/store-artifact.ts";
 import type { ImageDeps } from "./deps.ts";
 import { forgetBlobs } from "./fetch/blob-source.ts";
 import { fetchLayers } from "./fetch/fetch-layers.ts";
@@ -15,6 +15,8 @@ import type { AdmittedImage } from "./signatures/admit.ts";
 import { storeSignatures } from "./signatures/stored-signatures.ts";
 import { usedLayers } from "./used-layers.ts";
 
+export type StoreImageDeps = StoreArtifactDeps & Pick<ImageDeps, "platform" | "flights">;
+
 /**
  * Fetches the layers and makes it an image of the store: known to nobody until all of it is on disk for sure, for good
  * from then on. Cancelled or failed, it leaves the layers that are complete and the bytes that came, for a day, so that
@@ -22,7 +24,7 @@ import { usedLayers } from "./used-layers.ts";
  */
 export async function storeImage(
   ctx: Context,
-  deps: ImageDeps,
+  deps: StoreImageDeps,
   found: AdmittedImage,
 ): Promise<Image> {
   if (found.artifact !== undefined) return await storeArtifact(ctx, deps, found, found.artifact);
@@ -63,7 +65,7 @@ export async function storeImage(
 /** Layers that are complete are kept for the next attempt, unless they take the room that it needs. */
 async function giveUp(
   ctx: Context,
-  deps: ImageDeps,
+  deps: Pick<ImageDeps, "images" | "layers" | "content" | "kept" | "leases">,
   found: AdmittedImage,
   { chain, isFull }: { readonly chain: readonly ChainId[]; readonly isFull: boolean },
 ): Promise<void> {
@@ -80,7 +82,7 @@ async function giveUp(
 }
 
 function record(
-  deps: ImageDeps,
+  deps: Pick<ImageDeps, "images" | "layers" | "content">,
   found: AdmittedImage,
   config: ImageConfig,
   chain: readonly ChainId[],

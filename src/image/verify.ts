@@ -6,6 +6,7 @@ import type { ImageDeps } from "./deps.ts";
 import type { ImageId } from "./image.ts";
 import { chainOf, documentsOf, type ImageRecord, stackOf } from "./image-record.ts";
 import { keepableOf } from "./kept-layers.ts";
+import type { PullDeps } from "./pull.ts";
 import { repairImage } from "./repair.ts";
 
 /** What was found of one layer, manifest, config or kept blob. */
@@ -40,7 +41,7 @@ interface Part {
  */
 export async function* verifyImages(
   ctx: Context,
-  deps: ImageDeps,
+  deps: PullDeps,
   options: VerifyOptions,
 ): AsyncGenerator<Verdict> {
   const damaged = new Map<Part, string>();
@@ -61,7 +62,10 @@ export async function* verifyImages(
 }
 
 /** Documents first, then layers from the lowest up: what lies below is compared before what was taken from it. */
-function partsOf(deps: ImageDeps, keys: readonly string[]): readonly Part[] {
+function partsOf(
+  deps: Pick<ImageDeps, "images" | "content" | "kept">,
+  keys: readonly string[],
+): readonly Part[] {
   const wanted = new Set(keys.map((key) => deps.images.get(key).id));
   const parts = new Map<string, Part>();
   const add = (key: string, record: ImageRecord, part: Omit<Part, "records">) => {
@@ -90,7 +94,11 @@ function partsOf(deps: ImageDeps, keys: readonly string[]): readonly Part[] {
   return [...parts.values()];
 }
 
-async function problemOf(ctx: Context, deps: ImageDeps, part: Part): Promise<string | undefined> {
+async function problemOf(
+  ctx: Context,
+  deps: Pick<ImageDeps, "layers" | "content" | "kept">,
+  part: Part,
+): Promise<string | undefined> {
   if (part.diffIds !== undefined) return await deps.layers.verify(ctx, part.diffIds);
   if (part.kind === "blob") {
     return deps.kept.find(part.digest) && (await deps.kept.verify(ctx, part.digest));
@@ -104,7 +112,7 @@ async function problemOf(ctx: Context, deps: ImageDeps, part: Part): Promise<str
 }
 
 /** Not so a signature that was given up. */
-function isStillWanted({ images }: ImageDeps, { kind, digest }: Part): boolean {
+function isStillWanted({ images }: Pick<ImageDeps, "images">, { kind, digest }: Part): boolean {
   return (
     kind !== "document" ||
     images.listRecords().some((record) => documentsOf(record).includes(digest))
@@ -114,7 +122,7 @@ function isStillWanted({ images }: ImageDeps, { kind, digest }: Part): boolean {
 /** Returns why it failed, by image. An image whose damage an earlier one's repair has undone is left alone. */
 async function repairAll(
   ctx: Context,
-  deps: ImageDeps,
+  deps: PullDeps,
   damaged: readonly Part[],
 ): Promise<ReadonlyMap<ImageId, string>> {
   const failures = new Map<ImageId, string>();

@@ -1,22 +1,28 @@
-import { createContainer, recreateContainer } from "../container/create.ts";
+import {
+  type CreateContainerDeps,
+  createContainer,
+  recreateContainer,
+} from "../container/create.ts";
 import { NamespaceMode } from "../container/cri.ts";
 import type { SandboxEnvironment } from "../container/environment.ts";
 import type { ContainerExtras } from "../container/extras.ts";
-import { taskOf } from "../container/runtimes.ts";
+import { type TaskDeps, taskOf } from "../container/runtimes.ts";
 import { pidModeOf } from "../container/spec/namespaces.ts";
 import type * as pb from "../gen/runtime/v1/api_pb.ts";
 import { type Context, withFields } from "../lib/context.ts";
 import { failedPrecondition, notFound } from "../lib/errors.ts";
 import type { ContainerId, SandboxId } from "../lib/id.ts";
 import type { SandboxDeps } from "./deps.ts";
-import { environmentOf, isReady } from "./environment/environment.ts";
-import { ensureInfra } from "./environment/infra.ts";
+import { type EnvironmentDeps, environmentOf, isReady } from "./environment/environment.ts";
+import { ensureInfra, type InfraDeps } from "./environment/infra.ts";
 import type { Sandbox } from "./sandbox.ts";
+
+export type AddContainerDeps = CreateContainerDeps & InfraDeps & EnvironmentDeps;
 
 /** Creates a container in a ready sandbox (CRI CreateContainer). Its process waits for StartContainer. */
 export async function addContainer(
   ctx: Context,
-  deps: SandboxDeps,
+  deps: AddContainerDeps,
   sandboxId: SandboxId,
   config: pb.ContainerConfig,
   extras?: ContainerExtras,
@@ -29,7 +35,7 @@ export async function addContainer(
 /** Makes a container of a ready sandbox anew that has ended: `recreateContainer`. */
 export async function recreateInSandbox(
   ctx: Context,
-  deps: SandboxDeps,
+  deps: AddContainerDeps,
   id: ContainerId,
 ): Promise<void> {
   const { sandboxId, config } = deps.containers.get(id);
@@ -40,7 +46,7 @@ export async function recreateInSandbox(
 
 async function environmentFor(
   ctx: Context,
-  deps: SandboxDeps,
+  deps: AddContainerDeps,
   sandboxId: SandboxId,
   config: pb.ContainerConfig,
 ): Promise<SandboxEnvironment> {
@@ -52,14 +58,14 @@ async function environmentFor(
   });
 }
 
-function requireReady(deps: SandboxDeps, id: SandboxId): Sandbox {
+function requireReady(deps: EnvironmentDeps, id: SandboxId): Sandbox {
   const sandbox = deps.sandboxes.find(id);
   if (sandbox === undefined) throw notFound(`sandbox ${id} not found`);
   if (!isReady(deps, id)) throw failedPrecondition(`sandbox ${id} is not ready`);
   return sandbox;
 }
 
-async function podPidns(ctx: Context, deps: SandboxDeps, id: SandboxId): Promise<string> {
+async function podPidns(ctx: Context, deps: InfraDeps, id: SandboxId): Promise<string> {
   try {
     return await ensureInfra(ctx, deps, id);
   } catch (cause) {
@@ -69,7 +75,11 @@ async function podPidns(ctx: Context, deps: SandboxDeps, id: SandboxId): Promise
 }
 
 /** The PID namespace of another container, for this one to join (CRI NamespaceOption.target_id). */
-function targetPidns(deps: SandboxDeps, sandboxId: SandboxId, config: pb.ContainerConfig): string {
+function targetPidns(
+  deps: TaskDeps & Pick<SandboxDeps, "containers">,
+  sandboxId: SandboxId,
+  config: pb.ContainerConfig,
+): string {
   const targetId = config.linux?.securityContext?.namespaceOptions?.targetId ?? "";
   const target = deps.containers.resolve(targetId);
   if (target?.sandboxId !== sandboxId) {

@@ -1,4 +1,4 @@
-import { checkpointContainer } from "../container/checkpoint/checkpoint.ts";
+import { type CheckpointDeps, checkpointContainer } from "../container/checkpoint/checkpoint.ts";
 import { type Context, withTimeout } from "../lib/context.ts";
 import type { ContainerId } from "../lib/id.ts";
 import type { SandboxDeps } from "./deps.ts";
@@ -6,7 +6,7 @@ import type { SandboxDeps } from "./deps.ts";
 /** Checkpoints a container of a pod: the archive says whose it is. */
 export async function checkpoint(
   ctx: Context,
-  deps: SandboxDeps,
+  deps: CheckpointDeps & Pick<SandboxDeps, "sandboxes">,
   id: ContainerId,
   options: { readonly location: string; readonly timeoutMs: number },
 ): Promise<void> {

@@ -4,7 +4,7 @@ import { infraAnnotations } from "../container/spec/annotations.ts";
 import { ociVersion } from "../container/spec/build.ts";
 import { podNamespaces } from "../container/spec/namespaces.ts";
 import type { SandboxDeps } from "./deps.ts";
-import { environmentOf } from "./environment/environment.ts";
+import { type EnvironmentDeps, environmentOf } from "./environment/environment.ts";
 import type { Sandbox } from "./sandbox.ts";
 
 /** What people and tools want to know of a sandbox beyond its record. */
@@ -19,7 +19,7 @@ export interface SandboxDetails {
 }
 
 export function inspectSandbox(
-  deps: Pick<SandboxDeps, "stateDir" | "sandboxes" | "stopping" | "annotationPatterns">,
+  deps: EnvironmentDeps & Pick<SandboxDeps, "annotationPatterns">,
   sandbox: Sandbox,
 ): SandboxDetails {
   const environment = environmentOf(deps, sandbox);

@@ -1,16 +1,19 @@
 import { type Context, detached, withFields } from "../lib/context.ts";
 import { describe } from "../lib/errors.ts";
 import type { SandboxDeps } from "./deps.ts";
-import { discardInfra, recoverInfra } from "./environment/infra.ts";
+import type { EnvironmentDeps } from "./environment/environment.ts";
+import { discardInfra, type InfraDeps, recoverInfra } from "./environment/infra.ts";
 import { missingPart } from "./environment/presence.ts";
-import { rollBackSetUp, rollbackMs } from "./rollback.ts";
+import { type RollBackSandboxDeps, rollBackSetUp, rollbackMs } from "./rollback.ts";
 import type { Sandbox } from "./sandbox.ts";
+
+export type RecoverSandboxesDeps = RollBackSandboxDeps & EnvironmentDeps;
 
 /**
  * Makes the records of sandboxes agree with the node after a start: undoes what was cut off while it was set up,
  * and marks those of another boot as not ready (their network is given back when they are stopped).
  */
-export async function recoverSandboxes(ctx: Context, deps: SandboxDeps): Promise<void> {
+export async function recoverSandboxes(ctx: Context, deps: RecoverSandboxesDeps): Promise<void> {
   // Side by side: a network plugin that hangs holds up the start once, not once for each pod.
   const count = (result: string) => ctx.count?.("recovery.result", 1, result);
   await Promise.all(
@@ -46,7 +49,7 @@ async function attempt(ctx: Context, work: () => Promise<void>): Promise<void> {
   }
 }
 
-function markStopped(deps: SandboxDeps, sandbox: Sandbox): void {
+function markStopped(deps: Pick<SandboxDeps, "sandboxes" | "events">, sandbox: Sandbox): void {
   const isKnown = sandbox.state === "not-ready";
   if (isKnown && deps.sandboxes.get(sandbox.id).infra === sandbox.infra) return;
   const stopped: Sandbox = { ...sandbox, state: "not-ready" };
@@ -55,7 +58,7 @@ function markStopped(deps: SandboxDeps, sandbox: Sandbox): void {
 }
 
 /** Its start was cut off: the next container that needs one starts another. */
-async function rollBackInfra(ctx: Context, deps: SandboxDeps, sandbox: Sandbox): Promise<void> {
+async function rollBackInfra(ctx: Context, deps: InfraDeps, sandbox: Sandbox): Promise<void> {
   try {
     await discardInfra(ctx, deps, sandbox);
     deps.sandboxes.put({ ...deps.sandboxes.get(sandbox.id), infra: undefined });

@@ -1,8 +1,8 @@
 import { readdirSync } from "node:fs";
 import { bundlesIn } from "../bundle/bundle.ts";
 import { releaseMs } from "../container/release.ts";
-import { discardContainer } from "../container/remove.ts";
-import { taskOf } from "../container/runtimes.ts";
+import { type DiscardDeps, discardContainer } from "../container/remove.ts";
+import { type TaskDeps, taskOf } from "../container/runtimes.ts";
 import { type Context, detached, withFields } from "../lib/context.ts";
 import { describe } from "../lib/errors.ts";
 import { type ContainerId, isId, type SandboxId } from "../lib/id.ts";
@@ -11,11 +11,14 @@ import { sandboxesWithNetns } from "../network/namespace/node-netns.ts";
 import type { SandboxDeps } from "./deps.ts";
 import { removeSandboxDirectory, sandboxDirectoryOf } from "./environment/directory.ts";
 
+export type RemoveLeftoversDeps = DiscardDeps &
+  Pick<SandboxDeps, "containers" | "sandboxes" | "intents">;
+
 /**
  * Removes containers and sandboxes that are on the node and on no record: nobody else could ever stop them. There are
  * such when the database was damaged or put back from a copy. Comes after recovery, which needs the records.
  */
-export async function removeLeftovers(ctx: Context, deps: SandboxDeps): Promise<void> {
+export async function removeLeftovers(ctx: Context, deps: RemoveLeftoversDeps): Promise<void> {
   const known = new Set<string>([
     ...deps.containers.list().map(({ id }) => id),
     ...deps.intents.list().map(({ id }) => id),
@@ -43,13 +46,13 @@ export async function removeLeftovers(ctx: Context, deps: SandboxDeps): Promise<
   }
 }
 
-async function tasksOf(deps: SandboxDeps): Promise<readonly string[]> {
+async function tasksOf(deps: TaskDeps): Promise<readonly string[]> {
   const runtimes = new Set(deps.runtimes.values());
   return (await Promise.all([...runtimes].map((runtime) => runtime.list()))).flat();
 }
 
 /** Whose it was is not known: a runtime that does not have it does nothing. */
-async function removeUnknown(ctx: Context, deps: SandboxDeps, id: ContainerId): Promise<void> {
+async function removeUnknown(ctx: Context, deps: DiscardDeps, id: ContainerId): Promise<void> {
   for (const { name: handler } of new Set(deps.runtimes.values())) {
     const task = taskOf(deps, { id, handler, cgroupPath: undefined });
     await task.interrupt();

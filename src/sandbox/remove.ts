@@ -1,17 +1,31 @@
 import { releaseMs } from "../container/release.ts";
-import { removeContainer, rollBackCreation } from "../container/remove.ts";
+import {
+  type RemoveContainerDeps,
+  type RollbackDeps,
+  removeContainer,
+  rollBackCreation,
+} from "../container/remove.ts";
 import { type Context, detached, withFields } from "../lib/context.ts";
 import type { SandboxId } from "../lib/id.ts";
 import { inStep } from "../lib/step.ts";
 import type { SandboxDeps } from "./deps.ts";
 import { removeSandboxDirectory, sandboxDirectoryOf } from "./environment/directory.ts";
-import { lockToStop, tearDown } from "./stop.ts";
+import { lockToStop, type StopSandboxDeps, tearDown } from "./stop.ts";
+
+export type RemoveSandboxDeps = StopSandboxDeps &
+  RemoveContainerDeps &
+  RollbackDeps &
+  Pick<SandboxDeps, "plugins" | "events">;
 
 /**
  * Removes a sandbox with all of its containers, stopping it first. Idempotent: the kubelet repeats this call until
  * it succeeds (CRI RemovePodSandbox). The row goes last.
  */
-export async function removeSandbox(ctx: Context, deps: SandboxDeps, id: SandboxId): Promise<void> {
+export async function removeSandbox(
+  ctx: Context,
+  deps: RemoveSandboxDeps,
+  id: SandboxId,
+): Promise<void> {
   using _lock = await lockToStop(ctx, deps, id);
   const sandbox = deps.sandboxes.find(id);
   if (sandbox === undefined) return;

@@ -16,15 +16,20 @@ import {
   type SandboxDirectory,
   sandboxDirectoryOf,
 } from "./environment/directory.ts";
-import { isReady } from "./environment/environment.ts";
+import { type EnvironmentDeps, isReady } from "./environment/environment.ts";
 import { startInfra } from "./environment/infra.ts";
 import { pinnedKinds, podNamespaces } from "./environment/namespaces.ts";
 import { namespaceIdentitiesOf } from "./environment/presence.ts";
 import { userNamespaceOf } from "./environment/user-namespace.ts";
-import { rollBackSetUp, rollbackMs } from "./rollback.ts";
+import { type RollBackSandboxDeps, rollBackSetUp, rollbackMs } from "./rollback.ts";
 import type { Sandbox, SandboxExtras } from "./sandbox.ts";
-import { lockToStop, tearDown } from "./stop.ts";
-import { validateSandbox } from "./validate.ts";
+import { lockToStop, type StopSandboxDeps, tearDown } from "./stop.ts";
+import { type ValidateSandboxDeps, validateSandbox } from "./validate.ts";
+
+export type RunSandboxDeps = ValidateSandboxDeps &
+  RollBackSandboxDeps &
+  EnvironmentDeps &
+  Pick<SandboxDeps, "runs" | "clock" | "namespacesProgram">;
 
 /**
  * Makes the environment of a pod and returns when it is ready: files, pinned namespaces, network. No process runs
@@ -34,7 +39,7 @@ import { validateSandbox } from "./validate.ts";
  */
 export function runSandbox(
   ctx: Context,
-  deps: SandboxDeps,
+  deps: RunSandboxDeps,
   config: pb.PodSandboxConfig,
   handler: string,
   id: SandboxId = generateSandboxId(),
@@ -79,7 +84,7 @@ export function runSandbox(
 const setUpMs = 240_000;
 
 /** The row comes first and says what was begun: a failure here and a restart undo the same from it. */
-async function setUp(ctx: Context, deps: SandboxDeps, intent: Sandbox): Promise<void> {
+async function setUp(ctx: Context, deps: RunSandboxDeps, intent: Sandbox): Promise<void> {
   await using rollback = new AsyncDisposableStack();
   inStep(ctx, "records.write", () => deps.sandboxes.put(intent));
   rollback.defer(() => rollBackSetUp(detached(ctx, rollbackMs), deps, intent.id));
@@ -91,7 +96,11 @@ async function setUp(ctx: Context, deps: SandboxDeps, intent: Sandbox): Promise<
  * Gives a sandbox that is not ready another environment, under the id that it has: after a reboot, or when it was
  * stopped. Its containers have ended. When it fails the sandbox is not ready, as before. CRI has no such call.
  */
-export async function renewSandbox(ctx: Context, deps: SandboxDeps, id: SandboxId): Promise<void> {
+export async function renewSandbox(
+  ctx: Context,
+  deps: RunSandboxDeps & StopSandboxDeps,
+  id: SandboxId,
+): Promise<void> {
   using _lock = await lockToStop(ctx, deps, id);
   const sandbox = deps.sandboxes.get(id);
   if (sandbox.state === "ready") return;
@@ -114,7 +123,7 @@ export async function renewSandbox(ctx: Context, deps: SandboxDeps, id: SandboxI
 
 async function bringUp(
   ctx: Context,
-  deps: SandboxDeps,
+  deps: RunSandboxDeps,
   intent: Sandbox,
   rollback: AsyncDisposableStack,
 ): Promise<void> {
@@ -167,7 +176,7 @@ async function bringUp(
 
 /** Where the sandbox is whose network this one has. Throws `failed-precondition` while that is not ready. */
 function sharedNetworkOf(
-  deps: SandboxDeps,
+  deps: EnvironmentDeps,
   { id, extras }: Sandbox,
 ): { readonly paths: SandboxDirectory; readonly ips: Sandbox["ips"] } | undefined {
   const network = extras?.network;
@@ -185,7 +194,7 @@ function sharedNetworkOf(
 /** The last step before the pod is there for anybody; undone, it is stopped and removed for plugins too. */
 async function askPlugins(
   ctx: Context,
-  deps: SandboxDeps,
+  deps: Pick<SandboxDeps, "plugins">,
   ready: Sandbox,
   rollback: AsyncDisposableStack,
 ): Promise<Disposable> {

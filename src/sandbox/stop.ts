@@ -1,5 +1,5 @@
 import { taskOf } from "../container/runtimes.ts";
-import { killContainer } from "../container/stop.ts";
+import { killContainer, type StopContainerDeps } from "../container/stop.ts";
 import { type Context, detached, withFields, withTimeout } from "../lib/context.ts";
 import type { SandboxId } from "../lib/id.ts";
 import { inStep } from "../lib/step.ts";
@@ -7,14 +7,22 @@ import { unpinNamespaces } from "../network/namespace/netns.ts";
 import type { SandboxDeps } from "./deps.ts";
 import { attachmentOf } from "./environment/attachment.ts";
 import { sandboxDirectoryOf, unmountSandbox } from "./environment/directory.ts";
-import { sandboxTaskOf, stopInfra } from "./environment/infra.ts";
+import { type InfraDeps, sandboxTaskOf, stopInfra } from "./environment/infra.ts";
 import type { Sandbox } from "./sandbox.ts";
+
+export type StopSandboxDeps = InfraDeps &
+  StopContainerDeps &
+  Pick<SandboxDeps, "intents" | "network" | "bootId">;
 
 /**
  * Kills what runs in the sandbox and gives back its network and namespaces. Idempotent: succeeds for one that is
  * absent, and does again what did not succeed before (CRI StopPodSandbox).
  */
-export async function stopSandbox(ctx: Context, deps: SandboxDeps, id: SandboxId): Promise<void> {
+export async function stopSandbox(
+  ctx: Context,
+  deps: StopSandboxDeps,
+  id: SandboxId,
+): Promise<void> {
   using _lock = await lockToStop(ctx, deps, id);
   const sandbox = deps.sandboxes.find(id);
   if (sandbox !== undefined) await tearDown(withFields(ctx, { sandbox: id }), deps, sandbox);
@@ -24,7 +32,7 @@ export async function stopSandbox(ctx: Context, deps: SandboxDeps, id: SandboxId
  * Ends what the runtime does to make processes of this pod. They would be undone all the same; and the pod's lock,
  * which its infra container is made under, is not to wait for a runtime that hangs.
  */
-async function interruptCreations(deps: SandboxDeps, id: SandboxId): Promise<void> {
+async function interruptCreations(deps: StopSandboxDeps, id: SandboxId): Promise<void> {
   for (const intent of deps.intents.list()) {
     if (intent.sandboxId === id) await taskOf(deps, intent).interrupt();
   }
@@ -35,7 +43,7 @@ async function interruptCreations(deps: SandboxDeps, id: SandboxId): Promise<voi
 /** The sandbox's lock, for stopping it: from now on nothing is created in it, and what is in progress ends. */
 export async function lockToStop(
   ctx: Context,
-  deps: SandboxDeps,
+  deps: StopSandboxDeps,
   id: SandboxId,
 ): Promise<Disposable> {
   using rollback = new DisposableStack();
@@ -52,7 +60,7 @@ const stopMs = 110_000;
 /** The work of stopping; the caller holds the sandbox's lock. Ends in bounded time, whatever hangs. */
 export async function tearDown(
   caller: Context,
-  deps: SandboxDeps,
+  deps: StopSandboxDeps,
   sandbox: Sandbox,
 ): Promise<void> {
   const ctx = withTimeout(caller, stopMs);

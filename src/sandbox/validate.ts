@@ -11,19 +11,18 @@ import { cgroupInPod } from "./environment/pod-cgroup.ts";
 import { userNamespaceOf } from "./environment/user-namespace.ts";
 import type { Sandbox } from "./sandbox.ts";
 
+export type ValidateSandboxDeps = Pick<
+  SandboxDeps,
+  "runtimes" | "profiles" | "userNamespaces" | "cgroupDriver" | "host" | "network" | "stateDir"
+>;
+
 /**
  * The one judgement of what a pod asks for, by the rules of the mechanisms that will do it, before anything is made or
  * recorded: what passes here is good for a plain container, and nothing that is done later to a recorded sandbox asks
  * again. Throws `invalid-argument` for what makes no sense, and `not-found` or `failed-precondition` for what this node
  * does not have.
  */
-export async function validateSandbox(
-  deps: Pick<
-    SandboxDeps,
-    "runtimes" | "profiles" | "userNamespaces" | "cgroupDriver" | "host" | "network" | "stateDir"
-  >,
-  sandbox: Sandbox,
-): Promise<void> {
+export async function validateSandbox(deps: ValidateSandboxDeps, sandbox: Sandbox): Promise<void> {
   const { config } = sandbox;
   getRuntime(deps.runtimes, sandbox.handler);
   const namespaces = podNamespaces(config);

@@ -1,6 +1,7 @@
 import { type Context, detached } from "../lib/context.ts";
 import { describe } from "../lib/errors.ts";
 import type { SandboxDeps } from "./deps.ts";
+import type { EnvironmentDeps } from "./environment/environment.ts";
 import { missingPart } from "./environment/presence.ts";
 import type { Sandbox } from "./sandbox.ts";
 
@@ -9,7 +10,7 @@ const listAgeMs = 1_000;
 /** For those who wait for events and do not ask. */
 const idleMs = 10_000;
 
-type Deps = Pick<SandboxDeps, "stateDir" | "sandboxes" | "stopping" | "events" | "plugins">;
+type Deps = EnvironmentDeps & Pick<SandboxDeps, "events" | "plugins">;
 
 /**
  * Keeps READY true while the daemon runs: a sandbox that has lost its namespaces or what its containers share is not ready

@@ -4,7 +4,7 @@ import type { Container } from "../container/container.ts";
 import { MountPropagation } from "../container/cri.ts";
 import type { ContainerExtras } from "../container/extras.ts";
 import { logPathOf } from "../container/log-path.ts";
-import { startContainer } from "../container/start.ts";
+import { type StartContainerDeps, startContainer } from "../container/start.ts";
 import { stopContainer } from "../container/stop.ts";
 import type * as pb from "../gen/runtime/v1/api_pb.ts";
 import { abortable } from "../lib/abortable.ts";
@@ -18,12 +18,15 @@ import {
 } from "../lib/errors.ts";
 import { type ContainerId, generateSandboxId, type SandboxId } from "../lib/id.ts";
 import { KeyedMutex } from "../lib/keyed-mutex.ts";
-import { addContainer, recreateInSandbox } from "../sandbox/add-container.ts";
-import type { SandboxDeps } from "../sandbox/deps.ts";
+import {
+  type AddContainerDeps,
+  addContainer,
+  recreateInSandbox,
+} from "../sandbox/add-container.ts";
 import { hostnameOf } from "../sandbox/environment/directory.ts";
 import type { LifecycleEvent } from "../sandbox/events/events.ts";
-import { removeSandbox } from "../sandbox/remove.ts";
-import { renewSandbox, runSandbox } from "../sandbox/run.ts";
+import { type RemoveSandboxDeps, removeSandbox } from "../sandbox/remove.ts";
+import { type RunSandboxDeps, renewSandbox, runSandbox } from "../sandbox/run.ts";
 import type { Sandbox, SandboxExtras } from "../sandbox/sandbox.ts";
 import type { StandaloneTable } from "../state/standalone.ts";
 import type { StandaloneOptions, StandalonePod } from "./pod.ts";
@@ -31,12 +34,15 @@ import { type HostPort, listeningPorts, type PortHolder, refuseTakenPorts } from
 import { restartDelayMs, restartsAfterExit, restartsAtStart } from "./restart-policy.ts";
 import type { NamedVolumes } from "./volumes.ts";
 
-export interface StandaloneDeps extends SandboxDeps {
-  readonly standalone: StandaloneTable;
-  readonly volumes: NamedVolumes;
-  /** The sandbox's record, and all that was recorded before, is on the disk when this returns. */
-  readonly flush: (id: SandboxId) => void;
-}
+export type StandaloneDeps = RunSandboxDeps &
+  RemoveSandboxDeps &
+  AddContainerDeps &
+  StartContainerDeps & {
+    readonly standalone: StandaloneTable;
+    readonly volumes: NamedVolumes;
+    /** The sandbox's record, and all that was recorded before, is on the disk when this returns. */
+    readonly flush: (id: SandboxId) => void;
+  };
 
 export interface RunOptions extends StandaloneOptions {
   readonly sandbox: pb.PodSandboxConfig;

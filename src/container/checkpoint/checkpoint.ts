@@ -13,14 +13,16 @@ import type { ContainerDeps } from "../deps.ts";
 import { getRuntime, type TaskDeps, taskOf } from "../runtimes.ts";
 import { checkpointMembers } from "./checkpoint-archive.ts";
 
+export type CheckpointDeps = TaskDeps &
+  Pick<ContainerDeps, "locks" | "containers" | "checkpointDir" | "snapshots" | "images">;
+
 /**
  * Writes what a running container is at this moment to a new archive at `location`, and lets it go on (CRI
  * CheckpointContainer). Throws `failed-precondition` with the reason where CRIU is not there or cannot.
  */
 export async function checkpointContainer(
   ctx: Context,
-  deps: TaskDeps &
-    Pick<ContainerDeps, "locks" | "containers" | "checkpointDir" | "snapshots" | "images">,
+  deps: CheckpointDeps,
   id: ContainerId,
   options: { readonly location: string; readonly pod: pb.PodSandboxConfig },
 ): Promise<void> {

@@ -40,7 +40,8 @@ export interface OpenedCheckpoint {
   readonly dumped: JsonObject;
 }
 
-type Deps = Pick<ContainerDeps, "checkpointDir" | "restorePolicy" | "images">;
+/** What reading a checkpoint archive needs. */
+export type RestoreDeps = Pick<ContainerDeps, "checkpointDir" | "restorePolicy" | "images">;
 
 const maxDocumentBytes = 16 << 20;
 const byDigest = /^(?:[^\s@]+@)?sha256:[0-9a-f]{64}$/;
@@ -53,7 +54,7 @@ const O_CLOEXEC = 0x8_0000;
  */
 export async function openCheckpoint(
   ctx: Context,
-  deps: Deps,
+  deps: RestoreDeps,
   id: ContainerId,
   path: string,
 ): Promise<OpenedCheckpoint> {
@@ -125,7 +126,7 @@ async function* readOnce({ fd }: OwnedFd): AsyncGenerator<Uint8Array> {
 }
 
 /** The base image is named by its digest, and is on the node: nothing is pulled because an archive says so. */
-function describeCheckpoint(deps: Deps, dir: string): OpenedCheckpoint {
+function describeCheckpoint(deps: RestoreDeps, dir: string): OpenedCheckpoint {
   const config = readDocument(`${dir}/${archiveFiles.config}`, archiveFiles.config);
   const dumped = readDocument(`${dir}/${archiveFiles.spec}`, archiveFiles.spec);
   const name = asString(config["rootfsImageRef"], "config.dump: rootfsImageRef");

@@ -21,6 +21,7 @@ import type { ProfileStore } from "../../profile/profile-store.ts";
 import { pullProfile } from "../../profile/pull.ts";
 import { addContainer } from "../../sandbox/add-container.ts";
 import { checkpoint } from "../../sandbox/checkpoint.ts";
+import type { SandboxDeps } from "../../sandbox/deps.ts";
 import type { EventHub } from "../../sandbox/events/event-hub.ts";
 import { inspectSandbox } from "../../sandbox/inspect.ts";
 import { removeSandbox } from "../../sandbox/remove.ts";
@@ -36,11 +37,13 @@ import { parts, version } from "../../version.ts";
 import type { Config } from "../config/config.ts";
 import { pinnedBy } from "./pinned.ts";
 
-export interface DomainDeps extends StandaloneDeps, ExecDeps {
-  readonly events: EventHub;
-  readonly cgroups: OpenCgroups;
-  readonly networkCounters: NetworkCounters;
-}
+export type DomainDeps = SandboxDeps &
+  StandaloneDeps &
+  ExecDeps & {
+    readonly events: EventHub;
+    readonly cgroups: OpenCgroups;
+    readonly networkCounters: NetworkCounters;
+  };
 
 export interface Domain {
   readonly config: Config;

@@ -12,7 +12,7 @@ import type { StreamingDeps } from "../../streaming/deps.ts";
 
 /** The operations as the streaming server calls them. */
 export function bindStreaming(
-  deps: SandboxDeps & ExecDeps,
+  deps: ExecDeps & Pick<SandboxDeps, "sandboxes" | "cgroupDriver">,
   standalone: Pick<StandalonePods, "noteAttached">,
 ): StreamingDeps {
   return {

@@ -1,7 +1,7 @@
 import { readdirSync } from "node:fs";
 import { bundleOf, readConfig } from "../../bundle/bundle.ts";
-import { stopContainer } from "../../container/stop.ts";
-import { applyResources } from "../../container/update.ts";
+import { type StopContainerDeps, stopContainer } from "../../container/stop.ts";
+import { applyResources, type UpdateDeps } from "../../container/update.ts";
 import type { Context } from "../../lib/context.ts";
 import { describe } from "../../lib/errors.ts";
 import type { ContainerId } from "../../lib/id.ts";
@@ -18,6 +18,9 @@ import { version } from "../../version.ts";
 import type { Config } from "../config/config.ts";
 import { claimSocketPath } from "../socket-file.ts";
 
+/** What plugins are shown, and what they may do. */
+type NriDeps = UpdateDeps & StopContainerDeps & Pick<SandboxDeps, "sandboxes" | "images">;
+
 /** Returns the class; what it needs is loaded with it. */
 export type LoadNri = () => Promise<typeof Nri>;
 
@@ -33,7 +36,7 @@ export function openPlugins(
   ctx: Context,
   config: Config,
   resources: AsyncDisposableStack,
-  options: { readonly loadNri: LoadNri; readonly deps: () => SandboxDeps },
+  options: { readonly loadNri: LoadNri; readonly deps: () => NriDeps },
 ): PluginHost {
   if (!config.nri.enable) return { hooks: noPlugins, start: async () => {} };
   const { socketPath, pluginPath, defaultValidator } = config.nri;
@@ -94,7 +97,7 @@ function hasEntries(dir: string): boolean {
 /** How long an evicted container may take to end by itself. */
 const evictionGraceMs = 10_000;
 
-function bindNri(deps: () => SandboxDeps): NriDomain {
+function bindNri(deps: () => NriDeps): NriDomain {
   return {
     get stateDir() {
       return deps().stateDir;

@@ -7,12 +7,14 @@ import { parseImageConfig } from "../../oci/image-config.ts";
 import type { UnpackedLayer } from "../../snapshot/snapshotter.ts";
 import type { ImageDeps } from "../deps.ts";
 import type { Image } from "../image.ts";
-import { storeImage } from "../store-image.ts";
+import { type StoreImageDeps, storeImage } from "../store-image.ts";
 import { usedLayers } from "../used-layers.ts";
 import { type ArchivedImage, checkForeign, readArchivedImages } from "./archive-images.ts";
 import { admitArchived } from "./archive-signatures.ts";
 import { withRegistries } from "./import-names.ts";
 import { readStreamed, type StreamedArchive } from "./streamed-archive.ts";
+
+export type ImportDeps = StoreImageDeps & Pick<ImageDeps, "signatures">;
 
 export interface ImportOptions {
   /** Image garbage collection leaves them alone. */
@@ -27,7 +29,7 @@ export interface ImportOptions {
  */
 export async function importStream(
   ctx: Context,
-  deps: ImageDeps,
+  deps: ImportDeps,
   source: AsyncIterable<Uint8Array>,
   { pinned = false, registries = [] }: ImportOptions = {},
 ): Promise<readonly Image[]> {
@@ -65,7 +67,7 @@ const nowhere = {
 /** From the lowest upwards. */
 async function commitLayers(
   ctx: Context,
-  deps: ImageDeps,
+  deps: Pick<ImageDeps, "layers">,
   archive: StreamedArchive,
   image: ArchivedImage,
   diffIds: readonly Digest[],

@@ -4,7 +4,6 @@ import type { Context } from "../../lib/context.ts";
 import { invalidArgument } from "../../lib/errors.ts";
 import type { Descriptor } from "../../oci/descriptor.ts";
 import { compressionOf } from "../../snapshot/layer/decompress.ts";
-import type { ImageDeps } from "../deps.ts";
 import type { Image } from "../image.ts";
 import { storeImage } from "../store-image.ts";
 import type { ImageArchive } from "./archive.ts";
@@ -13,7 +12,7 @@ import { openArchive } from "./archive-file.ts";
 import { checkForeign, readArchivedImages } from "./archive-images.ts";
 import { admitArchived } from "./archive-signatures.ts";
 import { withRegistries } from "./import-names.ts";
-import { type ImportOptions, importStream } from "./import-stream.ts";
+import { type ImportDeps, type ImportOptions, importStream } from "./import-stream.ts";
 
 const readBytes = 1 << 18;
 
@@ -24,7 +23,7 @@ const readBytes = 1 << 18;
  */
 export async function importArchive(
   ctx: Context,
-  deps: ImageDeps,
+  deps: ImportDeps,
   path: string,
   options: ImportOptions = {},
 ): Promise<readonly Image[]> {
@@ -46,7 +45,7 @@ export async function importArchive(
 /** What is there already is not read, and layers come side by side: any of them can be read at any time. */
 async function importFrom(
   ctx: Context,
-  deps: ImageDeps,
+  deps: ImportDeps,
   archive: ImageArchive,
   { pinned = false, registries = [] }: ImportOptions,
 ): Promise<readonly Image[]> {

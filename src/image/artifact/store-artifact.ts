@@ -21,13 +21,19 @@ import { storeSignatures } from "../signatures/stored-signatures.ts";
 import { usedLayers } from "../used-layers.ts";
 import { asLayer } from "./artifact-layer.ts";
 
+export type StoreArtifactDeps = Pick<
+  ImageDeps,
+  | ("images" | "layers" | "content" | "kept" | "ingests" | "leases")
+  | ("unpacking" | "parallelLayers")
+>;
+
 /**
  * `storeImage` for an artifact. Each file is a layer of its own without a parent, so that artifacts share what they
  * have in common. Failed, it leaves the bytes that came, for the next attempt.
  */
 export async function storeArtifact(
   ctx: Context,
-  deps: ImageDeps,
+  deps: StoreArtifactDeps,
   found: AdmittedImage,
   artifact: Artifact,
 ): Promise<Image> {
@@ -69,7 +75,7 @@ export async function storeArtifact(
 
 async function fetchFiles(
   ctx: Context,
-  deps: ImageDeps,
+  deps: Pick<ImageDeps, "images" | "layers" | "content" | "unpacking" | "parallelLayers">,
   found: FoundImage,
   { files }: Artifact,
   kept: KeptLayers,
@@ -132,7 +138,10 @@ class KeptLayers implements Disposable {
 }
 
 /** What artifacts of the store have, this one among them: a layer's name is known only when it has been made. */
-function knownFiles(deps: ImageDeps, found: FoundImage): ReadonlyMap<string, Digest> {
+function knownFiles(
+  deps: Pick<ImageDeps, "images" | "content">,
+  found: FoundImage,
+): ReadonlyMap<string, Digest> {
   const known = new Map<string, Digest>();
   for (const record of deps.images.listRecords()) {
     if (record.artifact === undefined) continue;

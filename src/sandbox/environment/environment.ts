@@ -5,9 +5,12 @@ import type { Sandbox } from "../sandbox.ts";
 import { hostnameOf, podFiles, sandboxDirectoryOf } from "./directory.ts";
 import { podNamespaces } from "./namespaces.ts";
 
+/** What finding out about a sandbox needs. */
+export type EnvironmentDeps = Pick<SandboxDeps, "stateDir" | "sandboxes" | "stopping">;
+
 /** What a container finds in its sandbox. */
 export function environmentOf(
-  deps: Pick<SandboxDeps, "stateDir" | "sandboxes" | "stopping">,
+  deps: EnvironmentDeps,
   sandbox: Sandbox,
   pidns: Partial<Pick<SandboxEnvironment, "podPidns" | "targetPidns">> = {},
 ): SandboxEnvironment {

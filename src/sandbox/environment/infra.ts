@@ -16,7 +16,7 @@ import { environmentOf } from "./environment.ts";
 import { cgroupInPod, infraCgroup } from "./pod-cgroup.ts";
 
 /** What a pod's own task needs. */
-type InfraDeps = TaskDeps &
+export type InfraDeps = TaskDeps &
   Pick<
     SandboxDeps,
     | ("sandboxes" | "sandboxLocks" | "stopping" | "annotationPatterns" | "cgroupDriver" | "host")

@@ -1,18 +1,18 @@
 import { statSync } from "node:fs";
 import { describe } from "../../lib/errors.ts";
 import { namespaceIdentity } from "../../network/namespace/identity.ts";
-import type { SandboxDeps } from "../deps.ts";
 import type { Sandbox } from "../sandbox.ts";
 import { sandboxDirectoryOf } from "./directory.ts";
-import { environmentOf } from "./environment.ts";
-
-type Deps = Pick<SandboxDeps, "stateDir" | "sandboxes" | "stopping">;
+import { type EnvironmentDeps, environmentOf } from "./environment.ts";
 
 /** Of a sandbox's pinned namespaces, by kind. */
 export type NamespaceIdentities = Readonly<Record<string, string>>;
 
 /** The namespaces that are pinned for it now. Called when they have been made. */
-export function namespaceIdentitiesOf(deps: Deps, sandbox: Sandbox): NamespaceIdentities {
+export function namespaceIdentitiesOf(
+  deps: EnvironmentDeps,
+  sandbox: Sandbox,
+): NamespaceIdentities {
   return Object.fromEntries(
     namespacePaths(deps, sandbox).flatMap(([kind, path]) => {
       const identity = namespaceIdentity(path);
@@ -26,7 +26,7 @@ export function namespaceIdentitiesOf(deps: Deps, sandbox: Sandbox): NamespaceId
  * the files that they see. `undefined` while it is whole. A handful of stat(2), no reading of mount tables: cheap enough
  * for every call. The end of its first process is reported by that one's monitor (`recordInfraExit`).
  */
-export function missingPart(deps: Deps, sandbox: Sandbox): string | undefined {
+export function missingPart(deps: EnvironmentDeps, sandbox: Sandbox): string | undefined {
   try {
     for (const [kind, path] of namespacePaths(deps, sandbox)) {
       const found = namespaceIdentity(path);
@@ -34,7 +34,7 @@ export function missingPart(deps: Deps, sandbox: Sandbox): string | undefined {
       const made = sandbox.namespaces?.[kind];
       if (made !== undefined && made !== found) return `${kind} namespace, another is in its place`;
     }
-    const { hostsPath, shmPath } = environment(deps, sandbox);
+    const { hostsPath, shmPath } = environmentOf(deps, sandbox);
     if (statSync(hostsPath, { throwIfNoEntry: false }) === undefined) return "files";
     const { dir } = sandboxDirectoryOf(deps.stateDir, sandbox.id);
     if (shmPath !== undefined && !isMountPoint(shmPath, dir)) return "/dev/shm";
@@ -44,15 +44,14 @@ export function missingPart(deps: Deps, sandbox: Sandbox): string | undefined {
   }
 }
 
-function namespacePaths(deps: Deps, sandbox: Sandbox): readonly (readonly [string, string])[] {
-  const { netns, ipcns, utsns, userNamespace } = environment(deps, sandbox);
+function namespacePaths(
+  deps: EnvironmentDeps,
+  sandbox: Sandbox,
+): readonly (readonly [string, string])[] {
+  const { netns, ipcns, utsns, userNamespace } = environmentOf(deps, sandbox);
   return Object.entries({ net: netns, ipc: ipcns, uts: utsns, user: userNamespace?.path }).flatMap(
     ([kind, path]) => (path === undefined ? [] : [[kind, path] as const]),
   );
-}
-
-function environment(deps: Deps, sandbox: Sandbox) {
-  return environmentOf(deps, sandbox);
 }
 
 function isMountPoint(path: string, parent: string): boolean {
