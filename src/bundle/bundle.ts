@@ -1,7 +1,7 @@
 import { mkdirSync, readdirSync, readFileSync, rmdirSync, rmSync } from "node:fs";
 import type { ContainerId } from "../lib/id.ts";
 import { parseExact } from "../lib/json.ts";
-import { isErrno } from "../os/errno-error.ts";
+import { ifThere, isErrno } from "../os/errno-error.ts";
 
 /** Where the parts of one container's bundle are (runtime-spec, bundle.md), all on tmpfs under `<state>`. */
 export interface Bundle {
@@ -34,12 +34,7 @@ export function createBundle(bundle: Bundle): Disposable {
 
 /** What the runtime was given; undefined when it is gone. */
 export function readConfig(bundle: Bundle): unknown {
-  try {
-    return parseExact(readFileSync(bundle.config, "utf8"));
-  } catch (err) {
-    if (isErrno(err, "ENOENT")) return undefined;
-    throw err;
-  }
+  return ifThere(() => parseExact(readFileSync(bundle.config, "utf8")));
 }
 
 /** Where the image that is a container's n-th image volume is mounted. */
@@ -49,12 +44,11 @@ export function imageVolumeOf(bundle: Bundle, index: number): string {
 
 /** The places of all its image volumes, mounted or not. */
 export function listImageVolumes(bundle: Bundle): readonly string[] {
-  try {
-    return readdirSync(`${bundle.dir}/images`).map((name) => `${bundle.dir}/images/${name}`);
-  } catch (err) {
-    if (isErrno(err, "ENOENT")) return [];
-    throw err;
-  }
+  return (
+    ifThere(() =>
+      readdirSync(`${bundle.dir}/images`).map((name) => `${bundle.dir}/images/${name}`),
+    ) ?? []
+  );
 }
 
 /** Idempotent. Refuses (EBUSY) while something is mounted in it: no file of an image is ever deleted through here. */

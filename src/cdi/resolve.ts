@@ -1,6 +1,6 @@
 import { readdirSync } from "node:fs";
 import { describe, failedPrecondition, invalidArgument } from "../lib/errors.ts";
-import { isErrno } from "../os/errno-error.ts";
+import { ifThere } from "../os/errno-error.ts";
 import { type DeviceName, parseDeviceName } from "./device-name.ts";
 import { type ContainerEdits, mergeEdits } from "./edits.ts";
 import { type CdiSpec, readSpecFile } from "./spec-file.ts";
@@ -63,13 +63,14 @@ function readSpecs(dir: string, faults: string[]): readonly CdiSpec[] {
 }
 
 function listSpecFiles(dir: string): readonly string[] {
-  try {
-    return readdirSync(dir)
-      .filter((name) => /\.(json|ya?ml)$/.test(name))
-      .sort()
-      .slice(0, maxFiles);
-  } catch (err) {
-    if (isErrno(err, "ENOENT") || isErrno(err, "ENOTDIR")) return [];
-    throw err;
-  }
+  return (
+    ifThere(
+      () =>
+        readdirSync(dir)
+          .filter((name) => /\.(json|ya?ml)$/.test(name))
+          .sort()
+          .slice(0, maxFiles),
+      ["ENOTDIR"],
+    ) ?? []
+  );
 }

@@ -1,5 +1,5 @@
 import { readFileSync } from "node:fs";
-import { isErrno } from "../os/errno-error.ts";
+import { ifThere } from "../os/errno-error.ts";
 import { directoryFor } from "./directory.ts";
 import type { CgroupHost } from "./host.ts";
 
@@ -17,10 +17,5 @@ export function isFrozen(host: CgroupHost, relative: string): boolean {
 
 /** In a line. A file that is not there does not say otherwise. */
 function says(path: string, line: string): boolean {
-  try {
-    return readFileSync(path, "latin1").split("\n").includes(line);
-  } catch (err) {
-    if (isErrno(err, "ENOENT") || isErrno(err, "ENODEV")) return true;
-    throw err;
-  }
+  return ifThere(() => readFileSync(path, "latin1").split("\n").includes(line), ["ENODEV"]) ?? true;
 }

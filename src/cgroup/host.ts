@@ -2,10 +2,12 @@ import { existsSync, readFileSync } from "node:fs";
 import { failedPrecondition } from "../lib/errors.ts";
 import { unescapeMountPath } from "../os/mount/mount-points.ts";
 
+/** 2: the unified hierarchy alone. "hybrid": version 1 controllers with a version 2 hierarchy beside them. */
+export type CgroupVersion = 1 | 2 | "hybrid";
+
 /** How the node's cgroups are laid out, read once. A cgroup's `relative` path is the same below every root. */
 export interface CgroupHost {
-  /** 2: the unified hierarchy alone. "hybrid": version 1 controllers with a version 2 hierarchy beside them. */
-  readonly version: 1 | 2 | "hybrid";
+  readonly version: CgroupVersion;
   /** Mount point of the hierarchy of each controller: `memory`, `cpu`, ...; for version 1 also `name=systemd`. */
   readonly roots: ReadonlyMap<string, string>;
   /** Mount point of the version 2 hierarchy, if there is one. */
@@ -34,7 +36,10 @@ export function parseLayout(input: {
   readonly unifiedControllers: (root: string) => string;
 }): Omit<CgroupHost, "systemd"> {
   const known = new Set(parseControllers(input.cgroups));
-  const mounts = parseCgroupMounts(input.mountinfo);
+  // Others are of containers.
+  const mounts = parseCgroupMounts(input.mountinfo).filter(({ target }) =>
+    `${target}/`.startsWith("/sys/fs/cgroup/"),
+  );
   const roots = new Map<string, string>();
   for (const { target, options } of mounts.filter(({ type }) => type === "cgroup")) {
     for (const option of options) {
@@ -61,21 +66,22 @@ export function parseLayout(input: {
   };
 }
 
-interface CgroupMount {
+export interface CgroupMount {
+  /** What of the hierarchy is mounted; "/" is all of it. */
+  readonly root: string;
   readonly target: string;
   readonly type: string;
   readonly options: readonly string[];
 }
 
-/** proc_pid_mountinfo(5), only what is mounted below /sys/fs/cgroup: others are of containers. */
-function parseCgroupMounts(mountinfo: string): readonly CgroupMount[] {
+/** The mounts of cgroup file systems in proc_pid_mountinfo(5). */
+export function parseCgroupMounts(mountinfo: string): readonly CgroupMount[] {
   return mountinfo.split("\n").flatMap((line) => {
     const [before = "", after = ""] = line.split(" - ");
-    const target = unescapeMountPath(before.split(" ")[4] ?? "");
+    const [, , , root = "", target = ""] = before.split(" ");
     const [type = "", , options = ""] = after.split(" ");
-    const isCgroup = type === "cgroup" || type === "cgroup2";
-    if (!isCgroup || !`${target}/`.startsWith("/sys/fs/cgroup/")) return [];
-    return [{ target, type, options: options.split(",") }];
+    if (type !== "cgroup" && type !== "cgroup2") return [];
+    return [{ root, target: unescapeMountPath(target), type, options: options.split(",") }];
   });
 }
 

@@ -2,7 +2,7 @@ import { mkdirSync, readFileSync, rmSync } from "node:fs";
 import { writeFileAtomically } from "../lib/atomic-file.ts";
 import { failedPrecondition } from "../lib/errors.ts";
 import type { Log } from "../lib/log.ts";
-import { isErrno } from "../os/errno-error.ts";
+import { ifThere } from "../os/errno-error.ts";
 import { mountPointsBelow } from "../os/mount/mount-points.ts";
 
 /** All that is made below `<state>` and means something in one boot only. */
@@ -14,7 +14,7 @@ const parts = ["containers", "monitors", "records", "runtime", "sandboxes"] as c
  */
 export function clearStaleState(state: string, bootId: string, log: Log): void {
   const mark = `${state}/boot-id`;
-  const before = readIfThere(mark);
+  const before = ifThere(() => readFileSync(mark, "latin1"));
   if (before === bootId) return;
   const mounted = before === undefined ? [] : mountPointsBelow(state);
   if (before !== undefined && mounted[0] !== undefined) {
@@ -31,12 +31,3 @@ export function clearStaleState(state: string, bootId: string, log: Log): void {
 }
 
 const bootIdPattern = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
-
-function readIfThere(path: string): string | undefined {
-  try {
-    return readFileSync(path, "latin1");
-  } catch (err) {
-    if (isErrno(err, "ENOENT")) return undefined;
-    throw err;
-  }
-}

@@ -30,3 +30,16 @@ export function isErrno(err: unknown, name: keyof typeof errno): boolean {
   if (err instanceof ErrnoError) return err.errno === errno[name];
   return err instanceof Error && (err as NodeJS.ErrnoException).code === name;
 }
+
+/** What `look` returns; `undefined` where what it looks at is not there (ENOENT, and the errors given). */
+export function ifThere<T>(
+  look: () => T,
+  also: readonly (keyof typeof errno)[] = [],
+): T | undefined {
+  try {
+    return look();
+  } catch (err) {
+    if (isErrno(err, "ENOENT") || also.some((name) => isErrno(err, name))) return undefined;
+    throw err;
+  }
+}

@@ -1,6 +1,6 @@
 import { constants, openSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { AppError, failedPrecondition } from "../lib/errors.ts";
-import { isErrno } from "../os/errno-error.ts";
+import { ifThere, isErrno } from "../os/errno-error.ts";
 import { OwnedFd } from "../os/file/owned-fd.ts";
 import { childEnv } from "../os/process/role.ts";
 import { oneLine } from "./runtime-log.ts";
@@ -71,7 +71,7 @@ export function criuFailure(
   cause: unknown,
   step: "dump" | "restore" = "dump",
 ): AppError {
-  const reasons = readLog(`${workDir}/${step}.log`)
+  const reasons = (ifThere(() => readFileSync(`${workDir}/${step}.log`, "utf8")) ?? "")
     .split("\n")
     // It goes on without the limit that it asks for first.
     .filter((line) => /\bError \(/.test(line) && !line.includes("RLIMIT_NOFILE for self"))
@@ -84,13 +84,4 @@ export function criuFailure(
     kind: "failed-precondition",
     ...(why === undefined ? { cause } : {}),
   });
-}
-
-function readLog(path: string): string {
-  try {
-    return readFileSync(path, "utf8");
-  } catch (err) {
-    if (isErrno(err, "ENOENT")) return "";
-    throw err;
-  }
 }

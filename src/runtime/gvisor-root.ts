@@ -1,5 +1,5 @@
 import { readdirSync, rmdirSync, rmSync } from "node:fs";
-import { isErrno } from "../os/errno-error.ts";
+import { ifThere, isErrno } from "../os/errno-error.ts";
 import { MNT_DETACH, UMOUNT_NOFOLLOW, umount } from "../os/mount/mount.ts";
 
 const pinned = "null-netns";
@@ -10,13 +10,7 @@ const pinned = "null-netns";
  * containers, or where the directory is not runsc's or not there.
  */
 export function releaseGvisorRoot(root: string): void {
-  let names: readonly string[];
-  try {
-    names = readdirSync(root);
-  } catch (err) {
-    if (isErrno(err, "ENOENT")) return;
-    throw err;
-  }
+  const names = ifThere(() => readdirSync(root)) ?? [];
   if (names.length !== 1 || names[0] !== pinned) return;
   const path = `${root}/${pinned}`;
   try {

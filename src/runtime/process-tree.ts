@@ -1,5 +1,5 @@
 import { readdirSync, readFileSync } from "node:fs";
-import { isErrno } from "../os/errno-error.ts";
+import { ifThere, isErrno } from "../os/errno-error.ts";
 import { findProcess, reap, signalUnlessEnded } from "../os/process/pidfd.ts";
 import { processIds, processStat } from "../os/process/process-stat.ts";
 
@@ -57,8 +57,9 @@ function signalProcess(pid: number, signal: number): void {
 /** proc_pid_task(5) children, of every thread. */
 export function childrenOf(pid: number): readonly number[] {
   const children: number[] = [];
-  for (const tid of readdirIfThere(`/proc/${pid}/task`)) {
-    const text = readIfThere(`/proc/${pid}/task/${tid}/children`);
+  for (const tid of ifThere(() => readdirSync(`/proc/${pid}/task`), ["ESRCH"]) ?? []) {
+    const text =
+      ifThere(() => readFileSync(`/proc/${pid}/task/${tid}/children`, "latin1"), ["ESRCH"]) ?? "";
     children.push(
       ...text
         .split(" ")
@@ -89,22 +90,4 @@ export function isChildSince(pid: number, ticks: number): boolean {
 /** Whether it has ended and its parent has not reaped it. */
 export function isZombie(pid: number): boolean {
   return processStat(pid)[0] === "Z";
-}
-
-function readIfThere(path: string): string {
-  try {
-    return readFileSync(path, "latin1");
-  } catch (err) {
-    if (isErrno(err, "ENOENT") || isErrno(err, "ESRCH")) return "";
-    throw err;
-  }
-}
-
-function readdirIfThere(path: string): readonly string[] {
-  try {
-    return readdirSync(path);
-  } catch (err) {
-    if (isErrno(err, "ENOENT") || isErrno(err, "ESRCH")) return [];
-    throw err;
-  }
 }

@@ -1,5 +1,6 @@
 import { expect, test } from "bun:test";
 import { create } from "@bufbuild/protobuf";
+import { readCgroupHost } from "../cgroup/host.ts";
 import { readSpecHost } from "../container/spec/host.ts";
 import { LinuxContainerResourcesSchema, PodSandboxConfigSchema } from "../gen/runtime/v1/api_pb.ts";
 import { kindOf } from "../lib/errors.ts";
@@ -33,7 +34,7 @@ function setUp(init: Partial<Sandbox> = {}) {
   const deps = {
     sandboxes,
     sandboxLocks: new KeyedMutex<SandboxId>(),
-    host: readSpecHost(),
+    host: readSpecHost(readCgroupHost()),
     plugins: noPlugins,
   };
   return { deps, id: sandbox.id, linux: () => sandboxes.get(sandbox.id).config.linux };

@@ -3,7 +3,7 @@ import { mkdirSync, readdirSync, readFileSync, renameSync, writeFileSync } from 
 import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import { asArray, asString, parseJson } from "../lib/json.ts";
-import { isErrno } from "../os/errno-error.ts";
+import { ifThere } from "../os/errno-error.ts";
 import { exchange } from "../os/file/rename.ts";
 
 const maxRecordBytes = 1 << 20;
@@ -35,7 +35,7 @@ export class RetiredLayers {
 
   /** Removes those that nobody has mounted any more. */
   async removeUnused(): Promise<void> {
-    const names = readOr([], () => readdirSync(this.#directory));
+    const names = ifThere(() => readdirSync(this.#directory)) ?? [];
     if (names.length === 0) return;
     const existing = new Set(this.#snapshots());
     for (const name of names) {
@@ -48,16 +48,7 @@ export class RetiredLayers {
 
 /** A layer without the record has never been in use. */
 function usersOf(path: string): readonly string[] {
-  const text = readOr("[]", () => readFileSync(join(path, record), "utf8"));
+  const text = ifThere(() => readFileSync(join(path, record), "utf8")) ?? "[]";
   const ids = asArray(parseJson(text, record, { maxBytes: maxRecordBytes }), record);
   return ids.map((id) => asString(id, record));
-}
-
-function readOr<T>(otherwise: T, read: () => T): T {
-  try {
-    return read();
-  } catch (err) {
-    if (isErrno(err, "ENOENT")) return otherwise;
-    throw err;
-  }
 }

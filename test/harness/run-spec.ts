@@ -1,5 +1,6 @@
 import { chmodSync, copyFileSync, linkSync, mkdirSync, writeFileSync } from "node:fs";
 import { create, type MessageInitShape } from "@bufbuild/protobuf";
+import { readCgroupHost } from "../../src/cgroup/host.ts";
 import type { SandboxEnvironment } from "../../src/container/environment.ts";
 import { findSource } from "../../src/container/source/source-role.ts";
 import { buildContainerSpec } from "../../src/container/spec/build.ts";
@@ -89,7 +90,7 @@ export async function specOf(
     readonly user?: string;
   } = {},
 ): Promise<RuntimeSpec> {
-  const host = readSpecHost();
+  const host = readSpecHost(readCgroupHost());
   const config = create(ContainerConfigSchema, init);
   const context = config.linux?.securityContext;
   return buildContainerSpec({

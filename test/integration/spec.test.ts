@@ -7,6 +7,7 @@ import {
   symlinkSync,
   writeFileSync,
 } from "node:fs";
+import { readCgroupHost } from "../../src/cgroup/host.ts";
 import { parseBlockIoClasses } from "../../src/container/spec/class/block-io.ts";
 import { readSpecHost } from "../../src/container/spec/host.ts";
 import { buildInfraSpec } from "../../src/container/spec/infra.ts";
@@ -75,7 +76,7 @@ const runtimeDefault: Context = {
 };
 
 const disk = readdirSync("/sys/block").find((name) => existsSync(`/dev/${name}`));
-const v1 = readSpecHost().cgroupVersion !== 2;
+const v1 = readCgroupHost().version !== 2;
 const ownCgroup = v1 ? "/sys/fs/cgroup/memory" : "/sys/fs/cgroup";
 const readonlyPlaces = ["/y", "/etc/hosts", "/sys/kernel/mm/ksm/run", `${ownCgroup}/x`];
 
@@ -363,7 +364,7 @@ test("buildInfraSpec() makes a process that holds a PID namespace and may do not
     pausePath: parts.pause,
     cgroupPath: `/crib-test-${name}`,
     annotations: {},
-    host: readSpecHost(),
+    host: readSpecHost(readCgroupHost()),
   });
   const bundle = `${dir}/${name}`;
   mkdirSync(bundle);

@@ -2,7 +2,7 @@ import { lstatSync, type Stats, statSync } from "node:fs";
 import { posix } from "node:path";
 import { describe } from "../../lib/errors.ts";
 import { parseExact } from "../../lib/json.ts";
-import { isErrno } from "../../os/errno-error.ts";
+import { ifThere, isErrno } from "../../os/errno-error.ts";
 import { writeAll } from "../../os/file/blocking-io.ts";
 import { chrootTo, dieWithParent, umask } from "../../os/security/confine.ts";
 import type { TransferOrder } from "./order.ts";
@@ -65,10 +65,5 @@ function kindOf(stats: Stats): Found["kind"] {
 }
 
 function orAbsent<T>(look: () => T): T | undefined {
-  try {
-    return look();
-  } catch (err) {
-    if (isErrno(err, "ENOENT") || isErrno(err, "ENOTDIR")) return undefined;
-    throw err;
-  }
+  return ifThere(look, ["ENOTDIR"]);
 }

@@ -2,7 +2,7 @@ import { constants, createReadStream, fstatSync, openSync, readdirSync } from "n
 import type * as pb from "../../gen/runtime/v1/api_pb.ts";
 import type { Image } from "../../image/image.ts";
 import type { RuntimeSpec } from "../../oci/runtime-spec.ts";
-import { isErrno } from "../../os/errno-error.ts";
+import { ifThere } from "../../os/errno-error.ts";
 import { OwnedFd } from "../../os/file/owned-fd.ts";
 import type { CheckpointedStdio } from "../../runtime/runtime.ts";
 import type { TarMember } from "../../snapshot/tar/pack-tar.ts";
@@ -118,10 +118,5 @@ function* member(name: string, opened: OwnedFd | undefined): Generator<TarMember
 }
 
 function openIfThere(path: string): OwnedFd | undefined {
-  try {
-    return new OwnedFd(openSync(path, constants.O_RDONLY));
-  } catch (err) {
-    if (isErrno(err, "ENOENT")) return undefined;
-    throw err;
-  }
+  return ifThere(() => new OwnedFd(openSync(path, constants.O_RDONLY)));
 }

@@ -1,6 +1,6 @@
 import { readdirSync, rmSync } from "node:fs";
 import type { ContainerId } from "../../lib/id.ts";
-import { isErrno } from "../../os/errno-error.ts";
+import { ifThere } from "../../os/errno-error.ts";
 import type { ContainerDeps } from "../deps.ts";
 
 /*
@@ -30,17 +30,8 @@ export function removeOtherCheckpoints(
   { checkpointDir }: Deps,
   isWaiting: (id: string) => boolean,
 ): void {
-  for (const name of listDir(checkpointDir)) {
+  for (const name of ifThere(() => readdirSync(checkpointDir)) ?? []) {
     const id = name.startsWith(prefix) ? name.slice(prefix.length) : "";
     if (!isWaiting(id)) rmSync(`${checkpointDir}/${name}`, { recursive: true, force: true });
-  }
-}
-
-function listDir(path: string): readonly string[] {
-  try {
-    return readdirSync(path);
-  } catch (err) {
-    if (isErrno(err, "ENOENT")) return [];
-    throw err;
   }
 }

@@ -1,4 +1,5 @@
 import { readdirSync, readFileSync, statSync } from "node:fs";
+import type { CgroupHost, CgroupVersion } from "../../cgroup/host.ts";
 import { AppError } from "../../lib/errors.ts";
 import { knownCapabilities } from "../../oci/known-capabilities.ts";
 import type { BlockIoClasses } from "./class/block-io.ts";
@@ -39,24 +40,20 @@ export interface OpenFileLimits {
  */
 const defaultOpenFiles: OpenFileLimits = { soft: 1024, hard: 524_288 };
 
-/** `hybrid`: controllers on v1, an empty v2 hierarchy beside them. */
-export type CgroupVersion = 1 | 2 | "hybrid";
-
 /** What the configuration decides of it. */
 export type SpecHostOptions = Partial<
   Pick<SpecHost, "openFiles" | "cdiSpecDirs" | "blockIoClasses">
 >;
 
-export function readSpecHost(options: SpecHostOptions = {}): SpecHost {
-  const cgroupVersion = readCgroupVersion();
+export function readSpecHost(cgroup: CgroupHost, options: SpecHostOptions = {}): SpecHost {
   return {
     arch: readArch(),
     boundingCapabilities: parseBoundingSet(readFileSync("/proc/self/status", "latin1")),
     oomScoreAdj: Number(readFileSync("/proc/self/oom_score_adj", "latin1")),
-    cgroupVersion,
+    cgroupVersion: cgroup.version,
     cgroupDelegation: hasDelegation(readFileSync("/proc/self/mounts", "latin1")),
-    swapAccounting: hasSwapAccounting(cgroupVersion),
-    hugetlb: hasHugetlb(cgroupVersion),
+    swapAccounting: hasSwapAccounting(cgroup),
+    hugetlb: hasHugetlb(cgroup),
     cpuThermalPaths: listCpuThermalPaths(),
     apparmor: readSmall("/sys/module/apparmor/parameters/enabled").startsWith("Y"),
     selinux: exists("/sys/fs/selinux/enforce"),
@@ -87,11 +84,6 @@ function readArch(): SpecHost["arch"] {
   throw new AppError(`processor architecture ${process.arch}`, { kind: "unimplemented" });
 }
 
-function readCgroupVersion(): CgroupVersion {
-  if (exists("/sys/fs/cgroup/cgroup.controllers")) return 2;
-  return exists("/sys/fs/cgroup/unified/cgroup.controllers") ? "hybrid" : 1;
-}
-
 /** Of the lines of /proc/self/mounts. */
 export function hasDelegation(mounts: string): boolean {
   return mounts.split("\n").some((line) => {
@@ -102,15 +94,16 @@ export function hasDelegation(mounts: string): boolean {
   });
 }
 
-function hasSwapAccounting(version: CgroupVersion): boolean {
-  if (version !== 2) return exists("/sys/fs/cgroup/memory/memory.memsw.limit_in_bytes");
+function hasSwapAccounting({ version, roots }: CgroupHost): boolean {
+  if (version !== 2) return exists(`${roots.get("memory")}/memory.memsw.limit_in_bytes`);
   // The root cgroup has no memory.swap.max, ours may be the root: look at what the kernel was built and started with.
   return exists("/proc/swaps") && !/swapaccount=0/.test(readSmall("/proc/cmdline"));
 }
 
-function hasHugetlb(version: CgroupVersion): boolean {
-  if (version !== 2) return exists("/sys/fs/cgroup/hugetlb");
-  return readSmall("/sys/fs/cgroup/cgroup.controllers").split(/\s+/).includes("hugetlb");
+/** Of hybrid hierarchies runtimes use those of version 1 only. */
+function hasHugetlb({ version, roots, unified }: CgroupHost): boolean {
+  const root = roots.get("hugetlb");
+  return root !== undefined && (version === 2 || root !== unified);
 }
 
 function listCpuThermalPaths(): readonly string[] {

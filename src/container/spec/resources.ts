@@ -1,7 +1,7 @@
+import type { CgroupVersion } from "../../cgroup/host.ts";
 import type * as pb from "../../gen/runtime/v1/api_pb.ts";
 import { failedPrecondition, invalidArgument } from "../../lib/errors.ts";
 import type { SpecCpu, SpecResources } from "../../oci/runtime-spec.ts";
-import type { CgroupVersion } from "./host.ts";
 
 export interface ResourceFeatures {
   readonly swapAccounting: boolean;

@@ -200,7 +200,7 @@ export async function openDomain(
     processes: new ContainerProcesses(config.state),
     cgroup,
     cgroupDriver,
-    host: readSpecHost({
+    host: readSpecHost(cgroup, {
       openFiles: { soft: config.containers.openFiles, hard: config.containers.maxOpenFiles },
       cdiSpecDirs: config.containers.cdiSpecDirs,
       blockIoClasses: readBlockIoClasses(config.containers.blockioFile),

@@ -10,7 +10,7 @@ import type { NriDomain } from "../../nri/domain.ts";
 import type { Nri } from "../../nri/nri.ts";
 import { listenForPlugins } from "../../nri/plugin/listen.ts";
 import type { RuntimeSpec } from "../../oci/runtime-spec.ts";
-import { isErrno } from "../../os/errno-error.ts";
+import { ifThere } from "../../os/errno-error.ts";
 import type { SocketStream } from "../../os/socket/socket-stream.ts";
 import type { SandboxDeps } from "../../sandbox/deps.ts";
 import { idlePlugins, noPlugins, type SandboxPlugins } from "../../sandbox/plugins.ts";
@@ -71,7 +71,7 @@ export function openPlugins(
       return hooks;
     },
     async start() {
-      if (defaultValidator.enable || hasEntries(pluginPath)) {
+      if (defaultValidator.enable || (ifThere(() => readdirSync(pluginPath).length > 0) ?? false)) {
         await (await loaded()).startInstalled();
       }
       try {
@@ -83,15 +83,6 @@ export function openPlugins(
       }
     },
   };
-}
-
-function hasEntries(dir: string): boolean {
-  try {
-    return readdirSync(dir).length > 0;
-  } catch (err) {
-    if (isErrno(err, "ENOENT")) return false;
-    throw err;
-  }
 }
 
 /** How long an evicted container may take to end by itself. */

@@ -1,7 +1,7 @@
 import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";
 import type { Context } from "../../lib/context.ts";
 import { AppError, describe } from "../../lib/errors.ts";
-import { isErrno } from "../../os/errno-error.ts";
+import { ifThere } from "../../os/errno-error.ts";
 import type { Image } from "../image.ts";
 import { type Imported, readMemory, writeMemory } from "./import-memory.ts";
 
@@ -73,21 +73,20 @@ export async function importDirectory(
 }
 
 function list(directory: string): readonly string[] {
-  try {
-    return readdirSync(directory, { withFileTypes: true })
-      .filter(({ name }) => !name.startsWith("."))
-      .filter(
-        ({ name }) =>
-          archiveName.test(name) ||
-          name.endsWith(".txt") ||
-          existsSync(`${directory}/${name}/oci-layout`),
-      )
-      .map(({ name }) => name)
-      .sort();
-  } catch (err) {
-    if (isErrno(err, "ENOENT")) return [];
-    throw err;
-  }
+  return (
+    ifThere(() =>
+      readdirSync(directory, { withFileTypes: true })
+        .filter(({ name }) => !name.startsWith("."))
+        .filter(
+          ({ name }) =>
+            archiveName.test(name) ||
+            name.endsWith(".txt") ||
+            existsSync(`${directory}/${name}/oci-layout`),
+        )
+        .map(({ name }) => name)
+        .sort(),
+    ) ?? []
+  );
 }
 
 /** Of a layout, that is what changes with its images: the index. */

@@ -1,6 +1,6 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { asObject, asString, type JsonObject, parseJson } from "../../lib/json.ts";
-import { isErrno } from "../../os/errno-error.ts";
+import { ifThere, isErrno } from "../../os/errno-error.ts";
 
 /** An attachment as GC names it (CNI 1.1.0, `cni.dev/valid-attachments`). */
 export interface ValidAttachment {
@@ -18,7 +18,9 @@ const maxResultBytes = 1 << 20;
  * library. Throws when a file of that network cannot be read: whose addresses are in use is not known then.
  */
 export function foreignAttachments(dir: string, network: string): readonly ValidAttachment[] {
-  const names = listDir(dir).filter((name) => name.startsWith(`${network}-`));
+  const names = (ifThere(() => readdirSync(dir)) ?? []).filter((name) =>
+    name.startsWith(`${network}-`),
+  );
   return names.flatMap((name) => {
     const result = readResult(`${dir}/${name}`);
     // `a-b` and `a` are two networks.
@@ -30,15 +32,6 @@ export function foreignAttachments(dir: string, network: string): readonly Valid
       },
     ];
   });
-}
-
-function listDir(dir: string): readonly string[] {
-  try {
-    return readdirSync(dir);
-  } catch (err) {
-    if (isErrno(err, "ENOENT")) return [];
-    throw err;
-  }
 }
 
 function readResult(path: string): JsonObject | undefined {

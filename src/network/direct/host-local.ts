@@ -11,7 +11,7 @@ import {
 } from "node:fs";
 import type { Context } from "../../lib/context.ts";
 import { AppError } from "../../lib/errors.ts";
-import { isErrno } from "../../os/errno-error.ts";
+import { ifThere, isErrno } from "../../os/errno-error.ts";
 import { lockWithin } from "../../os/file/flock.ts";
 import { formatIpAddress, hostMask, type IpAddress, readIpAddress } from "./ip-address.ts";
 
@@ -250,10 +250,5 @@ function giveBackOne(dir: string, name: string, owner: string): boolean {
 }
 
 function readIfThere(path: string): string | undefined {
-  try {
-    return readFileSync(path, "latin1");
-  } catch (err) {
-    if (isErrno(err, "ENOENT") || isErrno(err, "EISDIR")) return undefined;
-    throw err;
-  }
+  return ifThere(() => readFileSync(path, "latin1"), ["EISDIR"]);
 }

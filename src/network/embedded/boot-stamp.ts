@@ -1,7 +1,7 @@
 import { closeSync, mkdirSync, openSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { writeFileAtomically } from "../../lib/atomic-file.ts";
 import type { Context } from "../../lib/context.ts";
-import { isErrno } from "../../os/errno-error.ts";
+import { ifThere } from "../../os/errno-error.ts";
 import { lockWithin } from "../../os/file/flock.ts";
 import { isAddressFile, networkName } from "./address-files.ts";
 
@@ -19,13 +19,13 @@ export async function forgetOtherBoots(
 ): Promise<void> {
   const dir = `${addressDir}/${networkName}`;
   const mark = `${dir}/boot-id`;
-  if (readIfThere(mark) === bootId) return;
+  if (readMark(mark) === bootId) return;
   mkdirSync(dir, { recursive: true, mode: 0o755 });
   // The plugin's own lock.
   const fd = openSync(`${dir}/lock`, "w", 0o600);
   try {
     await lockWithin(ctx, fd, patienceMs);
-    const before = readIfThere(mark);
+    const before = readMark(mark);
     if (before === bootId) return;
     // Without a mark an earlier crib has made the directory, perhaps in this boot.
     if (before !== undefined) {
@@ -38,11 +38,6 @@ export async function forgetOtherBoots(
   }
 }
 
-function readIfThere(path: string): string | undefined {
-  try {
-    return readFileSync(path, "latin1");
-  } catch (err) {
-    if (isErrno(err, "ENOENT")) return undefined;
-    throw err;
-  }
+function readMark(path: string): string | undefined {
+  return ifThere(() => readFileSync(path, "latin1"));
 }

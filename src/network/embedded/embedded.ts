@@ -4,7 +4,7 @@ import { writeFileAtomically } from "../../lib/atomic-file.ts";
 import { type Context, detached } from "../../lib/context.ts";
 import { AppError, failedPrecondition, invalidArgument } from "../../lib/errors.ts";
 import { asObject, asString, type JsonObject, optional, parseJson } from "../../lib/json.ts";
-import { isErrno } from "../../os/errno-error.ts";
+import { ifThere } from "../../os/errno-error.ts";
 import { type Cidr, formatCidr, overlaps, parseCidr } from "../cidr.ts";
 import type { RuntimeConfig } from "../cni/attachment.ts";
 import { type Conflist, readConflist } from "../cni/conflist.ts";
@@ -162,13 +162,8 @@ interface Settings {
 }
 
 function readSettings(path: string): Settings {
-  let bytes: Uint8Array;
-  try {
-    bytes = readFileSync(path);
-  } catch (err) {
-    if (isErrno(err, "ENOENT")) return {};
-    throw err;
-  }
+  const bytes = ifThere(() => readFileSync(path));
+  if (bytes === undefined) return {};
   try {
     return parseSettings(bytes, path);
   } catch {

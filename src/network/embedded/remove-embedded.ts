@@ -1,6 +1,6 @@
 import { readdirSync, rmSync } from "node:fs";
 import type { Context } from "../../lib/context.ts";
-import { isErrno } from "../../os/errno-error.ts";
+import { ifThere, isErrno } from "../../os/errno-error.ts";
 import { clearInterfaceFlags, IFF_UP, removeBridge } from "../../os/socket/interface.ts";
 import { isAddressFile, networkName } from "./address-files.ts";
 import { bridgeName } from "./embedded.ts";
@@ -11,7 +11,11 @@ import { findNetfilterTools, forbidPodTraffic } from "./netfilter.ts";
  * them. Returns whether they are gone now. Whatever daemon needs them again makes them.
  */
 export async function removeEmbeddedNetwork(ctx: Context, addressDir: string): Promise<boolean> {
-  if (addressesIn(`${addressDir}/${networkName}`).length > 0) return false;
+  if (
+    (ifThere(() => readdirSync(`${addressDir}/${networkName}`).filter(isAddressFile)) ?? [])
+      .length > 0
+  )
+    return false;
   await forbidPodTraffic(ctx, findNetfilterTools());
   try {
     clearInterfaceFlags(bridgeName, IFF_UP);
@@ -21,13 +25,4 @@ export async function removeEmbeddedNetwork(ctx: Context, addressDir: string): P
   }
   rmSync(`${addressDir}/${networkName}`, { recursive: true, force: true });
   return true;
-}
-
-function addressesIn(dir: string): readonly string[] {
-  try {
-    return readdirSync(dir).filter(isAddressFile);
-  } catch (err) {
-    if (isErrno(err, "ENOENT")) return [];
-    throw err;
-  }
 }

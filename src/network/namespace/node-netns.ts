@@ -3,7 +3,7 @@ import { closeSync, existsSync, mkdirSync, openSync, readdirSync, realpathSync }
 import { resolve } from "node:path";
 import type { Context } from "../../lib/context.ts";
 import { isId, type SandboxId } from "../../lib/id.ts";
-import { isErrno } from "../../os/errno-error.ts";
+import { ifThere } from "../../os/errno-error.ts";
 import { lockWithin } from "../../os/file/flock.ts";
 import { MS_BIND, MS_REC, MS_SHARED, mount } from "../../os/mount/mount.ts";
 import { isSharedMount } from "../../os/mount/mount-points.ts";
@@ -31,19 +31,10 @@ export function nodeNetnsPath(stateDir: string, id: SandboxId): string {
 /** The sandboxes of this state directory that have a file in the node's directory, pinned or left behind. */
 export function sandboxesWithNetns(stateDir: string): readonly SandboxId[] {
   const prefix = prefixOf(stateDir);
-  return filesIn(nodeDirectory()).flatMap((name) => {
+  return (ifThere(() => readdirSync(nodeDirectory())) ?? []).flatMap((name) => {
     const id = name.slice(prefix.length);
     return name.startsWith(prefix) && isId(id) ? [id as SandboxId] : [];
   });
-}
-
-function filesIn(dir: string): readonly string[] {
-  try {
-    return readdirSync(dir);
-  } catch (err) {
-    if (isErrno(err, "ENOENT")) return [];
-    throw err;
-  }
 }
 
 const patienceMs = 5_000;

@@ -9,7 +9,7 @@ import {
 } from "node:fs";
 import type { Context } from "../../lib/context.ts";
 import { AppError, describe, invalidArgument } from "../../lib/errors.ts";
-import { isErrno } from "../../os/errno-error.ts";
+import { ifThere, isErrno } from "../../os/errno-error.ts";
 import { ownChild } from "../../os/process/own-child.ts";
 import { childEnv } from "../../os/process/role.ts";
 import { openSocketPair } from "../../os/socket/socket-pair.ts";
@@ -33,7 +33,9 @@ export interface InstalledPlugin {
 /** Programs in the plugin directory, in their order. One that cannot be used is logged and left out. */
 export function listInstalled(ctx: Context, config: NriConfig): readonly InstalledPlugin[] {
   const plugins: InstalledPlugin[] = [];
-  for (const name of entries(config.pluginPath).sort().slice(0, maxInstalled)) {
+  for (const name of (ifThere(() => readdirSync(config.pluginPath)) ?? [])
+    .sort()
+    .slice(0, maxInstalled)) {
     const path = `${config.pluginPath}/${name}`;
     try {
       const status = statSync(path);
@@ -79,15 +81,6 @@ export async function launchPlugin({ identity, path }: InstalledPlugin): Promise
   const connection = stack.use(await SocketStream.connect({ fd: own }));
   const running = stack.move();
   return { connection, [Symbol.dispose]: () => running.dispose() };
-}
-
-function entries(dir: string): string[] {
-  try {
-    return readdirSync(dir);
-  } catch (err) {
-    if (isErrno(err, "ENOENT")) return [];
-    throw err;
-  }
 }
 
 /** `10-logger.conf`, or `logger.conf` for it under any index. */

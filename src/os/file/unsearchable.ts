@@ -1,5 +1,5 @@
 import { statSync } from "node:fs";
-import { isErrno } from "../errno-error.ts";
+import { ifThere } from "../errno-error.ts";
 
 const S_IXOTH = 0o001;
 
@@ -17,10 +17,5 @@ export function findUnsearchable(
 }
 
 function readMode(directory: string): number | undefined {
-  try {
-    return statSync(directory).mode;
-  } catch (err) {
-    if (isErrno(err, "ENOENT")) return undefined;
-    throw err;
-  }
+  return ifThere(() => statSync(directory).mode);
 }

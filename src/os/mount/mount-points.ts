@@ -1,9 +1,9 @@
 import { readFileSync, realpathSync } from "node:fs";
-import { isErrno } from "../errno-error.ts";
+import { ifThere } from "../errno-error.ts";
 
 /** Where something is mounted below a directory, by whatever links it is called; in the order in which it was mounted. */
 export function mountPointsBelow(directory: string): readonly string[] {
-  const real = realpathIfThere(directory);
+  const real = ifThere(() => realpathSync(directory));
   if (real === undefined) return [];
   // proc_pid_mountinfo(5), field 5.
   return readFileSync("/proc/self/mountinfo", "utf8")
@@ -34,13 +34,4 @@ export function unescapeMountPath(text: string): string {
   return text.replaceAll(/\\([0-7]{3})/g, (_, octal: string) =>
     String.fromCharCode(Number.parseInt(octal, 8)),
   );
-}
-
-function realpathIfThere(path: string): string | undefined {
-  try {
-    return realpathSync(path);
-  } catch (err) {
-    if (isErrno(err, "ENOENT")) return undefined;
-    throw err;
-  }
 }

@@ -1,5 +1,5 @@
 import { readdirSync, readFileSync } from "node:fs";
-import { isErrno } from "../errno-error.ts";
+import { ifThere } from "../errno-error.ts";
 import { int32 } from "../libc.ts";
 
 /** Every process that this PID namespace sees. */
@@ -21,12 +21,7 @@ export function argumentsOf(pid: number): readonly string[] {
 }
 
 function readOfProcess(pid: number, file: "cmdline" | "stat" | "status"): string | undefined {
-  try {
-    return readFileSync(`/proc/${int32(pid)}/${file}`, "utf8");
-  } catch (err) {
-    if (isErrno(err, "ENOENT") || isErrno(err, "ESRCH")) return undefined;
-    throw err;
-  }
+  return ifThere(() => readFileSync(`/proc/${int32(pid)}/${file}`, "utf8"), ["ESRCH"]);
 }
 
 /**

@@ -2,7 +2,7 @@ import { readFileSync } from "node:fs";
 import { writeFileAtomically } from "../../lib/atomic-file.ts";
 import { invalidArgument } from "../../lib/errors.ts";
 import { asBoolean, asInteger, asObject, asString, optional, parseJson } from "../../lib/json.ts";
-import { isErrno } from "../../os/errno-error.ts";
+import { ifThere } from "../../os/errno-error.ts";
 
 /** How a container ended. On disk before it is reported, so that no crash loses it. */
 export interface ExitRecord {
@@ -25,13 +25,8 @@ export function writeExitRecord(path: string, record: ExitRecord): void {
 
 /** `undefined` when the container has not ended. */
 export function readExitRecord(path: string): ExitRecord | undefined {
-  let text: Buffer;
-  try {
-    text = readFileSync(path);
-  } catch (err) {
-    if (isErrno(err, "ENOENT")) return undefined;
-    throw err;
-  }
+  const text = ifThere(() => readFileSync(path));
+  if (text === undefined) return undefined;
   return decodeExitRecord(parseJson(text, `exit record ${path}`, { maxBytes }), "exit record");
 }
 

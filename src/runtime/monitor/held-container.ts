@@ -1,5 +1,5 @@
 import { constants, openSync } from "node:fs";
-import { isErrno } from "../../os/errno-error.ts";
+import { ifThere } from "../../os/errno-error.ts";
 import { OwnedFd } from "../../os/file/owned-fd.ts";
 import { type ExitStatus, findProcess, pidfdGetfd } from "../../os/process/pidfd.ts";
 import { processStartTime } from "../../os/process/process-stat.ts";
@@ -86,10 +86,5 @@ function openProcess({ pid, startTime }: CreatedContainer): OwnedFd | undefined 
 
 /** A reader without writers: it keeps what is in the pipe, and lets everybody see the end. */
 function openReader(path: string): OwnedFd | undefined {
-  try {
-    return new OwnedFd(openSync(path, constants.O_RDONLY | constants.O_NONBLOCK));
-  } catch (err) {
-    if (isErrno(err, "ENOENT")) return undefined;
-    throw err;
-  }
+  return ifThere(() => new OwnedFd(openSync(path, constants.O_RDONLY | constants.O_NONBLOCK)));
 }

@@ -2,7 +2,7 @@ import { mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { writeFileAtomically } from "../../lib/atomic-file.ts";
 import { stringifyExact } from "../../lib/json.ts";
 import type { RuntimeSpec } from "../../oci/runtime-spec.ts";
-import { isErrno } from "../../os/errno-error.ts";
+import { ifThere, isErrno } from "../../os/errno-error.ts";
 import { MNT_DETACH, MS_BIND, mount, UMOUNT_NOFOLLOW, umount } from "../../os/mount/mount.ts";
 import { parseBootstrap, type ShimAddress } from "./bootstrap.ts";
 
@@ -48,12 +48,7 @@ export function writeBundle(
 
 /** Whether anything of this shim may be there for a task. */
 export function isShimBundle(bundleDir: string, program: string): boolean {
-  try {
-    return readFileSync(shimFilesOf(bundleDir).program, "utf8") === program;
-  } catch (err) {
-    if (isErrno(err, "ENOENT")) return false;
-    throw err;
-  }
+  return ifThere(() => readFileSync(shimFilesOf(bundleDir).program, "utf8") === program) ?? false;
 }
 
 /** Nothing of a shim is there any more. */

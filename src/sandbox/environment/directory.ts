@@ -14,7 +14,7 @@ import type { SandboxId } from "../../lib/id.ts";
 import { namespacePath } from "../../network/namespace/netns.ts";
 import { nodeNetnsPath } from "../../network/namespace/node-netns.ts";
 import { rootOf } from "../../oci/pod-ids.ts";
-import { isErrno } from "../../os/errno-error.ts";
+import { ifThere, isErrno } from "../../os/errno-error.ts";
 import { MNT_DETACH, MS_NODEV, MS_NOEXEC, MS_NOSUID, mount, umount } from "../../os/mount/mount.ts";
 import type { SandboxExtras } from "../sandbox.ts";
 import { podNamespaces } from "./namespaces.ts";
@@ -166,12 +166,7 @@ function resolvConf(dns: pb.DNSConfig | undefined): string {
 }
 
 function nodeResolvConf(): string {
-  try {
-    return readFileSync("/etc/resolv.conf", "utf8").slice(0, maxResolvConf);
-  } catch (err) {
-    if (isErrno(err, "ENOENT")) return "";
-    throw err;
-  }
+  return ifThere(() => readFileSync("/etc/resolv.conf", "utf8").slice(0, maxResolvConf)) ?? "";
 }
 
 /** A value that goes into a line of a file must not bring lines of its own. */

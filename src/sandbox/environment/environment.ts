@@ -1,5 +1,6 @@
 import type { SandboxEnvironment } from "../../container/environment.ts";
 import type { SandboxId } from "../../lib/id.ts";
+import { namespacePath } from "../../network/namespace/netns.ts";
 import type { SandboxDeps } from "../deps.ts";
 import type { Sandbox } from "../sandbox.ts";
 import { hostnameOf, podFiles, sandboxDirectoryOf } from "./directory.ts";
@@ -25,9 +26,9 @@ export function environmentOf(
     podPidns: pidns.podPidns,
     targetPidns: pidns.targetPidns,
     netns: own.net ? paths.netns : undefined,
-    ipcns: own.ipc ? `${paths.namespaces}/ipc` : undefined,
-    utsns: own.uts ? `${paths.namespaces}/uts` : undefined,
-    userNamespace: own.ids && { path: `${paths.namespaces}/user`, ids: own.ids },
+    ipcns: own.ipc ? namespacePath(paths.namespaces, "ipc") : undefined,
+    utsns: own.uts ? namespacePath(paths.namespaces, "uts") : undefined,
+    userNamespace: own.ids && { path: namespacePath(paths.namespaces, "user"), ids: own.ids },
     hostname: hostnameOf(sandbox.config),
     hostnamePath: files.hostname,
     hostsPath: files.hosts,

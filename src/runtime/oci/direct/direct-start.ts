@@ -1,7 +1,7 @@
 import { constants, openSync, rmSync } from "node:fs";
 import type { Context } from "../../../lib/context.ts";
 import { AppError } from "../../../lib/errors.ts";
-import { errno, isErrno } from "../../../os/errno-error.ts";
+import { errno, ifThere } from "../../../os/errno-error.ts";
 import { readInto } from "../../../os/file/io.ts";
 import { OwnedFd } from "../../../os/file/owned-fd.ts";
 import { argumentsOf, processStartTime } from "../../../os/process/process-stat.ts";
@@ -100,12 +100,8 @@ export function finishStart(dir: string, pid: number, argv0: string): boolean {
 
 /** Does not wait for a writer. */
 function openFifo(path: string): OwnedFd | undefined {
-  try {
-    return new OwnedFd(
-      openSync(path, constants.O_RDONLY | constants.O_NONBLOCK | constants.O_NOFOLLOW),
-    );
-  } catch (err) {
-    if (isErrno(err, "ENOENT")) return undefined;
-    throw err;
-  }
+  return ifThere(
+    () =>
+      new OwnedFd(openSync(path, constants.O_RDONLY | constants.O_NONBLOCK | constants.O_NOFOLLOW)),
+  );
 }

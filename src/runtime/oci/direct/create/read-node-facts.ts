@@ -1,7 +1,6 @@
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { posix } from "node:path";
-import type { CgroupHost } from "../../../../cgroup/host.ts";
-import { unescapeMountPath } from "../../../../os/mount/mount-points.ts";
+import { type CgroupHost, parseCgroupMounts } from "../../../../cgroup/host.ts";
 import type { NodeFacts } from "./facts.ts";
 
 const cgroupRoot = "/sys/fs/cgroup";
@@ -26,14 +25,9 @@ export function readNodeFacts(cgroup: CgroupHost): NodeFacts | undefined {
 
 /** Each hierarchy once, whole, and right below /sys/fs/cgroup. */
 export function cgroupMountsOf(mountinfo: string): readonly string[] | undefined {
-  const mounts = mountinfo.split("\n").flatMap((line) => {
-    const [before = "", after = ""] = line.split(" - ");
-    const [, , , root = "", target = ""] = before.split(" ");
-    const [type = "", , options = ""] = after.split(" ");
-    return type === "cgroup" ? [{ root, target: unescapeMountPath(target), options }] : [];
-  });
+  const mounts = parseCgroupMounts(mountinfo).filter(({ type }) => type === "cgroup");
   const isPlain =
     mounts.every(({ root, target }) => root === "/" && posix.dirname(target) === cgroupRoot) &&
-    new Set(mounts.map(({ options }) => options)).size === mounts.length;
+    new Set(mounts.map(({ options }) => options.join())).size === mounts.length;
   return isPlain ? mounts.map(({ target }) => target) : undefined;
 }
