@@ -1,30 +1,31 @@
 import { existsSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import type { Context } from "../lib/context.ts";
 import { AppError } from "../lib/errors.ts";
-import { isErrno } from "../os/errno-error.ts";
+import { ifThere } from "../os/errno-error.ts";
 import type { OwnedFd } from "../os/file/owned-fd.ts";
 import { findProcess, signalUnlessEnded } from "../os/process/pidfd.ts";
 import { directoriesOf, directoryFor } from "./directory.ts";
 import type { CgroupHost } from "./host.ts";
 
 const SIGKILL = 9;
+/** ENODEV: the directory was removed while one of its files was open. */
+const gone = ["ENODEV", "ENOTDIR"] as const;
+const goneOrThreaded = [...gone, "EOPNOTSUPP"] as const;
 const killTimeoutMs = 10_000;
 const maxDepth = 32;
 
 /** The cgroup's own directory and all below it, deepest first. Empty when there is none. */
 export function listTree(dir: string, depth = 0): readonly string[] {
   if (depth > maxDepth) throw new RangeError(`${dir}: cgroups nested deeper than ${maxDepth}`);
-  try {
+  const look = () => {
     const found = statSync(dir, { throwIfNoEntry: false });
     if (found === undefined) return [];
     // One for its name, one for itself, and one for each directory in it: most have none, and two dozen files.
     if (found.isDirectory() && found.nlink === 2) return [dir];
     const children = readdirSync(dir, { withFileTypes: true }).filter((e) => e.isDirectory());
     return [...children.flatMap(({ name }) => listTree(`${dir}/${name}`, depth + 1)), dir];
-  } catch (err) {
-    if (isGone(err)) return [];
-    throw err;
-  }
+  };
+  return ifThere(look, gone) ?? [];
 }
 
 /** Processes in the cgroup and below it, in any hierarchy. */
@@ -39,7 +40,7 @@ function treesOf(host: CgroupHost, relative: string): readonly string[] {
 function processesIn(dirs: readonly string[]): readonly number[] {
   const pids = new Set<number>();
   for (const dir of dirs) {
-    for (const line of readOrEmpty(`${dir}/cgroup.procs`).split("\n")) {
+    for (const line of readProcs(dir).split("\n")) {
       // 0 is a process outside of our PID namespace.
       if (line !== "" && line !== "0") pids.add(Number(line));
     }
@@ -72,15 +73,27 @@ export function killOnce(host: CgroupHost, relative: string): number {
 
 /** Kills everything in the cgroup until nothing is left in it. Idempotent; an absent cgroup is empty. */
 export async function killAll(ctx: Context, host: CgroupHost, relative: string): Promise<void> {
-  const deadline = performance.now() + killTimeoutMs;
-  for (let pauseMs = 1; killOnce(host, relative) > 0; pauseMs = Math.min(pauseMs * 2, 100)) {
+  const isEmpty = () => killOnce(host, relative) === 0;
+  await retryUntil(ctx, killTimeoutMs, isEmpty, () => {
+    const left = listProcesses(host, relative).slice(0, 10).join(", ");
+    return `cgroup ${relative}: processes ${left} outlive SIGKILL`;
+  });
+}
+
+/**
+ * Tries again and again, after pauses of 1 to 100 ms, until `attempt` returns true. Throws `deadline-exceeded` with what
+ * `failure` says after `timeoutMs`, or the signal's reason.
+ */
+export async function retryUntil(
+  ctx: Context,
+  timeoutMs: number,
+  attempt: () => boolean,
+  failure: () => string,
+): Promise<void> {
+  const deadline = performance.now() + timeoutMs;
+  for (let pauseMs = 1; !attempt(); pauseMs = Math.min(pauseMs * 2, 100)) {
     ctx.signal.throwIfAborted();
-    if (performance.now() > deadline) {
-      const left = listProcesses(host, relative).slice(0, 10).join(", ");
-      throw new AppError(`cgroup ${relative}: processes ${left} outlive SIGKILL`, {
-        kind: "deadline-exceeded",
-      });
-    }
+    if (performance.now() > deadline) throw new AppError(failure(), { kind: "deadline-exceeded" });
     await Bun.sleep(pauseMs);
   }
 }
@@ -98,27 +111,13 @@ function kill(pidfd: OwnedFd, pid: number): void {
   }
 }
 
-function readOrEmpty(path: string): string {
-  try {
-    return readFileSync(path, "latin1");
-  } catch (err) {
-    // EOPNOTSUPP: a threaded cgroup of version 2; its processes are listed above it.
-    if (isGone(err) || isErrno(err, "EOPNOTSUPP")) return "";
-    throw err;
-  }
+/** "" where the cgroup has gone, and in a threaded one of version 2, whose processes are listed above it. */
+export function readProcs(dir: string): string {
+  return ifThere(() => readFileSync(`${dir}/cgroup.procs`, "latin1"), goneOrThreaded) ?? "";
 }
 
 /** Nothing where the kernel has no such file, or the cgroup has gone. */
 export function writeIfThere(path: string, text: string): void {
   if (!existsSync(path)) return;
-  try {
-    writeFileSync(path, text, { flag: "r+" });
-  } catch (err) {
-    if (!isGone(err) && !isErrno(err, "EOPNOTSUPP")) throw err;
-  }
-}
-
-/** ENODEV: the directory was removed while one of its files was open. */
-function isGone(err: unknown): boolean {
-  return isErrno(err, "ENOENT") || isErrno(err, "ENODEV") || isErrno(err, "ENOTDIR");
+  ifThere(() => writeFileSync(path, text, { flag: "r+" }), goneOrThreaded);
 }

@@ -1,11 +1,10 @@
 import { rmdirSync } from "node:fs";
 import type { Context } from "../lib/context.ts";
-import { AppError } from "../lib/errors.ts";
 import { isErrno } from "../os/errno-error.ts";
 import { directoriesOf } from "./directory.ts";
 import type { CgroupHost } from "./host.ts";
 import { defaultParent } from "./path.ts";
-import { killAll, listTree } from "./processes.ts";
+import { killAll, listTree, retryUntil } from "./processes.ts";
 
 const busyTimeoutMs = 5_000;
 
@@ -19,16 +18,12 @@ export async function removeCgroup(
   relative: string,
 ): Promise<void> {
   await killAll(ctx, host, relative);
-  const deadline = performance.now() + busyTimeoutMs;
-  for (const dir of directoriesOf(host, relative)) {
-    for (let pauseMs = 1; !removeTree(dir); pauseMs = Math.min(pauseMs * 2, 100)) {
-      ctx.signal.throwIfAborted();
-      if (performance.now() > deadline) {
-        throw new AppError(`remove cgroup ${dir}: still busy`, { kind: "deadline-exceeded" });
-      }
-      await Bun.sleep(pauseMs);
-    }
-  }
+  let busy: string | undefined;
+  const isRemoved = () => {
+    busy = directoriesOf(host, relative).find((dir) => !removeTree(dir));
+    return busy === undefined;
+  };
+  await retryUntil(ctx, busyTimeoutMs, isRemoved, () => `remove cgroup ${busy}: still busy`);
 }
 
 /** Where containers were whose pods name no cgroup, unless something is left in there. */

@@ -1,3 +1,4 @@
+import { nodePaths } from "../lib/node-paths.ts";
 import { type NodeFile, socket } from "./node-files.ts";
 
 /** What other programs of the node need as configuration, ready to be pasted. */
@@ -27,7 +28,7 @@ export function kubeletFiles(node: NodeView): readonly NodeFile[] {
   const files: NodeFile[] = [];
   if (!hasOne("/usr/bin/containerd", "/usr/local/bin/containerd")) {
     files.push({
-      path: "/etc/crib/config.toml.d/50-kubelet.toml",
+      path: `${nodePaths.config}.d/50-kubelet.toml`,
       content: '[compat]\ncontainerd_socket = "/run/containerd/containerd.sock"\n',
       mode: 0o644,
       purpose: "containers and pod networks in the kubelet's /metrics/cadvisor",
@@ -55,7 +56,7 @@ export function kubeletFiles(node: NodeView): readonly NodeFile[] {
         purpose: `configures ${name}`,
       },
       networkFile(name, {
-        confDirs: [`${data}/agent/etc/cni/net.d`, "/etc/cni/net.d"],
+        confDirs: [`${data}/agent/etc/cni/net.d`, nodePaths.cniConfigs],
         pluginDirs: [`${data}/data/cni`, `${data}/data/current/bin`, "/opt/cni/bin"],
       }),
     );
@@ -72,7 +73,7 @@ export function kubeletFiles(node: NodeView): readonly NodeFile[] {
         isOthers: true,
       },
       networkFile("microk8s", {
-        confDirs: [`${microk8s}/args/cni-network`, "/etc/cni/net.d"],
+        confDirs: [`${microk8s}/args/cni-network`, nodePaths.cniConfigs],
         pluginDirs: [`${microk8s}/opt/cni/bin`, "/opt/cni/bin"],
       }),
     );

@@ -1,4 +1,5 @@
 import { upgradeMarkOf } from "../executable/upgrade-mark.ts";
+import { nodePaths } from "../lib/node-paths.ts";
 
 /** What `crib install` puts on a node, as text: nothing here touches a disk. */
 
@@ -31,16 +32,16 @@ export const paths = {
   start: "/usr/local/lib/crib/start",
   supervise: "/usr/local/lib/crib/supervise",
   supervisorPid: "/run/crib-supervise.pid",
-  config: "/etc/crib/config.toml",
+  config: nodePaths.config,
   /** What was installed, with digests: how a second run knows what an operator has changed. */
-  record: "/etc/crib/installed.json",
-  log: "/var/log/crib.log",
+  record: `${nodePaths.configDir}/installed.json`,
+  log: nodePaths.daemonLog,
   systemdUnit: "/etc/systemd/system/crib.service",
   openrcScript: "/etc/init.d/crib",
 } as const;
 
 /** Where the installed daemon serves. */
-export const socket = "unix:///run/crib/crib.sock";
+export const socket = `unix://${nodePaths.state}/crib.sock`;
 
 /** Starts of an upgraded daemon that did not come to serve before the previous one is put back. */
 const maxFailedStarts = 3;

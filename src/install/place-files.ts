@@ -11,6 +11,7 @@ import {
 import { dirname } from "node:path";
 import { writeFileAtomically } from "../lib/atomic-file.ts";
 import { asObject, asString, parseJson } from "../lib/json.ts";
+import { nodePaths } from "../lib/node-paths.ts";
 import { type NodeFile, paths } from "./node-files.ts";
 
 /** What happened, or would happen, to a file. `beside`: somebody has changed it; the new one is PATH.crib-new. */
@@ -79,7 +80,7 @@ export function removeFiles(root: string, options: { readonly all: boolean }): r
     else left.push(path);
   }
   rmSync(`${root}${paths.record}`, { force: true });
-  for (const directory of ["/etc/crib/config.toml.d", dirname(paths.record)]) {
+  for (const directory of [`${nodePaths.config}.d`, dirname(paths.record)]) {
     const path = `${root}${directory}`;
     if (existsSync(path) && readdirSync(path).length === 0) rmdirSync(path);
   }

@@ -18,6 +18,7 @@ import {
 } from "../lib/errors.ts";
 import { type ContainerId, generateSandboxId, type SandboxId } from "../lib/id.ts";
 import { KeyedMutex } from "../lib/keyed-mutex.ts";
+import { nodePaths } from "../lib/node-paths.ts";
 import {
   type AddContainerDeps,
   addContainer,
@@ -524,18 +525,22 @@ function hostPortsOf(config: pb.PodSandboxConfig): readonly HostPort[] {
     });
 }
 
-const logDirectory = /^\/var\/log\/crib\/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
+/** Whether it is one that `crib run` makes for the logs of a pod: named by a UUID. */
+function isOwnLogDirectory(path: string): boolean {
+  const uuid = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
+  return dirname(path) === nodePaths.podLogs && uuid.test(path.slice(nodePaths.podLogs.length + 1));
+}
 
 /** Where they are may be said by the client; what is removed is in crib's own directory. */
 export function requireOwnLogDirectory({ logDirectory: path }: pb.PodSandboxConfig): void {
-  if (logDirectory.test(path)) return;
-  throw new AppError("sandbox_config.log_directory: not /var/log/crib/<UUID>", {
+  if (isOwnLogDirectory(path)) return;
+  throw new AppError(`sandbox_config.log_directory: not ${nodePaths.podLogs}/<UUID>`, {
     kind: "invalid-argument",
   });
 }
 
 function removeLogs({ logDirectory: path }: pb.PodSandboxConfig): void {
-  if (!logDirectory.test(path)) return;
+  if (!isOwnLogDirectory(path)) return;
   rmSync(path, { recursive: true, force: true });
   try {
     rmdirSync(dirname(path)); // the last one takes the directory of all of them along

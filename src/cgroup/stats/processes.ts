@@ -1,5 +1,5 @@
-import { readFileSync, statSync } from "node:fs";
-import { listTree } from "../processes.ts";
+import { statSync } from "node:fs";
+import { listTree, readProcs } from "../processes.ts";
 import type { CgroupFiles } from "./files.ts";
 
 /** Pids in the cgroup and below it; a container with an init of its own makes cgroups inside. */
@@ -9,7 +9,7 @@ export function readProcesses(files: CgroupFiles): readonly number[] {
   const directory = files.directory(controller);
   if (directory === undefined || !hasChildren(directory)) return own;
   const below = listTree(directory).filter((path) => path !== directory);
-  return [...own, ...below.flatMap((path) => parsePids(readIfThere(`${path}/cgroup.procs`)))];
+  return [...own, ...below.flatMap((path) => parsePids(readProcs(path)))];
 }
 
 function parsePids(text: string | undefined): readonly number[] {
@@ -23,13 +23,4 @@ function parsePids(text: string | undefined): readonly number[] {
 /** A directory has a link for itself, one in its parent, and one in each child. */
 function hasChildren(directory: string): boolean {
   return (statSync(directory, { throwIfNoEntry: false })?.nlink ?? 0) > 2;
-}
-
-/** One that goes meanwhile, or is threaded, has none. */
-function readIfThere(path: string): string {
-  try {
-    return readFileSync(path, "latin1");
-  } catch {
-    return "";
-  }
 }

@@ -18,10 +18,10 @@ import {
   uptime,
 } from "node:os";
 import { hideSecretsIn } from "../../lib/hide-secrets.ts";
+import { nodePaths } from "../../lib/node-paths.ts";
 import type { BundlePart } from "./bundle.ts";
 
 const maxLogBytes = 4 << 20;
-const logFile = "/var/log/crib.log";
 
 /** What is read of the node itself. `places` are the directories that are crib's; `log` is its log, where it is a file. */
 export function nodeParts(places: readonly string[], log: string | undefined): BundlePart[] {
@@ -36,7 +36,13 @@ export function nodeParts(places: readonly string[], log: string | undefined): B
     {
       name: "files.txt",
       about: "names and sizes of configuration files; no contents",
-      read: () => listFiles(["/etc/crib", "/etc/cni/net.d", "/etc/rancher/k3s", "/etc/containers"]),
+      read: () =>
+        listFiles([
+          nodePaths.configDir,
+          nodePaths.cniConfigs,
+          "/etc/rancher/k3s",
+          "/etc/containers",
+        ]),
     },
     { name: "log.txt", about: "the last lines of the daemon's log", read: () => readLog(log) },
   ];
@@ -141,7 +147,9 @@ function readLog(file: string | undefined): string {
   if (file !== undefined) return readEnd(file);
   const journal = Bun.which("journalctl") === null ? "" : readJournal();
   if (journal !== "") return journal;
-  return existsSync(logFile) ? readEnd(logFile) : `neither in the journal nor in ${logFile}\n`;
+  return existsSync(nodePaths.daemonLog)
+    ? readEnd(nodePaths.daemonLog)
+    : `neither in the journal nor in ${nodePaths.daemonLog}\n`;
 }
 
 function readJournal(): string {

@@ -1,5 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import { checkCgroups } from "./cgroups.ts";
+import { placesOf } from "./configuration.ts";
 import type { Finding } from "./finding.ts";
 import { checkKernel } from "./kernel.ts";
 import { checkLimits } from "./limits.ts";
@@ -106,8 +107,10 @@ describe("checkStorage()", () => {
 });
 
 describe("checkNetwork() and checkLimits()", () => {
+  const usual = { confDirs: ["/etc/cni/net.d"], hasDefault: false };
+
   test("tell what a bare node lacks", () => {
-    expect(levels(checkNetwork(nodeWith({}), { path: ["/sbin"] }))).toMatchObject({
+    expect(levels(checkNetwork(nodeWith({}), { ...usual, path: ["/sbin"] }))).toMatchObject({
       veth: "warning",
       "iptables or nft": "missing",
       "CNI configuration": "warning",
@@ -138,8 +141,29 @@ describe("checkNetwork() and checkLimits()", () => {
       "/etc/cni/net.d": ["10-calico.conflist", "README"],
       "/sys/module": ["veth", "bridge"],
     };
-    const found = checkNetwork(nodeWith({}, { dirs }), { path: ["/sbin"] });
+    const found = checkNetwork(nodeWith({}, { dirs }), { ...usual, path: ["/sbin"] });
     expect(levels(found)).toMatchObject({ veth: "ok", bridge: "ok", "iptables or nft": "ok" });
     expect(detailOf(found, "CNI configuration")).toBe("/etc/cni/net.d/10-calico.conflist");
+  });
+
+  test("look where the configuration says", () => {
+    const setting = (key: string, value: unknown) => ({ key, value, origin: "config.toml:1" });
+    const configured = placesOf({
+      files: [],
+      settings: [
+        setting("root", "/srv/crib"),
+        setting("network.conf_dirs", ["/srv/net.d"]),
+        setting("network.default", "embedded"),
+      ],
+    });
+    expect(configured).toEqual({
+      ...{ root: "/srv/crib", state: "/run/crib", confDirs: ["/srv/net.d"] },
+      hasDefaultNetwork: true,
+    });
+    const dirs = { "/srv/net.d": ["10-site.conf"], "/etc/cni/net.d": ["10-calico.conflist"] };
+    const places = { path: [], confDirs: configured.confDirs, hasDefault: true };
+    const network = (node: Node) => detailOf(checkNetwork(node, places), "CNI configuration");
+    expect(network(nodeWith({}, { dirs }))).toBe("/srv/net.d/10-site.conf");
+    expect(network(nodeWith({}))).toBe("none in /srv/net.d: crib's own network serves");
   });
 });

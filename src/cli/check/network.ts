@@ -10,11 +10,13 @@ const kernelParts = [
   { name: "bridge", option: "BRIDGE", module: "bridge", why: "the bridge network needs it" },
 ] as const;
 
-const confDir = "/etc/cni/net.d";
-
 export interface NetworkPlaces {
   /** Directories of PATH. */
   readonly path: readonly string[];
+  /** Of CNI configurations. */
+  readonly confDirs: readonly string[];
+  /** crib's own network serves while there is no configuration. */
+  readonly hasDefault: boolean;
 }
 
 export function checkNetwork(node: Node, places: NetworkPlaces): readonly Finding[] {
@@ -26,7 +28,7 @@ export function checkNetwork(node: Node, places: NetworkPlaces): readonly Findin
     checkBridgeFilter(node, config),
     checkForwarding(node),
     checkTools(node, places),
-    checkConfiguration(node),
+    checkConfiguration(node, places),
   ];
 }
 
@@ -62,10 +64,15 @@ function checkTools(node: Node, places: NetworkPlaces): Finding {
   return finding("iptables or nft", "missing", `neither is in PATH: ${why}`);
 }
 
-function checkConfiguration(node: Node): Finding {
-  const files = node.list(confDir).filter((file) => /\.(conflist|conf|json)$/.test(file));
-  const [first] = files.toSorted();
-  if (first !== undefined) return finding("CNI configuration", "ok", `${confDir}/${first}`);
-  const what = `none in ${confDir}: the node stays NotReady until a network is installed there`;
-  return finding("CNI configuration", "warning", `${what}, or with network.default = "embedded"`);
+function checkConfiguration(node: Node, { confDirs, hasDefault }: NetworkPlaces): Finding {
+  const name = "CNI configuration";
+  for (const dir of confDirs) {
+    const files = node.list(dir).filter((file) => /\.(conflist|conf|json)$/.test(file));
+    const [first] = files.toSorted();
+    if (first !== undefined) return finding(name, "ok", `${dir}/${first}`);
+  }
+  const none = `none in ${confDirs.join(", ")}`;
+  if (hasDefault) return finding(name, "ok", `${none}: crib's own network serves`);
+  const what = `${none}: the node stays NotReady until a network is installed there`;
+  return finding(name, "warning", `${what}, or with network.default = "embedded"`);
 }

@@ -1,6 +1,6 @@
 import { resolve } from "node:path";
 import { checkCgroups } from "../check/cgroups.ts";
-import { checkConfiguration } from "../check/configuration.ts";
+import { checkConfiguration, placesOf } from "../check/configuration.ts";
 import type { Finding, Level } from "../check/finding.ts";
 import { checkKernel } from "../check/kernel.ts";
 import { checkLimits } from "../check/limits.ts";
@@ -39,15 +39,18 @@ export async function findAll(
   },
 ): Promise<readonly Finding[]> {
   const node = thisNode(env.now());
-  const root = resolve(places.root ?? env.variables["CRIB_DATA"] ?? "/var/lib/crib");
-  const state = resolve(places.state ?? "/run/crib");
+  const tools = await env.loadConfigTools();
+  const configured = placesOf(await tools.read(places.config).catch(() => undefined));
+  const root = resolve(places.root ?? env.variables["CRIB_DATA"] ?? configured.root);
+  const state = resolve(places.state ?? configured.state);
+  const { confDirs, hasDefaultNetwork: hasDefault } = configured;
   return [
     ...checkKernel(node),
     ...checkCgroups(node),
-    ...checkNetwork(node, { path: usualPath.split(":") }),
+    ...checkNetwork(node, { path: usualPath.split(":"), confDirs, hasDefault }),
     ...checkStorage(node, { root, state }),
     ...checkLimits(node),
-    ...(await checkConfiguration(env.ctx, await env.loadConfigTools(), places.config)),
+    ...(await checkConfiguration(env.ctx, tools, places.config)),
   ];
 }
 

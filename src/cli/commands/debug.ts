@@ -8,6 +8,7 @@ import {
 import { makeBundle } from "../bundle/bundle.ts";
 import { daemonParts } from "../bundle/daemon-parts.ts";
 import { nodeParts } from "../bundle/node-parts.ts";
+import { placesOf } from "../check/configuration.ts";
 import { type CommandEnv, implementCommand, type ReadConfig } from "../command.ts";
 import { exitCodes } from "../failure.ts";
 import { wantsJson, writeJson } from "../output/list-output.ts";
@@ -51,13 +52,8 @@ async function writeBundle(
   log: string | undefined,
 ): Promise<void> {
   using cri = env.connect();
-  const config = await readConfig(env).catch(() => undefined);
-  const place = (key: string, usual: string) =>
-    String(config?.settings.find((setting) => setting.key === key)?.value ?? usual);
-  const places = {
-    root: place("root", "/var/lib/crib"),
-    state: place("state", "/run/crib"),
-  };
+  const { root, state } = placesOf(await readConfig(env).catch(() => undefined));
+  const places = { root, state };
   const time = env
     .now()
     .toISOString()

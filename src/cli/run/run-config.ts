@@ -1,6 +1,7 @@
 import { createHash, randomUUID } from "node:crypto";
 import { create, type MessageInitShape } from "@bufbuild/protobuf";
 import * as pb from "../../gen/runtime/v1/api_pb.ts";
+import { nodePaths } from "../../lib/node-paths.ts";
 import { UsageError } from "../failure.ts";
 import type { RunMount } from "./mount-options.ts";
 import type { RunNetwork } from "./network-options.ts";
@@ -13,12 +14,10 @@ export const runLabel = "crib.local/run";
 /** How long `crib stop` waits for a container, in seconds, where its run has said so. */
 export const stopSecondsAnnotation = "crib.local/stop-timeout";
 
-const logRoot = "/var/log/crib";
-
 /** Where the logs of a run are; `undefined` for a label that `crib run` cannot have made. */
 export function runLogDirectory(run: string | undefined): string | undefined {
   return run !== undefined && /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/.test(run)
-    ? `${logRoot}/${run}`
+    ? `${nodePaths.podLogs}/${run}`
     : undefined;
 }
 
@@ -96,7 +95,7 @@ export function makeRunConfigs(request: RunRequest): RunConfigs {
     },
     // The node's name stays in the node's network: sharing it, the pod may not change it.
     hostname: isHostNetwork ? "" : (request.hostname ?? name),
-    logDirectory: `${logRoot}/${run}`,
+    logDirectory: `${nodePaths.podLogs}/${run}`,
     portMappings: [...request.ports],
     labels,
     annotations,

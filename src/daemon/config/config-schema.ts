@@ -1,3 +1,4 @@
+import { nodePaths } from "../../lib/node-paths.ts";
 import {
   choice,
   flag,
@@ -26,11 +27,11 @@ import {
  */
 export const schema = {
   root: path(
-    "/var/lib/crib",
+    nodePaths.root,
     "Directory of images, containers' file systems and records; it survives reboots.",
   ),
   state: path(
-    "/run/crib",
+    nodePaths.state,
     "Directory of sockets, bundles and namespaces, on a tmpfs; a reboot empties it.",
   ),
   listen: unixAddress("", "Address of the CRI socket. Empty: crib.sock in the state directory."),
@@ -138,7 +139,7 @@ export const schema = {
       "The network while conf_dirs have no configuration: none keeps the node NotReady, embedded is crib's own bridge network.",
     ),
     confDirs: paths(
-      ["/etc/cni/net.d"],
+      [nodePaths.cniConfigs],
       "Directories of CNI network configurations; the first configuration that is found is used.",
     ),
     pluginDirs: paths(

@@ -1,12 +1,11 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { parseArgs } from "node:util";
 import { invalidArgument } from "../../lib/errors.ts";
+import { nodePaths } from "../../lib/node-paths.ts";
 import { isErrno } from "../../os/errno-error.ts";
 import type * as configFile from "./config-file.ts";
 import type { FileConfig } from "./config-schema.ts";
 import { buildConfig, checkGiven, dotted, type Given, type GivenSettings } from "./given.ts";
-
-const defaultFile = "/etc/crib/config.toml";
 
 /** What the daemon runs with: file, flags and environment, checked, with every default filled in. Frozen. */
 export interface Config extends FileConfig {
@@ -125,7 +124,7 @@ function parseFlags(args: readonly string[]) {
 function readFiles(
   named: string | undefined,
 ): readonly { readonly file: string; readonly text: string }[] {
-  const main = named ?? defaultFile;
+  const main = named ?? nodePaths.config;
   const dropIns = listDropIns(`${main}.d`).map((file) => ({ file, text: readText(file) }));
   try {
     return [{ file: main, text: readFileSync(main, "utf8") }, ...dropIns];

@@ -1,10 +1,10 @@
+import { nodePaths } from "../../lib/node-paths.ts";
+
 /** Where networks are configured and where their plugins are. */
 export interface CniDirs {
   readonly confDirs: readonly string[];
   readonly pluginDirs: readonly string[];
 }
-
-const standardConfDir = "/etc/cni/net.d";
 
 /** Distributions that keep their network apart: k3s (before and since its `data/cni`), MicroK8s. */
 const edge: CniDirs = {
@@ -26,7 +26,7 @@ const edge: CniDirs = {
  * standard directory is among them: an administrator who names others wants these.
  */
 export function withEdgeDirs({ confDirs, pluginDirs }: CniDirs): CniDirs {
-  if (!confDirs.includes(standardConfDir)) return { confDirs, pluginDirs };
+  if (!confDirs.includes(nodePaths.cniConfigs)) return { confDirs, pluginDirs };
   return {
     confDirs: [...new Set([...confDirs, ...edge.confDirs])],
     pluginDirs: [...new Set([...pluginDirs, ...edge.pluginDirs])],
