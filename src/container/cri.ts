@@ -9,6 +9,9 @@ export const NamespaceMode = {
   target: 3,
 } as const satisfies Record<string, pb.NamespaceMode>;
 
+/** CRI Protocol by number. */
+export const protocols = ["tcp", "udp", "sctp"] as const;
+
 export const MountPropagation = {
   private: 0,
   hostToContainer: 1,

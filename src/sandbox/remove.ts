@@ -8,14 +8,10 @@ import {
 import { type Context, detached, withFields } from "../lib/context.ts";
 import type { SandboxId } from "../lib/id.ts";
 import { inStep } from "../lib/step.ts";
-import type { SandboxDeps } from "./deps.ts";
 import { removeSandboxDirectory, sandboxDirectoryOf } from "./environment/directory.ts";
 import { lockToStop, type StopSandboxDeps, tearDown } from "./stop.ts";
 
-export type RemoveSandboxDeps = StopSandboxDeps &
-  RemoveContainerDeps &
-  RollbackDeps &
-  Pick<SandboxDeps, "plugins" | "events">;
+export type RemoveSandboxDeps = StopSandboxDeps & RemoveContainerDeps & RollbackDeps;
 
 /**
  * Removes a sandbox with all of its containers, stopping it first. Idempotent: the kubelet repeats this call until

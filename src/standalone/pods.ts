@@ -1,7 +1,7 @@
 import { mkdirSync, rmdirSync, rmSync } from "node:fs";
 import { dirname } from "node:path";
 import type { Container } from "../container/container.ts";
-import { MountPropagation } from "../container/cri.ts";
+import { MountPropagation, protocols } from "../container/cri.ts";
 import type { ContainerExtras } from "../container/extras.ts";
 import { logPathOf } from "../container/log-path.ts";
 import { type StartContainerDeps, startContainer } from "../container/start.ts";
@@ -517,11 +517,10 @@ function nameOf({ metadata }: pb.PodSandboxConfig): string {
 }
 
 function hostPortsOf(config: pb.PodSandboxConfig): readonly HostPort[] {
-  const names = ["tcp", "udp", "sctp"] as const;
   return config.portMappings
     .filter(({ hostPort }) => hostPort > 0)
     .map(({ protocol, hostPort, hostIp }) => {
-      return { protocol: names[protocol] ?? "tcp", port: hostPort, address: hostIp };
+      return { protocol: protocols[protocol] ?? "tcp", port: hostPort, address: hostIp };
     });
 }
 

@@ -1,4 +1,5 @@
 import { resolve } from "node:path";
+import { childEnv } from "../../os/process/role.ts";
 import { checkCgroups } from "../check/cgroups.ts";
 import { checkConfiguration, placesOf } from "../check/configuration.ts";
 import type { Finding, Level } from "../check/finding.ts";
@@ -16,9 +17,6 @@ const styles = { ok: "green", warning: "yellow", missing: "red" } as const satis
   Level,
   Style
 >;
-
-/** Where tools are looked for, besides PATH: the daemon's own (os/process/role.ts). */
-const usualPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 export const check = implementCommand("check", async (env, options) => {
   const asJson = wantsJson(options.output);
@@ -47,7 +45,7 @@ export async function findAll(
   return [
     ...checkKernel(node),
     ...checkCgroups(node),
-    ...checkNetwork(node, { path: usualPath.split(":"), confDirs, hasDefault }),
+    ...checkNetwork(node, { path: (childEnv["PATH"] ?? "").split(":"), confDirs, hasDefault }),
     ...checkStorage(node, { root, state }),
     ...checkLimits(node),
     ...(await checkConfiguration(env.ctx, tools, places.config)),

@@ -1,9 +1,7 @@
+import { protocols } from "../../container/cri.ts";
 import type { Attachment } from "../../network/cni/attachment.ts";
 import type { Sandbox } from "../sandbox.ts";
 import { sandboxDirectoryOf } from "./directory.ts";
-
-/** CRI Protocol by number. */
-const protocols = ["tcp", "udp", "sctp"] as const;
 
 /** What the network gets to know of a pod. `netns` is undefined when a reboot has taken the namespace away. */
 export function attachmentOf(stateDir: string, sandbox: Sandbox, hasNetns: boolean): Attachment {
