@@ -72,6 +72,21 @@ const maxExtensionBytes: Readonly<Record<string, number>> = {
 };
 const nothing = Buffer.alloc(0);
 
+/** What the reader waits for: a block, or so many bytes of another kind. */
+interface Part {
+  readonly kind: "block" | "body" | "data" | "padding";
+  readonly bytes: number;
+  /** Whether the archive may end before it, and in the middle of padding. */
+  readonly mayEnd?: boolean;
+}
+
+/** What extension headers say of the entry that follows. */
+interface Extensions {
+  readonly pax?: PaxRecords;
+  readonly longName?: Name;
+  readonly longLink?: Name;
+}
+
 /**
  * A reader of tar archives that is given the bytes as they come: ustar, GNU long names and sparse files, PAX. Our own and not
  * tar-stream, because names must stay bytes (a string would merge names that differ in an invalid byte), because where
@@ -79,47 +94,35 @@ const nothing = Buffer.alloc(0);
  */
 export class TarReader {
   readonly #sink: TarSink;
-  /** A header block or the body of an extension header that is not complete yet. */
-  #pending = Buffer.alloc(blockSize);
-  #filled = 0;
-  #wanted = blockSize;
-  #state: "header" | "extension" | "sparse" | "data" | "padding" | "end" = "header";
+  readonly #parts: Generator<Part, void, Buffer>;
+  readonly #block = Buffer.alloc(blockSize);
+  /** Absent after the end mark. */
+  #part: Part | undefined;
   #left = 0;
-  #padding = 0;
-  #zeroBlocks = 0;
-  #extension = "";
-  #pax: PaxRecords | undefined;
-  #longName: Name | undefined;
-  #longLink: Name | undefined;
-  /** A member of type `S` whose map is not complete yet. */
-  #oldSparse: { header: TarHeader; sizeBytes: number; numbers: number[] } | undefined;
+  /** Where a block, or a body, is put together. */
+  #kept: Buffer = this.#block;
 
   constructor(sink: TarSink) {
     this.#sink = sink;
+    this.#parts = partsOf(sink);
+    this.#expect(this.#parts.next());
   }
 
   /** The end mark has come: what follows means nothing. */
   get isAtEnd(): boolean {
-    return this.#state === "end";
+    return this.#part === undefined;
   }
 
+  /** Throws `invalid-argument` for what is no archive or reads in two ways, `resource-exhausted` for what is too long. */
   write(chunk: Uint8Array): void {
-    let at = 0;
-    while (at < chunk.byteLength && this.#state !== "end") {
-      const available = chunk.byteLength - at;
-      if (this.#state === "data" || this.#state === "padding") {
-        const take = Math.min(available, this.#left);
-        if (this.#state === "data") this.#sink.data(chunk.subarray(at, at + take));
-        this.#left -= take;
-        at += take;
-        if (this.#left === 0) this.#finishPart();
-      } else {
-        const take = Math.min(available, this.#wanted - this.#filled);
-        this.#pending.set(chunk.subarray(at, at + take), this.#filled);
-        this.#filled += take;
-        at += take;
-        if (this.#filled === this.#wanted) this.#finishPart();
-      }
+    for (let at = 0; at < chunk.byteLength && this.#part !== undefined; ) {
+      const { kind, bytes } = this.#part;
+      const piece = chunk.subarray(at, at + this.#left);
+      if (kind === "data") this.#sink.data(piece);
+      else if (kind !== "padding") this.#kept.set(piece, bytes - this.#left);
+      at += piece.byteLength;
+      this.#left -= piece.byteLength;
+      if (this.#left === 0) this.#expect(this.#parts.next(this.#kept));
     }
   }
 
@@ -128,169 +131,124 @@ export class TarReader {
    * its last entry: umoci insert --opaque writes such layers, and Go's programs read them.
    */
   finish(): void {
-    const isBoundary =
-      this.#state === "padding" || (this.#state === "header" && this.#filled === 0);
-    if (this.#state !== "end" && !(isBoundary && this.#isUnclaimed())) {
+    const { kind, bytes, mayEnd = false } = this.#part ?? { kind: "padding", mayEnd: true };
+    if (!mayEnd || (kind !== "padding" && this.#left !== bytes)) {
       throw invalidArgument("tar archive ends in the middle of an entry");
     }
   }
 
-  /** No extension header waits for its entry. */
-  #isUnclaimed(): boolean {
-    return this.#pax === undefined && !this.#longName && !this.#longLink;
+  /** Parts without bytes are there already. */
+  #expect(next: IteratorResult<Part, void>): void {
+    let step = next;
+    while (step.done !== true && step.value.bytes === 0) step = this.#parts.next(nothing);
+    this.#part = step.done === true ? undefined : step.value;
+    this.#left = this.#part?.bytes ?? 0;
+    this.#kept = this.#part?.kind === "body" ? Buffer.alloc(this.#left) : this.#block;
   }
+}
 
-  #finishPart(): void {
-    switch (this.#state) {
-      case "header":
-        this.#filled = 0;
-        this.#takeHeader(this.#pending.subarray(0, blockSize));
-        break;
-      case "extension":
-        this.#takeExtension(Buffer.from(this.#pending.subarray(0, this.#wanted)));
-        this.#pending = Buffer.alloc(blockSize);
-        this.#expectHeader();
-        this.#skip(this.#padding);
-        break;
-      case "sparse":
-        this.#takeSparseBlock(this.#pending);
-        break;
-      case "data":
-        this.#sink.end();
-        this.#expectHeader();
-        this.#skip(this.#padding);
-        break;
-      case "padding":
-        this.#expectHeader();
-        break;
-      case "end":
-        break;
-    }
-  }
-
-  #expectHeader(): void {
-    this.#state = "header";
-    this.#filled = 0;
-    this.#wanted = blockSize;
-  }
-
-  #skip(padding: number): void {
-    if (padding === 0) return;
-    this.#state = "padding";
-    this.#left = padding;
-  }
-
-  #takeHeader(block: Buffer): void {
+/** The grammar of an archive. It is given each block and body that it asks for; a block is valid until the next one. */
+function* partsOf(sink: TarSink): Generator<Part, void, Buffer> {
+  let extensions: Extensions = {};
+  for (let zeroBlocks = 0; zeroBlocks < 2; ) {
+    const mayEnd = isUnclaimed(extensions);
+    const block = yield { kind: "block", bytes: blockSize, mayEnd };
     if (isZeroBlock(block)) {
-      if (++this.#zeroBlocks === 2) this.#state = "end";
-      return;
+      zeroBlocks++;
+      continue;
     }
-    if (this.#zeroBlocks > 0) throw invalidArgument("tar archive goes on after a zero block");
+    if (zeroBlocks > 0) throw invalidArgument("tar archive goes on after a zero block");
     const header = readHeader(block);
-    const limit = maxExtensionBytes[header.typeFlag];
-    if (limit !== undefined) this.#expectExtension(header, limit);
-    else if (header.typeFlag === "S") this.#takeSparseHeader(header, block);
-    else this.#takeEntry(header, undefined);
+    const { typeFlag, sizeBytes } = header;
+    const limit = maxExtensionBytes[typeFlag];
+    if (limit !== undefined) {
+      if (sizeBytes > limit) {
+        throw new AppError(`tar extension header of ${sizeBytes} bytes, over ${limit}`, {
+          kind: "resource-exhausted",
+        });
+      }
+      extensions = extended(extensions, typeFlag, yield { kind: "body", bytes: sizeBytes });
+      yield { kind: "padding", bytes: paddingOf(sizeBytes), mayEnd: isUnclaimed(extensions) };
+      continue;
+    }
+    const sparse = typeFlag === "S" ? yield* sparseLayoutOf(block) : undefined;
+    const entry = assemble(header, extensions, sparse);
+    extensions = {};
+    sink.entry(entry);
+    if (entry.type !== "file") continue;
+    yield { kind: "data", bytes: entry.sizeBytes };
+    sink.end();
+    yield { kind: "padding", bytes: paddingOf(entry.sizeBytes), mayEnd: true };
   }
+}
 
-  /** Between this header and the data there may be more of the map, which is not part of the size. */
-  #takeSparseHeader(header: TarHeader, block: Buffer): void {
-    const { numbers, isExtended, sizeBytes } = readSparseHeader(block);
-    this.#oldSparse = { header, sizeBytes, numbers: [...numbers] };
-    if (isExtended) this.#state = "sparse";
-    else this.#takeSparseEntry();
+/** No extension header waits for its entry. */
+function isUnclaimed({ pax, longName, longLink }: Extensions): boolean {
+  return pax === undefined && longName === undefined && longLink === undefined;
+}
+
+function extended(extensions: Extensions, typeFlag: string, body: Buffer): Extensions {
+  switch (typeFlag) {
+    case "x":
+      if (extensions.pax !== undefined) throw invalidArgument("two PAX headers for one tar entry");
+      return { ...extensions, pax: parsePax(body) };
+    case "g":
+      if (!isUnclaimed(extensions)) {
+        throw invalidArgument("global PAX header inside of a tar entry");
+      }
+      checkGlobal(parsePax(body));
+      return extensions;
+    case "L":
+      return { ...extensions, longName: untilNul(body) };
+    default:
+      return { ...extensions, longLink: untilNul(body) };
   }
+}
 
-  #takeSparseBlock(block: Buffer): void {
-    const { numbers, isExtended } = readSparseExtension(block);
-    this.#oldSparse?.numbers.push(...numbers);
-    const count = (this.#oldSparse?.numbers.length ?? 0) / 2;
+/** Of a member of type `S`: between its header and the data there may be more of the map, which is not part of the size. */
+function* sparseLayoutOf(block: Buffer): Generator<Part, SparseLayout, Buffer> {
+  const { sizeBytes, numbers: first, isExtended } = readSparseHeader(block);
+  const numbers = [...first];
+  for (let goesOn = isExtended; goesOn; ) {
+    const more = readSparseExtension(yield { kind: "block", bytes: blockSize });
+    numbers.push(...more.numbers);
+    const count = numbers.length / 2;
     if (count > maxRegions) throw tooManyRegions(count);
-    this.#expectHeader();
-    if (isExtended && numbers.length > 0) this.#state = "sparse";
-    else this.#takeSparseEntry();
+    goesOn = more.isExtended && more.numbers.length > 0;
   }
+  return { sizeBytes, regions: regionsOf(numbers, sizeBytes) };
+}
 
-  #takeSparseEntry(): void {
-    if (this.#oldSparse === undefined) throw new TypeError("no member of type S");
-    const { header, sizeBytes, numbers } = this.#oldSparse;
-    this.#oldSparse = undefined;
-    this.#takeEntry(header, { sizeBytes, regions: regionsOf(numbers, sizeBytes) });
+function assemble(
+  header: TarHeader,
+  { pax = {}, longName, longLink }: Extensions,
+  oldSparse: SparseLayout | undefined,
+): TarEntry {
+  const both = (pax.path && longName) || (pax.linkPath && longLink);
+  if (both) throw invalidArgument("tar entry with a PAX and a GNU name");
+  const paxSparse = paxSparseLayout(pax);
+  if (paxSparse && oldSparse) throw invalidArgument("tar entry with two maps of its holes");
+  const sparse = oldSparse ?? paxSparse;
+  const name = pax.sparseName ?? pax.path ?? longName ?? header.name;
+  const type = typeOfFlag[header.typeFlag];
+  if (type === undefined) {
+    throw invalidArgument(`tar entry of type ${JSON.stringify(header.typeFlag)}`);
   }
-
-  #expectExtension(header: TarHeader, limit: number): void {
-    if (header.sizeBytes > limit) {
-      throw new AppError(`tar extension header of ${header.sizeBytes} bytes, over ${limit}`, {
-        kind: "resource-exhausted",
-      });
-    }
-    this.#extension = header.typeFlag;
-    this.#padding = paddingOf(header.sizeBytes);
-    this.#state = "extension";
-    this.#wanted = header.sizeBytes;
-    this.#pending = Buffer.alloc(Math.max(header.sizeBytes, 1));
-    if (header.sizeBytes === 0) this.#finishPart();
-  }
-
-  #takeExtension(body: Buffer): void {
-    switch (this.#extension) {
-      case "x":
-        if (this.#pax !== undefined) throw invalidArgument("two PAX headers for one tar entry");
-        this.#pax = parsePax(body);
-        break;
-      case "g":
-        if (!this.#isUnclaimed()) throw invalidArgument("global PAX header inside of a tar entry");
-        checkGlobal(parsePax(body));
-        break;
-      case "L":
-        this.#longName = untilNul(body);
-        break;
-      default:
-        this.#longLink = untilNul(body);
-    }
-  }
-
-  #takeEntry(header: TarHeader, oldSparse: SparseLayout | undefined): void {
-    const entry = this.#assemble(header, oldSparse);
-    this.#pax = undefined;
-    this.#longName = undefined;
-    this.#longLink = undefined;
-    this.#sink.entry(entry);
-    if (entry.type !== "file") return;
-    this.#padding = paddingOf(entry.sizeBytes);
-    this.#state = "data";
-    this.#left = entry.sizeBytes;
-    if (entry.sizeBytes === 0) this.#finishPart();
-  }
-
-  #assemble(header: TarHeader, oldSparse: SparseLayout | undefined): TarEntry {
-    const pax: PaxRecords = this.#pax ?? {};
-    const both = (pax.path && this.#longName) || (pax.linkPath && this.#longLink);
-    if (both) throw invalidArgument("tar entry with a PAX and a GNU name");
-    const paxSparse = paxSparseLayout(pax);
-    if (paxSparse && oldSparse) throw invalidArgument("tar entry with two maps of its holes");
-    const sparse = oldSparse ?? paxSparse;
-    const name = pax.sparseName ?? pax.path ?? this.#longName ?? header.name;
-    const type = typeOfFlag[header.typeFlag];
-    if (type === undefined) {
-      throw invalidArgument(`tar entry of type ${JSON.stringify(header.typeFlag)}`);
-    }
-    const isOldDirectory = header.typeFlag === "\0" && name.at(-1) === 0x2f;
-    const isLink = type === "hard-link" || type === "symlink";
-    return {
-      name,
-      type: isOldDirectory ? "directory" : type,
-      linkName: isLink ? (pax.linkPath ?? this.#longLink ?? header.linkName) : nothing,
-      mode: header.mode & 0o7777,
-      uid: checkId(pax.uid ?? header.uid),
-      gid: checkId(pax.gid ?? header.gid),
-      sizeBytes: type === "file" && !isOldDirectory ? (pax.sizeBytes ?? header.sizeBytes) : 0,
-      sparse: type === "file" && !isOldDirectory ? sparse : undefined,
-      mtime: pax.mtime ?? { seconds: header.mtimeSeconds, nanoseconds: 0 },
-      device: header.device,
-      attributes: pax.attributes ?? [],
-    };
-  }
+  const isOldDirectory = header.typeFlag === "\0" && name.at(-1) === 0x2f;
+  const isLink = type === "hard-link" || type === "symlink";
+  return {
+    name,
+    type: isOldDirectory ? "directory" : type,
+    linkName: isLink ? (pax.linkPath ?? longLink ?? header.linkName) : nothing,
+    mode: header.mode & 0o7777,
+    uid: checkId(pax.uid ?? header.uid),
+    gid: checkId(pax.gid ?? header.gid),
+    sizeBytes: type === "file" && !isOldDirectory ? (pax.sizeBytes ?? header.sizeBytes) : 0,
+    sparse: type === "file" && !isOldDirectory ? sparse : undefined,
+    mtime: pax.mtime ?? { seconds: header.mtimeSeconds, nanoseconds: 0 },
+    device: header.device,
+    attributes: pax.attributes ?? [],
+  };
 }
 
 /**
