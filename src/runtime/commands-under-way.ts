@@ -1,3 +1,4 @@
+import { basename } from "node:path";
 import { AppError } from "../lib/errors.ts";
 import { findProcess } from "../os/process/pidfd.ts";
 import { argumentsOf, processIds } from "../os/process/process-stat.ts";
@@ -7,7 +8,8 @@ const endMs = 5000;
 
 /**
  * Kills every process that runs `program` with `subject` and one of `steps` among its arguments, and what it has started:
- * a command that hangs, or that was begun by somebody who has been killed. Returns when none is left.
+ * a command that hangs, or that was begun by somebody who has been killed. A program of this name elsewhere is another
+ * version's. Returns when none is left.
  */
 export async function endCommands(
   program: string,
@@ -37,7 +39,9 @@ function isCommand(
 ): boolean {
   const argv = argumentsOf(pid);
   return (
-    argv.includes(program) && argv.includes(subject) && steps.some((step) => argv.includes(step))
+    argv.some((word) => basename(word) === basename(program)) &&
+    argv.includes(subject) &&
+    steps.some((step) => argv.includes(step))
   );
 }
 

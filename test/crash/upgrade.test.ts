@@ -5,7 +5,14 @@ import { Daemon } from "../harness/daemon.ts";
 import { eventually } from "../harness/eventually.ts";
 import { leftOvers } from "../harness/leaks.ts";
 import { executable } from "../harness/payload.ts";
-import { expectNumberedLines, readLog, runPod, startScript, statusOf } from "../harness/pod.ts";
+import {
+  createScript,
+  expectNumberedLines,
+  readLog,
+  runPod,
+  startScript,
+  statusOf,
+} from "../harness/pod.ts";
 import { tempDir } from "../harness/temp-dir.ts";
 
 const script = "i=0; trap 'exit 3' TERM; while :; do echo line $i; i=$((i+1)); sleep 0.05; done";
@@ -23,7 +30,7 @@ function otherVersion(dir: string): string {
   return path;
 }
 
-test("another version takes over, and the first one takes back: containers run on, also when all monitors are killed", async () => {
+test("another version takes over, and the first one takes back: containers run on or go on waiting, also when all monitors are killed", async () => {
   using dir = tempDir("/var/tmp");
   const other = otherVersion(dir.path);
   await using daemon = await Daemon.start({ demoImage: true });
@@ -64,9 +71,14 @@ test("another version takes over, and the first one takes back: containers run o
     [other, "SIGKILL"],
     [executable, "SIGTERM"],
   ] as const) {
+    const waiting = await createScript(cri, pod, "echo started by the other version; exit 4");
     await daemon.end(signal);
     await daemon.start(undefined, file);
     await expectAlive();
+    expect((await statusOf(cri, waiting)).state).toBe(ContainerState.CONTAINER_CREATED);
+    await cri.runtime.startContainer({ containerId: waiting });
+    await eventually(async () => expect((await statusOf(cri, waiting)).exitCode).toBe(4));
+    await cri.runtime.removeContainer({ containerId: waiting });
     await add();
     await killMonitors();
     await expectAlive();

@@ -1,4 +1,4 @@
-import { readdirSync, readFileSync, readlinkSync } from "node:fs";
+import { readdirSync, readFileSync, readlinkSync, type Stats, statSync } from "node:fs";
 
 export interface Descriptors {
   readonly count: number;
@@ -15,6 +15,15 @@ export function countDescriptors(pid: number, max: number): Descriptors {
       unlessGone(() => readlinkSync(`${directory}/${fd}`))?.startsWith("socket:["),
     ).length;
   return { count: open.length, sockets };
+}
+
+/** Whether a process has this file open, by whichever name. Not a process that has ended. */
+export function hasOpen(pid: number, { dev, ino }: Pick<Stats, "dev" | "ino">): boolean {
+  const directory = `/proc/${pid}/fd`;
+  return (unlessGone(() => readdirSync(directory)) ?? []).some((fd) => {
+    const stats = unlessGone(() => statSync(`${directory}/${fd}`));
+    return stats?.dev === dev && stats.ino === ino;
+  });
 }
 
 /** proc_pid_limits(5): how many descriptors the process may have, as it is set now. */

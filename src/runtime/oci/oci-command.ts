@@ -201,7 +201,7 @@ class OciCommand implements OciProgram {
 
   #noticeStart(id: string, state: RuntimeState): RuntimeState {
     const mayRun = this.isEmbeddedRunc && state.status === "created";
-    if (!mayRun || !finishStart(this.#stateOf(id), state.pid, this.path)) return state;
+    if (!mayRun || !finishStart(this.#stateOf(id), state.pid)) return state;
     return { ...state, status: "running" };
   }
 

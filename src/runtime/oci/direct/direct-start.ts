@@ -1,9 +1,10 @@
-import { constants, openSync, rmSync } from "node:fs";
+import { constants, openSync, rmSync, statSync } from "node:fs";
 import type { Context } from "../../../lib/context.ts";
 import { AppError } from "../../../lib/errors.ts";
 import { errno, ifThere } from "../../../os/errno-error.ts";
 import { readInto } from "../../../os/file/io.ts";
 import { OwnedFd } from "../../../os/file/owned-fd.ts";
+import { hasOpen } from "../../../os/process/process-descriptors.ts";
 import { argumentsOf, processStartTime } from "../../../os/process/process-stat.ts";
 import { readRuncState } from "./runc-state.ts";
 
@@ -89,11 +90,13 @@ export function startFailure(text: string): AppError {
 
 /**
  * For a container that runc calls created: whether it is its program that runs, because whoever started it was killed
- * before the pipe was gone. Then the pipe is removed, so that runc knows as well. `argv0` is runc's own.
+ * before the pipe was gone. Then the pipe is removed, so that runc knows as well. A process that waits has the pipe open,
+ * whichever version of which program it is; the program's execution closes it.
  */
-export function finishStart(dir: string, pid: number, argv0: string): boolean {
-  const [program, command] = argumentsOf(pid);
-  if (program === undefined || (program === argv0 && command === "init")) return false;
+export function finishStart(dir: string, pid: number): boolean {
+  const fifo = statSync(fifoOf(dir), { throwIfNoEntry: false });
+  const [program] = argumentsOf(pid);
+  if (program === undefined || (fifo !== undefined && hasOpen(pid, fifo))) return false;
   rmSync(fifoOf(dir), { force: true });
   return true;
 }
