@@ -50,7 +50,8 @@ struct ended {
 	int rest[25];
 };
 
-static char requests[MAX_REQUEST] __attribute__((aligned(8)));
+/* Room for many that wait, so that one to kill is read. */
+static char requests[4 * MAX_REQUEST] __attribute__((aligned(8)));
 static long received;
 static struct job jobs[MAX_JOBS];
 static int job_count;
@@ -67,7 +68,7 @@ static void close_file(long fd)
 
 static void move(char *to, const char *from, long size)
 {
-	for (volatile long i = 0; i < size; i++)
+	for (volatile long i = 0; to != from && i < size; i++)
 		to[i] = from[i];
 }
 
@@ -208,29 +209,51 @@ static void kill_job(unsigned int id)
 		}
 }
 
-/* Requests that are whole; those that there is no room for wait. */
+/* Takes one of the requests that wait, in the first `size` bytes, out of them; returns how many bytes that were. */
+static long withdraw(unsigned int id, long size)
+{
+	long own;
+
+	for (long at = 0; at < size; at += own) {
+		const struct request *request = (const struct request *)(requests + at);
+		struct job job = { .id = id, .output = -1, .errors = -1 };
+
+		own = request->size;
+		if (request->id != id)
+			continue;
+		move(requests + at, requests + at + own, size - at - own);
+		send_result(&job, NOT_STARTED | ECANCELED);
+		return own;
+	}
+	return 0;
+}
+
+/* Requests that are whole. Programs that there is no room for wait, in their order; to kill one waits for nothing. */
 static void take_requests(void)
 {
-	long at = 0;
+	long at = 0, waiting = 0;
 
 	while (received - at >= (long)sizeof(struct request)) {
 		/* Wherever one begins, the next is aligned: sizes are multiples of eight. */
 		struct request *request = (struct request *)(requests + at);
+		long size = request->size;
 
-		if (request->size < sizeof(*request) || request->size > MAX_REQUEST || request->size % 8 != 0)
+		if (size < (long)sizeof(*request) || size > MAX_REQUEST || size % 8 != 0)
 			leave(1);
-		if (request->size > received - at || (request->kind == RUN && job_count == MAX_JOBS))
+		if (size > received - at)
 			break;
-		at += request->size;
 		if (request->kind == KILL) {
 			kill_job(request->id);
-			continue;
-		}
-		run(request);
+			waiting -= withdraw(request->id, waiting);
+		} else if (waiting > 0 || job_count == MAX_JOBS) {
+			move(requests + waiting, requests + at, size);
+			waiting += size;
+		} else
+			run(request);
+		at += size;
 	}
-	if (at > 0)
-		move(requests, requests + at, received - at);
-	received -= at;
+	move(requests + waiting, requests + at, received - at);
+	received -= at - waiting;
 }
 
 static void receive(void)

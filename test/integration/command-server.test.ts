@@ -1,5 +1,5 @@
 import { expect, test } from "bun:test";
-import { readFileSync } from "node:fs";
+import { readdirSync, readFileSync } from "node:fs";
 import type { Context } from "../../src/lib/context.ts";
 import { kindOf } from "../../src/lib/errors.ts";
 import { silentLog } from "../../src/lib/log.ts";
@@ -8,6 +8,7 @@ import { CommandServer } from "../../src/os/process/command-server.ts";
 import { childrenOf } from "../../src/runtime/process-tree.ts";
 import { findBuilt } from "../harness/built.ts";
 import { eventually } from "../harness/eventually.ts";
+import { tempDir } from "../harness/temp-dir.ts";
 
 const env = { PATH: process.env["PATH"] ?? "", WORD: "of the caller" };
 const options = { env, timeoutMs: 60_000 };
@@ -100,4 +101,29 @@ test("CommandServer goes on when its process is killed, and the programs of that
     if (!String(err).includes("ENOENT")) throw err;
   });
   expect((await server.run(ctx, script("echo on"), options)).stdout.toString()).toBe("on\n");
+});
+
+/** As many as it runs at a time. */
+const maxJobs = 32;
+
+test("CommandServer kills what hangs although others wait for their turn, and a program that waits is not run", async () => {
+  using server = open();
+  using dir = tempDir();
+  const giveUp = new AbortController();
+  const hanging = Array.from({ length: maxJobs }, () =>
+    server.run({ ...ctx, signal: giveUp.signal }, ["sleep", "1000"], options).catch(kindOf),
+  );
+  const withdraw = new AbortController();
+  const withdrawn = server.run(
+    { ...ctx, signal: withdraw.signal },
+    ["touch", `${dir.path}/ran`],
+    options,
+  );
+  const waiting = server.run(ctx, script("echo on"), options);
+  withdraw.abort();
+  expect(kindOf(await withdrawn.catch((err: unknown) => err))).toBe("cancelled");
+  giveUp.abort();
+  expect(await Promise.all(hanging)).toEqual(hanging.map(() => "cancelled"));
+  expect((await waiting).stdout.toString()).toBe("on\n");
+  expect(readdirSync(dir.path)).toEqual([]);
 });
