@@ -123,3 +123,10 @@ export function notFound(message: string): AppError {
 export function failedPrecondition(message: string, cause?: unknown): AppError {
   return new AppError(message, { kind: "failed-precondition", cause });
 }
+
+/** Why a text could not be parsed, without what stands in it: that may be a password with a quote missing. */
+export function syntaxFault(cause: unknown): Error {
+  if (!(cause instanceof SyntaxError))
+    return cause instanceof Error ? cause : new Error("unreadable");
+  return new SyntaxError(cause.message.replace(/:? ["'].*["']$/s, ""));
+}

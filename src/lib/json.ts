@@ -1,4 +1,4 @@
-import { AppError, invalidArgument } from "./errors.ts";
+import { AppError, invalidArgument, syntaxFault } from "./errors.ts";
 
 export type JsonObject = Readonly<Record<string, unknown>>;
 
@@ -60,7 +60,7 @@ export function parseJson(
     checkDepth(text);
     value = parseExact(text);
   } catch (cause) {
-    throw invalidArgument(`${what}: not valid JSON`, cause);
+    throw invalidArgument(`${what}: not valid JSON`, syntaxFault(cause));
   }
   return value;
 }

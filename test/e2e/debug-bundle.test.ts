@@ -78,6 +78,7 @@ test("crib debug bundle has what is needed to find a fault, and no secret from a
   await eventually(async () => expect(await command.ok("debug")).toContain("ExecSync "));
 
   const file = `${root}/bundle.tar.gz`;
+  writeFileSync(file, "an older one", { mode: 0o644 });
   expect(await command.ok("debug", "bundle", file, "--log", daemon.logFile)).toBe(`${file}\n`);
   leaving.abort();
   await exec;

@@ -1,4 +1,4 @@
-import { writeFileSync } from "node:fs";
+import { closeSync, fchmodSync, fstatSync, openSync, writeFileSync } from "node:fs";
 import { hostname } from "node:os";
 import { resolve } from "node:path";
 import {
@@ -70,8 +70,19 @@ async function writeBundle(
   ]);
   if (file === "-") return env.out.write(bundle);
   const path = resolve(file ?? `${directory}.tar.gz`);
-  writeFileSync(path, bundle, { mode: 0o600 });
+  writeForOwner(path, bundle, file === undefined);
   env.out.write(`${plain(path)}\n`);
+}
+
+/** Nobody else can read it, also where a file was; of a name of our own nothing may be there, and no link. */
+function writeForOwner(path: string, bytes: Uint8Array, isNew: boolean): void {
+  const fd = openSync(path, isNew ? "wx" : "w", 0o600);
+  try {
+    if (fstatSync(fd).isFile()) fchmodSync(fd, 0o600);
+    writeFileSync(fd, bytes);
+  } finally {
+    closeSync(fd);
+  }
 }
 
 /** As it is in force, or else as the files have it. */

@@ -3,7 +3,9 @@ import { chmodSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe } from "../../lib/errors.ts";
 import { silentLog } from "../../lib/log.ts";
+import { parseHosts } from "../hosts/hosts-toml.ts";
 import { parseRegistries } from "../hosts/registries-yaml.ts";
+import { upstreamOf } from "../hosts/registry-host.ts";
 import { askHelper } from "./credential-helper.ts";
 import { findInDockerConfig } from "./docker-config.ts";
 import { findCredentials } from "./node-credentials.ts";
@@ -210,5 +212,30 @@ test("askHelper() speaks the protocol, and repeats nothing of what it reads", as
     );
     expect(err).toBeInstanceOf(Error);
     expect(describe(err)).not.toContain("pa55word");
+  }
+});
+
+test("of a file that cannot be parsed nothing is repeated: a password may lack its quotes", () => {
+  using dir = tempDir();
+  const path = join(dir.path, "config.json");
+  const upstream = upstreamOf("reg.test");
+  const attempts = [
+    () => {
+      writeFileSync(path, '{"auths":{"reg.test":{"auth":pa55word}}}');
+      findInDockerConfig(path, "reg.test", "app", noWarning);
+    },
+    () => parseHosts("[header]\nauthorization = pa55word\n", path, upstream, noWarning),
+    () =>
+      parseRegistries("configs:\n  a:\n    auth:\n      password: *pa55word\n", path, noWarning),
+  ];
+  for (const attempt of attempts) {
+    let reason = "no failure";
+    try {
+      attempt();
+    } catch (err) {
+      reason = describe(err);
+    }
+    expect(reason).toContain(path);
+    expect(reason).not.toContain("pa55word");
   }
 });

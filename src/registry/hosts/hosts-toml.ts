@@ -1,6 +1,6 @@
 import { readdirSync } from "node:fs";
 import { dirname, join } from "node:path";
-import { describe, failedPrecondition } from "../../lib/errors.ts";
+import { describe, failedPrecondition, syntaxFault } from "../../lib/errors.ts";
 import {
   asBoolean,
   asList,
@@ -67,7 +67,7 @@ export function parseHosts(
     }
     add(() => parseServer(file, path, upstream, warn));
   } catch (cause) {
-    throw failedPrecondition(path, cause);
+    throw failedPrecondition(path, syntaxFault(cause));
   }
   if (hosts.length > 0) return hosts;
   throw failedPrecondition(`${path}: no host in it can be asked`, problem);

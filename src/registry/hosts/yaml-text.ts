@@ -41,7 +41,8 @@ export function parseYamlText(text: string): unknown {
     if (++nodes > maxNodes) throw invalidArgument(`over ${maxNodes} values`);
     if (isAlias(node)) {
       const anchor = node.resolve(document);
-      if (anchor === undefined) throw invalidArgument(`no anchor ${node.source}`);
+      // Not its name: a password may begin with an asterisk.
+      if (anchor === undefined) throw invalidArgument("an alias without an anchor");
       return read(anchor);
     }
     if (isScalar(node)) return node.value === null ? null : scalarOf(node);
