@@ -1,5 +1,13 @@
 import { randomUUID } from "node:crypto";
-import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync } from "node:fs";
+import {
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmdirSync,
+  rmSync,
+} from "node:fs";
 import type { Container } from "../container/container.ts";
 import { writeFileAtomically } from "../lib/atomic-file.ts";
 import { AppError, failedPrecondition, invalidArgument, notFound } from "../lib/errors.ts";
@@ -32,11 +40,12 @@ export class NamedVolumes {
   constructor(directory: string) {
     this.#directory = directory;
     if (!existsSync(directory)) return;
-    for (const name of readdirSync(directory)) {
+    for (const entry of readdirSync(directory, { withFileTypes: true })) {
+      const { name } = entry;
       const path = `${directory}/${name}`;
       // What a removal, or a creation, was cut off in.
-      const isCut = !name.startsWith(removedPrefix) && readdirSync(path).length === 0;
-      if (name.startsWith(removedPrefix) || isCut) rmSync(path, { recursive: true, force: true });
+      if (name.startsWith(removedPrefix)) rmSync(path, { recursive: true, force: true });
+      else if (entry.isDirectory() && nameForm.test(name)) removeIfEmpty(path);
     }
   }
 
@@ -107,6 +116,15 @@ export class NamedVolumes {
     } catch {
       return undefined;
     }
+  }
+}
+
+/** Not what is mounted there: the kernel refuses that. */
+function removeIfEmpty(path: string): void {
+  try {
+    rmdirSync(path);
+  } catch {
+    // It has something in it, or stays for another reason.
   }
 }
 
