@@ -1,11 +1,11 @@
 import { describe, expect, test } from "bun:test";
-import { mkdirSync, writeFileSync } from "node:fs";
+import { chmodSync, mkdirSync, symlinkSync, writeFileSync } from "node:fs";
 import { BinaryWriter, WireType } from "@bufbuild/protobuf/wire";
 import { tempDir } from "../../../test/harness/temp-dir.ts";
 import type { RuntimeSpec } from "../../oci/runtime-spec.ts";
 import { type CheckpointState, isKnownImage, readCheckpointState } from "./checkpoint-state.ts";
 import { magics, readCriuImage } from "./criu-image.ts";
-import { judgeCheckpoint } from "./judge.ts";
+import { judgeCheckpoint, judgeOpenFiles } from "./judge.ts";
 
 type Value = number | string | Uint8Array | readonly number[] | Fields;
 interface Fields {
@@ -190,25 +190,66 @@ test("judgeCheckpoint() takes further filters on top of the one that is asked fo
   expect(() => judge({ more: circle })).toThrow("another seccomp filter");
 });
 
-test("judgeCheckpoint() lets a user open in volumes what it could open itself", () => {
+test("judgeOpenFiles() lets a user open in volumes what it could open itself, by no way round", () => {
   using dir = tempDir();
   writeFileSync(`${dir.path}/secret`, "", { mode: 0o600 });
   writeFileSync(`${dir.path}/public`, "", { mode: 0o644 });
+  mkdirSync(`${dir.path}/closed`, { mode: 0o700 });
+  writeFileSync(`${dir.path}/closed/public`, "", { mode: 0o644 });
+  symlinkSync("public", `${dir.path}/link`);
+  chmodSync(dir.path, 0o755);
+  using rootfs = tempDir();
+  symlinkSync("v", `${rootfs.path}/to-v`);
   const bind = { destination: "/v", type: "bind", source: dir.path, options: ["rbind"] };
   const wanted = {
     ...spec,
-    mounts: [...spec.mounts, bind],
+    root: { path: rootfs.path, readonly: false },
+    mounts: [
+      ...spec.mounts,
+      bind,
+      { destination: "/tmp", type: "tmpfs", source: "tmpfs", options: [] },
+    ],
     process: { ...spec.process, user: { uid: 7, gid: 7, additionalGids: [] } },
   } as RuntimeSpec;
   const ids = { 1: 7, 2: 7, 3: 7, 4: 7, 5: 7, 6: 7, 7: 7, 8: 7, 12: [0, 0] };
-  const open = (path: string, flags: number): Parts => ({
-    ...withCredentials(ids),
-    mounts: [...mounts, { 1: 5, 2: 3, 6: "/", 7: "/v", 18: "/v" }],
-    files: [{ 1: 1, 2: 1, 3: { 2: flags, 6: path, 7: 6 } }], // 6: the third, as a signed number
-  });
-  expect(() => judge(open("/v/public", 0), wanted)).not.toThrow();
-  expect(() => judge(open("/v/public", 1), wanted)).toThrow("could not open");
-  expect(() => judge(open("/v/secret", 0), wanted)).toThrow("could not open");
+  const mount = { root: 1, proc: 2, volume: 3, tmpfs: 4 };
+  const tmpfsLinks = new Set(["fd"]);
+  const open = (path: string, flags = 0, of = mount.volume) => {
+    const signed = 2 * of;
+    const parts = {
+      ...withCredentials(ids),
+      mounts: [
+        ...mounts,
+        { 1: 17, 2: 3, 6: "/", 7: "/v", 18: "/v" },
+        { 1: 5, 2: 4, 6: "/", 7: "/tmp" },
+      ],
+      files: [{ 1: 1, 2: 1, 3: { 2: flags, 6: path, 7: signed } }],
+    };
+    judge(parts, wanted);
+    judgeOpenFiles(wanted, stateOf(parts), tmpfsLinks);
+  };
+  expect(() => open("/v/public")).not.toThrow();
+  expect(() => open("/v")).not.toThrow();
+  expect(() => open("/v/deleted")).not.toThrow();
+  expect(() => open("/bin/sh", 0, mount.root)).not.toThrow();
+  expect(() => open("/fd/3", 0, mount.root)).not.toThrow();
+  expect(() => open("/tmp/file", 0, mount.tmpfs)).not.toThrow();
+  expect(() => open("/proc/meminfo", 0, mount.proc)).not.toThrow();
+  for (const [path, flags, of, reason] of [
+    ["/v/public", 1, mount.volume, "could not open"],
+    ["/v/secret", 0, mount.volume, "could not open"],
+    ["/v/closed/public", 0, mount.volume, "could not open"],
+    ["/v/link", 0, mount.volume, "could not open"],
+    ["/v/secret", 0, mount.root, "not in the mount"],
+    ["/to-v/secret", 0, mount.root, "by way of a link"],
+    ["/proc/1/root/v/secret", 0, mount.proc, "by way of a link"],
+    ["/tmp/fd/3", 0, mount.tmpfs, "by way of a link"],
+    ["/bin/../v/secret", 0, mount.root, "without a plain path"],
+    ["//v/secret", 0, mount.root, "without a plain path"],
+    ["v/secret", 0, mount.root, "without a plain path"],
+  ] as const) {
+    expect(() => open(path, flags, of)).toThrow(reason);
+  }
 });
 
 describe("readCriuImage()", () => {

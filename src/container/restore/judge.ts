@@ -1,9 +1,10 @@
-import { existsSync, fstatSync, type Stats, statSync } from "node:fs";
+import { constants, existsSync, fstatSync, openSync, type Stats, statSync } from "node:fs";
 import { failedPrecondition } from "../../lib/errors.ts";
 import { knownCapabilities } from "../../oci/known-capabilities.ts";
 import type { RuntimeSpec, SpecMount } from "../../oci/runtime-spec.ts";
 import { isErrno } from "../../os/errno-error.ts";
-import { openPathInRoot } from "../../os/file/open-in-root.ts";
+import { openPath, RESOLVE_BENEATH, RESOLVE_NO_SYMLINKS } from "../../os/file/openat2.ts";
+import { OwnedFd } from "../../os/file/owned-fd.ts";
 import type { CheckpointState, FileState, MountState, ThreadState } from "./checkpoint-state.ts";
 
 /*
@@ -18,6 +19,9 @@ export interface Judged {
   readonly filter: Uint8Array | undefined;
 }
 
+const O_PATH = 0x20_0000;
+const O_CLOEXEC = 0x8_0000;
+
 /** Throws `failed-precondition` where the checkpoint is not one of a container like this. */
 export function judgeCheckpoint({ spec, filter }: Judged, state: CheckpointState): void {
   judgeSpec(spec);
@@ -27,7 +31,7 @@ export function judgeCheckpoint({ spec, filter }: Judged, state: CheckpointState
     judgeFilter(spec, filter, state, thread);
   }
   judgeMounts(spec, state.mounts);
-  judgeFiles(spec, state);
+  judgeExternalFiles(state.files);
 }
 
 function refuse(reason: string): never {
@@ -221,49 +225,115 @@ function isReadOnlyView({ point, root, externalKey, fstype, flags }: MountState)
 const externalFile = /^file\[[0-9a-f]+:[0-9a-f]+\]$/;
 const maxExternalFiles = 3;
 
-/** CRIU opens files as root: of the node's only those that the container's user could have opened. */
-function judgeFiles({ mounts, process: { user } }: RuntimeSpec, state: CheckpointState): void {
-  const points = new Map(state.mounts.map(({ id, point }) => [id, point]));
-  const external = state.files.filter(({ isExternal }) => isExternal);
+/** Streams of the container are the node's files, and no others. */
+function judgeExternalFiles(files: readonly FileState[]): void {
+  const external = files.filter(({ isExternal }) => isExternal);
   if (external.length > maxExternalFiles || external.some(({ path }) => !externalFile.test(path))) {
     refuse("open files of the node");
   }
+}
+
+/** Files of processes, by way of which another file may be opened. */
+const magicLink = /^\/proc\/.*\/(cwd|exe|fd|map_files|root)(\/|$)/;
+
+/**
+ * CRIU opens files as root and by their paths, wherever those lead: of the node's only those that the container's user could
+ * have opened. `links` are the symbolic links in the content of each tmpfs. Throws `failed-precondition`.
+ */
+export function judgeOpenFiles(
+  { mounts, process: { user }, root }: RuntimeSpec,
+  state: CheckpointState,
+  links: ReadonlySet<string>,
+): void {
   if (user.uid === 0) return;
   for (const file of state.files) {
-    const point = points.get(file.mount);
+    const { path } = file;
+    if (file.isExternal || path === "") continue;
+    const { point, fstype } = mountOf(file, state.mounts);
+    const below = path.slice(point.length).replace(/^\//, "");
+    const isByLink =
+      magicLink.test(path) ||
+      (fstype === TMPFS && leadsThrough(links, below)) ||
+      hasLink(root.path, path.slice(1));
+    if (isByLink) refuse(`an open file by way of a link: ${quoted(path)}`);
     const mount = mounts.find(({ destination }) => normalized(destination) === point);
     const isBind = mount?.type === "bind" || mount?.options.includes("rbind") === true;
-    if (mount === undefined || point === undefined || !isBind || file.isExternal) continue;
-    if (!mayOpen(mount.source, point, file, user)) {
-      refuse(`an open file that user ${user.uid} could not open: ${quoted(file.path)}`);
+    if (mount !== undefined && isBind && !mayOpen(mount.source, below, file, user)) {
+      refuse(`an open file that user ${user.uid} could not open: ${quoted(path)}`);
     }
   }
 }
 
-function mayOpen(
-  source: string,
-  point: string,
-  { path, flags }: FileState,
-  user: RuntimeSpec["process"]["user"],
-): boolean {
-  const O_ACCMODE = 3;
-  const wanted = [4, 2, 6, 6][flags & O_ACCMODE] ?? 6;
+/** The mount that its path leads to. A checkpoint names one beside it, which has to be the same. */
+function mountOf({ path, mount }: FileState, mounts: readonly MountState[]): MountState {
+  const isWithin = (point: string) =>
+    point === "/" || path === point || path.startsWith(`${point}/`);
+  const [found] = mounts
+    .filter(({ point }) => isWithin(point))
+    .toSorted((a, b) => b.point.length - a.point.length);
+  if (path !== normalized(path) || path.split("/").includes("..") || found === undefined) {
+    refuse(`an open file without a plain path: ${quoted(path)}`);
+  }
+  if (mount !== -1 && mount !== found.id) {
+    refuse(`an open file that is not in the mount that it names: ${quoted(path)}`);
+  }
+  return found;
+}
+
+function leadsThrough(links: ReadonlySet<string>, path: string): boolean {
+  const parts = path.split("/");
+  return parts.some((_, i) => links.has(parts.slice(0, i + 1).join("/")));
+}
+
+function hasLink(root: string, path: string): boolean {
   try {
-    if (path !== point && !path.startsWith(`${point}/`)) return false;
-    const { mode, uid, gid } =
-      path === point ? statSync(source) : statInRoot(source, path.slice(point.length + 1));
-    const isGroup = [user.gid, ...user.additionalGids].includes(gid);
-    const shift = uid === user.uid ? 6 : isGroup ? 3 : 0;
-    return ((mode >> shift) & wanted) === wanted;
+    using dir = openRoot(root);
+    if (path !== "")
+      openPath(dir.fd, path, RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS)[Symbol.dispose]();
+    return false;
   } catch (err) {
-    // One that was deleted while it was open is in the checkpoint; of others CRIU says that they are not there.
-    return isErrno(err, "ENOENT");
+    if (isErrno(err, "ENOENT") || isErrno(err, "ENOTDIR")) return false;
+    if (isErrno(err, "ELOOP")) return true;
+    throw err;
   }
 }
 
-function statInRoot(root: string, path: string): Stats {
-  using found = openPathInRoot(root, path);
-  return fstatSync(found.fd);
+/** Whether the user may search each directory on the way, and open the file. A link is none of its files. */
+function mayOpen(
+  source: string,
+  below: string,
+  { flags }: FileState,
+  user: RuntimeSpec["process"]["user"],
+): boolean {
+  const O_ACCMODE = 3;
+  const SEARCH = 1;
+  const wanted = [4, 2, 6, 6][flags & O_ACCMODE] ?? 6;
+  const allows = ({ mode, uid, gid }: Stats, bits: number) => {
+    const isGroup = [user.gid, ...user.additionalGids].includes(gid);
+    const shift = uid === user.uid ? 6 : isGroup ? 3 : 0;
+    return ((mode >> shift) & bits) === bits;
+  };
+  try {
+    if (below === "") return allows(statSync(source), wanted);
+    using root = openRoot(source);
+    if (!allows(fstatSync(root.fd), SEARCH)) return false;
+    const parts = below.split("/");
+    return parts.every((_, i) => {
+      const path = parts.slice(0, i + 1).join("/");
+      using found = openPath(root.fd, path, RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS);
+      return allows(fstatSync(found.fd), i === parts.length - 1 ? wanted : SEARCH);
+    });
+  } catch (err) {
+    // One that was deleted while it was open is in the checkpoint; of others CRIU says that they are not there.
+    if (isErrno(err, "ENOENT")) return true;
+    if (isErrno(err, "ELOOP") || isErrno(err, "ENOTDIR")) return false;
+    throw err;
+  }
+}
+
+function openRoot(path: string): OwnedFd {
+  const { O_DIRECTORY } = constants;
+  return new OwnedFd(openSync(path, O_PATH | O_CLOEXEC | O_DIRECTORY));
 }
 
 function normalized(path: string): string {

@@ -27,7 +27,7 @@ import type { CheckpointedStdio, RestoreSource, Restoring } from "../../runtime/
 import type { ContainerDeps } from "../deps.ts";
 import { checkpointDirectory, removeCheckpoint } from "./checkpoint-files.ts";
 import { readCheckpointState } from "./checkpoint-state.ts";
-import { judgeCheckpoint } from "./judge.ts";
+import { judgeCheckpoint, judgeOpenFiles } from "./judge.ts";
 import { archiveFiles, readArchive } from "./read-archive.ts";
 import { judgeTmpfs } from "./tmpfs-content.ts";
 
@@ -89,11 +89,14 @@ export async function requireMatch(
   compareProcess(dumped, spec);
   const { seccomp, devices } = spec.linux;
   const filter = seccomp === undefined ? undefined : restoring.filterOf(seccomp);
-  judgeCheckpoint({ spec, filter }, readCheckpointState(source.imageDir));
+  const state = readCheckpointState(source.imageDir);
+  judgeCheckpoint({ spec, filter }, state);
+  const links = new Set<string>();
   for (const name of readdirSync(source.imageDir)) {
     if (!name.endsWith(".tar.gz.img")) continue;
-    await judgeTmpfs(ctx, `${source.imageDir}/${name}`, { devices, maxBytes });
+    await judgeTmpfs(ctx, `${source.imageDir}/${name}`, { devices, maxBytes, links });
   }
+  judgeOpenFiles(spec, state, links);
 }
 
 /** A regular file below one of the directories; no link is followed from there on. */

@@ -9,6 +9,13 @@ import { type TarEntry, TarReader } from "../../snapshot/tar/tar-reader.ts";
 const standardDevices = ["1:3", "1:5", "1:7", "1:8", "1:9", "5:0", "5:2"];
 const maxEntries = 1_000_000;
 
+export interface TmpfsOptions {
+  readonly devices: readonly SpecDevice[];
+  readonly maxBytes: number;
+  /** Gets the names of its symbolic links. */
+  readonly links: Set<string>;
+}
+
 /**
  * Judges the content of a tmpfs, which CRIU gives to the node's tar as root: nothing in it leads out of it, and no device
  * is in it that the container has not. Throws `failed-precondition`.
@@ -16,7 +23,7 @@ const maxEntries = 1_000_000;
 export async function judgeTmpfs(
   ctx: Context,
   path: string,
-  { devices, maxBytes }: { readonly devices: readonly SpecDevice[]; readonly maxBytes: number },
+  { devices, maxBytes, links: allLinks }: TmpfsOptions,
 ): Promise<void> {
   const name = path.split("/").at(-1);
   const allowed = new Set([
@@ -53,6 +60,7 @@ export async function judgeTmpfs(
     expanded.destroy();
   }
   reader.finish();
+  for (const link of links) allLinks.add(link);
 }
 
 function faultOf(
@@ -62,12 +70,13 @@ function faultOf(
 ): string | undefined {
   const name = textOf(entry.name);
   if (leadsOut(name)) return `${JSON.stringify(name.slice(0, 100))} leads out of it`;
-  const parts = name.split("/").filter((part) => part !== "" && part !== ".");
-  if (parts.some((_, i) => links.has(parts.slice(0, i).join("/")))) {
-    return `${JSON.stringify(name.slice(0, 100))} is below a link`;
-  }
+  const isBelowLink = (path: readonly string[]) =>
+    path.some((_, i) => links.has(path.slice(0, i).join("/")));
+  const parts = partsOf(name);
+  if (isBelowLink(parts)) return `${JSON.stringify(name.slice(0, 100))} is below a link`;
   if (entry.type === "symlink") links.add(parts.join("/"));
-  if (entry.type === "hard-link" && leadsOut(textOf(entry.linkName))) {
+  const target = entry.type === "hard-link" ? textOf(entry.linkName) : "";
+  if (leadsOut(target) || isBelowLink(partsOf(target))) {
     return `${JSON.stringify(name.slice(0, 100))} is a link out of it`;
   }
   const isDevice = entry.type === "character-device" || entry.type === "block-device";
@@ -75,6 +84,10 @@ function faultOf(
   if (isDevice && !isAllowed)
     return `device ${entry.device.join(":")}, which the container has not`;
   return undefined;
+}
+
+function partsOf(name: string): readonly string[] {
+  return name.split("/").filter((part) => part !== "" && part !== ".");
 }
 
 function leadsOut(name: string): boolean {
