@@ -9,7 +9,6 @@ const packages = ["containerd", "runc", "crun", "containernetworking-plugins"];
 /** What these call, and a shell to start them with. */
 const tools = ["iptables", "bash", "coreutils", "mount"];
 const directory = join(repositoryDir, ".cache/bench");
-const mirror = "http://deb.debian.org/debian";
 
 /** The root directory of the peers' programs, and their versions as Debian has them. */
 export interface PeerPrograms {
@@ -24,6 +23,15 @@ export async function fetchPeers(): Promise<PeerPrograms> {
     mkdirSync(join(apt, part), { recursive: true });
   }
   writeFileSync(join(apt, "status"), "");
+  // Where this machine has its own packages from.
+  const sites = await run([
+    "apt-get",
+    "indextargets",
+    "--format",
+    "$(SITE)",
+    "Created-By: Packages",
+  ]);
+  const [mirror = ""] = sites.split("\n");
   const keys = "/usr/share/keyrings/debian-archive-keyring.gpg";
   const sources = join(apt, "sid.sources");
   writeFileSync(
